@@ -1,0 +1,149 @@
+"""`spot-edge bench`: drift, latency and overhead. Numpy and the interpreter are imported only when one of them runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spot_edge.errors import OutputError
+
+if TYPE_CHECKING:
+    from spot_bench.manifest import Manifest
+    from spot_bench.predict import Predictions
+
+__all__ = ["bench"]
+
+_THREADS = click.option("--threads", type=click.IntRange(1, 64), help="Threads [as many as processors, at most 4].")
+_RUNTIME = click.option("--runtime", help="Interpreter package [the first that is installed].")
+_JSON = click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def bench() -> None:
+    """Measure model files: accuracy and drift, speed, and our own cost."""
+
+
+@bench.command()
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
+@click.option("--data", required=True, type=_PATH, help="CSV manifest or folder of class folders.")
+@click.option("--root", type=_PATH, help="Folder that the manifest's image paths are relative to [its own].")
+@click.option("--baseline", required=True, type=_PATH, help="Model file to compare with, such as the float32 one.")
+@click.option("--part", default="test", show_default=True, help="Part of the data set; 'all' for every image.")
+@click.option("--out", type=_PATH, help="Folder for report.json.")
+@_THREADS
+@_RUNTIME
+@_JSON
+def drift(
+    models: tuple[Path, ...],
+    data: Path,
+    root: Path | None,
+    baseline: Path,
+    part: str,
+    out: Path | None,
+    threads: int | None,
+    runtime: str | None,
+    as_json: bool,
+) -> None:
+    """How far each MODEL's answers are from the baseline's, with 95 % intervals over lesions."""
+    report_file = _new_report(out)
+    from spot_bench.drift import SCHEMA, compare
+    from spot_bench.machine import describe_machine
+    from spot_bench.manifest import read_manifest
+    from spot_bench.terminal import drift_lines
+
+    manifest = read_manifest(data, root=root)
+    chosen = manifest if part == "all" else manifest.part(part)
+    reference = _predict(baseline, chosen, runtime, threads)
+    comparisons = [compare(reference, _predict(model, chosen, runtime, threads)) for model in models]
+    report = {
+        "schema": SCHEMA,
+        "machine": describe_machine(),
+        "data": {"name": data.name, "part": part, "images": len(chosen.items)},
+        "comparisons": comparisons,
+    }
+    _write(report, report_file)
+    blocks = (line for comparison in comparisons for line in [*drift_lines(comparison), ""])
+    _show(report, blocks, as_json)
+
+
+@bench.command()
+@click.argument("models", metavar="[MODEL...]", nargs=-1, type=_PATH)
+@click.option("--image", type=_PATH, help="Picture to time on [a drawn one of 600x450 pixels].")
+@click.option("--seconds", type=click.FloatRange(0), default=0.0, help="Measure at least so long.")
+@click.option("--samples", type=click.IntRange(1), default=300, show_default=True, help="Measure at least so often.")
+@_THREADS
+@_RUNTIME
+@_JSON
+def latency(
+    models: tuple[Path, ...],
+    image: Path | None,
+    seconds: float,
+    samples: int,
+    threads: int | None,
+    runtime: str | None,
+    as_json: bool,
+) -> None:
+    """How long each MODEL (default: the embedded one) takes for one picture, the models in turns."""
+    from spot_bench.latency import measure
+    from spot_bench.terminal import latency_lines
+    from spot_edge.source import Source
+
+    if image is None:
+        from spot_bench.drawings import draw_lesion, encode_jpeg
+
+        picture = encode_jpeg(draw_lesion(seed=1))
+    else:
+        picture = Source.of(image).read()
+    files = [str(model) for model in models] if models else [None]
+    report = measure(files, picture, runtime=runtime, threads=threads, samples=samples, seconds=seconds)
+    _show(report, latency_lines(report), as_json)
+
+
+@bench.command()
+@click.option("--model", type=_PATH, help="Model file [the embedded model].")
+@_JSON
+def overhead(model: Path | None, as_json: bool) -> None:
+    """What our own code costs on top of Pillow and the interpreter: per call, and per process."""
+    from spot_bench.overhead import measure_overhead
+    from spot_bench.terminal import overhead_lines
+
+    report = measure_overhead(model)
+    _show(report, overhead_lines(report), as_json)
+
+
+def _predict(model: Path, manifest: Manifest, runtime: str | None, threads: int | None) -> Predictions:
+    from spot_bench.predict import predict
+    from spot_edge.classifier import Classifier
+
+    classifier = Classifier.load(model, runtime=runtime, threads=threads)
+    with click.progressbar(length=len(manifest.items), label=model.name, file=sys.stderr, show_pos=True) as bar:
+        return predict(classifier, manifest, lambda done, _: bar.update(1))
+
+
+def _new_report(out: Path | None) -> Path | None:
+    """The report file to write; refused, before any work is done, where there is one already."""
+    if out is None:
+        return None
+    from spot_edge.files import make_folder
+
+    path = make_folder(out) / "report.json"
+    if path.exists():
+        raise OutputError(f"{path}: exists already: name another folder with --out")
+    return path
+
+
+def _write(report: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        from spot_edge.files import write_whole
+
+        write_whole(path, (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def _show(report: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))

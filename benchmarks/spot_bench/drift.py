@@ -1,0 +1,140 @@
+"""How far one model's answers are from another's on the same images, such as a quantized file's from its float one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.intervals import Estimate, bootstrap_many, proportion
+from spot_bench.metrics import kl, rates_at, recalls
+from spot_bench.predict import Predictions
+from spot_bench.summary import FIGURES, compute_figures, malignant_mask, malignant_scores, summarize
+from spot_edge.errors import DataError
+
+__all__ = ["SCHEMA", "compare"]
+
+SCHEMA = 1
+_DISTANCES = ("mean_abs_logit_difference", "kl")
+
+
+def compare(baseline: Predictions, other: Predictions) -> dict[str, Any]:
+    """Both models' figures, their paired differences (other - baseline), and where they answer differently.
+
+    Each figure is an estimate with its 95 % interval over lesions; both models are resampled alike, so a difference
+    is surer than the two figures it is made of. The two may order their labels differently; other labels or other
+    images are a DataError.
+    """
+    other = _aligned(baseline, other)
+    names = [*FIGURES, *(f"recall {label}" for label in baseline.labels)]
+    own, others, differences, distances = _paired(baseline, other, len(names))
+    return {
+        "schema": SCHEMA,
+        "baseline": summarize(baseline, own[: len(FIGURES)]),
+        "other": summarize(other, others[: len(FIGURES)]),
+        "differences": {
+            **_records(FIGURES, differences[: len(FIGURES)]),
+            "recall": _records(baseline.labels, differences[len(FIGURES) :]),
+            "operating_points": _point_differences(baseline, other),
+        },
+        "agreement": _agreement(baseline, other),
+        **_records(_DISTANCES, distances),
+        "largest_logit_difference": float(np.abs(other.logits - baseline.logits).max()),
+        "flips": _flips(baseline, other),
+    }
+
+
+def _aligned(baseline: Predictions, other: Predictions) -> Predictions:
+    """`other` with its columns in the order of `baseline`'s."""
+    if not len(baseline.truth) or not np.array_equal(baseline.images, other.images):
+        raise DataError(f"{_called(other)} and {_called(baseline)} were not run on the same images: run both again")
+    if sorted(other.labels) != sorted(baseline.labels):
+        raise DataError(
+            f"{_called(other)} knows the labels {', '.join(other.labels)}, but "
+            f"{_called(baseline)} {', '.join(baseline.labels)}: they cannot be compared"
+        )
+    order = [other.labels.index(label) for label in baseline.labels]
+    return replace(
+        other,
+        labels=baseline.labels,
+        truth=baseline.truth,
+        scores=other.scores[:, order],
+        logits=other.logits[:, order],
+        malignant=tuple(other.malignant[index] for index in order) if other.malignant else (),
+    )
+
+
+def _called(predictions: Predictions) -> str:
+    return " ".join(filter(None, (predictions.model.get("name"), predictions.model.get("variant")))) or "a model"
+
+
+def _paired(baseline: Predictions, other: Predictions, count: int) -> tuple[list[Estimate], ...]:
+    """Estimates of the baseline's figures, the other's, their differences, and the distances between the two."""
+    own_mask, other_mask = malignant_mask(baseline), malignant_mask(other)
+    per_image = np.abs(other.logits - baseline.logits).mean(axis=1)
+
+    def figures(truth: Any, a: Any, b: Any, apart: Any) -> NDArray[np.float64]:
+        own = np.concatenate([compute_figures(truth, a, own_mask), recalls(truth, a)])
+        others = np.concatenate([compute_figures(truth, b, other_mask), recalls(truth, b)])
+        return np.concatenate([own, others, others - own, [apart.mean(), kl(a, b)]])
+
+    found = bootstrap_many(figures, baseline.groups, baseline.truth, baseline.scores, other.scores, per_image)
+    return found[:count], found[count : 2 * count], found[2 * count : 3 * count], found[3 * count :]
+
+
+def _point_differences(baseline: Predictions, other: Predictions) -> dict[str, dict[str, Any]]:
+    """For each operating point that both models have: the difference of what each does at its own threshold."""
+    (own, positive), (others, _) = malignant_scores(baseline), malignant_scores(other)
+    if not positive.any() or positive.all():
+        return {}
+    thresholds = {point.name: point.threshold for point in baseline.operating_points}
+    found = {}
+    for point in other.operating_points:
+        if point.name not in thresholds:
+            continue
+        limits = (thresholds[point.name], point.threshold)
+
+        def difference(kind: Any, a: Any, b: Any, limits: tuple[float, float] = limits) -> NDArray[np.float64]:
+            return np.subtract(rates_at(b, kind, limits[1]), rates_at(a, kind, limits[0]))
+
+        estimates = bootstrap_many(difference, baseline.groups, positive, own, others)
+        found[point.name] = _records(("sensitivity", "specificity"), estimates)
+    return found
+
+
+def _agreement(baseline: Predictions, other: Predictions) -> dict[str, Any]:
+    """How often both rank the same class first: overall, by true class, and without the most frequent class."""
+    same = baseline.scores.argmax(axis=1) == other.scores.argmax(axis=1)
+    truth, labels = baseline.truth, baseline.labels
+    common = labels.index("nv") if "nv" in labels else int(np.bincount(truth, minlength=len(labels)).argmax())
+
+    def share(rows: NDArray[np.bool_]) -> dict[str, float | int | None]:
+        return proportion(same[rows], baseline.groups[rows]).as_dict()
+
+    return {
+        "all": share(np.ones(len(truth), bool)),
+        "classes": {label: share(truth == index) for index, label in enumerate(labels)},
+        f"all but {labels[common]}": share(truth != common),
+    }
+
+
+def _flips(baseline: Predictions, other: Predictions) -> list[dict[str, Any]]:
+    """The images whose first-ranked class changed, those of which the baseline was surest first."""
+    before, after = baseline.scores.argmax(axis=1), other.scores.argmax(axis=1)
+    sure = baseline.scores.max(axis=1)
+    rows = np.flatnonzero(before != after)
+    return [
+        {
+            "image": str(baseline.images[row]),
+            "label": baseline.labels[baseline.truth[row]],
+            "baseline": {"label": baseline.labels[before[row]], "score": float(sure[row])},
+            "other": {"label": baseline.labels[after[row]], "score": float(other.scores[row, after[row]])},
+        }
+        for row in rows[np.argsort(-sure[rows], kind="stable")]
+    ]
+
+
+def _records(names: Any, estimates: list[Estimate]) -> dict[str, Any]:
+    return {name: estimate.as_dict() for name, estimate in zip(names, estimates, strict=True)}

@@ -1,0 +1,158 @@
+"""How good scores are: pure functions of the true classes `truth` (int[N]) and the `scores` (float[N,C]).
+
+What cannot be computed, such as the recall of a class without images, is NaN and left out of averages.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_edge.errors import DataError
+
+__all__ = [
+    "Bools",
+    "Floats",
+    "Ints",
+    "accuracy",
+    "agreement",
+    "auc",
+    "balanced_accuracy",
+    "brier",
+    "class_aucs",
+    "confusion",
+    "ece",
+    "kl",
+    "log_loss",
+    "macro_auc",
+    "malignant_score",
+    "rates_at",
+    "recalls",
+    "threshold_for_sensitivity",
+]
+
+Floats: TypeAlias = NDArray[np.floating]
+Ints: TypeAlias = NDArray[np.integer]
+Bools: TypeAlias = NDArray[np.bool_]
+
+SMALLEST = 1e-12  # probabilities below it count as this much: one score of zero shall not make a mean infinite
+
+
+def accuracy(truth: Ints, scores: Floats) -> float:
+    """The share of images whose highest score is the true class."""
+    return _mean(scores.argmax(axis=1) == truth)
+
+
+def balanced_accuracy(truth: Ints, scores: Floats) -> float:
+    """The mean recall of the classes that occur."""
+    found = recalls(truth, scores)
+    present = found[~np.isnan(found)]
+    return float(present.mean()) if len(present) else float("nan")
+
+
+def recalls(truth: Ints, scores: Floats) -> NDArray[np.float64]:
+    """For each class the share of its images that rank it first; NaN for a class that does not occur."""
+    classes = scores.shape[1]
+    counts = np.bincount(truth, minlength=classes)
+    hits = np.bincount(truth[scores.argmax(axis=1) == truth], minlength=classes)
+    shares = np.full(classes, np.nan)
+    np.divide(hits, counts, out=shares, where=counts > 0)
+    return shares
+
+
+def confusion(truth: Ints, scores: Floats) -> NDArray[np.int64]:
+    """Counts [C,C]: a row for each true class, a column for each first-ranked one."""
+    classes = scores.shape[1]
+    pairs = truth.astype(np.int64) * classes + scores.argmax(axis=1)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+def auc(positive: Bools, score: Floats) -> float:
+    """The chance that a positive scores above a negative, ties counting half; NaN without both kinds."""
+    positive = np.asarray(positive, bool)
+    positives, total = int(positive.sum()), len(positive)
+    if not 0 < positives < total:
+        return float("nan")
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    middle_ranks = np.cumsum(counts) - (counts - 1) / 2
+    excess = middle_ranks[place[positive]].sum() - positives * (positives + 1) / 2
+    return float(excess / (positives * (total - positives)))
+
+
+def class_aucs(truth: Ints, scores: Floats) -> NDArray[np.float64]:
+    """The AUC of each class against all others."""
+    return np.array([auc(truth == index, scores[:, index]) for index in range(scores.shape[1])])
+
+
+def macro_auc(truth: Ints, scores: Floats) -> float:
+    """The mean AUC of the classes that have one."""
+    found = class_aucs(truth, scores)
+    defined = found[~np.isnan(found)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def brier(truth: Ints, scores: Floats) -> float:
+    """The multi-class Brier score: squared errors summed over classes, from 0 (best) to 2."""
+    squares = (scores.astype(np.float64) ** 2).sum(axis=1)
+    return _mean(squares - 2 * _true_scores(truth, scores) + 1)
+
+
+def ece(truth: Ints, scores: Floats, bins: int = 15) -> float:
+    """The expected calibration error of the highest score, in `bins` bins of equally many images."""
+    if not len(truth):
+        return float("nan")
+    sure = scores.max(axis=1).astype(np.float64)
+    gap = sure - (scores.argmax(axis=1) == truth)
+    ordered = np.concatenate([[0.0], np.cumsum(gap[np.argsort(sure, kind="stable")])])
+    edges = np.arange(bins + 1) * len(truth) // bins
+    return float(np.abs(np.diff(ordered[edges])).sum() / len(truth))
+
+
+def log_loss(truth: Ints, scores: Floats) -> float:
+    """The mean of -log(score of the true class)."""
+    return _mean(-np.log(np.maximum(_true_scores(truth, scores), SMALLEST)))
+
+
+def kl(reference: Floats, other: Floats) -> float:
+    """The mean Kullback-Leibler divergence of the scores `other` from the scores `reference`, in nats."""
+    p = np.maximum(reference.astype(np.float64), SMALLEST)
+    q = np.maximum(other.astype(np.float64), SMALLEST)
+    return _mean((p * np.log(p / q)).sum(axis=1))
+
+
+def agreement(reference: Floats, other: Floats) -> float:
+    """The share of images that two sets of scores rank the same class first."""
+    return _mean(reference.argmax(axis=1) == other.argmax(axis=1))
+
+
+def malignant_score(scores: Floats, mask: Bools) -> NDArray[np.float64]:
+    """The summed score of the classes in `mask` (bool[C]), added up in the order in which the device adds."""
+    total = np.zeros(len(scores))
+    for index in np.flatnonzero(mask):
+        total += scores[:, index]
+    return total
+
+
+def threshold_for_sensitivity(score: Floats, positive: Bools, sensitivity: float) -> float:
+    """The largest threshold at which at least this share of the positives scores `>= threshold`."""
+    reached = np.sort(np.asarray(score)[np.asarray(positive, bool)])[::-1]
+    if not len(reached):
+        raise DataError("no positive image to choose a threshold on")
+    needed = int(np.ceil(round(sensitivity * len(reached), 9)))
+    return float(reached[max(needed, 1) - 1])
+
+
+def rates_at(score: Floats, positive: Bools, threshold: float) -> tuple[float, float]:
+    """Sensitivity and specificity of `score >= threshold`; NaN where there is no positive, or no negative."""
+    called = score >= threshold
+    return _mean(called[positive]), _mean(~called[~positive])
+
+
+def _true_scores(truth: Ints, scores: Floats) -> NDArray[np.float64]:
+    return scores[np.arange(len(truth)), truth].astype(np.float64)
+
+
+def _mean(values: NDArray[np.generic]) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,167 @@
+"""What our own code costs on top of the parts it is made of: two ratios, each measured in one run.
+
+(a) `Classifier.classify` on a JPEG, against Pillow's decoding, Pillow's resizing and the interpreter's bare `invoke`.
+(b) `spot-edge classify` as a whole process, against one that imports the same packages and loads the same model.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from spot_bench.drawings import draw_lesion, encode_jpeg
+from spot_bench.intervals import Estimate, bootstrap
+from spot_bench.machine import describe_machine
+from spot_edge.classifier import Classifier
+from spot_edge.errors import CheckError, InterpreterError
+from spot_edge.interpreter import RUNTIMES, default_threads
+
+__all__ = ["CALL_TARGET", "PROCESS_TARGET", "SCHEMA", "Ratio", "call_overhead", "measure_overhead", "process_overhead"]
+
+SCHEMA = 1
+CALL_TARGET = 1.10
+PROCESS_TARGET = 1.40
+_WARMUP = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Our time over the bare one's: of the medians (with its 95 % interval), and of the fastest runs."""
+
+    median: Estimate
+    fastest: float
+    ours_ms: float  # median
+    bare_ms: float
+    target: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form; `met` says whether the ratio of the medians reaches the target."""
+        return {
+            "median": self.median.as_dict(),
+            "fastest": self.fastest,
+            "ours_ms": self.ours_ms,
+            "bare_ms": self.bare_ms,
+            "target": self.target,
+            "met": self.median.value <= self.target,
+        }
+
+
+def measure_overhead(model: Path | None = None, *, calls: int = 300, processes: int = 20) -> dict[str, Any]:
+    """Both ratios for the model file at `model` (default: the embedded one) as a JSON-able report."""
+    classifier = Classifier.load(model)
+    return {
+        "schema": SCHEMA,
+        "machine": describe_machine(),
+        "model": {"name": classifier.model.spec.name, "id": classifier.model.id},
+        "runtime": {"name": classifier.runtime.name, "version": classifier.runtime.version},
+        "call": call_overhead(classifier, calls).as_dict(),
+        "process": process_overhead(classifier, model, processes).as_dict(),
+    }
+
+
+def call_overhead(classifier: Classifier, times: int = 300) -> Ratio:
+    """(a): `classify` against its parts on the same file in the same process, in turns."""
+    size, engine = classifier.model.spec.image.size, _engine(classifier)
+    entry = engine.get_input_details()[0]["index"]
+    exits = [output["index"] for output in engine.get_output_details()]
+    with tempfile.TemporaryDirectory() as folder:
+        picture = _picture(Path(folder))
+
+        def bare() -> None:
+            with Image.open(picture) as image:
+                small = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            engine.set_tensor(entry, np.asarray(small)[np.newaxis])
+            engine.invoke()
+            for index in exits:
+                engine.get_tensor(index)
+
+        return _in_turns(lambda: classifier.classify(picture), bare, times, _WARMUP, CALL_TARGET)
+
+
+def process_overhead(classifier: Classifier, model: Path | None = None, times: int = 20) -> Ratio:
+    """(b): the command against a process that does only what any such process must, in turns."""
+    module = _module(classifier.runtime.name)
+    with tempfile.TemporaryDirectory() as folder:
+        picture, flatbuffer = _picture(Path(folder)), Path(folder, "model.tflite")
+        flatbuffer.write_bytes(classifier.model.content)
+        load = (
+            f"import sys, numpy; from PIL import Image; from {module} import Interpreter; "
+            f"Interpreter(model_path=sys.argv[1], num_threads={default_threads()}).allocate_tensors()"
+        )
+        bare = [sys.executable, "-c", load, str(flatbuffer)]
+        ours = [*_command(), "classify", str(picture), *(["--model", str(model)] if model else [])]
+        return _in_turns(lambda: _spawn(ours), lambda: _spawn(bare), times, 1, PROCESS_TARGET)
+
+
+def _in_turns(ours: Callable[[], Any], bare: Callable[[], Any], times: int, warmup: int, target: float) -> Ratio:
+    for _ in range(warmup):
+        ours()
+        bare()
+    pairs = np.array([_pair(ours, bare, turn) for turn in range(times)])
+    mine, base = pairs[:, 0], pairs[:, 1]
+    ratio = bootstrap(_ratio_of_medians, np.arange(times), mine, base)
+    fastest = float(mine.min() / base.min())
+    return Ratio(ratio, fastest, float(np.median(mine)), float(np.median(base)), target)
+
+
+def _pair(ours: Callable[[], Any], bare: Callable[[], Any], turn: int) -> tuple[float, float]:
+    """Milliseconds of one run of each; they take turns at going first."""
+    if turn % 2:
+        base = _time(bare)
+        return _time(ours), base
+    return _time(ours), _time(bare)
+
+
+def _time(action: Callable[[], Any]) -> float:
+    start = time.perf_counter_ns()
+    action()
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _ratio_of_medians(mine: NDArray[np.float64], base: NDArray[np.float64]) -> float:
+    return float(np.median(mine) / np.median(base))
+
+
+def _picture(folder: Path) -> Path:
+    path = folder / "lesion.jpg"
+    path.write_bytes(encode_jpeg(draw_lesion(seed=1)))
+    return path
+
+
+def _module(runtime: str) -> str:
+    """The module whose `Interpreter` the bare parts use."""
+    if runtime == "tensorflow":
+        raise InterpreterError("overhead is not measured in TensorFlow: pip install ai-edge-litert")
+    return RUNTIMES[runtime][0]
+
+
+def _engine(classifier: Classifier) -> Any:
+    interpreter = importlib.import_module(_module(classifier.runtime.name)).Interpreter
+    engine = interpreter(model_content=classifier.model.content, num_threads=default_threads())
+    engine.allocate_tensors()
+    return engine
+
+
+def _command() -> list[str]:
+    script = Path(sys.executable).with_name("spot-edge")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "spot_edge.cli"]
+
+
+def _spawn(command: list[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise CheckError(f"{Path(command[0]).name} ended with exit code {done.returncode}: {reason[-1]}")

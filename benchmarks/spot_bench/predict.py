@@ -1,0 +1,154 @@
+"""A model's answers to every image of a data set, as arrays."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.manifest import Item, Manifest
+from spot_edge.errors import CheckError, DataError, InputError
+from spot_edge.files import write_whole
+from spot_edge.modelspec import OperatingPoint, Rate
+
+if TYPE_CHECKING:
+    from spot_edge.classifier import Classifier
+
+__all__ = ["Predictions", "load_predictions", "predict", "save_predictions"]
+
+SCHEMA = 1
+MOST_SKIPPED = 0.01
+_ARRAYS = ("truth", "scores", "logits", "groups", "images")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """One row an image, in the order of the data set; one column a class, in the order of `labels`."""
+
+    labels: tuple[str, ...]
+    truth: NDArray[np.int64]
+    scores: NDArray[np.float32] = field(repr=False)
+    logits: NDArray[np.float32] = field(repr=False)  # the mean of the evidence over its positions
+    groups: NDArray[np.str_] = field(repr=False)
+    images: NDArray[np.str_] = field(repr=False)  # paths relative to the data set
+    skipped: tuple[tuple[str, str], ...] = ()  # images that cannot be judged, and why
+    model: dict[str, str] = field(default_factory=dict)  # name, variant, id, runtime, version
+    malignant: tuple[bool | None, ...] = ()  # of each label; empty where not known
+    operating_points: tuple[OperatingPoint, ...] = ()  # the model's own
+
+
+def predict(
+    classifier: Classifier, manifest: Manifest, progress: Callable[[int, int], None] | None = None
+) -> Predictions:
+    """Run `classifier` over every image of `manifest`; `progress(done, all)` is called after each.
+
+    Images that cannot be judged are skipped and named in the answer; more than 1 % of them is a DataError, and so is
+    a label that the model does not know. Scores that are not numbers are a CheckError.
+    """
+    spec = classifier.model.spec
+    columns = {label.label: index for index, label in enumerate(spec.labels)}
+    unknown = [label for label in manifest.labels if label not in columns]
+    if unknown:
+        raise DataError(
+            f"{manifest.origin}: labels that {classifier.model.name} does not know: {', '.join(unknown)} "
+            f"(it knows {', '.join(columns)})"
+        )
+    kept: list[Item] = []
+    skipped: list[tuple[str, str]] = []
+    scores, logits = [], []
+    for done, item in enumerate(manifest.items, 1):
+        try:
+            prediction = classifier.classify(item.image)
+        except InputError as error:
+            skipped.append((manifest.name(item), str(error)))
+        else:
+            by_label = {score.label: score.score for score in prediction.ranked}
+            scores.append([by_label[label] for label in columns])
+            logits.append(prediction.evidence.mean(axis=(0, 1), dtype=np.float64))
+            kept.append(item)
+        if progress is not None:
+            progress(done, len(manifest.items))
+    _refuse_many_skipped(skipped, manifest)
+    _refuse_no_numbers(np.array(scores), np.array(logits), classifier.model.name)
+    return Predictions(
+        labels=tuple(columns),
+        truth=np.array([columns[item.label] for item in kept], np.int64),
+        scores=np.array(scores, np.float32),
+        logits=np.array(logits, np.float32),
+        groups=np.array([item.group for item in kept]),
+        images=np.array([manifest.name(item) for item in kept]),
+        skipped=tuple(skipped),
+        model={
+            "name": spec.name,
+            "variant": spec.variant,
+            "id": classifier.model.id,
+            "runtime": classifier.runtime.name,
+            "version": classifier.runtime.version,
+        },
+        malignant=tuple(label.malignant for label in spec.labels),
+        operating_points=spec.operating_points,
+    )
+
+
+def save_predictions(predictions: Predictions, path: Path) -> None:
+    """Write `predictions` as an .npz file at `path`, whole or not at all."""
+    about = {
+        "schema": SCHEMA,
+        "labels": predictions.labels,
+        "skipped": predictions.skipped,
+        "model": predictions.model,
+        "malignant": predictions.malignant,
+        "operating_points": [asdict(point) for point in predictions.operating_points],
+    }
+    arrays = {name: getattr(predictions, name) for name in _ARRAYS}
+    content = io.BytesIO()
+    np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
+    write_whole(path, content.getvalue())
+
+
+def load_predictions(path: Path) -> Predictions:
+    """The predictions that `save_predictions` wrote to `path`; DataError for any other file."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS}
+            about = json.loads(str(stored["about"]))
+        if about.pop("schema") != SCHEMA:
+            raise DataError(f"{path}: predictions of another schema than {SCHEMA}: make them again")
+        return Predictions(
+            labels=tuple(about["labels"]),
+            skipped=tuple((name, reason) for name, reason in about["skipped"]),
+            model=about["model"],
+            malignant=tuple(about["malignant"]),
+            operating_points=tuple(_point(record) for record in about["operating_points"]),
+            **arrays,
+        )
+    except OSError as error:
+        raise DataError(f"{path}: predictions cannot be read: {error.strerror or error}") from None
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
+        raise DataError(f"{path}: not a file of predictions") from None
+
+
+def _point(record: dict[str, Any]) -> OperatingPoint:
+    rates = {key: Rate(**record[key]) for key in ("sensitivity", "specificity")}
+    return OperatingPoint(**(record | rates))
+
+
+def _refuse_many_skipped(skipped: list[tuple[str, str]], manifest: Manifest) -> None:
+    if len(skipped) > MOST_SKIPPED * len(manifest.items):
+        raise DataError(
+            f"{manifest.origin}: {len(skipped)} of {len(manifest.items)} images cannot be judged, "
+            f"first {skipped[0][1]}: mend or remove them"
+        )
+
+
+def _refuse_no_numbers(scores: NDArray[np.float64], logits: NDArray[np.float64], name: str) -> None:
+    broken = int((~np.isfinite(scores).all(axis=1) | ~np.isfinite(logits).all(axis=1)).sum())
+    if broken:
+        raise CheckError(f"{name}: its scores or evidence are not numbers on {broken} of {len(scores)} images")

@@ -1,0 +1,52 @@
+"""Plain aligned text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["align", "change", "count", "figure", "milliseconds"]
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """`rows` as lines with their columns below one another: the first to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        first, *others = (f"{cell:{'>' if place else '<'}{widths[place]}}" for place, cell in enumerate(row))
+        lines.append("  ".join([first, *others]).rstrip())
+    return lines
+
+
+def figure(estimate: dict[str, Any]) -> str:
+    """An estimate's record as `0.812 (0.790 to 0.833)`."""
+    if estimate["value"] is None:
+        return "-"
+    return f"{estimate['value']:.3f} ({_plain(estimate['low'])} to {_plain(estimate['high'])})"
+
+
+def change(estimate: dict[str, Any]) -> str:
+    """A difference's record, always with its sign."""
+    if estimate["value"] is None:
+        return "-"
+    return f"{estimate['value']:+.3f} ({_signed(estimate['low'])} to {_signed(estimate['high'])})"
+
+
+def count(hits: int, total: int) -> str:
+    """A share of few, as a count."""
+    return f"{hits} of {total}"
+
+
+def milliseconds(percentile: dict[str, Any]) -> str:
+    """A percentile's record in milliseconds as `9.61 (9.58 to 9.70)`; `-` for one that has too few samples."""
+    if percentile["value"] is None:
+        return "-"
+    return f"{percentile['value']:.2f} ({percentile['low']:.2f} to {percentile['high']:.2f})"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"

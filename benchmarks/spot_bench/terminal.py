@@ -1,0 +1,123 @@
+"""The reports of drift, latency and overhead as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from spot_bench.tables import align, change, count, figure, milliseconds
+
+__all__ = ["drift_lines", "latency_lines", "overhead_lines"]
+
+FEW_LESIONS = 30  # classes with fewer are shown as counts: their percentages say less than they seem to
+MOST_FLIPS = 5
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_auc": "macro AUC",
+    "malignant_auc": "malignant AUC",
+    "ece": "ECE (15 bins)",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+}
+
+
+def drift_lines(comparison: dict[str, Any]) -> Iterator[str]:
+    """What `drift.compare` found, in brackets the 95 % intervals over lesions."""
+    own, other = comparison["baseline"], comparison["other"]
+    yield f"{_title(other)} against {_title(own)}, on {own['images']} images of {own['lesions']} lesions"
+    yield ""
+    yield from align([["", "baseline", "this model", "difference"], *_figure_rows(comparison)])
+    yield ""
+    yield "first rank, by true class (recall)"
+    yield from align([["", "lesions", "baseline", "this model", "difference", "agree"], *_class_rows(comparison)])
+    yield ""
+    for name, share in comparison["agreement"].items():
+        if name != "classes":
+            yield f"same first rank, {name}: {figure(share)} of {share['n']} images"
+    yield f"mean |logit difference| {figure(comparison['mean_abs_logit_difference'])}, KL {figure(comparison['kl'])}"
+    yield from _flip_lines(comparison["flips"], own["images"])
+    for skipped in other["skipped"][:MOST_FLIPS]:
+        yield f"skipped {skipped['reason']}"
+
+
+def latency_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What `latency.measure` found, in brackets the 95 % intervals of the percentiles."""
+    machine = report["machine"]
+    yield f"{machine['cpu']}, {machine['cores']} cores, {machine['system']} {machine['architecture']}, milliseconds"
+    for record in report["models"]:
+        model, runtime, warmup = record["model"], record["runtime"], record["warmup"]
+        yield ""
+        yield (
+            f"{model['file']}: {model['name']} {model['variant']}, {record['bytes'] / 1e6:.2f} MB, "
+            f"{runtime['name']} {runtime['version']}, {report['threads']} threads"
+        )
+        steady = "" if warmup["steady"] else " (not steady: expect other figures next time)"
+        yield f"load {record['load_ms']:.1f}, first {record['first_ms']:.1f}, warm-up {warmup['runs']} runs{steady}"
+        names = [name for name in next(iter(record["rows_ms"].values())) if name != "min"]
+        rows = [["", "fastest", *names]]
+        for row, found in record["rows_ms"].items():
+            rows.append([row, f"{found['min']:.2f}", *(milliseconds(found[name]) for name in names)])
+        yield from align(rows)
+    yield ""
+    yield f"{report['samples']} samples each, the models in turns"
+    for name, needed in report["needed"].items():
+        if report["samples"] < needed:
+            yield f"{name} needs at least {needed} samples"
+
+
+def overhead_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What `overhead.measure_overhead` found."""
+    runtime = report["runtime"]
+    yield f"{report['model']['name']} in {runtime['name']} {runtime['version']}, {report['machine']['cpu']}"
+    yield ""
+    rows = [["", "ours ms", "bare ms", "ratio of medians", "of fastest", "n", "target"]]
+    for key, name in (("call", "classify, against its parts"), ("process", "command, against bare process")):
+        ratio = report[key]
+        target = f"{ratio['target']:.2f} {'met' if ratio['met'] else 'missed'}"
+        times = [f"{ratio['ours_ms']:.2f}", f"{ratio['bare_ms']:.2f}"]
+        rows.append(
+            [name, *times, figure(ratio["median"]), f"{ratio['fastest']:.3f}", str(ratio["median"]["n"]), target]
+        )
+    yield from align(rows)
+
+
+def _title(summary: dict[str, Any]) -> str:
+    model = summary["model"]
+    runtime = f"({model['runtime']} {model['version']})" if "runtime" in model else ""
+    return " ".join(filter(None, (model.get("name"), model.get("variant"), runtime))) or "model"
+
+
+def _figure_rows(comparison: dict[str, Any]) -> Iterator[list[str]]:
+    own, other, differences = comparison["baseline"], comparison["other"], comparison["differences"]
+    for key, name in _NAMES.items():
+        if own[key]["value"] is not None:
+            yield [name, figure(own[key]), figure(other[key]), change(differences[key])]
+    for point, kinds in differences["operating_points"].items():
+        for kind, difference in kinds.items():
+            here, there = (summary["operating_points"][point][kind] for summary in (own, other))
+            yield [f"{point}: {kind}", figure(here), figure(there), change(difference)]
+
+
+def _class_rows(comparison: dict[str, Any]) -> Iterator[list[str]]:
+    for label, own in comparison["baseline"]["classes"].items():
+        other = comparison["other"]["classes"][label]
+        if not own["images"]:
+            continue
+        shares = comparison["agreement"]["classes"][label]["value"]
+        row = [label, str(own["lesions"])]
+        if own["lesions"] < FEW_LESIONS:
+            row += [count(record["correct"], record["images"]) for record in (own, other)]
+            row.append(f"{other['correct'] - own['correct']:+d}")
+        else:
+            row += [figure(record["recall"]) for record in (own, other)]
+            row.append(change(comparison["differences"]["recall"][label]))
+        yield [*row, f"{100 * shares:.1f} %"]
+
+
+def _flip_lines(flips: list[dict[str, Any]], images: int) -> Iterator[str]:
+    yield f"{len(flips)} of {images} images changed their first rank" + (", the surest first:" if flips else "")
+    for flip in flips[:MOST_FLIPS]:
+        before, after = (f"{flip[key]['label']} {flip[key]['score']:.2f}" for key in ("baseline", "other"))
+        yield f"  {flip['image']} ({flip['label']}): {before} -> {after}"

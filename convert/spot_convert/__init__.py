@@ -1,0 +1,1 @@
+"""Conversion: a run directory in, verified model files out."""

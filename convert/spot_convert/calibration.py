@@ -1,0 +1,37 @@
+"""The pictures that a quantizer watches to learn the range of every activation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.manifest import Item, Manifest
+from spot_edge.errors import DataError
+from spot_edge.image import prepare
+from spot_edge.modelspec import ImageSpec
+from spot_edge.source import Source
+
+__all__ = ["FEWEST", "MOST", "calibration_tensors", "choose"]
+
+FEWEST, MOST = 8, 200
+
+
+def choose(manifest: Manifest, most: int = MOST, seed: int = 0) -> list[Item]:
+    """Up to `most` items of the `calibrate` part, the classes taking turns; the same ones for the same seed."""
+    by_label: dict[str, list[Item]] = defaultdict(list)
+    for item in manifest.part("calibrate").items:
+        by_label[item.label].append(item)
+    random = np.random.default_rng(seed)
+    queues = [[by_label[label][i] for i in random.permutation(len(by_label[label]))] for label in sorted(by_label)]
+    chosen = [item for turn in zip_longest(*queues) for item in turn if item is not None][:most]
+    if len(chosen) < FEWEST:
+        raise DataError(f"{manifest.origin}: {len(chosen)} images to calibrate with: int8 needs at least {FEWEST}")
+    return chosen
+
+
+def calibration_tensors(items: list[Item], spec: ImageSpec) -> NDArray[np.uint8]:
+    """`uint8[N,S,S,3]` of the items, made through the device's own image contract."""
+    return np.concatenate([prepare(Source.of(item.image), spec).tensor for item in items])

@@ -1,0 +1,94 @@
+"""What must hold of every file before it is called a model: proven by running it, not assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from spot_convert.tail import unpack
+from spot_edge.errors import CheckError
+from spot_edge.interpreter import Interpreter
+from spot_edge.modelfile import ModelFile
+
+__all__ = ["Parity", "check_graph", "check_outputs", "check_size", "operator_names", "run_file"]
+
+_FORBIDDEN = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM"}
+_SMALLEST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a file's scores are from Keras' on the calibration pictures, and the bounds that it had to keep."""
+
+    images: int
+    largest: float
+    mean: float
+    agreement: float
+
+    def require(self, name: str, largest: float, mean: float) -> None:
+        """CheckError where the scores differ by more than these bounds."""
+        if not (self.largest <= largest and self.mean <= mean):
+            raise CheckError(
+                f"{name}: its scores are not those of the Keras network: they differ by up to {self.largest:.2g} and "
+                f"{self.mean:.2g} on average over {self.images} images (allowed {largest:g} and {mean:g})"
+            )
+
+    @classmethod
+    def between(cls, scores: NDArray[Any], reference: NDArray[Any]) -> Parity:
+        """The parity of two sets of scores, one row an image."""
+        gap = np.abs(scores.astype(np.float64) - reference)
+        same = (scores.argmax(axis=1) == reference.argmax(axis=1)).mean()
+        return cls(len(scores), float(gap.max()), float(gap.mean()), float(same))
+
+
+def operator_names(flatbuffer: bytes) -> list[str]:
+    """The names of the operators in a flatbuffer, in the order in which they run."""
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    model = unpack(flatbuffer)
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    return [names[codes[operator.opcodeIndex]] for operator in model.subgraphs[0].operators]
+
+
+def check_graph(flatbuffer: bytes, name: str, *, integer: bool) -> None:
+    """Refuse resource variables and custom operators and, in a full-integer body, convolutions that stayed in float."""
+    bad = _FORBIDDEN & set(operator_names(flatbuffer))
+    if bad:
+        raise CheckError(f"{name}: holds the operators {', '.join(sorted(bad))}, which no device can run")
+    if not integer:
+        return
+    graph = unpack(flatbuffer).subgraphs[0]
+    for operator, kind in zip(graph.operators, operator_names(flatbuffer), strict=True):
+        if kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and any(
+            graph.tensors[i].type != schema.TensorType.INT8 for i in (*operator.inputs[:2], *operator.outputs)
+        ):
+            raise CheckError(f"{name}: a {kind} stayed in float: this is not a full-integer body")
+
+
+def check_size(content: bytes, parameters: int, bytes_each: int, name: str) -> None:
+    """Refuse a file whose size does not fit its weights: one that lost them, or kept them in another type."""
+    least, most = parameters * bytes_each * 0.95, parameters * bytes_each * 1.30 + 200_000
+    if not least <= len(content) <= most:
+        raise CheckError(
+            f"{name}: takes {len(content)} bytes where {parameters} weights of {bytes_each} bytes need "
+            f"{least:.0f} to {most:.0f}"
+        )
+
+
+def run_file(model: ModelFile, tensors: NDArray[np.uint8], runtime: str) -> dict[str, NDArray[np.float32]]:
+    """The file's scores, evidence and embeddings for every tensor, in the runtime that it is meant for."""
+    interpreter = Interpreter(model, runtime=runtime)
+    rows = [interpreter.invoke(tensor[np.newaxis]) for tensor in tensors]
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def check_outputs(outputs: dict[str, NDArray[np.float32]], name: str) -> None:
+    """Refuse outputs that are not numbers, or the same for every picture."""
+    for key, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise CheckError(f"{name}: its {key} are not all numbers")
+        if len(values) > 1 and float(np.ptp(values, axis=0).max()) < _SMALLEST_SPREAD:
+            raise CheckError(f"{name}: its {key} are the same for every picture")

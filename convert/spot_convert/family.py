@@ -1,0 +1,184 @@
+"""A run becomes a family of model files: body, tail, checks, temperature and operating points of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.calibration import fit_temperature, operating_points, softmax
+from spot_bench.predict import Predictions, predict
+from spot_convert.calibration import calibration_tensors, choose
+from spot_convert.checks import Parity, check_graph, check_outputs, check_size, run_file
+from spot_convert.description import describe_tensors
+from spot_convert.engine import float_body, int8_body
+from spot_convert.run import Run, read_run
+from spot_convert.tail import append_tail
+from spot_edge.classifier import Classifier
+from spot_edge.errors import DataError, OutputError
+from spot_edge.files import make_folder, write_whole
+from spot_edge.modelfile import ModelFile, seal, verify
+from spot_edge.modelspec import MeasuredIn, ModelSpec
+
+__all__ = ["VARIANTS", "Converted", "convert_run"]
+
+RUNTIME = "ai-edge-litert"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How a variant is made, and what it must keep to."""
+
+    integer: bool
+    bytes_each: int  # a weight
+    largest: float  # |score - Keras' score| on the calibration pictures, at most
+    mean: float  # the same on average
+
+
+VARIANTS = {
+    "float32": Variant(integer=False, bytes_each=4, largest=1e-4, mean=1e-4),
+    "int8": Variant(integer=True, bytes_each=1, largest=1.0, mean=0.05),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One finished file and what its checks measured."""
+
+    path: Path
+    model: ModelFile
+    parity: Parity
+    validation: Predictions
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "file": self.path.name,
+            "variant": self.model.spec.variant,
+            "id": self.model.id,
+            "bytes": len(self.model.content),
+            "temperature": self.model.spec.temperature,
+            "parity_with_keras": dataclasses.asdict(self.parity),
+        }
+
+
+def convert_run(
+    run_path: Path,
+    out: Path,
+    *,
+    data: Path | None = None,
+    variants: Sequence[str] = tuple(VARIANTS),
+    say: Callable[[str], None],
+) -> list[Converted]:
+    """Make `variants` of the run in the folder `run_path`, and leave those files in `out` with a `report.json`.
+
+    Nothing is written before every file has passed its checks. Raises DataError for a run or data that cannot be used
+    and CheckError, naming the file, for one that is not what it should be.
+    """
+    unknown = [variant for variant in variants if variant not in VARIANTS]
+    if unknown:
+        raise DataError(f"unknown variant {unknown[0]!r}: known are {', '.join(VARIANTS)}")
+    run = read_run(run_path, data)
+    paths = {variant: out / f"{run.name}-{variant}.tflite" for variant in variants}
+    present = [path for path in (*paths.values(), out / "report.json") if path.exists()]
+    if present:
+        raise OutputError(f"{present[0]}: exists already: name another folder")
+    run.manifest.part("val")  # refused now rather than after minutes
+    chosen = choose(run.manifest)
+    say(f"calibrating and checking with {len(chosen)} images of the calibrate part")
+    tensors = calibration_tensors(chosen, run.image)
+    logits = _keras_logits(run, tensors)
+    made = []
+    for variant in variants:
+        say(f"{variant}: converting")
+        made.append(_make(run, variant, paths[variant], tensors, logits, say))
+    make_folder(out)
+    for converted in made:
+        write_whole(converted.path, converted.model.content)
+    report = {
+        "schema": 1,
+        "run": run.name,
+        "environment": {name: version(name) for name in ("tensorflow", "keras", RUNTIME, "numpy", "pillow")},
+        "calibration_images": len(chosen),
+        "files": [converted.as_dict() for converted in made],
+    }
+    write_whole(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    return made
+
+
+def _make(
+    run: Run,
+    name: str,
+    path: Path,
+    tensors: NDArray[np.uint8],
+    keras_logits: NDArray[np.float32],
+    say: Callable[[str], None],
+) -> Converted:
+    """One variant: its body once, then its tail twice, before and after the temperature is fitted on the file itself."""
+    variant = VARIANTS[name]
+    body = int8_body(run, tensors) if variant.integer else float_body(run)
+    check_graph(body, path.name, integer=variant.integer)
+    draft = _assemble(run, name, path.name, body, MeasuredIn(RUNTIME, version(RUNTIME)), 1.0)
+    say(f"{name}: checking")
+    outputs = run_file(draft, tensors, RUNTIME)
+    check_outputs(outputs, path.name)
+    parity = Parity.between(outputs["scores"], softmax(keras_logits))
+    parity.require(path.name, variant.largest, variant.mean)
+    check_size(draft.content, run.body.count_params(), variant.bytes_each, path.name)
+    say(f"{name}: measuring on the validation part")
+    validation = predict(Classifier(draft, runtime=RUNTIME), run.manifest.part("val"))
+    temperature = float(np.float32(fit_temperature(validation.logits, validation.truth)))
+    final = _assemble(run, name, path.name, body, draft.spec.measured_in, temperature)
+    scores = softmax(validation.logits, temperature).astype(np.float32)
+    points = operating_points(
+        [label.malignant for label in run.labels],
+        scores,
+        validation.truth,
+        validation.groups,
+        measured_on="validation",
+    )
+    spec = dataclasses.replace(final.spec, operating_points=points)
+    sealed = verify(seal(_flatbuffer(final), spec), path.name)
+    measured = dataclasses.replace(validation, scores=scores, operating_points=points)
+    return Converted(path, sealed, parity, measured)
+
+
+def _assemble(run: Run, variant: str, name: str, body: bytes, measured_in: MeasuredIn, temperature: float) -> ModelFile:
+    spec = ModelSpec(
+        name=run.name,
+        variant=variant,
+        labels=run.labels,
+        image=run.image,
+        measured_in=measured_in,
+        temperature=temperature,
+        training={key: run.provenance[key] for key in ("data", "recipe_sha256", "split_sha256") if run.provenance[key]},
+        licence=run.provenance.get("licence", ""),
+        notice=run.provenance.get("notice", ""),
+    )
+    scaled = VARIANTS[variant].integer  # the int8 input's quantization is the pixel scaling: clients undo it
+    mean, std = (round(-run.pixel_offset / run.pixel_scale + 0.01), 1 / run.pixel_scale) if scaled else (0.0, 1.0)
+    description = describe_tensors(f"{run.name} {variant}", run.provenance.get("notice", ""), spec.licence, mean, std)
+    flatbuffer = append_tail(body, len(run.labels), temperature, description)
+    return verify(seal(flatbuffer, spec), name)
+
+
+def _flatbuffer(model: ModelFile) -> bytes:
+    """The flatbuffer in front of a model file's zip."""
+    start = model.content.rindex(b"PK\x01\x02")
+    return model.content[: model.content.index(b"PK\x03\x04labels", 0, start)]
+
+
+def _keras_logits(run: Run, tensors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    rows = [
+        keras.ops.convert_to_numpy(run.body(tensors[i : i + 16], training=False)["evidence"])
+        for i in range(0, len(tensors), 16)
+    ]
+    return np.asarray(np.concatenate(rows).mean(axis=(1, 2)), np.float32)

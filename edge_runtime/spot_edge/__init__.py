@@ -1,0 +1,65 @@
+"""Says what a dermatoscope image looks most like, and how urgent it is, offline.
+
+    from spot_edge import Classifier
+    prediction = Classifier.load().classify("lesion.jpg")
+
+Names are imported when first used, so that `import spot_edge` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RUNTIMES",
+    "CheckError",
+    "Classifier",
+    "DataError",
+    "InputError",
+    "InterpreterError",
+    "ModelError",
+    "OutputError",
+    "Prediction",
+    "Source",
+    "SpotError",
+    "__version__",
+    "overlay",
+    "read_model",
+]
+
+_HOMES = {
+    "RUNTIMES": "interpreter",
+    "CheckError": "errors",
+    "Classifier": "classifier",
+    "DataError": "errors",
+    "InputError": "errors",
+    "InterpreterError": "errors",
+    "ModelError": "errors",
+    "OutputError": "errors",
+    "Prediction": "prediction",
+    "Source": "source",
+    "SpotError": "errors",
+    "overlay": "heatmap",
+    "read_model": "modelfile",
+}
+
+if TYPE_CHECKING:
+    from spot_edge.classifier import Classifier
+    from spot_edge.errors import CheckError, DataError, InputError, InterpreterError, ModelError, OutputError, SpotError
+    from spot_edge.heatmap import overlay
+    from spot_edge.interpreter import RUNTIMES
+    from spot_edge.modelfile import read_model
+    from spot_edge.prediction import Prediction
+    from spot_edge.source import Source
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'spot_edge' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"spot_edge.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,82 @@
+"""Picture in, prediction out."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from spot_edge.image import Prepared, prepare
+from spot_edge.interpreter import Interpreter, Runtime
+from spot_edge.modelfile import ModelFile, read_model
+from spot_edge.modelspec import ModelSpec
+from spot_edge.prediction import Prediction, judge, rank
+from spot_edge.source import Source, SourceLike
+
+__all__ = ["Classifier"]
+
+
+class Classifier:
+    """A model in an interpreter. One thread at a time may use it: the interpreter holds the tensors."""
+
+    def __init__(self, model: ModelFile, *, runtime: str | None = None, threads: int | None = None) -> None:
+        self.model = model
+        self._interpreter = Interpreter(model, runtime=runtime, threads=threads)
+        self._remarks = _remarks(model.spec, self.runtime)
+        self._labels = tuple(label.label for label in model.spec.labels)
+        self._about = {"name": model.spec.name, "variant": model.spec.variant, "id": model.id}
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str] | None = None, *, runtime: str | None = None, threads: int | None = None
+    ) -> Classifier:
+        """The model file at `path` (default: the embedded model), verified, in an interpreter.
+
+        `runtime` names one of `spot_edge.RUNTIMES`; the default is the first that is installed. Raises ModelError or
+        InterpreterError.
+        """
+        return cls(read_model(path), runtime=runtime, threads=threads)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The interpreter package in use."""
+        return self._interpreter.runtime
+
+    def classify(self, source: SourceLike) -> Prediction:
+        """What the model says about `source`: a path, encoded bytes, a `uint8[H,W,3]` RGB array or a `Source`.
+
+        Raises InputError where the picture is missing, damaged or of a kind that cannot be judged.
+        """
+        return self.judge(self.prepare(source))
+
+    def prepare(self, source: SourceLike) -> Prepared:
+        """The first half of `classify`: the decoded picture and its tensor."""
+        return prepare(Source.of(source), self.model.spec.image)
+
+    def judge(self, prepared: Prepared) -> Prediction:
+        """The second half of `classify`: run the network on a prepared picture and judge its scores."""
+        start = time.perf_counter()
+        outputs = self._interpreter.invoke(prepared.tensor)
+        invoke_ms = 1e3 * (time.perf_counter() - start)
+        spec, scores = self.model.spec, outputs["scores"]
+        return Prediction(
+            source=prepared.source.as_dict(),
+            image=prepared.as_dict(),
+            ranked=rank(spec.labels, scores),
+            triage=judge(spec, scores),
+            labels=self._labels,
+            model=self._about,
+            runtime=self.runtime,
+            remarks=self._remarks,
+            timings_ms={"decode": prepared.decode_ms, "resize": prepared.resize_ms, "invoke": invoke_ms},
+            evidence=outputs["evidence"],
+            embedding=outputs["embedding"],
+        )
+
+
+def _remarks(spec: ModelSpec, runtime: Runtime) -> tuple[str, ...]:
+    if runtime.name == spec.measured_in.runtime:
+        return ()
+    return (
+        f"this file's figures were measured in {spec.measured_in.runtime} {spec.measured_in.version}; "
+        f"{runtime.name} {runtime.version} may answer differently",
+    )

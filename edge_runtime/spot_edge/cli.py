@@ -1,0 +1,110 @@
+"""The command `spot-edge`: a group whose subcommands are imported when they are run.
+
+The device package brings `classify` and `info`; further ones are found by entry points of the group
+`spot_edge.commands`. A SpotError becomes one line on stderr and an exit code from the table in `errors`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from spot_edge import __version__
+from spot_edge.errors import EXIT_CODES, SpotError
+
+__all__ = ["ENTRY_POINTS", "main", "spot_edge"]
+
+ENTRY_POINTS = "spot_edge.commands"
+
+# name → module and attribute, and the line that --help shows without importing it
+_OWN = {
+    "classify": ("spot_edge.commands.classify:classify", "Say what lesion pictures look most like, and how urgent."),
+    "info": ("spot_edge.commands.info:info", "Show what a model file carries."),
+}
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_OWN, *sorted(_installed())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _OWN:
+            module, _, attribute = _OWN[cmd_name][0].partition(":")
+            own: click.Command = getattr(import_module(module), attribute)
+            return own
+        entry = _installed().get(cmd_name)
+        return entry.load() if entry else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name in _TOOLKIT and name not in _installed():
+            raise click.UsageError(f"'{name}' is part of the workstation toolkit: pip install spot-edge-toolkit", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, about) for name, (_, about) in _OWN.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+        installed = _installed()
+        if installed:
+            with formatter.section("Commands of the toolkit"):
+                formatter.write_dl([(name, _short_help(entry)) for name, entry in sorted(installed.items())])
+
+
+_TOOLKIT = ("train", "pack-run", "restore-run", "convert", "bench")
+
+
+def _installed() -> dict[str, Any]:
+    from importlib.metadata import entry_points  # slow to import, and rarely needed
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _short_help(entry: Any) -> str:
+    try:
+        command: click.Command = entry.load()
+    except Exception as error:  # a broken plug-in must not take --help away
+        return f"(cannot be loaded: {error})"
+    return command.get_short_help_str(limit=80)
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="spot-edge")
+def spot_edge() -> None:
+    """Say what a dermatoscope image looks most like, and how urgent it is, offline.
+
+    An aid for trained people, not a diagnosis.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and end the process with a documented exit code."""
+    try:
+        code = spot_edge.main(args=args, prog_name="spot-edge", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        code = exit_.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except SpotError as error:
+        click.echo(f"spot-edge: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:  # `spot-edge … | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

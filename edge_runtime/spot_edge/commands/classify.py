@@ -1,0 +1,103 @@
+"""`spot-edge classify`: pictures in, one answer each out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spot_edge.errors import InputError
+from spot_edge.files import make_folder
+from spot_edge.inputs import Found, find_pictures
+
+if TYPE_CHECKING:
+    from spot_edge.classifier import Classifier
+    from spot_edge.commands.records import Writer
+
+__all__ = ["classify"]
+
+_RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...|-")
+@click.option("--model", type=click.Path(), help="Model file [the embedded model].")
+@click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="How many classes to show.")
+@click.option("--json", "form", flag_value="json", help="JSON lines, one complete answer each.")
+@click.option("--csv", "form", flag_value="csv", help="CSV, one row each, every class a column.")
+@click.option("--heatmap", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write heat maps to DIR.")
+@click.option(
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep each answer (JSON) and its picture (upright, without EXIF) in DIR.",
+)
+@click.option("--threads", type=click.IntRange(1, 64), help="Threads of the interpreter [processors, at most 4].")
+@click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [the first that is installed].")
+def classify(
+    paths: tuple[str, ...],
+    model: str | None,
+    top: int,
+    form: str | None,
+    heatmap: Path | None,
+    save: Path | None,
+    threads: int | None,
+    runtime: str | None,
+) -> None:
+    """Say what the lesion in each picture looks most like, and how urgent it is.
+
+    PATH is a file, a folder (searched with all its folders), a quoted pattern such as "scans/**/*.jpg", or - for
+    standard input. A picture that cannot be judged is reported, and the rest goes on.
+    """
+    from spot_edge.classifier import Classifier
+    from spot_edge.commands.records import Keeper, writer_for
+
+    classifier = Classifier.load(model, runtime=runtime, threads=threads)
+    keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
+    found = find_pictures(paths)
+    writer = writer_for(form, sys.stdout, [label.label for label in classifier.model.spec.labels], top)
+    failed = 0
+    with _progress(found) as pictures:
+        for picture in pictures:
+            failed += not _one(picture, classifier, writer, keeper)
+    writer.close()
+    if failed:
+        if len(found) > 1:
+            click.echo(f"spot-edge: {failed} of {len(found)} pictures could not be judged", err=True)
+        raise click.exceptions.Exit(InputError.exit_code)
+
+
+def _one(picture: Found | InputError, classifier: Classifier, writer: Writer, keeper: Any) -> bool:
+    """Judge one picture and write what came of it; whether it could be judged."""
+    from spot_edge.source import Source
+
+    name = "?"
+    try:
+        if isinstance(picture, InputError):
+            name = str(picture).split(": ")[0]
+            raise picture
+        name = picture.path
+        source = Source.of(sys.stdin.buffer.read(), "-") if name == "-" else Source.of(name)
+        prepared = classifier.prepare(source)
+    except InputError as error:
+        writer.failure(name, str(error))
+        click.echo(f"spot-edge: {error}", err=True)
+        return False
+    prediction = classifier.judge(prepared)
+    keeper.keep(picture.relative, prepared, prediction)
+    writer.answer(prediction)
+    return True
+
+
+@contextmanager
+def _progress(found: list[Found | InputError]) -> Iterator[Any]:
+    """`found` behind a progress bar, where there are many and both ends are not mixed on one terminal."""
+    if len(found) < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield found
+        return
+    with click.progressbar(found, label="classify", file=sys.stderr, show_pos=True) as bar:
+        yield bar

@@ -1,0 +1,71 @@
+"""`spot-edge info`: what a model file carries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from spot_edge.modelfile import ModelFile, read_model
+from spot_edge.modelspec import Rate
+
+__all__ = ["info"]
+
+
+@click.command()
+@click.argument("model", required=False, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def info(model: str | None, as_json: bool) -> None:
+    """Show what MODEL (default: the embedded model) carries: labels, operating points, origin, shapes."""
+    file = read_model(model)
+    click.echo(json.dumps(_as_dict(file), ensure_ascii=False) if as_json else "\n".join(_lines(file)))
+
+
+def _as_dict(file: ModelFile) -> dict[str, object]:
+    return {
+        "name": file.name,
+        "id": file.id,
+        "bytes": len(file.content),
+        "spec": asdict(file.spec),
+        "signature": asdict(file.signature),
+        "members": file.members,
+    }
+
+
+def _lines(file: ModelFile) -> list[str]:
+    spec, image = file.spec, file.spec.image
+    width = max(len(label.label) for label in spec.labels)
+    lines = [
+        f"{file.name}: model '{spec.name}', variant {spec.variant}, {len(file.content) / 1e6:.2f} MB",
+        f"id          {file.id}",
+        f"image       {image.size}x{image.size}, {image.geometry}, {image.filter}",
+        f"measured in {spec.measured_in.runtime} {spec.measured_in.version}, temperature {spec.temperature:.3f}",
+    ]
+    named = [("input", file.signature.inputs), ("output", file.signature.outputs)]
+    for kind, tensors in named:
+        lines += [f"{kind:<11} {name} {t.dtype}{list(t.shape)}" for name, t in tensors.items()]
+    lines += ["", "classes"]
+    for label in spec.labels:
+        kind = {True: "malignant", False: "benign", None: "not known"}[label.malignant]
+        about = f": {label.description}" if label.description else ""
+        lines.append(f"  {label.label:<{width}}  {kind:<9}  {label.name}{about}")
+    lines += ["", "operating points (sum of the malignant scores at or above the threshold)"]
+    for point in spec.operating_points:
+        lines.append(
+            f"  {point.name:<16} threshold {point.threshold:.3f}: sensitivity {_rate(point.sensitivity)}, "
+            f"specificity {_rate(point.specificity)}, on {point.measured_on}"
+        )
+    if not spec.operating_points:
+        lines.append("  none: triage says 'cannot assess'")
+    lines += ["", "origin"]
+    lines += [f"  {key:<14} {value}" for key, value in spec.training.items()]
+    if spec.licence:
+        lines.append(f"  {'licence':<14} {spec.licence}")
+    if spec.notice:
+        lines += ["", spec.notice]
+    return lines
+
+
+def _rate(rate: Rate) -> str:
+    return f"{100 * rate.value:.0f} % ({100 * rate.low:.0f} to {100 * rate.high:.0f}, n={rate.n})"

@@ -1,0 +1,136 @@
+"""How `classify` writes answers: words, JSON lines or CSV to a stream, and heat maps and records to folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+from spot_edge.files import write_whole
+from spot_edge.image import Prepared
+from spot_edge.inputs import unique_name
+from spot_edge.prediction import SCHEMA, Prediction
+from spot_edge.wording import DISCLAIMER, describe
+
+__all__ = ["Keeper", "Writer", "writer_for"]
+
+_JPEG_QUALITY = 95
+
+
+class Writer(Protocol):
+    """Where answers go, one at a time."""
+
+    def answer(self, prediction: Prediction) -> None:
+        """Write one answer."""
+
+    def failure(self, name: str, reason: str) -> None:
+        """Write that one picture could not be judged."""
+
+    def close(self) -> None:
+        """Write what belongs at the end."""
+
+
+def writer_for(form: str | None, stream: IO[str], labels: Sequence[str], top: int) -> Writer:
+    """The writer of `form`: "json", "csv", or None for words."""
+    if form == "json":
+        return _JsonLines(stream)
+    if form == "csv":
+        return _Csv(stream, labels)
+    return _Words(stream, top)
+
+
+class _Words:
+    def __init__(self, stream: IO[str], top: int) -> None:
+        self._stream, self._top, self._any = stream, top, False
+
+    def answer(self, prediction: Prediction) -> None:
+        self._any = True
+        print(describe(prediction, self._top), file=self._stream, flush=True)
+
+    def failure(self, name: str, reason: str) -> None:
+        """Nothing: the reason goes to stderr anyway."""
+
+    def close(self) -> None:
+        if self._any:
+            print(f"\n{DISCLAIMER}", file=self._stream, flush=True)
+
+
+class _JsonLines:
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def answer(self, prediction: Prediction) -> None:
+        self._line(prediction.as_dict())
+
+    def failure(self, name: str, reason: str) -> None:
+        self._line({"schema": SCHEMA, "source": {"kind": "path", "name": name}, "error": reason})
+
+    def close(self) -> None:
+        """Nothing more: each line is complete."""
+
+    def _line(self, record: dict[str, object]) -> None:
+        print(json.dumps(record, ensure_ascii=False), file=self._stream, flush=True)
+
+
+class _Csv:
+    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
+        self._labels, self._stream = labels, stream
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows.writerow(["source", "first", "triage", "malignant_score", *labels, "model", "error"])
+
+    def answer(self, prediction: Prediction) -> None:
+        scores = {score.label: f"{score.score:.6f}" for score in prediction.ranked}
+        malignant = prediction.triage.malignant_score
+        self._row(
+            prediction.source["name"],
+            prediction.top.label,
+            prediction.triage.category,
+            "" if malignant is None else f"{malignant:.6f}",
+            *(scores[label] for label in self._labels),
+            prediction.model["id"],
+            "",
+        )
+
+    def failure(self, name: str, reason: str) -> None:
+        self._row(name, *[""] * (4 + len(self._labels)), reason)
+
+    def close(self) -> None:
+        """Nothing more: each row is complete."""
+
+    def _row(self, *cells: str) -> None:
+        self._rows.writerow(cells)
+        self._stream.flush()
+
+
+@dataclass
+class Keeper:
+    """Files that were asked for: heat maps, and answers with their pictures. Nothing is overwritten."""
+
+    heatmaps: Path | None = None
+    records: Path | None = None
+    _taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for folder, ending in ((self.heatmaps, ".heatmap.png"), (self.records, ".json")):
+            if folder is not None:
+                self._taken |= {path.name.removesuffix(ending) for path in folder.glob(f"*{ending}")}
+
+    def keep(self, relative: str, prepared: Prepared, prediction: Prediction) -> None:
+        """Write what was asked for about one picture."""
+        if self.heatmaps is None and self.records is None:
+            return
+        name = unique_name(relative, self._taken)
+        if self.heatmaps is not None:
+            from spot_edge.heatmap import overlay_png
+
+            write_whole(self.heatmaps / f"{name}.heatmap.png", overlay_png(prepared, prediction))
+        if self.records is not None:
+            picture = io.BytesIO()
+            prepared.picture.save(picture, "JPEG", quality=_JPEG_QUALITY)
+            write_whole(self.records / f"{name}.jpg", picture.getvalue())
+            record = json.dumps(prediction.as_dict(), ensure_ascii=False, indent=2)
+            write_whole(self.records / f"{name}.json", f"{record}\n".encode())

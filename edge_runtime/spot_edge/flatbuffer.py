@@ -1,0 +1,117 @@
+"""The little that is read from a .tflite flatbuffer before an interpreter sees it: its subgraph's inputs and outputs.
+
+Plain `struct` over the bytes, every offset checked by it: the device needs no flatbuffers package and no schema.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spot_edge.errors import ModelError
+
+__all__ = ["Signature", "Tensor", "read_signature"]
+
+TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
+
+# Field numbers of the public TFLite schema (tensorflow/compiler/mlir/lite/schema/schema.fbs), stable by design.
+_MODEL_SUBGRAPHS, _MODEL_SIGNATURES = 2, 7
+_SUBGRAPH_TENSORS = 0
+_TENSOR_SHAPE, _TENSOR_TYPE = 0, 1
+_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS = 0, 1
+_NAMED_NAME, _NAMED_INDEX = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One named input or output."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What goes in and what comes out, by signature name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+def read_signature(data: bytes, name: str) -> Signature:
+    """The single signature of the single subgraph in `data`; ModelError where there is not exactly one of each."""
+    if len(data) < 16 or data[4:8] != b"TFL3":
+        raise ModelError(f"{name}: not a .tflite file")
+    try:
+        root = _Table(data, _unsigned(data, 0))
+        graphs = list(root.tables(_MODEL_SUBGRAPHS))
+        signatures = list(root.tables(_MODEL_SIGNATURES))
+        if len(graphs) != 1 or len(signatures) != 1:
+            raise ModelError(f"{name}: {len(graphs)} subgraphs and {len(signatures)} signatures where one of each belongs")
+        tensors = list(graphs[0].tables(_SUBGRAPH_TENSORS))
+        inputs = _named(signatures[0], _SIGNATURE_INPUTS, tensors)
+        outputs = _named(signatures[0], _SIGNATURE_OUTPUTS, tensors)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ModelError(f"{name}: damaged .tflite structure") from error
+    return Signature(inputs, outputs)
+
+
+def _named(signature: _Table, field: int, tensors: list[_Table]) -> dict[str, Tensor]:
+    named = {}
+    for entry in signature.tables(field):
+        tensor = tensors[entry.scalar(_NAMED_INDEX, "<I")]
+        code = tensor.scalar(_TENSOR_TYPE, "<b")
+        named[entry.text(_NAMED_NAME)] = Tensor(TYPES.get(code, f"type {code}"), tensor.integers(_TENSOR_SHAPE))
+    return named
+
+
+def _unsigned(data: bytes, at: int) -> int:
+    return int(struct.unpack_from("<I", data, at)[0])
+
+
+class _Table:
+    """A flatbuffer table at an offset."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data = data
+        self._at = at
+        self._vtable = at - struct.unpack_from("<i", data, at)[0]
+        if self._vtable < 0:
+            raise IndexError("vtable before the data")
+        self._vtable_size = struct.unpack_from("<H", data, self._vtable)[0]
+
+    def _field(self, number: int) -> int | None:
+        slot = 4 + 2 * number
+        if slot + 2 > self._vtable_size:
+            return None
+        offset = int(struct.unpack_from("<H", self._data, self._vtable + slot)[0])
+        return self._at + offset if offset else None
+
+    def scalar(self, number: int, form: str) -> int:
+        at = self._field(number)
+        return 0 if at is None else int(struct.unpack_from(form, self._data, at)[0])
+
+    def _vector(self, number: int) -> tuple[int, int]:
+        """Start and length of a vector or string field."""
+        at = self._field(number)
+        if at is None:
+            return 0, 0
+        start = at + _unsigned(self._data, at)
+        length = _unsigned(self._data, start)
+        if start + 4 + length > len(self._data):
+            raise IndexError("vector beyond the data")
+        return start + 4, length
+
+    def tables(self, number: int) -> Iterator[_Table]:
+        start, length = self._vector(number)
+        for at in range(start, start + 4 * length, 4):
+            yield _Table(self._data, at + _unsigned(self._data, at))
+
+    def integers(self, number: int) -> tuple[int, ...]:
+        start, length = self._vector(number)
+        return struct.unpack_from(f"<{length}i", self._data, start) if length else ()
+
+    def text(self, number: int) -> str:
+        start, length = self._vector(number)
+        return self._data[start : start + length].decode()

@@ -1,0 +1,212 @@
+"""Image to tensor: the one place where bytes become numbers.
+
+Decode, upright by EXIF, 8-bit sRGB, the geometry and filter that the model file names, `uint8[1,S,S,3]`. Pixel scaling
+is inside the network. What cannot be judged honestly is refused with one line that names the input.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from spot_edge.errors import InputError
+from spot_edge.modelspec import ImageSpec
+from spot_edge.source import Source
+
+__all__ = ["FORMATS", "MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
+
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+SMALLEST_SIDE = 32
+
+# Aspect ratios (width to height) that are stretched to the square as they are; others are cropped to 4:3 first.
+STRETCHED = (1.2, 1.5)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_opening = threading.Lock()  # warnings.catch_warnings is not safe across threads
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A decoded picture, its tensor, and the record of what was done to make it."""
+
+    source: Source
+    tensor: NDArray[np.uint8] = field(repr=False)
+    picture: Image.Image = field(repr=False)  # upright 8-bit sRGB, whole
+    orientation: int  # of EXIF, 1 where there is none
+    crop: tuple[int, int, int, int] | None  # left, top, right, bottom of what was kept
+    decode_ms: float
+    resize_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form of what was done."""
+        return {
+            "width": self.picture.width,
+            "height": self.picture.height,
+            "orientation": self.orientation,
+            "crop": list(self.crop) if self.crop else None,
+            "size": int(self.tensor.shape[1]),
+        }
+
+
+def prepare(source: Source, spec: ImageSpec) -> Prepared:
+    """Decode `source` and make the tensor that `spec` describes."""
+    start = time.perf_counter()
+    if source.kind == "array":
+        picture, orientation = _from_array(source), 1
+    else:
+        picture, orientation = decode(source.read(), source.name)
+    decoded = time.perf_counter()
+    tensor, crop = to_tensor(picture, spec)
+    done = time.perf_counter()
+    return Prepared(source, tensor, picture, orientation, crop, 1e3 * (decoded - start), 1e3 * (done - decoded))
+
+
+def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
+    """The upright 8-bit sRGB picture in `data`, and the EXIF orientation that it was stored with.
+
+    Raises InputError for what is not an image, damaged, too large, animated, partly transparent, or of a pixel type
+    whose range is unknown.
+    """
+    if not data:
+        raise InputError(f"{name}: empty")
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own bomb warning: the cap below is stricter
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _refuse_unjudgeable(image, name)
+        orientation = _orientation(image)
+        image.load()
+        picture = _to_rgb(image, name)
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        raise _too_large(name) from None
+    except UnidentifiedImageError:
+        raise InputError(f"{name}: not an image in a known format ({', '.join(FORMATS)})") from None
+    except Exception as error:  # damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error …
+        raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
+    if orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[orientation])
+    picture.info = {}  # comments, profiles and text of the file must not travel into anything that is saved
+    return picture, orientation
+
+
+def to_tensor(picture: Image.Image, spec: ImageSpec) -> tuple[NDArray[np.uint8], tuple[int, int, int, int] | None]:
+    """`picture` (upright RGB) as `uint8[1,S,S,3]`, and the box it was cropped to, if it was."""
+    crop = _central_4_to_3(picture.width, picture.height)
+    kept = picture.crop(crop) if crop else picture
+    # Pillow's bilinear widens its support when it shrinks: that is the antialiasing the filter's name promises.
+    resized = kept.resize((spec.size, spec.size), Image.Resampling.BILINEAR)
+    return np.asarray(resized)[np.newaxis], crop
+
+
+def _central_4_to_3(width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The box to keep, or None where the aspect ratio may be stretched as it is. Exact in integers."""
+    if STRETCHED[0] * height <= width <= STRETCHED[1] * height:
+        return None
+    if 3 * width > 4 * height:
+        kept = max(1, round(height * 4 / 3))
+        left = (width - kept) // 2
+        return left, 0, left + kept, height
+    kept = max(1, round(width * 3 / 4))
+    top = (height - kept) // 2
+    return 0, top, width, top + kept
+
+
+def _from_array(source: Source) -> Image.Image:
+    array = np.asarray(source.content)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise InputError(
+            f"{source.name}: an array must be uint8[H,W,3] RGB, not {array.dtype}{list(array.shape)}"
+            + (" (scale floats to 0..255 before casting)" if array.dtype.kind == "f" else "")
+        )
+    _refuse_size(array.shape[1], array.shape[0], source.name)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _refuse_unjudgeable(image: Image.Image, name: str) -> None:
+    _refuse_size(image.width, image.height, name)
+    # A multi-picture JPEG (MPO) is a photograph with previews behind it: its first picture is the photograph.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise InputError(f"{name}: {image.n_frames} pictures in one file: save the one that counts as a still image")  # type: ignore[attr-defined]
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")
+
+
+def _refuse_size(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+    if min(width, height) < SMALLEST_SIDE:
+        raise InputError(f"{name}: {width}x{height} pixels are too few to judge (at least {SMALLEST_SIDE} a side)")
+
+
+def _too_large(name: str) -> InputError:
+    return InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels: refused before decoding")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # unreadable EXIF says nothing about which way is up; the pixels still count
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """8-bit sRGB from whatever mode the file has; 16-bit grey keeps its high byte, as 16-bit colour does in Pillow."""
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = _opaque(image, name)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        image = _through_profile(image, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _opaque(image: Image.Image, name: str) -> Image.Image:
+    """`image` without its alpha channel, which must hide nothing: below transparency lie colours nobody has seen."""
+    profile = image.info.get("icc_profile")
+    rgba = image.convert("RGBA")
+    lowest, _ = rgba.getchannel("A").getextrema()
+    if lowest < 255:  # type: ignore[operator]
+        raise InputError(f"{name}: has transparent parts: save it without transparency")
+    rgb = rgba.convert("RGB")
+    rgb.info = {"icc_profile": profile} if profile else {}
+    return rgb
+
+
+def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """`image` in sRGB, by the colour profile it carries; a profile that is sRGB, or broken, changes nothing."""
+    if image.mode == "RGB" and b"sRGB" in profile:
+        return image
+    from PIL import ImageCms  # rarely needed, and slow to import
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted if converted is not None else image
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,78 @@
+"""Finding the pictures that a command line names: files, folders, globs and standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spot_edge.errors import InputError
+
+__all__ = ["SUFFIXES", "Found", "find_pictures", "unique_name"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture, and its path below the folder that was named (which names its results)."""
+
+    path: str  # "-" for standard input
+    relative: str
+
+
+def find_pictures(names: Sequence[str]) -> list[Found | InputError]:
+    """What `names` stand for, in their order; a name that stands for nothing becomes an InputError in its place.
+
+    A folder is searched recursively for files with a picture's suffix, hidden ones left out; a file that is named
+    itself is taken whatever its suffix.
+    """
+    found: list[Found | InputError] = []
+    for name in names:
+        try:
+            found.extend(_expand(name))
+        except InputError as error:
+            found.append(error)
+    return found
+
+
+def unique_name(relative: str, taken: set[str]) -> str:
+    """A file name without folders or suffix for the results of `relative`, different from all in `taken`."""
+    parts = [part for part in Path(relative).with_suffix("").parts if part not in ("/", "..", ".")]
+    stem = "__".join(parts).replace("\0", "") if relative != "-" else "stdin"
+    stem = stem.encode(errors="ignore")[:200].decode(errors="ignore") or "picture"
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name)
+    return name
+
+
+def _expand(name: str) -> Iterable[Found]:
+    if name == "-":
+        return [Found("-", "-")]
+    if "\0" in name:
+        raise InputError(f"{name!r}: not a file name")
+    if os.path.isdir(name):
+        inside = [Found(path, os.path.relpath(path, name)) for path in _walk(name)]
+        if not inside:
+            raise InputError(f"{name}: no pictures in this folder ({' '.join(SUFFIXES)})")
+        return inside
+    if os.path.lexists(name) or not glob.has_magic(name):
+        return [Found(name, os.path.basename(name))]  # a missing file is refused when it is read
+    matches = sorted(glob.glob(name, recursive=True))
+    files = [match for match in matches if not os.path.isdir(match)]
+    if not files:
+        raise InputError(f"{name}: matches no file")
+    return [Found(match, os.path.basename(match)) for match in files]
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for where, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in sorted(files):
+            if not file.startswith(".") and file.lower().endswith(SUFFIXES):
+                yield os.path.join(where, file)

@@ -1,0 +1,222 @@
+"""`spot.json`: what a model file says about itself, as frozen dataclasses, read strictly and written canonically."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
+
+from spot_edge.errors import ModelError
+
+__all__ = [
+    "SCHEMA",
+    "ImageSpec",
+    "Label",
+    "MeasuredIn",
+    "ModelSpec",
+    "OperatingPoint",
+    "Rate",
+    "parse_spec",
+    "render_spec",
+]
+
+SCHEMA = 1
+LARGEST = 16_000  # bytes of spot.json
+
+Geometry: TypeAlias = Literal["stretch"]
+Filter: TypeAlias = Literal["bilinear-antialias"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """How a picture becomes the network's square input."""
+
+    size: int
+    geometry: Geometry = "stretch"
+    filter: Filter = "bilinear-antialias"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One class: its short label, plain name, description, and whether it is malignant (None: not known)."""
+
+    label: str
+    name: str
+    description: str = ""
+    malignant: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A measured proportion with its 95 % interval and the number of lesions or cases it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold on the summed score of the malignant classes, and what it did where it was measured."""
+
+    name: str
+    threshold: float
+    sensitivity: Rate
+    specificity: Rate
+    measured_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredIn:
+    """The interpreter in which a file's temperature and figures were measured: they hold for this pair."""
+
+    runtime: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything in `spot.json`, schema 1. What a first model cannot know is optional."""
+
+    name: str
+    variant: str
+    labels: tuple[Label, ...]
+    image: ImageSpec
+    measured_in: MeasuredIn
+    temperature: float
+    operating_points: tuple[OperatingPoint, ...] = ()
+    conformal: dict[str, Any] | None = None
+    training: dict[str, str] = field(default_factory=dict)
+    licence: str = ""
+    notice: str = ""
+
+
+def render_spec(spec: ModelSpec) -> bytes:
+    """`spec` as canonical JSON: the same spec gives the same bytes."""
+    data = {"schema": SCHEMA} | asdict(spec)
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    if len(text) > LARGEST:
+        raise ModelError(f"spot.json would take {len(text)} bytes, more than {LARGEST}")
+    return text
+
+
+def parse_spec(text: bytes, name: str) -> ModelSpec:
+    """The spec in `text`; ModelError, naming the file and the field, for anything missing, unknown or of another type."""
+    if len(text) > LARGEST:
+        raise ModelError(f"{name}: spot.json takes {len(text)} bytes, more than {LARGEST}")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{name}: spot.json is not JSON") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{name}: spot.json is not an object")
+    schema = data.pop("schema", None)
+    if schema != SCHEMA:
+        raise ModelError(f"{name}: spot.json has schema {schema!r}; this spot-edge reads schema {SCHEMA}")
+    return _Reader(name).spec(data)
+
+
+class _Reader:
+    """Typed access to parsed JSON; the file's name and the field's path go into every complaint."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _bad(self, path: str, wanted: str) -> ModelError:
+        return ModelError(f"{self._name}: spot.json: {path} must be {wanted}")
+
+    def _fields(self, data: Any, path: str, required: str, optional: str = "") -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise self._bad(path, "an object")
+        known, missing = {*required.split(), *optional.split()}, set(required.split()) - set(data)
+        if missing or set(data) - known:
+            raise self._bad(path, f"an object with {required}" + (f" and perhaps {optional}" if optional else ""))
+        return data
+
+    def _text(self, value: Any, path: str) -> str:
+        if not isinstance(value, str):
+            raise self._bad(path, "a text")
+        return value
+
+    def _number(self, value: Any, path: str, low: float, high: float) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise self._bad(path, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def _whole(self, value: Any, path: str, low: int, high: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._bad(path, f"a whole number from {low} to {high}")
+        return value
+
+    def _items(self, value: Any, path: str, low: int, high: int) -> list[Any]:
+        if not isinstance(value, list) or not low <= len(value) <= high:
+            raise self._bad(path, f"a list of {low} to {high}")
+        return value
+
+    def spec(self, data: dict[str, Any]) -> ModelSpec:
+        self._fields(
+            data,
+            "it",
+            "name variant labels image measured_in temperature",
+            "operating_points conformal training licence notice",
+        )
+        labels = tuple(self._label(x, f"labels[{i}]") for i, x in enumerate(self._items(data["labels"], "labels", 2, 1000)))
+        if len({label.label for label in labels}) != len(labels):
+            raise self._bad("labels", "all different")
+        points = self._items(data.get("operating_points", []), "operating_points", 0, 8)
+        conformal = data.get("conformal")
+        if conformal is not None and not isinstance(conformal, dict):
+            raise self._bad("conformal", "an object or null")
+        training = data.get("training", {})
+        if not isinstance(training, dict):
+            raise self._bad("training", "an object")
+        measured = self._fields(data["measured_in"], "measured_in", "runtime version")
+        return ModelSpec(
+            name=self._text(data["name"], "name"),
+            variant=self._text(data["variant"], "variant"),
+            labels=labels,
+            image=self._image(data["image"]),
+            measured_in=MeasuredIn(
+                self._text(measured["runtime"], "measured_in.runtime"), self._text(measured["version"], "measured_in.version")
+            ),
+            temperature=self._number(data["temperature"], "temperature", 1e-3, 1e3),
+            operating_points=tuple(self._point(x, f"operating_points[{i}]") for i, x in enumerate(points)),
+            conformal=conformal,
+            training={key: self._text(value, f"training.{key}") for key, value in training.items()},
+            licence=self._text(data.get("licence", ""), "licence"),
+            notice=self._text(data.get("notice", ""), "notice"),
+        )
+
+    def _label(self, data: Any, path: str) -> Label:
+        data = self._fields(data, path, "label name", "description malignant")
+        malignant = data.get("malignant")
+        if malignant is not None and not isinstance(malignant, bool):
+            raise self._bad(f"{path}.malignant", "true, false or null")
+        text = {key: self._text(data.get(key, ""), f"{path}.{key}") for key in ("label", "name", "description")}
+        if not text["label"] or any(character in text["label"] for character in "\r\n"):
+            raise self._bad(f"{path}.label", "one line of text")
+        return Label(**text, malignant=malignant)
+
+    def _image(self, data: Any) -> ImageSpec:
+        data = self._fields(data, "image", "size geometry filter")
+        if data["geometry"] not in get_args(Geometry):
+            raise self._bad("image.geometry", f"one of {', '.join(get_args(Geometry))}")
+        if data["filter"] not in get_args(Filter):
+            raise self._bad("image.filter", f"one of {', '.join(get_args(Filter))}")
+        return ImageSpec(self._whole(data["size"], "image.size", 16, 2048), data["geometry"], data["filter"])
+
+    def _rate(self, data: Any, path: str) -> Rate:
+        data = self._fields(data, path, "value low high n")
+        value, low, high = (self._number(data[key], f"{path}.{key}", 0, 1) for key in ("value", "low", "high"))
+        return Rate(value, low, high, self._whole(data["n"], f"{path}.n", 1, 10**9))
+
+    def _point(self, data: Any, path: str) -> OperatingPoint:
+        data = self._fields(data, path, "name threshold sensitivity specificity measured_on")
+        return OperatingPoint(
+            name=self._text(data["name"], f"{path}.name"),
+            threshold=self._number(data["threshold"], f"{path}.threshold", 0, 1),
+            sensitivity=self._rate(data["sensitivity"], f"{path}.sensitivity"),
+            specificity=self._rate(data["specificity"], f"{path}.specificity"),
+            measured_on=self._text(data["measured_on"], f"{path}.measured_on"),
+        )

@@ -1,0 +1,110 @@
+"""The answer for one picture, and how it is judged from the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_edge.interpreter import Runtime
+from spot_edge.modelspec import Label, ModelSpec, OperatingPoint
+
+__all__ = ["SCHEMA", "Category", "ClassScore", "Prediction", "Triage", "judge", "rank"]
+
+SCHEMA = 1
+
+Category: TypeAlias = Literal["review now", "review soon", "routine", "cannot assess"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class and its model score."""
+
+    label: str
+    name: str
+    score: float
+    malignant: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Triage:
+    """How urgent the picture looks to the model, and the operating point behind that."""
+
+    category: Category
+    reason: str
+    malignant_score: float | None = None
+    operating_point: OperatingPoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says about one picture. `as_dict` is the JSON form that every client speaks."""
+
+    source: dict[str, Any]
+    image: dict[str, Any]
+    ranked: tuple[ClassScore, ...]
+    triage: Triage
+    labels: tuple[str, ...]  # in the order of the network's outputs, as in `evidence`
+    model: dict[str, str]
+    runtime: Runtime
+    remarks: tuple[str, ...]
+    timings_ms: dict[str, float]
+    conformal: tuple[str, ...] | None = None
+    quality: tuple[str, ...] = ()
+    evidence: NDArray[np.float32] = field(repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    embedding: NDArray[np.float32] = field(repr=False, compare=False, default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def top(self) -> ClassScore:
+        """The class that the lesion looks most like."""
+        return self.ranked[0]
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the model declines to say how urgent the picture looks."""
+        return self.triage.category == "cannot assess"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form, schema 1; the evidence and embedding arrays stay out of it."""
+        return {
+            "schema": SCHEMA,
+            "source": self.source,
+            "image": self.image,
+            "ranked": [asdict(score) for score in self.ranked],
+            "triage": asdict(self.triage),
+            "abstained": self.abstained,
+            "conformal": list(self.conformal) if self.conformal is not None else None,
+            "quality": list(self.quality),
+            "remarks": list(self.remarks),
+            "model": self.model,
+            "runtime": asdict(self.runtime),
+            "timings_ms": {key: round(value, 3) for key, value in self.timings_ms.items()},
+        }
+
+
+def rank(labels: Sequence[Label], scores: NDArray[np.float32]) -> tuple[ClassScore, ...]:
+    """The classes by falling score; equal scores keep the order of the labels."""
+    order = np.argsort(-scores, kind="stable").tolist()
+    values = scores.tolist()
+    return tuple(ClassScore(labels[i].label, labels[i].name, values[i], labels[i].malignant) for i in order)
+
+
+def judge(spec: ModelSpec, scores: NDArray[np.float32]) -> Triage:
+    """The triage category: the strictest operating point that the summed malignant score reaches decides.
+
+    With two points, the one of lower sensitivity (the higher threshold) means "review now" and the other "review soon".
+    """
+    if not np.isfinite(scores).all():
+        return Triage("cannot assess", "the network's scores are not numbers")
+    if not spec.operating_points:
+        return Triage("cannot assess", "this model carries no measured operating point")
+    malignant = float(sum(float(s) for label, s in zip(spec.labels, scores, strict=True) if label.malignant))
+    points = sorted(spec.operating_points, key=lambda point: -point.threshold)
+    categories: tuple[Category, ...] = ("review now", "review soon")
+    for category, point in zip(categories, points, strict=False):
+        if malignant >= point.threshold:
+            return Triage(category, "the malignant score reaches this operating point", malignant, point)
+    return Triage("routine", "the malignant score is below every operating point", malignant, points[-1])

@@ -1,0 +1,75 @@
+"""What a prediction is made from: a file, bytes, an array or a camera frame."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from spot_edge.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Source", "SourceLike"]
+
+Kind: TypeAlias = Literal["path", "bytes", "array", "frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One picture to be judged, and where it came from.
+
+    Use `Source.of` for a path, encoded bytes or an RGB array, and `Source.frame` for an encoded camera frame.
+    """
+
+    kind: Kind
+    name: str
+    content: Path | bytes | NDArray[np.uint8] = field(repr=False)
+    camera: str | None = None
+    captured_at: float | None = None
+
+    @classmethod
+    def of(cls, thing: SourceLike, name: str | None = None) -> Source:
+        """`thing` as a source: a path (`str` or path-like), encoded image `bytes`, or a `uint8[H,W,3]` RGB array."""
+        if isinstance(thing, Source):
+            return thing
+        if isinstance(thing, (bytes, bytearray, memoryview)):
+            return cls("bytes", name or "bytes", bytes(thing))
+        if isinstance(thing, (str, os.PathLike)):
+            return cls("path", name or os.fspath(thing), Path(thing))
+        if hasattr(thing, "__array_interface__"):
+            return cls("array", name or "array", thing)
+        raise InputError(f"{type(thing).__name__}: not a path, bytes or a uint8 RGB array")
+
+    @classmethod
+    def frame(cls, jpeg: bytes, camera: str, captured_at: float) -> Source:
+        """One encoded frame of `camera`, captured at `captured_at` (seconds since 1970)."""
+        return cls("frame", f"{camera} at {captured_at:.3f}", jpeg, camera, captured_at)
+
+    def read(self) -> bytes:
+        """The encoded bytes of a path, bytes or frame source."""
+        if isinstance(self.content, bytes):
+            return self.content
+        if not isinstance(self.content, Path):
+            raise InputError(f"{self.name}: an array has no encoded bytes")
+        try:
+            return self.content.read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"{self.name}: no such file") from None
+        except IsADirectoryError:
+            raise InputError(f"{self.name}: a folder, not an image") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+            raise InputError(f"{self.name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form: kind and name, and for a frame its camera and time."""
+        record: dict[str, Any] = {"kind": self.kind, "name": self.name}
+        if self.kind == "frame":
+            record |= {"camera": self.camera, "captured_at": self.captured_at}
+        return record
+
+
+SourceLike: TypeAlias = "Source | str | os.PathLike[str] | bytes | NDArray[np.uint8]"

@@ -1,0 +1,75 @@
+"""The command line of `bench`, as far as it goes without a model file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from spot_bench.cli import bench
+from spot_bench.machine import describe_machine
+from spot_bench.tables import align, change, figure, milliseconds
+from spot_edge.errors import DataError, ModelError, OutputError
+
+
+def test_import_is_cheap() -> None:
+    """`spot-edge --help` imports the group."""
+    code = (
+        "import sys, spot_bench.cli; "
+        "sys.exit(', '.join({'numpy', 'PIL', 'ai_edge_litert', 'tflite_runtime', 'tensorflow'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_names_the_commands() -> None:
+    done = CliRunner().invoke(bench, ["--help"])
+    assert done.exit_code == 0
+    for name in ("drift", "latency", "overhead"):
+        assert name in done.output
+        assert CliRunner().invoke(bench, [name, "--help"]).exit_code == 0
+
+
+def run(*arguments: str | Path) -> None:
+    bench.main([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def test_a_report_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"report\.json: exists already: name another folder"):
+        run("drift", "m.tflite", "--data", "d.csv", "--baseline", "f.tflite", "--out", tmp_path)
+    assert (tmp_path / "report.json").read_text() == "{}"
+
+
+def test_bad_inputs_are_errors_of_the_house(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(DataError, match="no such file or folder"):
+        run("drift", "m.tflite", "--data", missing, "--baseline", missing)
+    data = tmp_path / "data.csv"
+    data.write_text("image,label,split\ndata.csv,nv,train\n")
+    with pytest.raises(DataError, match="has no part 'test'"):
+        run("drift", "m.tflite", "--data", data, "--baseline", missing)
+    with pytest.raises(ModelError, match="cannot be read"):
+        run("drift", "m.tflite", "--data", data, "--baseline", missing, "--part", "train")
+    with pytest.raises(ModelError, match="cannot be read"):
+        run("latency", missing)
+    with pytest.raises(ModelError, match="cannot be read"):
+        run("overhead", "--model", missing)
+
+
+def test_tables_align() -> None:
+    assert align([["", "a"], ["long", "bc"]]) == ["       a", "long  bc"]
+    estimate = {"value": 0.5, "low": 0.25, "high": None}
+    assert figure(estimate) == "0.500 (0.250 to -)"
+    assert change(estimate) == "+0.500 (+0.250 to -)"
+    assert figure({"value": None}) == change({"value": None}) == milliseconds({"value": None}) == "-"
+
+
+def test_the_machine_is_named() -> None:
+    machine = describe_machine()
+    assert machine["cpu"]
+    assert isinstance(machine["cores"], int)
+    assert machine["cores"] >= 1

@@ -1,0 +1,176 @@
+"""Summaries and comparisons on made-up predictions whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spot_bench.calibration import operating_points, softmax
+from spot_bench.drift import compare
+from spot_bench.predict import Predictions
+from spot_bench.summary import FIGURES, summarize
+from spot_bench.terminal import drift_lines
+from spot_edge.errors import DataError
+
+LABELS = ("bkl", "mel", "nv", "vasc")
+MALIGNANT = (False, True, False, False)
+
+
+def scored(logits: np.ndarray) -> dict[str, Any]:
+    return {"logits": logits.astype(np.float32), "scores": softmax(logits).astype(np.float32)}
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Predictions:
+    """600 images of 300 lesions, 15 of them vascular; a model that is right about four times in five."""
+    random = np.random.default_rng(0)
+    truth = np.repeat(random.permutation(np.repeat([0, 1, 2, 3], [60, 45, 180, 15])), 2)
+    logits = random.normal(0, 1, (600, 4))
+    logits[np.arange(600), truth] += 2.2
+    groups = np.array([f"lesion-{row // 2}" for row in range(600)])
+    answers = scored(logits)
+    return Predictions(
+        labels=LABELS,
+        truth=truth,
+        groups=groups,
+        images=np.array([f"{row}.jpg" for row in range(600)]),
+        model={"name": "toy", "variant": "float32", "id": "0", "runtime": "ai-edge-litert", "version": "2"},
+        malignant=MALIGNANT,
+        operating_points=operating_points(MALIGNANT, answers["scores"], truth, groups, measured_on="made up"),
+        **answers,
+    )
+
+
+def test_identical_models_do_not_differ(baseline: Predictions) -> None:
+    report = compare(baseline, baseline)
+    assert report["schema"] == 1
+    differences = report["differences"]
+    estimates = [
+        *(differences[name] for name in FIGURES),
+        *differences["recall"].values(),
+        *(rate for point in differences["operating_points"].values() for rate in point.values()),
+        report["mean_abs_logit_difference"],
+        report["kl"],
+    ]
+    assert all((e["value"], e["low"], e["high"]) == (0, 0, 0) for e in estimates)
+    assert list(differences["operating_points"]) == ["sensitivity-90", "sensitivity-95"]
+    assert report["agreement"]["all"]["value"] == 1.0
+    assert report["flips"] == []
+    assert report["largest_logit_difference"] == 0
+
+
+def test_a_damaged_class_shows(baseline: Predictions) -> None:
+    logits = baseline.logits.copy()
+    logits[:, 1] -= 3  # the other model hardly ever says melanoma
+    report = compare(baseline, replace(baseline, **scored(logits)))
+    recall = report["differences"]["recall"]
+    assert recall["mel"]["high"] < -0.5
+    assert all(recall[label]["low"] >= -0.02 for label in ("bkl", "nv", "vasc"))
+    assert report["differences"]["balanced_accuracy"]["high"] < 0
+    assert report["differences"]["operating_points"]["sensitivity-90"]["sensitivity"]["high"] < 0
+    assert report["differences"]["operating_points"]["sensitivity-90"]["specificity"]["low"] > 0
+    agreement = report["agreement"]
+    assert agreement["classes"]["mel"]["value"] < 0.5 < agreement["classes"]["nv"]["value"]
+    assert agreement["all but nv"]["value"] < agreement["all"]["value"]
+    assert agreement["all but nv"]["n"] == int((baseline.truth != 2).sum())
+    assert report["mean_abs_logit_difference"]["value"] == pytest.approx(0.75, abs=1e-6)
+    assert report["largest_logit_difference"] == pytest.approx(3, abs=1e-5)
+    assert report["kl"]["value"] > 0
+
+
+def test_flips_are_listed_surest_first(baseline: Predictions) -> None:
+    logits = baseline.logits.copy()
+    logits[7] = [0, 9, 0, 0] if baseline.scores[7].argmax() != 1 else [9, 0, 0, 0]
+    logits[400] = [0, 9, 0, 0] if baseline.scores[400].argmax() != 1 else [9, 0, 0, 0]
+    flips = compare(baseline, replace(baseline, **scored(logits)))["flips"]
+    assert {flip["image"] for flip in flips} == {"7.jpg", "400.jpg"}
+    assert flips[0]["baseline"]["score"] >= flips[1]["baseline"]["score"]
+    for flip in flips:
+        row = int(flip["image"].removesuffix(".jpg"))
+        assert flip["label"] == LABELS[baseline.truth[row]]
+        assert flip["baseline"]["label"] == LABELS[baseline.scores[row].argmax()]
+        assert flip["baseline"]["label"] != flip["other"]["label"]
+
+
+def test_columns_are_matched_by_label(baseline: Predictions) -> None:
+    order = [2, 0, 3, 1]
+    turned = replace(
+        baseline,
+        labels=tuple(LABELS[index] for index in order),
+        malignant=tuple(MALIGNANT[index] for index in order),
+        truth=np.argsort(order)[baseline.truth],
+        logits=baseline.logits[:, order],
+        scores=baseline.scores[:, order],
+    )
+    report = compare(baseline, turned)
+    assert report["flips"] == []
+    assert report["other"] == report["baseline"]
+
+
+def test_summary_counts_what_it_rests_on(baseline: Predictions) -> None:
+    summary = summarize(baseline)
+    assert (summary["images"], summary["lesions"]) == (600, 300)
+    vasc = summary["classes"]["vasc"]
+    assert (vasc["images"], vasc["lesions"]) == (30, 15)
+    assert vasc["recall"]["value"] == vasc["correct"] / 30
+    assert sum(map(sum, summary["confusion"]["rows"])) == 600
+    assert summary["accuracy"]["groups"] == 300
+    point = summary["operating_points"]["sensitivity-90"]
+    assert point["sensitivity"]["groups"] == 45
+    assert point["specificity"]["groups"] == 255
+    assert summary == compare(baseline, baseline)["baseline"]
+
+
+def test_a_data_set_without_malignancy_is_summarized(baseline: Predictions) -> None:
+    plain = replace(baseline, malignant=(), operating_points=(), model={})
+    report = compare(plain, plain)
+    assert report["baseline"]["malignant_auc"]["value"] is None
+    assert report["differences"]["operating_points"] == {}
+    lines = "\n".join(drift_lines(report))
+    assert "malignant" not in lines
+
+
+def test_a_part_without_malignant_images_is_compared(baseline: Predictions) -> None:
+    benign = baseline.truth != 1
+    names = ("truth", "scores", "logits", "groups", "images")
+    part = replace(baseline, **{name: getattr(baseline, name)[benign] for name in names})
+    report = compare(part, part)
+    assert report["differences"]["operating_points"] == {}
+    assert report["baseline"]["operating_points"]["sensitivity-90"]["sensitivity"]["value"] is None
+    assert report["baseline"]["operating_points"]["sensitivity-90"]["specificity"]["value"] > 0
+    json.dumps(report, allow_nan=False)
+    assert "  mel" not in "\n".join(drift_lines(report))
+
+
+def test_reports_are_json(baseline: Predictions) -> None:
+    report = compare(baseline, baseline)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"images": np.array([f"x{row}.jpg" for row in range(600)])}, "not run on the same images"),
+        ({"labels": ("bkl", "mel", "nv", "scc")}, "toy float32 knows the labels bkl, mel, nv, scc"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(baseline: Predictions, change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        compare(baseline, replace(baseline, **change))
+
+
+def test_terminal_shows_few_lesions_as_counts(baseline: Predictions) -> None:
+    logits = baseline.logits.copy()
+    logits[:, 1] -= 3
+    lines = list(drift_lines(compare(baseline, replace(baseline, **scored(logits)))))
+    (vasc,) = [line for line in lines if line.startswith("vasc")]
+    (nv,) = [line for line in lines if line.startswith("nv")]
+    assert " of 30" in vasc
+    assert " to " in nv
+    assert any(line.startswith("sensitivity-90: sensitivity") for line in lines)
+    assert any("changed their first rank, the surest first" in line for line in lines)
+    assert max(map(len, lines)) <= 120

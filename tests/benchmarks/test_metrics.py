@@ -1,0 +1,129 @@
+"""Metrics against values worked out by hand, and against the plainest possible loops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from spot_bench import metrics
+from spot_edge.errors import DataError
+
+# Four images of three classes; the third class does not occur. First ranks: 0, 1, 1, 0.
+TRUTH = np.array([0, 0, 1, 1])
+SCORES = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.5, 0.4, 0.1]])
+
+
+def random_case(seed: int, images: int = 200, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    scores = random.dirichlet(np.ones(classes), images).round(2)  # rounded: ties
+    return random.integers(0, classes, images), scores
+
+
+def test_by_hand() -> None:
+    assert metrics.accuracy(TRUTH, SCORES) == 0.5
+    assert metrics.recalls(TRUTH, SCORES).tolist()[:2] == [0.5, 0.5]
+    assert math.isnan(metrics.recalls(TRUTH, SCORES)[2])
+    assert metrics.balanced_accuracy(TRUTH, SCORES) == 0.5
+    assert metrics.confusion(TRUTH, SCORES).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    expected_brier = (0.09 + 0.04 + 0.01 + 0.49 + 0.36 + 0.01 + 0.01 + 0.04 + 0.01 + 0.25 + 0.36 + 0.01) / 4
+    assert metrics.brier(TRUTH, SCORES) == pytest.approx(expected_brier)
+    assert metrics.log_loss(TRUTH, SCORES) == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.4]).mean())
+
+
+def test_balanced_accuracy_weighs_classes_alike() -> None:
+    truth = np.array([0, 0, 0, 1])
+    scores = np.array([[0.9, 0.1]] * 4)
+    assert metrics.accuracy(truth, scores) == 0.75
+    assert metrics.balanced_accuracy(truth, scores) == 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_is_the_chance_of_right_order(seed: int) -> None:
+    truth, scores = random_case(seed, 80)
+    positive, score = truth == 0, scores[:, 0]
+    pairs = [(p > n) + 0.5 * (p == n) for p in score[positive] for n in score[~positive]]
+    assert metrics.auc(positive, score) == pytest.approx(np.mean(pairs))
+
+
+def test_auc_needs_both_kinds() -> None:
+    assert math.isnan(metrics.auc(np.array([True, True]), np.array([0.1, 0.2])))
+    assert metrics.auc(np.array([True, False]), np.array([0.2, 0.1])) == 1.0
+    assert metrics.auc(np.array([True, False]), np.array([0.1, 0.1])) == 0.5
+
+
+def test_macro_auc_leaves_absent_classes_out() -> None:
+    aucs = metrics.class_aucs(TRUTH, SCORES)
+    assert math.isnan(aucs[2])
+    assert metrics.macro_auc(TRUTH, SCORES) == pytest.approx((aucs[0] + aucs[1]) / 2)
+
+
+def test_ece_against_plain_bins() -> None:
+    truth, scores = random_case(3, 150)
+    sure, hit = scores.max(axis=1), scores.argmax(axis=1) == truth
+    expected = 0.0
+    for members in np.array_split(np.argsort(sure, kind="stable"), 15):
+        expected += len(members) / 150 * abs(sure[members].mean() - hit[members].mean())
+    assert metrics.ece(truth, scores) == pytest.approx(expected)
+
+
+def test_ece_of_a_calibrated_model_is_small() -> None:
+    random = np.random.default_rng(0)
+    scores = random.dirichlet(np.ones(3), 20_000)
+    truth = (scores.cumsum(axis=1) < random.random(20_000)[:, None]).sum(axis=1)
+    assert metrics.ece(truth, scores) < 0.02
+    assert metrics.ece(truth, np.eye(3)[scores.argmax(axis=1)]) > 0.2
+
+
+def test_ece_of_fewer_images_than_bins() -> None:
+    assert metrics.ece(TRUTH, SCORES) == pytest.approx(np.abs([0.7 - 1, 0.6 - 0, 0.8 - 1, 0.5 - 0]).mean())
+
+
+def test_distances_between_models() -> None:
+    p, q = np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]])
+    assert metrics.kl(p, q) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3))
+    assert metrics.kl(p, p) == 0
+    assert math.isfinite(metrics.kl(p, np.array([[0.0, 1.0]])))
+    assert metrics.agreement(SCORES, SCORES[[1, 0, 2, 3]]) == 0.5
+
+
+def test_a_score_of_zero_does_not_make_log_loss_infinite() -> None:
+    assert math.isfinite(metrics.log_loss(np.array([0]), np.array([[0.0, 1.0]])))
+
+
+def test_malignant_score_adds_as_the_device_does() -> None:
+    scores = np.random.default_rng(0).dirichlet(np.ones(7), 50).astype(np.float32)
+    mask = np.array([True, True, False, False, True, False, False])
+    device = [sum(float(s) for flag, s in zip(mask, row, strict=True) if flag) for row in scores]
+    assert metrics.malignant_score(scores, mask).tolist() == device
+
+
+@pytest.mark.parametrize("sensitivity", [0.01, 0.5, 0.9, 0.95, 1.0])
+def test_threshold_is_the_largest_that_reaches_the_sensitivity(sensitivity: float) -> None:
+    random = np.random.default_rng(1)
+    score, positive = random.random(300).round(2), random.random(300) < 0.3
+    threshold = metrics.threshold_for_sensitivity(score, positive, sensitivity)
+    assert metrics.rates_at(score, positive, threshold)[0] >= sensitivity
+    higher = [value for value in score if value > threshold]
+    assert all(metrics.rates_at(score, positive, value)[0] < sensitivity for value in higher)
+
+
+def test_threshold_needs_a_positive() -> None:
+    with pytest.raises(DataError, match="no positive image"):
+        metrics.threshold_for_sensitivity(np.array([0.5]), np.array([False]), 0.9)
+
+
+def test_rates_by_hand() -> None:
+    score, positive = np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False])
+    assert metrics.rates_at(score, positive, 0.4) == (1.0, 0.5)
+    assert metrics.rates_at(score, positive, 0.95) == (0.0, 1.0)
+    sensitivity, specificity = metrics.rates_at(score, np.zeros(4, bool), 0.5)
+    assert math.isnan(sensitivity)
+    assert specificity == 0.5
+
+
+def test_no_images_give_nan_without_warnings() -> None:
+    truth, scores = np.zeros(0, int), np.zeros((0, 3))
+    for metric in (metrics.accuracy, metrics.balanced_accuracy, metrics.macro_auc, metrics.ece, metrics.brier):
+        assert math.isnan(metric(truth, scores))

@@ -1,0 +1,100 @@
+"""Splits: the same every time, by label, and never through a group."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spot_bench.manifest import PARTS, Item, Manifest
+from spot_bench.splits import FRACTIONS, split
+from spot_edge.errors import DataError
+
+
+def data_set(lesions: dict[str, int], seed: int = 0) -> Manifest:
+    """So many lesions of each label, each with one to four images."""
+    chance = random.Random(seed)
+    items = [
+        Item(Path(f"{label}-{lesion}-{image}.jpg"), label, f"{label}-{lesion}")
+        for label, count in lesions.items()
+        for lesion in range(count)
+        for image in range(chance.choice((1, 1, 2, 4)))
+    ]
+    return Manifest(tuple(items), Path("data.csv"))
+
+
+def homes(manifest: Manifest) -> dict[str, str | None]:
+    return {str(item.image): item.split for item in manifest.items}
+
+
+def test_order_of_items_does_not_matter() -> None:
+    manifest = data_set({"nv": 200, "mel": 40})
+    shuffled = list(manifest.items)
+    random.Random(1).shuffle(shuffled)
+    assert homes(split(manifest)) == homes(split(replace(manifest, items=tuple(shuffled))))
+
+
+def test_split_is_pinned() -> None:
+    """Hard-coded, so that no change of Python, of hash seed or of this code can move an image unnoticed."""
+    items = tuple(Item(Path(f"{n}.jpg"), "nv", f"lesion-{n}") for n in range(8))
+    found = [item.split for item in split(Manifest(items, Path("data.csv"))).items]
+    assert found == ["train", "test", "test", "train", "val", "train", "train", "train"]
+
+
+def test_seed_changes_the_split_and_old_splits_are_forgotten() -> None:
+    manifest = data_set({"nv": 100})
+    assert homes(split(manifest, seed=1)) != homes(split(manifest))
+    assert homes(split(split(manifest, seed=1))) == homes(split(manifest))
+
+
+def test_groups_never_cross() -> None:
+    parts = defaultdict(set)
+    for item in split(data_set({"nv": 300, "mel": 60, "df": 7})).items:
+        parts[item.group].add(item.split)
+    assert all(len(found) == 1 for found in parts.values())
+
+
+def test_every_label_has_its_fractions() -> None:
+    found = split(data_set({"nv": 1000, "mel": 200}))
+    counts = Counter((item.label, item.split) for item in found.items)
+    for label in ("nv", "mel"):
+        total = sum(counts[label, part] for part in PARTS)
+        for part, fraction in FRACTIONS.items():
+            assert abs(counts[label, part] - fraction * total) <= 4
+
+
+@pytest.mark.parametrize("lesions", [2, 3, 4, 10])
+def test_small_classes_are_in_training_and_validation(lesions: int) -> None:
+    found = split(data_set({"nv": 300, "df": lesions}))
+    assert {"train", "val"} <= {item.split for item in found.items if item.label == "df"}
+
+
+def test_a_single_group_is_trained_on() -> None:
+    assert {item.split for item in split(data_set({"nv": 1})).items} == {"train"}
+
+
+def test_groups_of_several_labels_stay_whole() -> None:
+    items = tuple(Item(Path(f"{n}.jpg"), label, "patient") for n, label in enumerate(("nv", "mel", "nv")))
+    found = split(Manifest(items, Path("data.csv")))
+    assert {item.split for item in found.items} == {"train"}
+
+
+def test_parts_of_no_fraction_stay_empty() -> None:
+    found = split(data_set({"nv": 50}), {"train": 0.5, "test": 0.5})
+    assert found.parts == ("train", "test")
+
+
+@pytest.mark.parametrize(
+    ("fractions", "complaint"),
+    [
+        ({"train": 0.5, "test": 0.4}, "add up to 1"),
+        ({"train": 1.5, "test": -0.5}, "from 0 to 1"),
+        ({"train": 0.5, "dev": 0.5}, "unknown part 'dev'"),
+    ],
+)
+def test_bad_fractions_are_refused(fractions: dict[str, float], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        split(data_set({"nv": 3}), fractions)

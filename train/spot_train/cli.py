@@ -1,0 +1,67 @@
+"""`spot-edge train`, `pack-run` and `restore-run`. Keras is imported only when a command runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+__all__ = ["pack_run", "restore_run", "train"]
+
+_KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV manifest or folder of class folders.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
+@click.option("--trunk", type=click.Path(path_type=Path), help="Backbone weights (.weights.h5) [Keras' ImageNet weights].")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded pictures [OUT-cache].")
+def train(recipe: str, data: Path, out: Path, trunk: Path | None, cache: Path | None) -> None:
+    """Train a network by RECIPE (a name or a TOML file) and leave a run directory."""
+    from spot_train.recipe import load_recipe  # before Keras, so that a typo costs no seconds
+
+    loaded = load_recipe(recipe)
+    _need_keras()
+    from spot_train.session import train_run
+
+    metrics = train_run(loaded, data, out, trunk=trunk, cache=cache, say=lambda line: click.echo(line, err=True))
+    balanced = metrics["balanced_accuracy"]
+    click.echo(
+        f"{out}: balanced accuracy on validation {balanced['value']:.3f} "
+        f"(95 % interval {balanced['low']:.3f} to {balanced['high']:.3f}, {metrics['images']} images)"
+    )
+
+
+@click.command("pack-run")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the small run.")
+def pack_run(run: Path, out: Path) -> None:
+    """Make RUN small enough to be kept in a repository: its weights as float16."""
+    _need_keras()
+    from spot_train.smallrun import pack
+
+    pack(run, out)
+    click.echo(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB")
+
+
+@click.command("restore-run")
+@click.argument("small", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder that the split's image paths are relative to.")
+def restore_run(small: Path, out: Path, data: Path | None) -> None:
+    """Rebuild a run directory from the small one that 'pack-run' made."""
+    _need_keras()
+    from spot_train.smallrun import restore
+
+    restore(small, out, data)
+    click.echo(f"{out}: restored")
+
+
+def _need_keras() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import keras  # noqa: F401
+    except ImportError as error:
+        raise click.UsageError(_KERAS) from error

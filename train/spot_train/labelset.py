@@ -1,0 +1,54 @@
+"""Label sets: what the classes are called, and which of them are malignant."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from spot_edge.errors import DataError
+from spot_edge.modelspec import Label
+
+__all__ = ["LabelSet", "known_label_sets", "load_label_set", "plain_label_set"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """The classes in the order of the network's outputs, and what the training data demand to be said with them."""
+
+    labels: tuple[Label, ...]
+    data: str = ""
+    licence: str = ""
+    notice: str = ""
+
+
+def known_label_sets() -> list[str]:
+    """The names of the label sets that ship with this room."""
+    folder = resources.files("spot_train") / "labels"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_label_set(name: str) -> LabelSet:
+    """The label set called `name`, or the one in the TOML file at that path."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise DataError(f"{name}: no such label set file")
+        text = path.read_text(encoding="utf-8")
+    elif name in known_label_sets():
+        text = (resources.files("spot_train") / "labels" / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise DataError(f"unknown label set {name!r}: known are {', '.join(known_label_sets())}, or a path to a .toml file")
+    try:
+        data = tomllib.loads(text)
+        labels = tuple(Label(**entry) for entry in data.pop("label"))
+        return LabelSet(labels, **data)
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{name}: not a label set: {error}") from error
+
+
+def plain_label_set(labels: Sequence[str]) -> LabelSet:
+    """A label set for data that bring only class names: nothing is known about malignancy."""
+    return LabelSet(tuple(Label(label, label.replace("_", " ")) for label in labels))

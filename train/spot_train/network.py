@@ -1,0 +1,92 @@
+"""The network: a backbone, one 1x1 evidence convolution, and the pooled features. Stock Keras layers only.
+
+`build_body` maps `image` (uint8) to `evidence` (class activation maps) and `embedding` (pooled features); the mean of
+the evidence over its positions is the logits. Pixel scaling is the first layer, so nobody outside can get it wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from spot_edge.errors import DataError
+from spot_train.recipe import Network
+
+__all__ = ["BACKBONES", "Backbone", "build_body", "freeze_batch_norm", "load_trunk", "trunk_layers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """How to build a headless network, and the pixel range it wants: x * scale + offset."""
+
+    build: Callable[..., Any]
+    scale: float
+    offset: float
+
+
+BACKBONES = {
+    "mobilenet_v2": Backbone(
+        lambda width, **where: keras.applications.MobileNetV2(include_top=False, weights=None, alpha=width, **where),
+        1 / 127.5,
+        -1.0,
+    ),
+}
+
+
+def build_body(network: Network, classes: int) -> Any:
+    """The network from `image` to `evidence` and `embedding`, untrained."""
+    backbone = _backbone(network)
+    image = keras.Input((network.size, network.size, 3), dtype="uint8", name="image")
+    scaled = keras.layers.Rescaling(backbone.scale, backbone.offset, name="scale")(image)
+    features = backbone.build(network.width, input_tensor=scaled).output
+    dropped = keras.layers.Dropout(network.dropout, name="dropout")(features)
+    # float32 also under mixed precision: the logits are a mean of these
+    evidence = keras.layers.Conv2D(classes, 1, name="evidence", dtype="float32")(dropped)
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
+    return keras.Model(image, {"evidence": evidence, "embedding": embedding}, name=network.backbone)
+
+
+def load_trunk(body: Any, network: Network, trunk: Path | None) -> None:
+    """Pretrained weights into the body's backbone: from a `.weights.h5` file, or Keras' own ImageNet weights."""
+    backbone = _backbone(network)
+    if trunk is None:
+        try:
+            source = keras.applications.MobileNetV2(
+                include_top=False, weights="imagenet", alpha=network.width, input_shape=(network.size, network.size, 3)
+            )
+        except Exception as error:  # the download helper raises bare Exception without a network
+            raise DataError(f"the ImageNet weights cannot be had ({error}): name a file with --trunk") from error
+    else:
+        if not trunk.is_file():
+            raise DataError(f"{trunk}: no such trunk")
+        source = backbone.build(network.width, input_shape=(network.size, network.size, 3))
+        try:
+            source.load_weights(trunk)
+        except (ValueError, OSError, KeyError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise DataError(f"{trunk}: not weights of {network.backbone} at width {network.width:g}: {reason}") from error
+    for layer in source.layers:
+        if layer.weights:
+            body.get_layer(layer.name).set_weights(layer.get_weights())
+
+
+def trunk_layers(body: Any) -> list[Any]:
+    """The layers with weights below the evidence convolution."""
+    return [layer for layer in body.layers if layer.weights and layer.name != "evidence"]
+
+
+def freeze_batch_norm(body: Any) -> None:
+    """Keep every batch norm in inference mode. Only `trainable = False` on the layers themselves does that in `fit`."""
+    for layer in body.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def _backbone(network: Network) -> Backbone:
+    if network.backbone not in BACKBONES:
+        raise DataError(f"unknown backbone {network.backbone!r}: known are {', '.join(BACKBONES)}")
+    return BACKBONES[network.backbone]
