@@ -117,6 +117,27 @@ def overhead(model: Path | None, as_json: bool) -> None:
     _show(report, overhead_lines(report), as_json)
 
 
+@bench.command()
+@click.argument("what", type=click.Choice(["lesions", "shapes"]))
+@click.argument("folder", type=_PATH)
+@click.option("--count", type=click.IntRange(1), default=40, show_default=True, help="Pictures, of shapes: a class.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Other seeds draw other pictures.")
+def draw(what: str, folder: Path, count: int, seed: int) -> None:
+    """Draw pictures to try things out with: lesions, or class folders of coloured shapes. No data set is needed."""
+    from spot_bench.drawings import KINDS, draw_lesion, draw_shapes, encode_jpeg
+    from spot_edge.files import make_folder, write_whole
+
+    make_folder(folder)
+    if what == "shapes":
+        draw_shapes(folder, count, seed)
+    else:
+        for number in range(count):
+            kind = KINDS[number % len(KINDS)]
+            name = f"drawn-{kind}-{seed + number:03}.jpg"
+            write_whole(folder / name, encode_jpeg(draw_lesion(seed + number, kind=kind)))
+    click.echo(f"{folder}: drawn")
+
+
 def _predict(model: Path, manifest: Manifest, runtime: str | None, threads: int | None) -> Predictions:
     from spot_bench.predict import predict
     from spot_edge.classifier import Classifier

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.intervals import Estimate, bootstrap_many, proportion
+from spot_bench.intervals import DRAWS, Estimate, bootstrap_many, proportion
 from spot_bench.metrics import kl, rates_at, recalls
 from spot_bench.predict import Predictions
 from spot_bench.summary import FIGURES, compute_figures, malignant_mask, malignant_scores, summarize
@@ -20,16 +20,16 @@ SCHEMA = 1
 _DISTANCES = ("mean_abs_logit_difference", "kl")
 
 
-def compare(baseline: Predictions, other: Predictions) -> dict[str, Any]:
+def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) -> dict[str, Any]:
     """Both models' figures, their paired differences (other - baseline), and where they answer differently.
 
     Each figure is an estimate with its 95 % interval over lesions; both models are resampled alike, so a difference
-    is surer than the two figures it is made of. The two may order their labels differently; other labels or other
-    images are a DataError.
+    is surer than the two figures it is made of. `draws` is the number of resamples. The two may order their labels
+    differently; other labels or other images are a DataError.
     """
     other = _aligned(baseline, other)
     names = [*FIGURES, *(f"recall {label}" for label in baseline.labels)]
-    own, others, differences, distances = _paired(baseline, other, len(names))
+    own, others, differences, distances = _paired(baseline, other, len(names), draws)
     return {
         "schema": SCHEMA,
         "baseline": summarize(baseline, own[: len(FIGURES)]),
@@ -37,7 +37,7 @@ def compare(baseline: Predictions, other: Predictions) -> dict[str, Any]:
         "differences": {
             **_records(FIGURES, differences[: len(FIGURES)]),
             "recall": _records(baseline.labels, differences[len(FIGURES) :]),
-            "operating_points": _point_differences(baseline, other),
+            "operating_points": _point_differences(baseline, other, draws),
         },
         "agreement": _agreement(baseline, other),
         **_records(_DISTANCES, distances),
@@ -56,6 +56,10 @@ def _aligned(baseline: Predictions, other: Predictions) -> Predictions:
             f"{_called(baseline)} {', '.join(baseline.labels)}: they cannot be compared"
         )
     order = [other.labels.index(label) for label in baseline.labels]
+    if not np.array_equal(np.array(order)[baseline.truth], other.truth):
+        raise DataError(
+            f"{_called(other)} and {_called(baseline)} were run on images labelled differently: run both again"
+        )
     return replace(
         other,
         labels=baseline.labels,
@@ -70,7 +74,7 @@ def _called(predictions: Predictions) -> str:
     return " ".join(filter(None, (predictions.model.get("name"), predictions.model.get("variant")))) or "a model"
 
 
-def _paired(baseline: Predictions, other: Predictions, count: int) -> tuple[list[Estimate], ...]:
+def _paired(baseline: Predictions, other: Predictions, count: int, draws: int) -> tuple[list[Estimate], ...]:
     """Estimates of the baseline's figures, the other's, their differences, and the distances between the two."""
     own_mask, other_mask = malignant_mask(baseline), malignant_mask(other)
     per_image = np.abs(other.logits - baseline.logits).mean(axis=1)
@@ -80,11 +84,12 @@ def _paired(baseline: Predictions, other: Predictions, count: int) -> tuple[list
         others = np.concatenate([compute_figures(truth, b, other_mask), recalls(truth, b)])
         return np.concatenate([own, others, others - own, [apart.mean(), kl(a, b)]])
 
-    found = bootstrap_many(figures, baseline.groups, baseline.truth, baseline.scores, other.scores, per_image)
+    arrays = (baseline.truth, baseline.scores, other.scores, per_image)
+    found = bootstrap_many(figures, baseline.groups, *arrays, draws=draws)
     return found[:count], found[count : 2 * count], found[2 * count : 3 * count], found[3 * count :]
 
 
-def _point_differences(baseline: Predictions, other: Predictions) -> dict[str, dict[str, Any]]:
+def _point_differences(baseline: Predictions, other: Predictions, draws: int) -> dict[str, dict[str, Any]]:
     """For each operating point that both models have: the difference of what each does at its own threshold."""
     (own, positive), (others, _) = malignant_scores(baseline), malignant_scores(other)
     if not positive.any() or positive.all():
@@ -99,7 +104,7 @@ def _point_differences(baseline: Predictions, other: Predictions) -> dict[str, d
         def difference(kind: Any, a: Any, b: Any, limits: tuple[float, float] = limits) -> NDArray[np.float64]:
             return np.subtract(rates_at(b, kind, limits[1]), rates_at(a, kind, limits[0]))
 
-        estimates = bootstrap_many(difference, baseline.groups, positive, own, others)
+        estimates = bootstrap_many(difference, baseline.groups, positive, own, others, draws=draws)
         found[point.name] = _records(("sensitivity", "specificity"), estimates)
     return found
 

@@ -5,7 +5,7 @@ What cannot be computed, such as the recall of a class without images, is NaN an
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ Floats: TypeAlias = NDArray[np.floating]
 Ints: TypeAlias = NDArray[np.integer]
 Bools: TypeAlias = NDArray[np.bool_]
 
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 SMALLEST = 1e-12  # probabilities below it count as this much: one score of zero shall not make a mean infinite
 
 
@@ -72,13 +73,11 @@ def confusion(truth: Ints, scores: Floats) -> NDArray[np.int64]:
 def auc(positive: Bools, score: Floats) -> float:
     """The chance that a positive scores above a negative, ties counting half; NaN without both kinds."""
     positive = np.asarray(positive, bool)
-    positives, total = int(positive.sum()), len(positive)
-    if not 0 < positives < total:
+    above, below = np.sort(score[positive]), np.sort(score[~positive])
+    if not len(above) or not len(below):
         return float("nan")
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    middle_ranks = np.cumsum(counts) - (counts - 1) / 2
-    excess = middle_ranks[place[positive]].sum() - positives * (positives + 1) / 2
-    return float(excess / (positives * (total - positives)))
+    lower, upper = (np.searchsorted(below, above, side) for side in _SIDES)
+    return float((lower.sum() + upper.sum()) / (2 * len(above) * len(below)))
 
 
 def class_aucs(truth: Ints, scores: Floats) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from spot_convert.run import Run
 from spot_edge.errors import CheckError
 
-__all__ = ["float_body", "int8_body"]
+__all__ = ["float_body", "input_zero", "int8_body"]
 
 
 def float_body(run: Run) -> bytes:
@@ -36,7 +37,7 @@ def int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     scaled = keras.Input(batch_shape=(1, size, size, 3), name="image")
     after_scaling = keras.Model(run.body.layers[1].output, run.body.output)
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(scaled, after_scaling(scaled)))
-    zero = round(-run.pixel_offset / run.pixel_scale + 0.01)  # 127.5 → 128
+    zero = input_zero(run)
 
     def pictures() -> Iterator[list[NDArray[np.float32]]]:
         for picture in calibration:
@@ -50,6 +51,11 @@ def int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     return _convert(converter)
+
+
+def input_zero(run: Run) -> int:
+    """The grey level that the int8 input calls zero: the nearest whole one to where the pixel scaling has it."""
+    return math.floor(-run.pixel_offset / run.pixel_scale + 0.5)  # 127.5 → 128
 
 
 def _convert(converter: Any) -> bytes:

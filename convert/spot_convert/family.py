@@ -19,7 +19,7 @@ from spot_bench.predict import Predictions, predict
 from spot_convert.calibration import calibration_tensors, choose
 from spot_convert.checks import Parity, check_graph, check_outputs, check_size, run_file
 from spot_convert.description import describe_tensors
-from spot_convert.engine import float_body, int8_body
+from spot_convert.engine import float_body, input_zero, int8_body
 from spot_convert.run import Run, read_run
 from spot_convert.tail import append_tail
 from spot_edge.classifier import Classifier
@@ -126,7 +126,8 @@ def _make(
     variant = VARIANTS[name]
     body = int8_body(run, tensors) if variant.integer else float_body(run)
     check_graph(body, path.name, integer=variant.integer)
-    draft = _assemble(run, name, path.name, body, MeasuredIn(RUNTIME, version(RUNTIME)), 1.0)
+    spec = _spec(run, name)
+    draft = verify(seal(_with_tail(run, spec, body), spec), path.name)
     say(f"{name}: checking")
     outputs = run_file(draft, tensors, RUNTIME)
     check_outputs(outputs, path.name)
@@ -136,44 +137,36 @@ def _make(
     say(f"{name}: measuring on the validation part")
     validation = predict(Classifier(draft, runtime=RUNTIME), run.manifest.part("val"))
     temperature = float(np.float32(fit_temperature(validation.logits, validation.truth)))
-    final = _assemble(run, name, path.name, body, draft.spec.measured_in, temperature)
     scores = softmax(validation.logits, temperature).astype(np.float32)
-    points = operating_points(
-        [label.malignant for label in run.labels],
-        scores,
-        validation.truth,
-        validation.groups,
-        measured_on="validation",
-    )
-    spec = dataclasses.replace(final.spec, operating_points=points)
-    sealed = verify(seal(_flatbuffer(final), spec), path.name)
-    measured = dataclasses.replace(validation, scores=scores, operating_points=points)
-    return Converted(path, sealed, parity, measured)
+    malignant = [label.malignant for label in run.labels]
+    points = operating_points(malignant, scores, validation.truth, validation.groups, measured_on="validation")
+    spec = dataclasses.replace(spec, temperature=temperature, operating_points=points)
+    final = verify(seal(_with_tail(run, spec, body), spec), path.name)
+    return Converted(path, final, parity, dataclasses.replace(validation, scores=scores, operating_points=points))
 
 
-def _assemble(run: Run, variant: str, name: str, body: bytes, measured_in: MeasuredIn, temperature: float) -> ModelFile:
-    spec = ModelSpec(
+def _spec(run: Run, variant: str) -> ModelSpec:
+    """What the file says about itself before anything was fitted on it."""
+    kept = ("data", "recipe_sha256", "split_sha256")
+    return ModelSpec(
         name=run.name,
         variant=variant,
         labels=run.labels,
         image=run.image,
-        measured_in=measured_in,
-        temperature=temperature,
-        training={key: run.provenance[key] for key in ("data", "recipe_sha256", "split_sha256") if run.provenance[key]},
+        measured_in=MeasuredIn(RUNTIME, version(RUNTIME)),
+        temperature=1.0,
+        training={key: run.provenance[key] for key in kept if run.provenance[key]},
         licence=run.provenance.get("licence", ""),
         notice=run.provenance.get("notice", ""),
     )
-    scaled = VARIANTS[variant].integer  # the int8 input's quantization is the pixel scaling: clients undo it
-    mean, std = (round(-run.pixel_offset / run.pixel_scale + 0.01), 1 / run.pixel_scale) if scaled else (0.0, 1.0)
-    description = describe_tensors(f"{run.name} {variant}", run.provenance.get("notice", ""), spec.licence, mean, std)
-    flatbuffer = append_tail(body, len(run.labels), temperature, description)
-    return verify(seal(flatbuffer, spec), name)
 
 
-def _flatbuffer(model: ModelFile) -> bytes:
-    """The flatbuffer in front of a model file's zip."""
-    start = model.content.rindex(b"PK\x01\x02")
-    return model.content[: model.content.index(b"PK\x03\x04labels", 0, start)]
+def _with_tail(run: Run, spec: ModelSpec, body: bytes) -> bytes:
+    """`body` with the tail and the TFLite Metadata that `spec` asks for."""
+    # The int8 input's quantization is the pixel scaling, and metadata tells clients to undo it: they feed grey levels.
+    mean, std = (input_zero(run), 1 / run.pixel_scale) if VARIANTS[spec.variant].integer else (0, 1)
+    description = describe_tensors(f"{spec.name} {spec.variant}", spec.notice, spec.licence, mean, std)
+    return append_tail(body, len(spec.labels), spec.temperature, description)
 
 
 def _keras_logits(run: Run, tensors: NDArray[np.uint8]) -> NDArray[np.float32]:

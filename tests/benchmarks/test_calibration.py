@@ -82,8 +82,8 @@ def test_operating_points_fit_into_a_model_file() -> None:
 @pytest.mark.parametrize(
     ("malignant", "keep"),
     [
-        ((False, False, None), slice(None)),
-        ((True, True, True), slice(None)),
+        ((False, False, None), "all"),
+        ((True, True, True), "all"),
         (MALIGNANT, "benign"),
         (MALIGNANT, "malignant"),
     ],

@@ -18,11 +18,11 @@ def test_lesions_stand_out_from_skin_in_a_dark_frame(kind: Kind) -> None:
     picture = draw_lesion(3, 300, 225, kind)
     assert (picture.size, picture.mode) == ((300, 225), "RGB")
     pixels = np.asarray(picture, float)
-    centre, corner = pixels[90:135, 120:180].mean(axis=(0, 1)), pixels[:6, :6].mean()
+    centre, corner = pixels[90:135, 120:180], pixels[:6, :6].mean()
     skin = (pixels[100:125, 15:40].mean(axis=(0, 1)) + pixels[100:125, 260:285].mean(axis=(0, 1))) / 2
     assert corner < 40
     assert skin.mean() > 140
-    assert np.abs(centre - skin).sum() > 20
+    assert np.abs(centre - skin).mean() > 10
 
 
 def test_the_same_seed_draws_the_same() -> None:

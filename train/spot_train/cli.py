@@ -16,9 +16,15 @@ _KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
 @click.argument("recipe")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV manifest or folder of class folders.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
-@click.option("--trunk", type=click.Path(path_type=Path), help="Backbone weights (.weights.h5) [Keras' ImageNet weights].")
+@click.option(
+    "--trunk",
+    default="imagenet",
+    show_default=True,
+    metavar="FILE|imagenet|none",
+    help="Weights to start from: a .weights.h5 file, a run's model.keras, Keras' download, or nothing.",
+)
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded pictures [OUT-cache].")
-def train(recipe: str, data: Path, out: Path, trunk: Path | None, cache: Path | None) -> None:
+def train(recipe: str, data: Path, out: Path, trunk: str, cache: Path | None) -> None:
     """Train a network by RECIPE (a name or a TOML file) and leave a run directory."""
     from spot_train.recipe import load_recipe  # before Keras, so that a typo costs no seconds
 

@@ -30,7 +30,7 @@ class Backbone:
 
 BACKBONES = {
     "mobilenet_v2": Backbone(
-        lambda width, **where: keras.applications.MobileNetV2(include_top=False, weights=None, alpha=width, **where),
+        lambda width, **where: keras.applications.MobileNetV2(include_top=False, alpha=width, **where),
         1 / 127.5,
         -1.0,
     ),
@@ -42,7 +42,7 @@ def build_body(network: Network, classes: int) -> Any:
     backbone = _backbone(network)
     image = keras.Input((network.size, network.size, 3), dtype="uint8", name="image")
     scaled = keras.layers.Rescaling(backbone.scale, backbone.offset, name="scale")(image)
-    features = backbone.build(network.width, input_tensor=scaled).output
+    features = backbone.build(network.width, weights=None, input_tensor=scaled).output
     dropped = keras.layers.Dropout(network.dropout, name="dropout")(features)
     # float32 also under mixed precision: the logits are a mean of these
     evidence = keras.layers.Conv2D(classes, 1, name="evidence", dtype="float32")(dropped)
@@ -50,28 +50,46 @@ def build_body(network: Network, classes: int) -> Any:
     return keras.Model(image, {"evidence": evidence, "embedding": embedding}, name=network.backbone)
 
 
-def load_trunk(body: Any, network: Network, trunk: Path | None) -> None:
-    """Pretrained weights into the body's backbone: from a `.weights.h5` file, or Keras' own ImageNet weights."""
-    backbone = _backbone(network)
-    if trunk is None:
-        try:
-            source = keras.applications.MobileNetV2(
-                include_top=False, weights="imagenet", alpha=network.width, input_shape=(network.size, network.size, 3)
-            )
-        except Exception as error:  # the download helper raises bare Exception without a network
-            raise DataError(f"the ImageNet weights cannot be had ({error}): name a file with --trunk") from error
-    else:
-        if not trunk.is_file():
-            raise DataError(f"{trunk}: no such trunk")
-        source = backbone.build(network.width, input_shape=(network.size, network.size, 3))
-        try:
-            source.load_weights(trunk)
-        except (ValueError, OSError, KeyError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"{trunk}: not weights of {network.backbone} at width {network.width:g}: {reason}") from error
+def load_trunk(body: Any, network: Network, trunk: str) -> None:
+    """Pretrained weights into the body's backbone.
+
+    `trunk` is "imagenet" (Keras' own weights, which Keras downloads), "none" (a random start), a `.weights.h5` file of
+    the backbone, or the `model.keras` of an earlier run.
+    """
+    if trunk == "none":
+        return
+    source = _trunk_source(network, trunk)
     for layer in source.layers:
-        if layer.weights:
-            body.get_layer(layer.name).set_weights(layer.get_weights())
+        if layer.weights and layer.name != "evidence":
+            try:
+                body.get_layer(layer.name).set_weights(layer.get_weights())
+            except ValueError as error:  # no such layer, or weights of another shape
+                raise _misfit(trunk, network, error) from error
+
+
+def _trunk_source(network: Network, trunk: str) -> Any:
+    """A network whose layers hold the trunk's weights."""
+    backbone = _backbone(network)
+    if trunk == "imagenet":
+        try:
+            return backbone.build(network.width, weights="imagenet", input_shape=(network.size, network.size, 3))
+        except Exception as error:  # the download helper raises bare Exception without a network
+            raise DataError("the ImageNet weights cannot be downloaded here: name a file with --trunk") from error
+    if not Path(trunk).is_file():
+        raise DataError(f"{trunk}: no such trunk: name a .weights.h5 or .keras file, 'imagenet' or 'none'")
+    try:
+        if trunk.endswith(".keras"):
+            return keras.saving.load_model(trunk, compile=False)
+        source = backbone.build(network.width, weights=None, input_shape=(network.size, network.size, 3))
+        source.load_weights(trunk)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise _misfit(trunk, network, error) from error
+    return source
+
+
+def _misfit(trunk: str, network: Network, error: Exception) -> DataError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return DataError(f"{trunk}: not weights of {network.backbone} at width {network.width:g}: {reason}")
 
 
 def trunk_layers(body: Any) -> list[Any]:

@@ -29,14 +29,14 @@ def train_run(
     data: Path,
     out: Path,
     *,
-    trunk: Path | None = None,
+    trunk: str = "imagenet",
     cache: Path | None = None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train `recipe` on the data set at `data` and leave a run directory at `out`; its validation metrics.
 
-    `trunk` is a weights file for the backbone (default: Keras' own ImageNet weights, which Keras downloads); decoded
-    pictures are kept in `cache` (default: beside `out`). All that can be refused is refused before training starts.
+    `trunk` is what `spot_train.network.load_trunk` takes; decoded pictures are kept in `cache` (default: beside `out`).
+    All that can be refused is refused before training starts.
     """
     refuse_existing(out)
     manifest = read_manifest(data)

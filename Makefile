@@ -1,0 +1,53 @@
+# The few verbs a newcomer needs. Needs Python 3.11 with venv; everything else is installed into folders named .venv*.
+PYTHON ?= python3.11
+VENV := .venv
+DEMO := .venv-demo
+PIP := -m pip install --quiet --disable-pip-version-check
+TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
+
+.PHONY: help demo test test-targets lint bench restore-run clean
+
+help:
+	@echo "make demo          the device package alone, and one drawn lesion classified with it"
+	@echo "make test          the toolkit (TensorFlow and all) and every test of it"
+	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
+	@echo "make lint          ruff, mypy, import-linter"
+	@echo "make bench         our own overhead and the embedded model's latency, as tables"
+	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
+	@echo "make clean         remove the environments and what was built"
+
+demo: $(DEMO)/.installed
+	$(DEMO)/bin/spot-edge classify examples/drawn-melanoma.jpg --top 3 --heatmap build/demo
+	@echo "heat map: build/demo/drawn-melanoma.heatmap.png"
+
+test: $(VENV)/.installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
+
+test-targets: $(VENV)/.installed
+	PYTHON=$(PYTHON) VENV=$(VENV) tests/targets/run.sh
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.installed
+	$(VENV)/bin/spot-edge bench overhead
+	$(VENV)/bin/spot-edge bench latency
+
+restore-run: $(VENV)/.installed
+	$(VENV)/bin/spot-edge restore-run models/spot --out runs/spot $(if $(DATA),--data $(DATA))
+
+clean:
+	rm -rf .venv* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+
+$(DEMO)/.installed: edge_runtime/pyproject.toml constraints/dev.txt
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python $(PIP) -c constraints/dev.txt ./edge_runtime
+	touch $@
+
+$(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python $(PIP) -c constraints/dev.txt $(TOOLKIT)
+	touch $@

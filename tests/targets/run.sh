@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The device package in the environments that it is meant for, from its built wheel: an old one with tflite-runtime, one
+# with MediaPipe, and every newer Python that this machine has. What cannot be run here is said loudly.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+: "${PYTHON:=python3.11}" "${VENV:=.venv}"
+install=(-m pip install --quiet --disable-pip-version-check)
+
+rm -rf build/wheels
+"$VENV/bin/python" -m build --wheel --no-isolation --outdir build/wheels edge_runtime >/dev/null
+wheel=$(echo build/wheels/spot_edge-*.whl)
+
+fresh() { # PYTHON FOLDER: an empty environment
+    rm -rf "$2"
+    "$1" -m venv "$2"
+}
+
+echo "== bookworm's end: tflite-runtime, numpy 1.24, Pillow 9.4"
+fresh "$PYTHON" .venv-bookworm
+.venv-bookworm/bin/python "${install[@]}" -c constraints/bookworm.txt tflite-runtime numpy pillow click pytest
+.venv-bookworm/bin/python "${install[@]}" --no-deps "$wheel"
+.venv-bookworm/bin/python -m pytest -q tests/edge_runtime
+
+echo "== MediaPipe on the embedded model"
+fresh "$PYTHON" .venv-mediapipe
+.venv-mediapipe/bin/python "${install[@]}" -c constraints/mediapipe.txt mediapipe pytest "$wheel"
+.venv-mediapipe/bin/python -m pytest -q tests/targets/check_mediapipe.py
+
+tried=" "
+for candidate in python3.12 python3.13 python3.14 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-4]*/bin/python; do
+    found=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
+    case "$tried" in *" $found "*) continue ;; esac
+    tried="$tried$found "
+    echo "== Python $found"
+    fresh "$candidate" ".venv-$found"
+    ".venv-$found/bin/python" "${install[@]}" -c constraints/newer.txt "$wheel" pytest
+    ".venv-$found/bin/python" -m pytest -q tests/edge_runtime
+done
+for wanted in 3.12 3.13 3.14; do
+    case "$tried" in *" $wanted "*) ;; *) echo "!! NOT RUN: this machine has no Python $wanted" ;; esac
+done

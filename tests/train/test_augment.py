@@ -1,0 +1,64 @@
+"""Augmentation: nothing where all is switched off, something within bounds where it is on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spot_bench.drawings import draw_lesion
+from spot_edge.image import to_tensor
+from spot_edge.modelspec import ImageSpec
+from spot_train.augment import RandomPicture
+from spot_train.recipe import Augment
+
+OFF = Augment(False, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def stored(size: int, count: int = 1) -> np.ndarray:
+    return np.concatenate([to_tensor(draw_lesion(seed), ImageSpec(size))[0] for seed in range(count)])
+
+
+def changed(recipe: Augment, pictures: np.ndarray, size: int, seed: int = 1) -> np.ndarray:
+    return np.asarray(RandomPicture(recipe, size, seed)(pictures))
+
+
+def test_with_everything_off_a_picture_of_the_same_size_stays_as_it_is() -> None:
+    pictures = stored(64, 2)
+    np.testing.assert_array_equal(changed(OFF, pictures, 64), pictures)
+
+
+def test_with_everything_off_a_larger_picture_is_only_made_smaller() -> None:
+    small = changed(OFF, stored(128), 96)
+    assert small.shape == (1, 96, 96, 3)
+    assert np.abs(small.astype(int) - stored(96)).mean() < 2
+
+
+def test_the_defaults_change_each_picture_in_its_own_way() -> None:
+    twice = np.repeat(stored(64), 2, axis=0)
+    one, two = changed(Augment(), twice, 64)
+    assert one.dtype == np.uint8
+    assert np.abs(one.astype(int) - two).mean() > 2
+
+
+def test_a_half_turn_shows_the_picture_upside_down() -> None:
+    class HalfTurn(RandomPicture):
+        def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
+            return np.full(2, high, np.float32)  # the largest angle, 180 degrees
+
+    pictures = stored(64, 2)
+    turned = np.asarray(HalfTurn(Augment(False, 180.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(pictures))
+    # the border row may be reflected or rounded
+    gap = np.abs(turned.astype(int) - pictures[:, ::-1, ::-1])[:, 2:-2, 2:-2]
+    assert gap.mean() < 0.5
+
+
+def test_a_quarter_turn_keeps_a_circle_round_in_the_pictures_own_proportions() -> None:
+    # A round disc in a 4:3 picture is an upright ellipse in the square; turned in the picture it must stay one.
+    y, x = np.mgrid[0:64, 0:64]
+    disc = (((x - 31.5) * 4 / 3) ** 2 + (y - 31.5) ** 2 < 16**2).astype(np.uint8)[None, :, :, None] * np.full(3, 255, np.uint8)
+
+    class QuarterTurn(RandomPicture):
+        def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
+            return np.full(1, high, np.float32)
+
+    turned = np.asarray(QuarterTurn(Augment(False, 90.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(disc))
+    assert (np.abs(turned.astype(int) - disc) > 128).mean() < 0.01
