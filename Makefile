@@ -17,8 +17,8 @@ help:
 	@echo "make clean         remove the environments and what was built"
 
 demo: $(DEMO)/.installed
-	$(DEMO)/bin/spot-edge classify examples/drawn-melanoma.jpg --top 3 --heatmap build/demo
-	@echo "heat map: build/demo/drawn-melanoma.heatmap.png"
+	$(DEMO)/bin/spot-edge classify examples/drawn-melanoma-001.jpg --top 3 --heatmap build/demo
+	@echo "heat map: build/demo/drawn-melanoma-001.heatmap.png"
 
 test: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest --cov --cov-report=term $(ARGS)

@@ -58,7 +58,7 @@ def _aligned(baseline: Predictions, other: Predictions) -> Predictions:
     order = [other.labels.index(label) for label in baseline.labels]
     if not np.array_equal(np.array(order)[baseline.truth], other.truth):
         raise DataError(
-            f"{_called(other)} and {_called(baseline)} were run on images labelled differently: run both again"
+            f"{_called(other)} and {_called(baseline)} were run on differently labelled images: run both again"
         )
     return replace(
         other,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["evidence_for", "overlay", "overlay_png"]
 
 LONGEST_SIDE = 1024
-STRENGTH = 0.55
+STRENGTH = 0.7
 
 # Colours of rising evidence (position, red, green, blue): a dark-to-light ramp that survives grey printing.
 _RAMP = np.array(
@@ -61,7 +61,7 @@ def overlay(prepared: Prepared, prediction: Prediction, label: str | None = None
     region = evidence[top:bottom, left:right]
     region[:] = np.asarray(seen, np.float32)[: region.shape[0], : region.shape[1]] / 255
     colours = np.stack([np.interp(evidence, _RAMP[:, 0], _RAMP[:, c]) for c in (1, 2, 3)], axis=2)
-    opacity = (STRENGTH * np.sqrt(evidence))[:, :, np.newaxis]
+    opacity = (STRENGTH * evidence)[:, :, np.newaxis]
     blended = np.asarray(picture, np.float32) * (1 - opacity) + colours * opacity
     return Image.fromarray(np.clip(blended + 0.5, 0, 255).astype(np.uint8))
 

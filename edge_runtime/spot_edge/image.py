@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from PIL import Image, UnidentifiedImageError
 from spot_edge.errors import InputError
 from spot_edge.modelspec import ImageSpec
 from spot_edge.source import Source
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 __all__ = ["FORMATS", "MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
 
@@ -40,6 +43,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_ROUNDING = 3  # grey levels by which profiles that are sRGB differ from one another
 _opening = threading.Lock()  # warnings.catch_warnings is not safe across threads
 
 
@@ -89,12 +93,13 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
         raise InputError(f"{name}: empty")
     try:
         with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own bomb warning: the cap below is stricter
+            warnings.simplefilter("ignore")  # Pillow's own bomb warning (the cap below is stricter), and those on odd tags
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _refuse_unjudgeable(image, name)
-        orientation = _orientation(image)
-        image.load()
-        picture = _to_rgb(image, name)
+            _refuse_unjudgeable(image, name)
+            orientation = _orientation(image)
+            image.load()
+            turn = _orientation(image)  # asked again: Pillow turns a TIFF upright while it loads it, and no other format
+            picture = _to_rgb(image, name)
     except InputError:
         raise
     except Image.DecompressionBombError:
@@ -103,9 +108,9 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
         raise InputError(f"{name}: not an image in a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error …
         raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
-    picture.info = {}  # comments, profiles and text of the file must not travel into anything that is saved
+    # A plain image, so that EXIF, comments, profiles and text of the file travel into nothing that is saved.
+    picture = picture.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else picture.copy()
+    picture.info = {}
     return picture, orientation
 
 
@@ -123,10 +128,10 @@ def _central_4_to_3(width: int, height: int) -> tuple[int, int, int, int] | None
     if STRETCHED[0] * height <= width <= STRETCHED[1] * height:
         return None
     if 3 * width > 4 * height:
-        kept = max(1, round(height * 4 / 3))
+        kept = (4 * height + 1) // 3
         left = (width - kept) // 2
         return left, 0, left + kept, height
-    kept = max(1, round(width * 3 / 4))
+    kept = (3 * width + 2) // 4
     top = (height - kept) // 2
     return 0, top, width, top + kept
 
@@ -172,11 +177,13 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     """8-bit sRGB from whatever mode the file has; 16-bit grey keeps its high byte, as 16-bit colour does in Pillow."""
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+    profile = image.info.get("icc_profile")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = _opaque(image, name)
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    profile = image.info.get("icc_profile")
+    if image.mode == "P":
+        image = image.convert("RGB")
     if profile and image.mode in ("RGB", "CMYK", "L"):
         image = _through_profile(image, profile)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -184,28 +191,36 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 def _opaque(image: Image.Image, name: str) -> Image.Image:
     """`image` without its alpha channel, which must hide nothing: below transparency lie colours nobody has seen."""
-    profile = image.info.get("icc_profile")
+    hidden = image.mode == "1" or image.mode.startswith("I")  # with a transparent colour, which Pillow would misread
     rgba = image.convert("RGBA")
-    lowest, _ = rgba.getchannel("A").getextrema()
-    if lowest < 255:  # type: ignore[operator]
+    if hidden or rgba.getchannel("A").getextrema() != (255, 255):
         raise InputError(f"{name}: has transparent parts: save it without transparency")
-    rgb = rgba.convert("RGB")
-    rgb.info = {"icc_profile": profile} if profile else {}
-    return rgb
+    return rgba.convert("L" if image.mode in ("L", "LA") else "RGB")
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
     """`image` in sRGB, by the colour profile it carries; a profile that is sRGB, or broken, changes nothing."""
-    if image.mode == "RGB" and b"sRGB" in profile:
-        return image
     from PIL import ImageCms  # rarely needed, and slow to import
 
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, srgb, image.mode, "RGB")
+        if image.mode == "RGB" and _changes_nothing(transform):
+            return image
+        converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
     return converted if converted is not None else image
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether `transform` is sRGB to sRGB but for rounding. What it does decides: names of profiles lie both ways."""
+    from PIL import ImageCms
+
+    steps = np.arange(0, 256, 17, np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
+    probe = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colours).max()) <= _ROUNDING
 
 
 def _first_line(error: Exception) -> str:

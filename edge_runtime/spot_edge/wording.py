@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from spot_edge.prediction import Prediction, Triage
 
 __all__ = ["DISCLAIMER", "describe", "triage_line"]
 
+WIDTH = 100
 DISCLAIMER = (
     "An aid for trained people, not a diagnosis. Show a changing, bleeding or new lesion to a doctor, "
     "whatever the model says."
@@ -21,8 +24,9 @@ def describe(prediction: Prediction, top: int) -> str:
         lead = "looks most like" if place == 0 else "then"
         malignant = "  malignant" if score.malignant else ""
         lines.append(f"  {lead:<15}  {score.name:<{width}}  model score {score.score:.2f}{malignant}")
-    lines.append(f"  triage           {triage_line(prediction.triage)}")
-    lines += [f"  note             {remark}" for remark in _notes(prediction)]
+    lines += _wrapped("triage", triage_line(prediction.triage))
+    for note in _notes(prediction):
+        lines += _wrapped("note", note)
     return "\n".join(lines)
 
 
@@ -31,12 +35,19 @@ def triage_line(triage: Triage) -> str:
     if triage.category == "cannot assess" or triage.operating_point is None:
         return f"{triage.category.upper()}: {triage.reason}"
     point = triage.operating_point
-    side = "below" if triage.category == "routine" else "at or above"
+    score, threshold = f"malignant score {triage.malignant_score:.2f}", f"{point.threshold:.2f}"
+    lesions = f"({point.measured_on}, {point.sensitivity.n} malignant and {point.specificity.n} other lesions)"
+    if triage.category == "routine":
+        missed = 100 * (1 - point.sensitivity.value)
+        return f"ROUTINE: {score}, below {threshold}, as {missed:.0f} % of malignant lesions were too {lesions}"
     return (
-        f"{triage.category.upper()}: malignant score {triage.malignant_score:.2f}, {side} {point.threshold:.2f}, where "
-        f"sensitivity was {100 * point.sensitivity.value:.0f} % and specificity {100 * point.specificity.value:.0f} % "
-        f"({point.measured_on}, n={point.sensitivity.n + point.specificity.n} lesions)"
+        f"{triage.category.upper()}: {score}, at or above {threshold}, where sensitivity was "
+        f"{100 * point.sensitivity.value:.0f} % and specificity {100 * point.specificity.value:.0f} % {lesions}"
     )
+
+
+def _wrapped(lead: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=f"  {lead:<15}  ", subsequent_indent=" " * 19)
 
 
 def _notes(prediction: Prediction) -> list[str]:

@@ -16,7 +16,7 @@ MALIGNANT = (True, False, None)
 def sample(logits: np.ndarray, seed: int = 0) -> np.ndarray:
     """Classes drawn with the probabilities that the logits stand for."""
     draws = np.random.default_rng(seed).random(len(logits))[:, None]
-    return np.minimum((softmax(logits).cumsum(axis=1) < draws).sum(axis=1), logits.shape[1] - 1)
+    return np.asarray(np.minimum((softmax(logits).cumsum(axis=1) < draws).sum(axis=1), logits.shape[1] - 1))
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,8 @@ def classify(
     from spot_edge.classifier import Classifier
     from spot_edge.commands.records import Keeper, writer_for
 
-    classifier = Classifier.load(model, runtime=runtime, threads=threads)
+    with _without_native_log():
+        classifier = Classifier.load(model, runtime=runtime, threads=threads)
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
     found = find_pictures(paths)
     writer = writer_for(form, sys.stdout, [label.label for label in classifier.model.spec.labels], top)
@@ -91,6 +93,20 @@ def _one(picture: Found | InputError, classifier: Classifier, writer: Writer, ke
     keeper.keep(picture.relative, prepared, prediction)
     writer.answer(prediction)
     return True
+
+
+@contextmanager
+def _without_native_log() -> Iterator[None]:
+    """Keep what the interpreter's C++ code logs while it loads ("INFO: Created …") from the user's screen."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

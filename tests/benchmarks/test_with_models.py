@@ -1,0 +1,145 @@
+"""Predicting, drift, latency and overhead with real model files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spot_bench.calibration import softmax
+from spot_bench.cli import bench
+from spot_bench.drawings import draw_lesion, encode_jpeg
+from spot_bench.latency import ROWS, measure
+from spot_bench.manifest import Item, Manifest, read_manifest
+from spot_bench.metrics import accuracy
+from spot_bench.overhead import call_overhead, process_overhead
+from spot_bench.predict import load_predictions, predict, save_predictions
+from spot_bench.terminal import latency_lines, overhead_lines
+from spot_edge.classifier import Classifier
+from spot_edge.errors import CheckError, DataError
+
+pytestmark = pytest.mark.chain
+
+
+@pytest.fixture(scope="module")
+def int8(shapes_family: Path) -> Classifier:
+    return Classifier.load(shapes_family / "shapes-int8.tflite")
+
+
+@pytest.fixture(scope="module")
+def manifest(shapes: Path) -> Manifest:
+    return read_manifest(shapes)
+
+
+def test_predictions_are_what_the_device_says(int8: Classifier, manifest: Manifest, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    part = replace(manifest, items=manifest.items[::8])
+    found = predict(int8, part, lambda done, total: seen.append((done, total)))
+    assert seen == [(number + 1, len(part.items)) for number in range(len(part.items))]
+    assert found.labels == ("circle", "square", "triangle")
+    assert found.images.tolist() == [manifest.name(item) for item in part.items]
+    for row in (0, 7, len(part.items) - 1):
+        prediction = int8.classify(part.items[row].image)
+        assert found.labels[found.scores[row].argmax()] == prediction.top.label
+        assert found.scores[row].max() == np.float32(prediction.top.score)
+        assert found.labels[found.truth[row]] == part.items[row].label
+    temperature = int8.model.spec.temperature
+    np.testing.assert_allclose(softmax(found.logits, temperature), found.scores, atol=1e-5)
+    assert accuracy(found.truth, found.scores) > 1 / 3
+    assert (found.model["id"], found.model["runtime"]) == (int8.model.id, int8.runtime.name)
+    save_predictions(found, tmp_path / "p.npz")
+    assert load_predictions(tmp_path / "p.npz").scores.tolist() == found.scores.tolist()
+
+
+def test_damaged_images_are_skipped_while_they_are_few(int8: Classifier, manifest: Manifest, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_bytes(b"not a picture")
+    item = Item(damaged, "circle", "damaged")
+    found = predict(int8, replace(manifest, items=(*manifest.items[:100], item)))
+    assert len(found.truth) == 100
+    ((image, reason),) = found.skipped
+    assert image == damaged.as_posix()
+    assert "not an image" in reason
+    with pytest.raises(DataError, match=r"1 of 31 images cannot be judged, first .*damaged\.jpg: not an image"):
+        predict(int8, replace(manifest, items=(*manifest.items[:30], item)))
+
+
+def test_unknown_labels_are_refused_before_the_first_image(int8: Classifier, manifest: Manifest) -> None:
+    strange = Item(Path("nowhere.jpg"), "hexagon", "x")
+    with pytest.raises(DataError, match=r"labels that .* does not know: hexagon \(it knows circle, square, triangle\)"):
+        predict(int8, replace(manifest, items=(strange, *manifest.items[:3])))
+
+
+def test_drift_from_the_command_line(shapes: Path, shapes_family: Path, tmp_path: Path) -> None:
+    files = {name: str(shapes_family / f"shapes-{name}.tflite") for name in ("float32", "int8")}
+    arguments = ["drift", files["int8"], files["float32"], "--baseline", files["float32"], "--data", str(shapes)]
+    done = CliRunner().invoke(bench, [*arguments, "--part", "all", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "shapes int8" in done.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["data"] == {"name": shapes.name, "part": "all", "images": 240}
+    quantized, same = report["comparisons"]
+    assert same["flips"] == []
+    assert same["kl"]["value"] == 0
+    assert quantized["mean_abs_logit_difference"]["value"] > 0
+    assert quantized["baseline"]["model"]["variant"] == "float32"
+    assert quantized["other"]["model"]["variant"] == "int8"
+    assert quantized["baseline"] == same["baseline"]
+
+
+def test_latency_of_several_models(shapes_family: Path) -> None:
+    files = [str(shapes_family / f"shapes-{name}.tflite") for name in ("float32", "int8")]
+    rounds: list[int] = []
+    report = measure(files, encode_jpeg(draw_lesion(1)), threads=1, samples=30, progress=rounds.append)
+    assert rounds == list(range(1, 31))
+    assert report["samples"] == 30
+    assert report["threads"] == 1
+    assert [record["model"]["variant"] for record in report["models"]] == ["float32", "int8"]
+    for record in report["models"]:
+        assert tuple(record["rows_ms"]) == ROWS
+        total = record["rows_ms"]["total"]
+        assert 0 < total["min"] <= total["p50"]["low"] <= total["p50"]["value"] <= total["p50"]["high"]
+        assert total["p99"] == {"value": None, "low": None, "high": None, "n": 30}
+        parts = sum(record["rows_ms"][row]["min"] for row in ("decode", "resize", "invoke"))
+        assert parts <= total["min"]
+        assert record["load_ms"] > 0
+        assert record["first_ms"] > 0
+        assert record["warmup"]["runs"] >= 20
+    lines = list(latency_lines(report))
+    assert "p99 needs at least 299 samples" in lines
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_latency_goes_on_for_the_seconds_asked_for(shapes_family: Path) -> None:
+    picture = encode_jpeg(draw_lesion(1, 160, 120))
+    report = measure([str(shapes_family / "shapes-int8.tflite")], picture, samples=1, seconds=0.5)
+    assert report["samples"] > 10
+    with pytest.raises(DataError, match="at least one model"):
+        measure([], picture)
+
+
+def test_overhead_of_a_call(int8: Classifier) -> None:
+    found = call_overhead(int8, times=40)
+    assert found.median.n == 40
+    assert found.median.low <= found.median.value <= found.median.high
+    assert found.median.value == pytest.approx(found.ours_ms / found.bare_ms)
+    assert 0.5 < found.fastest < 2  # the real bound is measured, not tested: a busy machine must not fail a build
+
+
+def test_overhead_of_a_process(int8: Classifier, shapes_family: Path) -> None:
+    found = process_overhead(int8, shapes_family / "shapes-int8.tflite", times=2)
+    assert 0.5 < found.fastest < 5
+    report = {
+        "model": {"name": "shapes"},
+        "runtime": {"name": "ai-edge-litert", "version": "2"},
+        "machine": {"cpu": "some"},
+        "call": found.as_dict(),
+        "process": found.as_dict(),
+    }
+    assert any(line.startswith("command, against bare process") for line in overhead_lines(report))
+    with pytest.raises(CheckError, match=r"ended with exit code 4: .*missing"):
+        process_overhead(int8, Path("missing.tflite"), times=1)

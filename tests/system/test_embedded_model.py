@@ -1,0 +1,38 @@
+"""The embedded model does on the test part what its card says. Needs HAM10000; says so loudly where it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from spot_bench import metrics
+from spot_bench.manifest import read_manifest
+from spot_bench.predict import predict
+from spot_edge import Classifier
+
+
+def test_the_shared_split_is_the_kept_one(ham10000: Path, repository: Path) -> None:
+    kept = repository / "models" / "spot" / "split.csv"
+    assert hashlib.sha256(ham10000.read_bytes()).digest() == hashlib.sha256(kept.read_bytes()).digest()
+
+
+def test_no_lesion_is_in_two_parts(ham10000: Path) -> None:
+    manifest = read_manifest(ham10000)
+    parts = [{item.group for item in manifest.part(part).items} for part in manifest.parts]
+    assert len(parts) == 4
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 7470
+
+
+def test_the_reported_figures_come_out_again(ham10000: Path, repository: Path) -> None:
+    report = json.loads((repository / "models" / "spot" / "test-report.json").read_text())
+    reported = report["comparisons"][0]["other"]
+    found = predict(Classifier.load(), read_manifest(ham10000).part("test"))
+    assert len(found.truth) == reported["accuracy"]["n"] == 1998
+    # Other processors may round an activation the other way: a few images of 1,998 may differ.
+    assert metrics.balanced_accuracy(found.truth, found.scores) == pytest.approx(
+        reported["balanced_accuracy"]["value"], abs=0.01
+    )
+    assert metrics.macro_auc(found.truth, found.scores) == pytest.approx(reported["macro_auc"]["value"], abs=0.003)

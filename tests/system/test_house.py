@@ -1,0 +1,66 @@
+"""What must stay true of the repository itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from spot_edge import read_model
+from spot_edge.errors import EXIT_CODES
+
+FROZEN_SPLIT = "deabae93bf2aeee1d4346fb8be33737e046998d8f2a78bbd2445ef53f2caa454"
+
+
+def test_the_frozen_split_is_frozen(repository: Path) -> None:
+    split = repository / "models" / "spot" / "split.csv"
+    assert hashlib.sha256(split.read_bytes()).hexdigest() == FROZEN_SPLIT
+
+
+def test_the_embedded_model_was_trained_on_the_frozen_split_by_the_kept_recipe(repository: Path) -> None:
+    training = read_model().spec.training
+    run = json.loads((repository / "models" / "spot" / "run.json").read_text())
+    assert training["split_sha256"] == run["split_sha256"] == FROZEN_SPLIT
+    assert training["recipe_sha256"] == run["recipe_sha256"]
+
+
+def test_the_embedded_model_says_what_its_data_demand(repository: Path) -> None:
+    spec = read_model().spec
+    assert "CC BY-NC" in spec.licence
+    assert "not a diagnosis" in spec.notice
+    assert [point.name for point in spec.operating_points] == ["sensitivity-90", "sensitivity-95"]
+
+
+def test_the_kept_files_stay_small(repository: Path) -> None:
+    assert (repository / "edge_runtime" / "spot_edge" / "models" / "spot-int8.tflite").stat().st_size <= 3_000_000
+    assert (repository / "models" / "spot" / "weights-f16.npz").stat().st_size <= 5_000_000
+
+
+def test_the_model_card_says_the_figures_of_the_report(repository: Path) -> None:
+    card = (repository / "MODEL_CARD.md").read_text()
+    report = json.loads((repository / "models" / "spot" / "test-report.json").read_text())
+    assert read_model().id == report["comparisons"][0]["other"]["model"]["id"]
+    for side in ("baseline", "other"):
+        for name in ("balanced_accuracy", "accuracy", "macro_auc", "ece", "brier"):
+            figure = report["comparisons"][0][side][name]
+            said = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+            assert said in card, f"{side} {name}: {said}"
+
+
+def test_the_readme_documents_every_exit_code(repository: Path) -> None:
+    readme = (repository / "README.md").read_text()
+    for code, meaning in EXIT_CODES.items():
+        assert re.search(rf"\|\s*{code}\s*\|\s*{re.escape(meaning)}\s*\|", readme), code
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "docs/install.md"])
+def test_links_within_the_repository_lead_somewhere(repository: Path, document: str) -> None:
+    path = repository / document
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())
+    inside = [link for link in links if not link.startswith(("http:", "https:", "mailto:"))]
+    missing = [link for link in inside if not (path.parent / link).exists()]
+    assert not missing
+    assert path.read_text().startswith("# ")

@@ -1,0 +1,68 @@
+"""The device package as it is installed: its built wheel, alone, in a clean environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+LARGEST_WITHOUT_MODEL = 100_000
+
+
+@pytest.fixture(scope="module")
+def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(repository / "edge_runtime")]
+    subprocess.run([sys.executable, *build], check=True, capture_output=True)
+    return next(out.glob("spot_edge-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter of an environment that holds the wheel and what it asks for, and nothing else."""
+    folder = tmp_path_factory.mktemp("clean")
+    venv.create(folder, with_pip=True)
+    found = folder / "bin" / "python"
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([found, *install, "-c", repository / "constraints" / "dev.txt", wheel], check=True)
+    return found
+
+
+def run(python: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([python, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_without_its_model_the_wheel_takes_less_than_100_kb(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        code = sum(entry.compress_size for entry in archive.infolist() if not entry.filename.endswith(".tflite"))
+        models = [entry.filename for entry in archive.infolist() if entry.filename.endswith(".tflite")]
+    assert code < LARGEST_WITHOUT_MODEL
+    assert models == ["spot_edge/models/spot-int8.tflite"]
+
+
+def test_the_wheel_alone_classifies_a_drawn_lesion(python: Path, repository: Path, tmp_path: Path) -> None:
+    picture = repository / "examples" / "drawn-melanoma-001.jpg"
+    done = run(python, "-m", "spot_edge.cli", "classify", picture, "--json", "--heatmap", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert len(answer["ranked"]) == 7
+    assert answer["triage"]["category"] in ("review now", "review soon", "routine")
+    assert (tmp_path / "drawn-melanoma-001.heatmap.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_clean_environment_holds_no_workstation_package(python: Path, tmp_path: Path) -> None:
+    listed = json.loads(run(python, "-m", "pip", "list", "--format=json", cwd=tmp_path).stdout)
+    names = {entry["name"].lower() for entry in listed}
+    assert "spot-edge" in names
+    assert not names & {"tensorflow", "keras", "scipy", "pandas", "matplotlib", "spot-edge-toolkit", "opencv-python"}
+
+
+def test_a_toolkit_command_says_what_to_install(python: Path, tmp_path: Path) -> None:
+    done = run(python, "-m", "spot_edge.cli", "train", "spot", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "pip install spot-edge-toolkit" in done.stderr
