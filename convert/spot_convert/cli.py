@@ -14,7 +14,9 @@ _NAMES = ("float32", "int8")
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model files and report.json.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the model files and report.json."
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder the run's images lie in [as the run says].")
 @click.option("--variants", default=",".join(_NAMES), show_default=True, help="Comma-separated.")
 def convert(run: Path, out: Path, data: Path | None, variants: str) -> None:

@@ -122,7 +122,7 @@ def _make(
     keras_logits: NDArray[np.float32],
     say: Callable[[str], None],
 ) -> Converted:
-    """One variant: its body once, then its tail twice, before and after the temperature is fitted on the file itself."""
+    """One variant: its body once, then its tail twice: before and after the temperature is fitted on this file."""
     variant = VARIANTS[name]
     body = int8_body(run, tensors) if variant.integer else float_body(run)
     check_graph(body, path.name, integer=variant.integer)

@@ -6,6 +6,7 @@ The device package brings `classify` and `info`; further ones are found by entry
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -49,6 +50,13 @@ class _Commands(click.Group):
             raise click.UsageError(f"'{name}' is part of the workstation toolkit: pip install spot-edge-toolkit", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `spot-edge … | head`: the reader has seen enough. Click would call it exit code 1
+            _close_stdout()
+            raise click.exceptions.Exit(0) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, about) for name, (_, about) in _OWN.items()]
         with formatter.section("Commands"):
@@ -87,23 +95,42 @@ def spot_edge() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and end the process with a documented exit code."""
+    own = (sys.argv[1:] if args is None else args)[:1] in ([name] for name in _OWN)
+    if own:
+        gc.disable()  # importing makes only objects that stay; `classify` turns it on when its model is loaded
+    code = _run(args)
+    if own:
+        # Taking an interpreter apart takes as long as a classification; our own commands leave nothing to be closed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run(args: list[str] | None) -> int:
     try:
         code = spot_edge.main(args=args, prog_name="spot-edge", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as exit_:
-        code = exit_.exit_code
+        return exit_.exit_code
     except click.Abort:
         click.echo("interrupted", err=True)
-        code = 130
+        return 130
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except SpotError as error:
         click.echo(f"spot-edge: {error}", err=True)
-        code = error.exit_code
+        return error.exit_code
     except BrokenPipeError:  # `spot-edge … | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _close_stdout() -> None:
+    """Let what could not be written go, or Python would try again, and complain, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from spot_edge.errors import OutputError
@@ -13,6 +12,8 @@ __all__ = ["make_folder", "write_whole"]
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to `path`: a temporary file in the same folder, fsync, rename. Never half a file."""
+    import tempfile  # here, so that a command that writes no file does not wait for it
+
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -22,10 +23,12 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        temporary = None
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:  # an interrupt, too, leaves nothing behind
+        if temporary is not None:
+            os.unlink(temporary)
 
 
 def make_folder(path: Path) -> Path:

@@ -48,7 +48,9 @@ def read_signature(data: bytes, name: str) -> Signature:
         graphs = list(root.tables(_MODEL_SUBGRAPHS))
         signatures = list(root.tables(_MODEL_SIGNATURES))
         if len(graphs) != 1 or len(signatures) != 1:
-            raise ModelError(f"{name}: {len(graphs)} subgraphs and {len(signatures)} signatures where one of each belongs")
+            raise ModelError(
+                f"{name}: {len(graphs)} subgraphs and {len(signatures)} signatures where one of each belongs"
+            )
         tensors = list(graphs[0].tables(_SUBGRAPH_TENSORS))
         inputs = _named(signatures[0], _SIGNATURE_INPUTS, tensors)
         outputs = _named(signatures[0], _SIGNATURE_OUTPUTS, tensors)

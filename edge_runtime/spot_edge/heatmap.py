@@ -6,12 +6,13 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from spot_edge.errors import InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from spot_edge.image import Prepared
     from spot_edge.prediction import Prediction
 
@@ -38,13 +39,15 @@ def evidence_for(prediction: Prediction, label: str | None = None) -> NDArray[np
 
     Adding the same amount to every class changes no score, so only the part above the average class counts.
     """
-    index = prediction.labels.index(label if label is not None else prediction.top.label)
-    evidence = prediction.evidence
+    label = prediction.top.label if label is None else label
+    if label not in prediction.labels:
+        raise InputError(f"{label}: no class of this model: {', '.join(prediction.labels)}")
+    index, evidence = prediction.labels.index(label), prediction.evidence
     if evidence.size == 0:
         raise InputError("this prediction carries no evidence map")
     above = np.maximum(evidence[:, :, index] - evidence.mean(axis=2), 0)
     highest = float(above.max())
-    return above / highest if highest > 0 else above
+    return np.asarray(above / highest if highest > 0 else above)
 
 
 def overlay(prepared: Prepared, prediction: Prediction, label: str | None = None) -> Image.Image:

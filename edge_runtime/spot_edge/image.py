@@ -10,24 +10,26 @@ import io
 import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from spot_edge.errors import InputError
+from spot_edge.formats import open_image
 from spot_edge.modelspec import ImageSpec
 from spot_edge.source import Source
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL import ImageCms
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
+__all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
 
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SMALLEST_SIDE = 32
 
 # Aspect ratios (width to height) that are stretched to the square as they are; others are cropped to 4:3 first.
@@ -44,7 +46,7 @@ _UPRIGHT = {
 }
 _ORIENTATION = 0x0112
 _ROUNDING = 3  # grey levels by which profiles that are sRGB differ from one another
-_opening = threading.Lock()  # warnings.catch_warnings is not safe across threads
+_muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +94,29 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
     if not data:
         raise InputError(f"{name}: empty")
     try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own bomb warning (the cap below is stricter), and those on odd tags
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with _quietly():
+            image = open_image(data, name)
             _refuse_unjudgeable(image, name)
             orientation = _orientation(image)
+        with _quietly() if image.format == "TIFF" else nullcontext():  # its odd tags are read, and warned of, late
             image.load()
-            turn = _orientation(image)  # asked again: Pillow turns a TIFF upright while it loads it, and no other format
-            picture = _to_rgb(image, name)
+        picture = _to_rgb(image, name)
     except InputError:
         raise
-    except Image.DecompressionBombError:
-        raise _too_large(name) from None
-    except UnidentifiedImageError:
-        raise InputError(f"{name}: not an image in a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error …
         raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
-    # A plain image, so that EXIF, comments, profiles and text of the file travel into nothing that is saved.
-    picture = picture.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else picture.copy()
-    picture.info = {}
+    if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow itself turns a TIFF upright while it loads it
+        picture = picture.transpose(_UPRIGHT[orientation])
+    picture.info = {}  # comments, profiles and text of the file must not travel into anything that is saved
     return picture, orientation
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Python's warnings, of which Pillow raises some over odd tags; one thread at a time, as they demand."""
+    with _muting, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def to_tensor(picture: Image.Image, spec: ImageSpec) -> tuple[NDArray[np.uint8], tuple[int, int, int, int] | None]:
@@ -149,8 +154,7 @@ def _from_array(source: Source) -> Image.Image:
 
 def _refuse_unjudgeable(image: Image.Image, name: str) -> None:
     _refuse_size(image.width, image.height, name)
-    # A multi-picture JPEG (MPO) is a photograph with previews behind it: its first picture is the photograph.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+    if getattr(image, "n_frames", 1) > 1:
         raise InputError(f"{name}: {image.n_frames} pictures in one file: save the one that counts as a still image")  # type: ignore[attr-defined]
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")

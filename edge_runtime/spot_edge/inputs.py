@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spot_edge.errors import InputError
 
-__all__ = ["SUFFIXES", "Found", "find_pictures", "unique_name"]
+__all__ = ["SUFFIXES", "Found", "find_pictures", "one_line", "unique_name"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
@@ -21,34 +21,43 @@ class Found:
 
     path: str  # "-" for standard input
     relative: str
+    problem: InputError | None = None  # why it stands for nothing
 
 
-def find_pictures(names: Sequence[str]) -> list[Found | InputError]:
-    """What `names` stand for, in their order; a name that stands for nothing becomes an InputError in its place.
+def find_pictures(names: Sequence[str]) -> list[Found]:
+    """What `names` stand for, in their order; a name that stands for nothing has its problem told in its place.
 
     A folder is searched recursively for files with a picture's suffix, hidden ones left out; a file that is named
     itself is taken whatever its suffix.
     """
-    found: list[Found | InputError] = []
+    found: list[Found] = []
     for name in names:
         try:
             found.extend(_expand(name))
         except InputError as error:
-            found.append(error)
+            found.append(Found(name, name, error))
     return found
 
 
 def unique_name(relative: str, taken: set[str]) -> str:
-    """A file name without folders or suffix for the results of `relative`, different from all in `taken`."""
+    """A file name without folders or suffix for the results of `relative`, different from all in `taken`.
+
+    Names that differ in case alone count as the same: on a memory card they are.
+    """
     parts = [part for part in Path(relative).with_suffix("").parts if part not in ("/", "..", ".")]
     stem = "__".join(parts).replace("\0", "") if relative != "-" else "stdin"
     stem = stem.encode(errors="ignore")[:200].decode(errors="ignore") or "picture"
     name, number = stem, 1
-    while name in taken:
+    while name.casefold() in taken:
         number += 1
         name = f"{stem}-{number}"
-    taken.add(name)
+    taken.add(name.casefold())
     return name
+
+
+def one_line(text: str) -> str:
+    """`text` for a terminal: a file name's line breaks, control characters and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _expand(name: str) -> Iterable[Found]:

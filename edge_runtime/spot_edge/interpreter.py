@@ -8,13 +8,15 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spot_edge.errors import InterpreterError
 from spot_edge.modelfile import ModelFile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # slow to import
 
 __all__ = ["RUNTIMES", "Interpreter", "Runtime", "default_threads", "find_runtime", "installed_runtimes"]
 

@@ -9,11 +9,9 @@ damage, not malice.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import zipfile
+import struct
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 from spot_edge.errors import ModelError
@@ -26,6 +24,7 @@ EMBEDDED = "spot-int8.tflite"
 LARGEST = 256 * 1024 * 1024
 _MARK = b"spot-sha256:"
 _COMMENT = len(_MARK) + 64
+_ZIP_END, _ZIP_ENTRY = 22, 46  # bytes of a zip's end record and of a directory entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,9 @@ def read_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
             if Path(path).stat().st_size > LARGEST:
                 raise ModelError(f"{name}: larger than {LARGEST >> 20} MB: not one of our model files")
             content = Path(path).read_bytes()
-        except OSError as error:
-            raise ModelError(f"{name}: model file cannot be read: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"{name}: model file cannot be read: {reason}") from None
     return verify(content, name)
 
 
@@ -80,6 +80,9 @@ def verify(content: bytes, name: str) -> ModelFile:
 
 def seal(flatbuffer: bytes, spec: ModelSpec, extra: dict[str, bytes] | None = None) -> bytes:
     """`flatbuffer` with its zip and digest appended: a complete model file, the same bytes for the same input."""
+    import io
+    import zipfile
+
     members = {"labels.txt": _labels_text(spec), "spot.json": render_spec(spec)} | (extra or {})
     archive = io.BytesIO()
     archive.write(flatbuffer)
@@ -95,19 +98,39 @@ def seal(flatbuffer: bytes, spec: ModelSpec, extra: dict[str, bytes] | None = No
 
 def _embedded() -> bytes:
     try:
-        return (resources.files("spot_edge") / "models" / EMBEDDED).read_bytes()
+        return (Path(__file__).parent / "models" / EMBEDDED).read_bytes()
     except FileNotFoundError:
         raise ModelError("this build of spot-edge carries no model: name one with --model") from None
 
 
 def _members(content: bytes, name: str) -> dict[str, bytes]:
+    """The files in the zip at the end of `content`, whose digest was checked.
+
+    Read by hand because `seal` writes only one plain kind of zip, and the standard module is slow to import.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as bundle:
-            if any(info.compress_type != zipfile.ZIP_STORED for info in bundle.infolist()):
+        end = struct.unpack_from("<4s4H2LH", content, len(content) - _COMMENT - _ZIP_END)
+        mark, count, at = end[0], end[4], end[6]
+        if mark != b"PK\5\6":
+            raise ModelError(f"{name}: no zip in front of its digest")
+        members = {}
+        for _ in range(count):
+            entry = struct.unpack_from("<4s4B4HL2L5H2L", content, at)
+            if entry[0] != b"PK\1\2":
+                raise ModelError(f"{name}: its zip cannot be read")
+            if entry[6] != 0 or entry[10] != entry[11]:
                 raise ModelError(f"{name}: its zip is compressed, which MediaPipe cannot read")
-            return {info.filename: bundle.read(info) for info in bundle.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+            names, extras, comments, start = entry[12], entry[13], entry[14], entry[18]
+            key = content[at + _ZIP_ENTRY : at + _ZIP_ENTRY + names].decode()
+            inner, skipped = struct.unpack_from("<2H", content, start + 26)
+            first = start + 30 + inner + skipped
+            members[key] = content[first : first + entry[11]]
+            if len(members[key]) != entry[11]:
+                raise ModelError(f"{name}: its zip cannot be read")
+            at += _ZIP_ENTRY + names + extras + comments
+    except (struct.error, UnicodeDecodeError) as error:
         raise ModelError(f"{name}: its zip cannot be read") from error
+    return members
 
 
 def _labels_text(spec: ModelSpec) -> bytes:

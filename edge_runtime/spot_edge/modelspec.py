@@ -102,7 +102,7 @@ def render_spec(spec: ModelSpec) -> bytes:
 
 
 def parse_spec(text: bytes, name: str) -> ModelSpec:
-    """The spec in `text`; ModelError, naming the file and the field, for anything missing, unknown or of another type."""
+    """The spec in `text`; ModelError names the file and the field that is missing, unknown or of another type."""
     if len(text) > LARGEST:
         raise ModelError(f"{name}: spot.json takes {len(text)} bytes, more than {LARGEST}")
     try:
@@ -161,10 +161,14 @@ class _Reader:
             "name variant labels image measured_in temperature",
             "operating_points conformal training licence notice",
         )
-        labels = tuple(self._label(x, f"labels[{i}]") for i, x in enumerate(self._items(data["labels"], "labels", 2, 1000)))
+        labels = tuple(
+            self._label(x, f"labels[{i}]") for i, x in enumerate(self._items(data["labels"], "labels", 2, 1000))
+        )
         if len({label.label for label in labels}) != len(labels):
             raise self._bad("labels", "all different")
         points = self._items(data.get("operating_points", []), "operating_points", 0, 8)
+        if points and not any(label.malignant for label in labels):
+            raise self._bad("operating_points", "empty where no label is malignant")
         conformal = data.get("conformal")
         if conformal is not None and not isinstance(conformal, dict):
             raise self._bad("conformal", "an object or null")
@@ -178,7 +182,8 @@ class _Reader:
             labels=labels,
             image=self._image(data["image"]),
             measured_in=MeasuredIn(
-                self._text(measured["runtime"], "measured_in.runtime"), self._text(measured["version"], "measured_in.version")
+                self._text(measured["runtime"], "measured_in.runtime"),
+                self._text(measured["version"], "measured_in.version"),
             ),
             temperature=self._number(data["temperature"], "temperature", 1e-3, 1e3),
             operating_points=tuple(self._point(x, f"operating_points[{i}]") for i, x in enumerate(points)),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spot_edge.interpreter import Runtime
 from spot_edge.modelspec import Label, ModelSpec, OperatingPoint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # slow to import
 
 __all__ = ["SCHEMA", "Category", "ClassScore", "Prediction", "Triage", "judge", "rank"]
 
@@ -54,7 +57,9 @@ class Prediction:
     timings_ms: dict[str, float]
     conformal: tuple[str, ...] | None = None
     quality: tuple[str, ...] = ()
-    evidence: NDArray[np.float32] = field(repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    evidence: NDArray[np.float32] = field(
+        repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 0), np.float32)
+    )
     embedding: NDArray[np.float32] = field(repr=False, compare=False, default_factory=lambda: np.zeros(0, np.float32))
 
     @property
@@ -73,7 +78,7 @@ class Prediction:
             "schema": SCHEMA,
             "source": self.source,
             "image": self.image,
-            "ranked": [asdict(score) for score in self.ranked],
+            "ranked": [asdict(score) | {"score": _number(score.score)} for score in self.ranked],
             "triage": asdict(self.triage),
             "abstained": self.abstained,
             "conformal": list(self.conformal) if self.conformal is not None else None,
@@ -83,6 +88,10 @@ class Prediction:
             "runtime": asdict(self.runtime),
             "timings_ms": {key: round(value, 3) for key, value in self.timings_ms.items()},
         }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON knows no NaN
 
 
 def rank(labels: Sequence[Label], scores: NDArray[np.float32]) -> tuple[ClassScore, ...]:
@@ -95,7 +104,7 @@ def rank(labels: Sequence[Label], scores: NDArray[np.float32]) -> tuple[ClassSco
 def judge(spec: ModelSpec, scores: NDArray[np.float32]) -> Triage:
     """The triage category: the strictest operating point that the summed malignant score reaches decides.
 
-    With two points, the one of lower sensitivity (the higher threshold) means "review now" and the other "review soon".
+    The point of the highest threshold (and lowest sensitivity) means "review now", any other "review soon".
     """
     if not np.isfinite(scores).all():
         return Triage("cannot assess", "the network's scores are not numbers")
@@ -103,8 +112,8 @@ def judge(spec: ModelSpec, scores: NDArray[np.float32]) -> Triage:
         return Triage("cannot assess", "this model carries no measured operating point")
     malignant = float(sum(float(s) for label, s in zip(spec.labels, scores, strict=True) if label.malignant))
     points = sorted(spec.operating_points, key=lambda point: -point.threshold)
-    categories: tuple[Category, ...] = ("review now", "review soon")
-    for category, point in zip(categories, points, strict=False):
+    for point in points:
         if malignant >= point.threshold:
+            category: Category = "review now" if point is points[0] else "review soon"
             return Triage(category, "the malignant score reaches this operating point", malignant, point)
     return Triage("routine", "the malignant score is below every operating point", malignant, points[-1])

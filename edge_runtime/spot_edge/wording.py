@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from spot_edge.inputs import one_line
 from spot_edge.prediction import Prediction, Triage
 
 __all__ = ["DISCLAIMER", "describe", "triage_line"]
@@ -17,7 +18,7 @@ DISCLAIMER = (
 
 def describe(prediction: Prediction, top: int) -> str:
     """A few lines for one picture: what it looks most like, how urgent, and what else must be said."""
-    lines = [prediction.source["name"]]
+    lines = [one_line(prediction.source["name"])]
     shown = prediction.ranked[:top]
     width = max(len(score.name) for score in shown)
     for place, score in enumerate(shown):

@@ -56,7 +56,9 @@ def test_the_readme_documents_every_exit_code(repository: Path) -> None:
         assert re.search(rf"\|\s*{code}\s*\|\s*{re.escape(meaning)}\s*\|", readme), code
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "docs/install.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "docs/install.md"]
+)
 def test_links_within_the_repository_lead_somewhere(repository: Path, document: str) -> None:
     path = repository / document
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())

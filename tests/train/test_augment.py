@@ -54,7 +54,9 @@ def test_a_half_turn_shows_the_picture_upside_down() -> None:
 def test_a_quarter_turn_keeps_a_circle_round_in_the_pictures_own_proportions() -> None:
     # A round disc in a 4:3 picture is an upright ellipse in the square; turned in the picture it must stay one.
     y, x = np.mgrid[0:64, 0:64]
-    disc = (((x - 31.5) * 4 / 3) ** 2 + (y - 31.5) ** 2 < 16**2).astype(np.uint8)[None, :, :, None] * np.full(3, 255, np.uint8)
+    disc = (((x - 31.5) * 4 / 3) ** 2 + (y - 31.5) ** 2 < 16**2).astype(np.uint8)[None, :, :, None] * np.full(
+        3, 255, np.uint8
+    )
 
     class QuarterTurn(RandomPicture):
         def _uniform(self, count: int, low: float, high: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Random changes to training pictures, as one Keras layer that runs inside the compiled training step.
 
-One affine resampling (flip, rotation, zoom, stretch, shift) without antialiasing, as stock clients resize, then light and
-colour. The result is rounded to whole grey levels, because that is what a device feeds the network.
+One affine resampling (flip, rotation, zoom, stretch, shift) without antialiasing, as stock clients resize, then light
+and colour. The result is rounded to whole grey levels, because that is what a device feeds the network.
 """
 
 from __future__ import annotations

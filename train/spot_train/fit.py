@@ -35,7 +35,9 @@ class Epoch:
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Shuffled batches of pictures, one-hot labels and weights; the last, smaller one is left out."""
 
-    def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], weights: NDArray[np.float32], recipe: Recipe):
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], weights: NDArray[np.float32], recipe: Recipe
+    ):
         super().__init__()
         self._pixels, self._labels, self._weights = pixels, labels, weights
         self._batch = min(recipe.train.batch, len(labels))
@@ -72,7 +74,13 @@ class _History(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = time.perf_counter() - self._start
         done = Epoch(
-            self.phase, epoch + 1, self.epochs, float(logs["loss"]), float(logs["accuracy"]), seconds, self.images / seconds
+            self.phase,
+            epoch + 1,
+            self.epochs,
+            float(logs["loss"]),
+            float(logs["accuracy"]),
+            seconds,
+            self.images / seconds,
         )
         self.history.append(done)
         self.report(done)
@@ -82,7 +90,7 @@ def class_weights(labels: NDArray[np.int64], classes: int, power: float) -> NDAr
     """(1 / class frequency) ** power, scaled so that the average picture weighs one."""
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     weights = np.where(counts > 0, (len(labels) / np.maximum(counts, 1)) ** power, 0.0)
-    return (weights * len(labels) / (weights * counts).sum()).astype(np.float32)
+    return np.asarray(weights * len(labels) / (weights * counts).sum(), np.float32)
 
 
 def fit(
@@ -133,7 +141,7 @@ def predict_logits(body: Any, pixels: NDArray[np.uint8], batch: int = 32) -> NDA
         np.asarray(keras.ops.convert_to_numpy(body.predict_on_batch(np.asarray(pixels[i : i + batch]))["evidence"]))
         for i in range(0, len(pixels), batch)
     ]
-    return np.concatenate(rows).mean(axis=(1, 2))
+    return np.asarray(np.concatenate(rows).mean(axis=(1, 2)), np.float32)
 
 
 def _phase(

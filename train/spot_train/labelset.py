@@ -40,7 +40,9 @@ def load_label_set(name: str) -> LabelSet:
     elif name in known_label_sets():
         text = (resources.files("spot_train") / "labels" / f"{name}.toml").read_text(encoding="utf-8")
     else:
-        raise DataError(f"unknown label set {name!r}: known are {', '.join(known_label_sets())}, or a path to a .toml file")
+        raise DataError(
+            f"unknown label set {name!r}: known are {', '.join(known_label_sets())}, or a path to a .toml file"
+        )
     try:
         data = tomllib.loads(text)
         labels = tuple(Label(**entry) for entry in data.pop("label"))

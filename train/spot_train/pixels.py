@@ -25,9 +25,9 @@ __all__ = ["cached_pixels", "pixel_array"]
 def cached_pixels(
     manifest: Manifest, size: int, folder: Path, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.uint8]:
-    """The pictures of `manifest` as a read-only `uint8[N,size,size,3]`, decoded once into `folder` and mapped from there.
+    """The pictures of `manifest` as a read-only `uint8[N,size,size,3]`, decoded once into `folder` and mapped.
 
-    The cache is keyed by the files' names, sizes and times; an image that cannot be decoded is a DataError that names it.
+    The cache is keyed by the files' names, sizes and times. DataError names an image that cannot be decoded.
     """
     path = folder / f"pixels-{size}-{_key(manifest)}.npy"
     if not path.exists():

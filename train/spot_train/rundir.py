@@ -1,8 +1,8 @@
 """The run directory: where training and conversion meet.
 
-    recipe.toml   complete and replayable        split.csv     which image was in which part
-    run.json      labels, image contract, data, environment    model.keras   image → evidence, embedding
-    history.csv   one row an epoch               metrics.json  on validation, with intervals
+recipe.toml   complete and replayable        split.csv     which image was in which part
+run.json      labels, image contract, data, environment    model.keras   image → evidence, embedding
+history.csv   one row an epoch               metrics.json  on validation, with intervals
 """
 
 from __future__ import annotations
@@ -28,7 +28,16 @@ from spot_train.fit import Epoch
 from spot_train.labelset import LabelSet
 from spot_train.recipe import Recipe, recipe_hash, render_recipe
 
-__all__ = ["SCHEMA", "describe_run", "new_run", "read_run", "refuse_existing", "write_history", "write_json", "write_recipe"]
+__all__ = [
+    "SCHEMA",
+    "describe_run",
+    "new_run",
+    "read_run",
+    "refuse_existing",
+    "write_history",
+    "write_json",
+    "write_recipe",
+]
 
 SCHEMA = 1
 

@@ -44,7 +44,9 @@ def train_run(
     known = [label.label for label in labels.labels]
     strangers = sorted(set(manifest.labels) - set(known))
     if strangers:
-        raise DataError(f"{data}: the label {strangers[0]!r} is not in the label set {recipe.labels!r} ({', '.join(known)})")
+        raise DataError(
+            f"{data}: the label {strangers[0]!r} is not in the label set {recipe.labels!r} ({', '.join(known)})"
+        )
     if len(known) < 2:
         raise DataError(f"{data}: has one class only: there is nothing to tell apart")
     given_split = bool(manifest.parts)
@@ -67,7 +69,9 @@ def train_run(
         lambda body: load_trunk(body, recipe.network, trunk),
         lambda epoch: say(_line(epoch, recipe)),
     )
-    metrics = validation_metrics(predict_logits(body, val_pixels), _indices(val, known), [i.group for i in val.items], labels)
+    metrics = validation_metrics(
+        predict_logits(body, val_pixels), _indices(val, known), [i.group for i in val.items], labels
+    )
     with new_run(out) as folder:
         _write(folder, recipe, labels, manifest, data, given_split)
         body.save(folder / "model.keras")

@@ -29,7 +29,9 @@ def pack(run: Path, out: Path) -> None:
         body = keras.saving.load_model(run / "model.keras")
     except (OSError, ValueError) as error:
         raise DataError(f"{run}: its model.keras cannot be opened: {error}") from error
-    arrays = {_key(i, variable): _small(keras.ops.convert_to_numpy(variable)) for i, variable in enumerate(body.weights)}
+    arrays = {
+        _key(i, variable): _small(keras.ops.convert_to_numpy(variable)) for i, variable in enumerate(body.weights)
+    }
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     with new_run(out) as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import click
 
 from spot_edge.errors import InputError
 from spot_edge.files import make_folder
-from spot_edge.inputs import Found, find_pictures
+from spot_edge.inputs import Found, find_pictures, one_line
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -30,7 +31,9 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 @click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="How many classes to show.")
 @click.option("--json", "form", flag_value="json", help="JSON lines, one complete answer each.")
 @click.option("--csv", "form", flag_value="csv", help="CSV, one row each, every class a column.")
-@click.option("--heatmap", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write heat maps to DIR.")
+@click.option(
+    "--heatmap", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write heat maps to DIR."
+)
 @click.option(
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
@@ -59,6 +62,7 @@ def classify(
 
     with _without_native_log():
         classifier = Classifier.load(model, runtime=runtime, threads=threads)
+    gc.enable()
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
     found = find_pictures(paths)
     writer = writer_for(form, sys.stdout, [label.label for label in classifier.model.spec.labels], top)
@@ -73,21 +77,18 @@ def classify(
         raise click.exceptions.Exit(InputError.exit_code)
 
 
-def _one(picture: Found | InputError, classifier: Classifier, writer: Writer, keeper: Any) -> bool:
+def _one(picture: Found, classifier: Classifier, writer: Writer, keeper: Any) -> bool:
     """Judge one picture and write what came of it; whether it could be judged."""
     from spot_edge.source import Source
 
-    name = "?"
     try:
-        if isinstance(picture, InputError):
-            name = str(picture).split(": ")[0]
-            raise picture
-        name = picture.path
-        source = Source.of(sys.stdin.buffer.read(), "-") if name == "-" else Source.of(name)
+        if picture.problem:
+            raise picture.problem
+        source = Source.of(sys.stdin.buffer.read(), "-") if picture.path == "-" else Source.of(picture.path)
         prepared = classifier.prepare(source)
     except InputError as error:
-        writer.failure(name, str(error))
-        click.echo(f"spot-edge: {error}", err=True)
+        writer.failure(picture.path, str(error))
+        click.echo(f"spot-edge: {one_line(str(error))}", err=True)
         return False
     prediction = classifier.judge(prepared)
     keeper.keep(picture.relative, prepared, prediction)
@@ -110,7 +111,7 @@ def _without_native_log() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(found: list[Found | InputError]) -> Iterator[Any]:
+def _progress(found: list[Found]) -> Iterator[Any]:
     """`found` behind a progress bar, where there are many and both ends are not mixed on one terminal."""
     if len(found) < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         yield found

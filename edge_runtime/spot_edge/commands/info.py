@@ -19,7 +19,7 @@ __all__ = ["info"]
 def info(model: str | None, as_json: bool) -> None:
     """Show what MODEL (default: the embedded model) carries: labels, operating points, origin, shapes."""
     file = read_model(model)
-    click.echo(json.dumps(_as_dict(file), ensure_ascii=False) if as_json else "\n".join(_lines(file)))
+    click.echo(json.dumps(_as_dict(file)) if as_json else "\n".join(_lines(file)))
 
 
 def _as_dict(file: ModelFile) -> dict[str, object]:

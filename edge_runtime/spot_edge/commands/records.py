@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
+from spot_edge.errors import OutputError
 from spot_edge.files import write_whole
 from spot_edge.image import Prepared
 from spot_edge.inputs import unique_name
@@ -49,14 +50,14 @@ class _Words:
 
     def answer(self, prediction: Prediction) -> None:
         self._any = True
-        print(describe(prediction, self._top), file=self._stream, flush=True)
+        _print(describe(prediction, self._top), self._stream)
 
     def failure(self, name: str, reason: str) -> None:
         """Nothing: the reason goes to stderr anyway."""
 
     def close(self) -> None:
         if self._any:
-            print(f"\n{DISCLAIMER}", file=self._stream, flush=True)
+            _print(f"\n{DISCLAIMER}", self._stream)
 
 
 class _JsonLines:
@@ -73,14 +74,13 @@ class _JsonLines:
         """Nothing more: each line is complete."""
 
     def _line(self, record: dict[str, object]) -> None:
-        print(json.dumps(record, ensure_ascii=False), file=self._stream, flush=True)
+        _print(json.dumps(record), self._stream)  # in ASCII: not every file name is Unicode
 
 
 class _Csv:
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
         self._labels, self._stream = labels, stream
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow(["source", "first", "triage", "malignant_score", *labels, "model", "error"])
+        self._row("source", "first", "triage", "malignant_score", *labels, "model", "error")
 
     def answer(self, prediction: Prediction) -> None:
         scores = {score.label: f"{score.score:.6f}" for score in prediction.ranked}
@@ -102,8 +102,19 @@ class _Csv:
         """Nothing more: each row is complete."""
 
     def _row(self, *cells: str) -> None:
-        self._rows.writerow(cells)
-        self._stream.flush()
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow(cells)
+        _print(row.getvalue(), self._stream)
+
+
+def _print(text: str, stream: IO[str]) -> None:
+    """Print and flush, so that a reader sees each answer when it is there, and a full disk is told at once."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
 @dataclass
@@ -115,9 +126,10 @@ class Keeper:
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        for folder, ending in ((self.heatmaps, ".heatmap.png"), (self.records, ".json")):
+        for folder, ending in ((self.heatmaps, ".heatmap.png"), (self.records, ".json"), (self.records, ".jpg")):
             if folder is not None:
-                self._taken |= {path.name.removesuffix(ending) for path in folder.glob(f"*{ending}")}
+                names = [path.name for path in folder.iterdir()]
+                self._taken |= {name[: -len(ending)].casefold() for name in names if name.casefold().endswith(ending)}
 
     def keep(self, relative: str, prepared: Prepared, prediction: Prediction) -> None:
         """Write what was asked for about one picture."""
@@ -132,5 +144,5 @@ class Keeper:
             picture = io.BytesIO()
             prepared.picture.save(picture, "JPEG", quality=_JPEG_QUALITY)
             write_whole(self.records / f"{name}.jpg", picture.getvalue())
-            record = json.dumps(prediction.as_dict(), ensure_ascii=False, indent=2)
+            record = json.dumps(prediction.as_dict(), indent=2)
             write_whole(self.records / f"{name}.json", f"{record}\n".encode())
