@@ -1,7 +1,7 @@
 """TFLite Metadata: what stock clients (MediaPipe, Android) read about inputs, outputs and labels.
 
-A small writer of the public schema (metadata_schema.fbs 1.1.0, identifier M001): the packages that had one are no longer
-kept, and four tables are all that is needed.
+A small writer of the public schema (metadata_schema.fbs 1.1.0, identifier M001): the packages that had one are no
+longer kept, and four tables are all that is needed.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ __all__ = ["float_body", "input_zero", "int8_body"]
 def float_body(run: Run) -> bytes:
     """The network in float32; its input takes uint8 and is scaled inside the graph."""
     image = keras.Input(batch_shape=(1, run.image.size, run.image.size, 3), dtype="uint8", name="image")
-    return _convert(tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, run.body(image))))
+    return _convert(tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, run.body(image), name="float_body")))
 
 
 def int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
@@ -35,8 +35,9 @@ def int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     """
     size = run.image.size
     scaled = keras.Input(batch_shape=(1, size, size, 3), name="image")
-    after_scaling = keras.Model(run.body.layers[1].output, run.body.output)
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(scaled, after_scaling(scaled)))
+    # Named, because Keras numbers unnamed models, and the names go into the file: the same run gives the same bytes.
+    after_scaling = keras.Model(run.body.layers[1].output, run.body.output, name="after_scaling")
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(scaled, after_scaling(scaled), name="int8_body"))
     zero = input_zero(run)
 
     def pictures() -> Iterator[list[NDArray[np.float32]]]:

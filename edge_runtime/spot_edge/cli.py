@@ -7,6 +7,7 @@ The device package brings `classify` and `info`; further ones are found by entry
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from importlib import import_module
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from spot_edge import __version__
-from spot_edge.errors import EXIT_CODES, SpotError
+from spot_edge.errors import EXIT_CODES, OutputError, SpotError, one_line
 
 __all__ = ["ENTRY_POINTS", "main", "spot_edge"]
 
@@ -108,6 +109,8 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _run(args: list[str] | None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show is no error
     try:
         code = spot_edge.main(args=args, prog_name="spot-edge", standalone_mode=False)
         sys.stdout.flush()
@@ -120,10 +123,12 @@ def _run(args: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except SpotError as error:
-        click.echo(f"spot-edge: {error}", err=True)
+        click.echo(f"spot-edge: {one_line(str(error))}", err=True)
+        if isinstance(error, OutputError):
+            _close_stdout()
         return error.exit_code
-    except BrokenPipeError:  # `spot-edge … | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _close_stdout()
         return 0
     return code if isinstance(code, int) else 0
 

@@ -15,6 +15,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SpotError",
+    "one_line",
 ]
 
 
@@ -72,3 +73,8 @@ EXIT_CODES: dict[int, str] = {
     8: "a check that had to hold failed",
     130: "interrupted",
 }
+
+
+def one_line(text: str) -> str:
+    """`text` for a terminal: a file name's line breaks, control characters and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

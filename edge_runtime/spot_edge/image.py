@@ -221,7 +221,7 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
     """Whether `transform` is sRGB to sRGB but for rounding. What it does decides: names of profiles lie both ways."""
     from PIL import ImageCms
 
-    steps = np.arange(0, 256, 17, np.uint8)
+    steps = np.arange(0, 256, 17, dtype=np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
     probe = ImageCms.applyTransform(Image.fromarray(colours), transform)
     return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colours).max()) <= _ROUNDING

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spot_edge.errors import InputError
 
-__all__ = ["SUFFIXES", "Found", "find_pictures", "one_line", "unique_name"]
+__all__ = ["SUFFIXES", "Found", "find_pictures", "unique_name"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
@@ -53,11 +53,6 @@ def unique_name(relative: str, taken: set[str]) -> str:
         name = f"{stem}-{number}"
     taken.add(name.casefold())
     return name
-
-
-def one_line(text: str) -> str:
-    """`text` for a terminal: a file name's line breaks, control characters and undecodable bytes are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _expand(name: str) -> Iterable[Found]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from spot_edge.inputs import one_line
+from spot_edge.errors import one_line
 from spot_edge.prediction import Prediction, Triage
 
 __all__ = ["DISCLAIMER", "describe", "triage_line"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spot_edge.errors import InputError
+from spot_edge.errors import InputError, one_line
 from spot_edge.files import make_folder
-from spot_edge.inputs import Found, find_pictures, one_line
+from spot_edge.inputs import Found, find_pictures
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
