@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 LARGEST_WITHOUT_MODEL = 100_000
 
@@ -31,6 +32,28 @@ def python(wheel: Path, repository: Path, tmp_path_factory: pytest.TempPathFacto
     install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([found, *install, "-c", repository / "constraints" / "dev.txt", wheel], check=True)
     return found
+
+
+@pytest.mark.parametrize(
+    ("machine", "version", "interpreter"),
+    [
+        ("x86_64", "3.11", "ai-edge-litert"),
+        ("aarch64", "3.13", "ai-edge-litert"),
+        ("arm64", "3.14", "ai-edge-litert"),
+        ("armv7l", "3.11", "tflite-runtime"),
+        ("armv8l", "3.11", "tflite-runtime"),  # what linux32 makes of a 64-bit kernel
+        ("armv7l", "3.13", None),
+    ],
+)
+def test_each_system_gets_the_interpreter_that_exists_for_it(
+    wheel: Path, machine: str, version: str, interpreter: str | None
+) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
+    lines = [line.partition(": ")[2] for line in metadata.splitlines() if line.startswith("Requires-Dist:")]
+    system = {"platform_machine": machine, "python_version": version}
+    wanted = {r.name for r in map(Requirement, lines) if r.marker is None or r.marker.evaluate(system)}
+    assert wanted == {"numpy", "pillow", "click"} | ({interpreter} if interpreter else set())
 
 
 def run(python: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

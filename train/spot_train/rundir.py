@@ -2,7 +2,8 @@
 
 recipe.toml   complete and replayable        split.csv     which image was in which part
 run.json      labels, image contract, data, environment    model.keras   image → evidence, embedding
-history.csv   one row an epoch               metrics.json  on validation, with intervals
+history.csv   one row an epoch               history.svg   the same as a picture
+metrics.json  on validation, with intervals
 """
 
 from __future__ import annotations

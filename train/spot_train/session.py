@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from spot_bench.manifest import Manifest, read_manifest, write_manifest
 from spot_bench.splits import split
 from spot_edge.errors import DataError
+from spot_edge.files import write_whole
 from spot_train.fit import Epoch, fit, predict_logits
 from spot_train.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.network import load_trunk
 from spot_train.pixels import cached_pixels
+from spot_train.plots import history_svg
 from spot_train.recipe import Recipe
 from spot_train.rundir import describe_run, new_run, refuse_existing, write_history, write_json, write_recipe
 from spot_train.validation import validation_metrics
@@ -76,6 +78,7 @@ def train_run(
         _write(folder, recipe, labels, manifest, data, given_split)
         body.save(folder / "model.keras")
         write_history(folder / "history.csv", history)
+        write_whole(folder / "history.svg", history_svg(history).encode())
         write_json(folder / "metrics.json", metrics)
     return metrics
 
