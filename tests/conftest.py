@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -55,24 +57,36 @@ def restored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shapes_run(shapes: Path, restored_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run trained on the shapes, from the embedded model's trunk: no download, no data set."""
-    from spot_train.recipe import load_recipe
-    from spot_train.session import train_run
+    from spot_train.cli import train
 
     folder = tmp_path_factory.mktemp("run")
     (folder / "shapes.toml").write_text(RECIPE)
-    recipe = load_recipe(str(folder / "shapes.toml"))
-    train_run(recipe, shapes, folder / "run", trunk=str(restored_run / "model.keras"), say=print)
-    return folder / "run"
+    run = folder / "run"
+    done = _command(
+        train, folder / "shapes.toml", "--data", shapes, "--out", run, "--trunk", restored_run / "model.keras"
+    )
+    assert "balanced accuracy on validation" in done
+    assert "images/s" in done
+    return run
 
 
 @pytest.fixture(scope="session")
 def shapes_family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of model files made from `shapes_run`."""
-    from spot_convert.family import convert_run
+    from spot_convert.cli import convert
 
     out = tmp_path_factory.mktemp("family")
-    convert_run(shapes_run, out, say=print)
+    done = _command(convert, shapes_run, "--out", out)
+    assert "shapes-int8.tflite" in done
+    assert "same first rank" in done
     return out
+
+
+def _command(command: click.Command, *arguments: object) -> str:
+    """What a command of the toolkit prints; it must end well."""
+    done = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 @pytest.fixture(scope="session")

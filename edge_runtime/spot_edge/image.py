@@ -107,6 +107,8 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
         raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
     if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow itself turns a TIFF upright while it loads it
         picture = picture.transpose(_UPRIGHT[orientation])
+    if type(picture) is not Image.Image:  # still the file's own object, which remembers its EXIF and its tags
+        picture = picture.copy()
     picture.info = {}  # comments, profiles and text of the file must not travel into anything that is saved
     return picture, orientation
 

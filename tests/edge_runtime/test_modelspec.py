@@ -1,0 +1,155 @@
+"""`spot.json` is read strictly and written canonically."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from spot_edge.errors import ModelError
+from spot_edge.modelspec import ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate, parse_spec, render_spec
+
+RATE = Rate(0.9, 0.8, 0.95, 116)
+FULL = ModelSpec(
+    name="läsion",
+    variant="int8",
+    labels=(Label("mel", "melanoma", "malignant", True), Label("nv", "nevus", "", False), Label("x", "unsure")),
+    image=ImageSpec(192),
+    measured_in=MeasuredIn("ai-edge-litert", "2.3.0"),
+    temperature=0.9,
+    operating_points=(OperatingPoint("sensitivity-90", 0.16, RATE, Rate(0.7, 0.6, 0.8, 629), "validation"),),
+    conformal={"alpha": 0.1, "quantile": 0.8},
+    training={"data": "drawn"},
+    licence="none",
+    notice="An aid.",
+)
+LEAST = ModelSpec("a", "b", (Label("x", "X"), Label("y", "Y")), ImageSpec(16), MeasuredIn("r", "1"), 1.0)
+POINT = ("operating_points", 0)
+
+# path of a field → values that it must not have
+BAD: dict[tuple[Any, ...], list[Any]] = {
+    (): [None, [], "text"],
+    ("schema",): [0, 2, "1", None],
+    ("name",): [None, 1, ["a"]],
+    ("variant",): [None, 8],
+    ("labels",): [None, {}, "mel", [], [{"label": "mel", "name": "alone"}]],
+    ("labels", 0): [None, "mel", []],
+    ("labels", 0, "label"): [None, 1, "", "nv", "two\nlines", "two\rlines"],
+    ("labels", 0, "name"): [None, 1],
+    ("labels", 0, "description"): [None, 1],
+    ("labels", 0, "malignant"): [0, 1, "yes"],
+    ("image",): [None, 192, []],
+    ("image", "size"): [None, "192", 192.0, True, 15, 2049, -192],
+    ("image", "geometry"): [None, "crop", "Stretch", 1],
+    ("image", "filter"): [None, "nearest", ["bilinear-antialias"]],
+    ("measured_in",): [None, "ai-edge-litert"],
+    ("measured_in", "runtime"): [None, 2],
+    ("measured_in", "version"): [None, 2.3],
+    ("temperature",): [None, "1", True, 0, -1, 1e4, float("nan"), float("inf")],
+    ("operating_points",): [None, {}, 9 * [None]],
+    POINT: [None, "sensitivity-90"],
+    (*POINT, "name"): [None, 90],
+    (*POINT, "threshold"): [None, "0.5", -0.1, 1.1, False],
+    (*POINT, "sensitivity"): [None, 0.9],
+    (*POINT, "sensitivity", "value"): [None, 1.01, "0.9"],
+    (*POINT, "sensitivity", "low"): [None, -0.01],
+    (*POINT, "specificity", "high"): [None, 2],
+    (*POINT, "specificity", "n"): [None, 0, 1.5, True],
+    (*POINT, "measured_on"): [None, 1],
+    ("conformal",): [[], "text", 1],
+    ("training",): [None, [], "text"],
+    ("training", "data"): [None, 1, {}],
+    ("licence",): [None, 1],
+    ("notice",): [None, []],
+}
+CASES = [
+    pytest.param(path, value, id=f"{'.'.join(map(str, path))}={value!r}"[:60]) for path in BAD for value in BAD[path]
+]
+OPTIONAL = {"operating_points", "conformal", "training", "licence", "notice", "description", "malignant"}
+
+
+def changed(path: tuple[Any, ...], value: Any) -> bytes:
+    whole = [json.loads(render_spec(FULL))]
+    place: Any = whole
+    for key in (0, *path)[:-1]:
+        place = place[key]
+    place[(0, *path)[-1]] = value
+    return json.dumps(whole[0]).encode()
+
+
+def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Every object in `data` whose fields are fixed, and where it is."""
+    if isinstance(data, dict) and path not in (("conformal",), ("training",)):
+        yield path, data
+    if isinstance(data, (dict, list)):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from objects(value, (*path, key))
+
+
+@pytest.mark.parametrize("spec", [FULL, LEAST], ids=["full", "least"])
+def test_what_is_written_is_read_back(spec: ModelSpec) -> None:
+    assert parse_spec(render_spec(spec), "m") == spec
+
+
+def test_the_same_spec_gives_the_same_bytes() -> None:
+    again = parse_spec(json.dumps(json.loads(render_spec(FULL)), indent=3).encode(), "m")
+    assert render_spec(again) == render_spec(FULL)
+
+
+def test_optional_fields_may_be_left_out() -> None:
+    least = {key: value for key, value in json.loads(render_spec(LEAST)).items() if key not in OPTIONAL}
+    assert parse_spec(json.dumps(least).encode(), "m") == LEAST
+
+
+@pytest.mark.parametrize(("path", "value"), CASES)
+def test_a_field_of_another_type_or_range_is_named(path: tuple[Any, ...], value: Any) -> None:
+    with pytest.raises(ModelError) as refused:
+        parse_spec(changed(path, value), "m.tflite")
+    message = str(refused.value)
+    assert message.startswith("m.tflite: spot.json")
+    assert "\n" not in message
+    named = [str(part) for part in path if isinstance(part, str)][:1]
+    assert all(part in message for part in named)
+
+
+def test_every_unknown_field_is_refused() -> None:
+    places = [path for path, _ in objects(json.loads(render_spec(FULL)))]
+    assert len(places) == 9
+    for path in places:
+        with pytest.raises(ModelError, match="must be an object with"):
+            parse_spec(changed((*path, "unknown"), 1), "m")
+
+
+def test_every_missing_field_is_refused() -> None:
+    data = json.loads(render_spec(FULL))
+    checked = 0
+    for _, place in list(objects(data)):
+        for key in set(place) - OPTIONAL:
+            value = place.pop(key)
+            with pytest.raises(ModelError, match=r"schema None|must be an object with"):
+                parse_spec(json.dumps(data).encode(), "m")
+            place[key] = value
+            checked += 1
+    assert checked == 30
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"nonsense"])
+def test_what_is_not_json(text: bytes) -> None:
+    with pytest.raises(ModelError, match="spot.json"):
+        parse_spec(text, "m")
+
+
+def test_operating_points_without_a_malignant_label_are_refused() -> None:
+    """They would call everything routine."""
+    with pytest.raises(ModelError, match="operating_points must be empty where no label is malignant"):
+        parse_spec(changed(("labels", 0, "malignant"), None), "m")
+
+
+def test_a_spec_that_is_too_long_is_neither_written_nor_read() -> None:
+    long = changed(("notice",), "x" * 16_000)
+    with pytest.raises(ModelError, match="more than 16000"):
+        parse_spec(long, "m")
+    with pytest.raises(ModelError, match="more than 16000"):
+        render_spec(ModelSpec("a", "b", LEAST.labels, LEAST.image, LEAST.measured_in, 1.0, notice="x" * 16_000))

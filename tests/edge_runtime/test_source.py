@@ -1,0 +1,58 @@
+"""What a prediction is made from, and what its record says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spot_edge.errors import InputError
+from spot_edge.source import Source
+
+
+@pytest.mark.parametrize("thing", ["lesion.png", Path("lesion.png")])
+def test_a_path(thing: object) -> None:
+    source = Source.of(thing)
+    assert (source.kind, source.as_dict()) == ("path", {"kind": "path", "name": "lesion.png"})
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview])
+def test_bytes_of_any_kind(make: type) -> None:
+    source = Source.of(make(b"abc"))
+    assert (source.kind, source.name, source.read()) == ("bytes", "bytes", b"abc")
+
+
+def test_bytes_are_kept_as_they_were() -> None:
+    buffer = bytearray(b"abc")
+    source = Source.of(buffer)
+    buffer[0] = 0
+    assert source.read() == b"abc"
+
+
+def test_an_array_has_no_encoded_bytes() -> None:
+    source = Source.of(np.zeros((64, 64, 3), np.uint8), "frame 7")
+    assert (source.kind, source.name) == ("array", "frame 7")
+    with pytest.raises(InputError, match="frame 7: an array has no encoded bytes"):
+        source.read()
+
+
+def test_a_frame_records_its_camera_and_time() -> None:
+    source = Source.frame(b"abc", "cam0", 1234.5)
+    assert source.as_dict() == {"kind": "frame", "name": "cam0 at 1234.500", "camera": "cam0", "captured_at": 1234.5}
+    assert source.read() == b"abc"
+
+
+def test_a_source_is_a_source() -> None:
+    source = Source.of(b"abc")
+    assert Source.of(source) is source
+
+
+@pytest.mark.parametrize("thing", [None, 7, [1, 2], {"a": 1}])
+def test_anything_else_is_refused(thing: object) -> None:
+    with pytest.raises(InputError, match="not a path, bytes or a uint8 RGB array"):
+        Source.of(thing)
+
+
+def test_a_source_does_not_show_its_content() -> None:
+    assert "abc" not in repr(Source.of(b"abc", "x"))

@@ -1,0 +1,54 @@
+"""`spot-edge train`, `pack-run` and `restore-run` as commands: help, usage and errors with their exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def spot_edge(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_an_unknown_recipe_ends_with_one_line_and_its_exit_code(tmp_path: Path) -> None:
+    done = spot_edge("train", "spott", "--data", tmp_path, "--out", tmp_path / "run")
+    assert done.returncode == 7
+    assert done.stderr == "spot-edge: spott: neither a recipe file nor a known recipe (any-images, spot)\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "convert", "pack-run", "restore-run"])
+def test_a_call_without_its_arguments_is_a_usage_error(command: str) -> None:
+    assert spot_edge(command).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["pack-run", "restore-run", "convert"])
+def test_a_folder_that_is_no_run_ends_with_one_line(command: str, tmp_path: Path) -> None:
+    done = spot_edge(command, tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 7
+    assert [line for line in done.stderr.splitlines() if line.startswith("spot-edge:")] == [
+        f"spot-edge: {tmp_path}: not a run directory: no readable run.json"
+    ]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_survives_being_packed_and_restored_by_command(shapes_run: Path, tmp_path: Path) -> None:
+    assert spot_edge("pack-run", shapes_run, "--out", tmp_path / "small").returncode == 0
+    assert spot_edge("restore-run", tmp_path / "small", "--out", tmp_path / "again", "--data", tmp_path).returncode == 0
+    assert (tmp_path / "again" / "model.keras").stat().st_size > 8_000_000
+
+
+def test_help_of_every_toolkit_command_needs_no_keras() -> None:
+    for command in ("train", "convert", "pack-run", "restore-run"):
+        code = (
+            "import sys; from spot_edge.cli import spot_edge\n"
+            f"try: spot_edge.main(['{command}', '--help'], standalone_mode=False)\n"
+            "except SystemExit: pass\n"
+            "assert not {'keras', 'tensorflow', 'numpy'} & set(sys.modules), sorted(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
