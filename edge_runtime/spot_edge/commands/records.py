@@ -103,8 +103,8 @@ class _Csv:
 
     def _row(self, *cells: str) -> None:
         row = io.StringIO()
-        csv.writer(row, lineterminator="").writerow(cells)
-        _print(row.getvalue(), self._stream)
+        csv.writer(row, lineterminator="\n").writerow(cells)
+        _print(row.getvalue().removesuffix("\n"), self._stream)
 
 
 def _print(text: str, stream: IO[str]) -> None:

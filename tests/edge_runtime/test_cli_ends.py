@@ -1,0 +1,177 @@
+"""How the command line ends: exit codes, closed pipes, interrupts, terminals, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from spot_edge import RUNTIMES
+from spot_edge.cli import spot_edge as group
+from spot_edge.commands.classify import classify
+from spot_edge.errors import EXIT_CODES
+
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX pipes, signals and terminals")
+
+
+@pytest.fixture
+def many(tmp_path: Path, lesion: bytes) -> list[Path]:
+    """Files enough to be still at work when something happens."""
+    paths = [tmp_path / f"{number:03}.png" for number in range(300)]
+    for path in paths:
+        path.write_bytes(lesion)
+    return paths
+
+
+def start(*arguments: object, **options) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=options.pop("stderr", subprocess.PIPE), **options)
+
+
+def test_help_lists_every_exit_code() -> None:
+    said = CliRunner().invoke(group, ["--help"]).output
+    assert "not a diagnosis" in said
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code:>3}  {meaning}" in said
+
+
+def test_help_lists_the_commands_of_the_device() -> None:
+    said = CliRunner().invoke(group, ["-h"]).output
+    for name in ("classify", "info"):
+        assert f"  {name} " in said
+        assert CliRunner().invoke(group, [name, "-h"]).exit_code == 0
+
+
+def test_the_runtimes_to_choose_from_are_all_that_are_known() -> None:
+    (runtime,) = [option for option in classify.params if option.name == "runtime"]
+    assert list(runtime.type.choices) == list(RUNTIMES)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["clasify", "a.png"],
+        ["classify"],
+        ["classify", "a.png", "--top", "0"],
+        ["classify", "a.png", "--threads", "0"],
+        ["classify", "a.png", "--runtime", "onnx"],
+        ["classify", "a.png", "--colour"],
+        ["--unknown"],
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(arguments: list[str], spot_edge) -> None:
+    ended = spot_edge(*arguments)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert b"Usage: spot-edge" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["train", "convert", "bench", "pack-run", "restore-run"])
+def test_a_toolkit_command_without_the_toolkit_says_what_to_install(name: str, monkeypatch) -> None:
+    monkeypatch.setattr("spot_edge.cli._installed", dict)
+    ended = CliRunner().invoke(group, [name, "--whatever"])
+    assert ended.exit_code == 2
+    assert "pip install spot-edge-toolkit" in ended.output
+
+
+def test_a_broken_plug_in_does_not_take_help_away(monkeypatch) -> None:
+    class Broken:
+        def load(self) -> None:
+            raise ImportError("no module of that name")
+
+    monkeypatch.setattr("spot_edge.cli._installed", lambda: {"bench": Broken()})
+    ended = CliRunner().invoke(group, ["--help"])
+    assert ended.exit_code == 0
+    assert "bench" in ended.output
+    assert "cannot be loaded" in ended.output
+
+
+def test_the_version(spot_edge) -> None:
+    from spot_edge import __version__
+
+    assert spot_edge("--version").stdout.decode().split()[-1] == __version__
+
+
+@posix
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_a_reader_that_has_seen_enough(form: list[str], many) -> None:
+    running = start("classify", *many, *form)
+    assert running.stdout.readline()
+    running.stdout.close()
+    said = running.stderr.read()
+    running.stderr.close()
+    assert (running.wait(60), said) == (0, b"")
+
+
+@posix
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_ctrl_c_ends_with_130_and_one_word(form: list[str], many, tmp_path) -> None:
+    out = tmp_path / "kept"
+    running = start("classify", *many, *form, "--save", out, "--heatmap", out)
+    assert running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said.split()) == (130, [b"interrupted"])
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_a_full_disk_behind_standard_output_ends_with_6(form: list[str], picture) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "spot_edge.cli", "classify", picture, *form]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == 6
+    assert ended.stderr == b"spot-edge: standard output cannot be written: No space left on device\n"
+
+
+def seen_on_a_terminal(*arguments: object, stdout_too: bool = False) -> tuple[int, bytes]:
+    """The exit code of the command line, and what its stderr (and perhaps stdout) wrote to a terminal."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    running = start(*arguments, stderr=theirs) if not stdout_too else None
+    if running is None:
+        command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
+        running = subprocess.Popen(command, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(ours)
+    running.communicate(timeout=60)
+    return running.returncode, seen
+
+
+@posix
+def test_a_progress_bar_for_many_files_whose_answers_go_elsewhere(many) -> None:
+    code, seen = seen_on_a_terminal("classify", *many[:5], "--json")
+    assert code == 0
+    assert b"classify" in seen
+    assert b"5/5" in seen
+
+
+@posix
+def test_no_progress_bar_for_one_file_or_between_the_answers(many) -> None:
+    assert seen_on_a_terminal("classify", many[0], "--json") == (0, b"")
+    _, seen = seen_on_a_terminal("classify", *many[:3], stdout_too=True)
+    assert b"3/3" not in seen
+    assert seen.count(b"looks most like") == 3
+
+
+def test_answers_come_one_by_one_and_not_at_the_end(many) -> None:
+    running = start("classify", *many, "--json")
+    assert running.stdout.readline()
+    assert running.poll() is None
+    running.terminate()
+    running.communicate(timeout=60)

@@ -1,0 +1,172 @@
+"""From scores to a triage category, and to the JSON form that every client speaks."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spot_edge.interpreter import Runtime
+from spot_edge.modelspec import ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate
+from spot_edge.prediction import Prediction, judge, rank
+from spot_edge.wording import DISCLAIMER, describe, triage_line
+
+RATE = Rate(0.9, 0.85, 0.95, 116)
+
+
+def point(threshold: float) -> OperatingPoint:
+    return OperatingPoint(f"at {threshold}", threshold, RATE, Rate(0.7, 0.6, 0.8, 629), "validation")
+
+
+SPEC = ModelSpec(
+    "spot",
+    "int8",
+    (
+        Label("mel", "melanoma", "", True),
+        Label("nv", "nevus", "", False),
+        Label("bcc", "carcinoma", "", True),
+        Label("x", "?"),
+    ),
+    ImageSpec(192),
+    MeasuredIn("ai-edge-litert", "2.3.0"),
+    1.0,
+    (point(0.25), point(0.5)),  # on purpose not in order
+)
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def prediction(values: np.ndarray, **changes) -> Prediction:
+    whole = Prediction(
+        source={"kind": "path", "name": "a.jpg"},
+        image={"width": 600, "height": 450, "orientation": 1, "crop": None, "size": 192},
+        ranked=rank(SPEC.labels, values),
+        triage=judge(SPEC, values),
+        labels=tuple(label.label for label in SPEC.labels),
+        model={"name": "spot", "variant": "int8", "id": "0" * 64},
+        runtime=Runtime("ai-edge-litert", "2.3.0"),
+        remarks=(),
+        timings_ms={"decode": 1.23456, "resize": 2.0, "invoke": 3.0},
+    )
+    return replace(whole, **changes)
+
+
+@pytest.mark.parametrize(
+    ("values", "category", "threshold"),
+    [
+        (scores(0.5, 0.5, 0, 0), "review now", 0.5),
+        (scores(0.25, 0.5, 0.25, 0), "review now", 0.5),
+        (scores(0.4999, 0.5001, 0, 0), "review soon", 0.25),
+        (scores(0, 0.5, 0.25, 0.25), "review soon", 0.25),
+        (scores(0.2499, 0.7501, 0, 0), "routine", 0.25),
+        (scores(0, 0, 0, 1), "routine", 0.25),
+        (scores(1, 0, 0, 0), "review now", 0.5),
+    ],
+)
+def test_the_category_at_two_operating_points(values: np.ndarray, category: str, threshold: float) -> None:
+    triage = judge(SPEC, values)
+    assert (triage.category, triage.operating_point) == (category, point(threshold))
+    assert triage.malignant_score == pytest.approx(float(values[0] + values[2]))
+
+
+def test_one_operating_point_means_review_now() -> None:
+    alone = replace(SPEC, operating_points=(point(0.25),))
+    assert judge(alone, scores(0.25, 0.75, 0, 0)).category == "review now"
+    assert judge(alone, scores(0.2, 0.8, 0, 0)).category == "routine"
+
+
+def test_the_lowest_of_three_operating_points_is_not_routine() -> None:
+    three = replace(SPEC, operating_points=(point(0.5), point(0.25), point(0.125)))
+    triage = judge(three, scores(0.2, 0.8, 0, 0))
+    assert (triage.category, triage.operating_point) == ("review soon", point(0.125))
+    assert judge(three, scores(0.1, 0.9, 0, 0)).category == "routine"
+
+
+def test_without_operating_points_nothing_is_assessed() -> None:
+    triage = judge(replace(SPEC, operating_points=()), scores(0, 1, 0, 0))
+    assert (triage.category, triage.operating_point) == ("cannot assess", None)
+    assert "no measured operating point" in triage.reason
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_not_numbers_are_not_assessed_and_still_json(odd: float) -> None:
+    broken = prediction(scores(0.1, odd, 0.2, 0.3))
+    assert broken.abstained
+    assert "not numbers" in broken.triage.reason
+    text = json.dumps(broken.as_dict(), allow_nan=False)
+    assert sorted(str(each["score"]) for each in json.loads(text)["ranked"])[-1] == "None"
+
+
+def test_classes_are_ranked_and_equal_ones_keep_their_order() -> None:
+    ranked = rank(SPEC.labels, scores(0.2, 0.4, 0.2, 0.2))
+    assert [(each.label, each.malignant) for each in ranked] == [
+        ("nv", False),
+        ("mel", True),
+        ("bcc", True),
+        ("x", None),
+    ]
+    assert [each.score for each in ranked] == pytest.approx([0.4, 0.2, 0.2, 0.2])
+
+
+def test_the_json_form() -> None:
+    whole = prediction(
+        scores(0.5, 0.25, 0.125, 0.125), remarks=("a remark",), conformal=("mel", "nv"), quality=("dark",)
+    )
+    record = json.loads(json.dumps(whole.as_dict(), allow_nan=False))
+    assert set(record) == {
+        *("schema", "source", "image", "ranked", "triage", "abstained", "conformal", "quality", "remarks"),
+        *("model", "runtime", "timings_ms"),
+    }
+    assert record["schema"] == 1
+    assert record["ranked"][0] == {"label": "mel", "name": "melanoma", "score": 0.5, "malignant": True}
+    assert record["triage"]["category"] == "review now"
+    assert record["triage"]["operating_point"]["sensitivity"] == {"value": 0.9, "low": 0.85, "high": 0.95, "n": 116}
+    assert (record["conformal"], record["quality"], record["remarks"]) == (["mel", "nv"], ["dark"], ["a remark"])
+    assert record["runtime"] == {"name": "ai-edge-litert", "version": "2.3.0"}
+    assert record["timings_ms"] == {"decode": 1.235, "resize": 2.0, "invoke": 3.0}
+    assert record["abstained"] is False
+
+
+def test_words_name_the_picture_the_ranks_and_what_else_must_be_said() -> None:
+    cropped = {"crop": [0, 10, 300, 235]}
+    text = describe(prediction(scores(0.6, 0.3, 0.1, 0), remarks=("measured elsewhere",), image=cropped), top=2)
+    lines = text.splitlines()
+    assert lines[0] == "a.jpg"
+    assert lines[1].split() == ["looks", "most", "like", "melanoma", "model", "score", "0.60", "malignant"]
+    assert lines[2].split() == ["then", "nevus", "model", "score", "0.30"]
+    assert "carcinoma" not in text
+    assert "measured elsewhere" in text
+    assert "only the central 300x225 pixels were looked at" in text
+
+
+def test_more_ranks_than_classes_are_all_of_them() -> None:
+    text = describe(prediction(scores(0.6, 0.3, 0.1, 0)), top=99)
+    assert text.count("model score") == 4
+
+
+def test_words_break_no_line_over_a_file_name() -> None:
+    odd = prediction(scores(0.6, 0.3, 0.1, 0), source={"kind": "path", "name": "a\nb\x1b[2J\udcff.jpg"})
+    assert describe(odd, top=1).splitlines()[0] == "a\\nb\\x1b[2J\\udcff.jpg"
+
+
+def test_triage_comes_with_its_figures_and_their_n() -> None:
+    now = triage_line(judge(SPEC, scores(0.6, 0.4, 0, 0)))
+    assert now.startswith("REVIEW NOW: malignant score 0.60, at or above 0.50, ")
+    assert "90 %" in now
+    assert "70 %" in now
+    assert "116" in now
+    assert "629" in now
+    unknown = triage_line(judge(SPEC, scores(math.nan, 0, 0, 0)))
+    assert unknown == "CANNOT ASSESS: the network's scores are not numbers"
+
+
+def test_routine_is_never_reassuring() -> None:
+    routine = triage_line(judge(SPEC, scores(0.1, 0.9, 0, 0)))
+    assert "below 0.25" in routine
+    assert "10 % of malignant lesions were too" in routine
+    assert "not a diagnosis" in DISCLAIMER

@@ -1,0 +1,75 @@
+"""What `import spot_edge` offers, and what it does not yet import."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+
+import pytest
+
+import spot_edge
+
+HEAVY = ("numpy", "PIL", "ai_edge_litert", "tflite_runtime", "tensorflow", "importlib.metadata")
+IMPORTED = f"import json, sys; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+
+
+def test_the_public_names_are_these() -> None:
+    assert spot_edge.__all__ == [
+        "RUNTIMES",
+        "CheckError",
+        "Classifier",
+        "DataError",
+        "InputError",
+        "InterpreterError",
+        "ModelError",
+        "OutputError",
+        "Prediction",
+        "Source",
+        "SpotError",
+        "__version__",
+        "overlay",
+        "read_model",
+    ]
+
+
+@pytest.mark.parametrize("name", spot_edge.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(spot_edge, name)
+    assert name in ("RUNTIMES", "__version__") or value.__doc__
+
+
+def test_any_other_name_is_not() -> None:
+    with pytest.raises(AttributeError, match="module 'spot_edge' has no attribute 'Classifer'"):
+        _ = spot_edge.Classifer
+
+
+def test_a_star_import_takes_the_public_names() -> None:
+    names: dict[str, object] = {}
+    exec("from spot_edge import *", names)
+    assert set(spot_edge.__all__) <= set(names)
+
+
+def test_importing_it_imports_nothing_heavy(python) -> None:
+    assert json.loads(python("-c", f"import spot_edge; {IMPORTED}").stdout) == []
+
+
+def test_reading_a_model_file_needs_no_numpy(python) -> None:
+    assert json.loads(python("-c", f"import spot_edge; spot_edge.read_model(); {IMPORTED}").stdout) == []
+
+
+def test_help_and_version_import_no_numpy_pillow_or_interpreter(python) -> None:
+    """A toolkit that is installed beside it is loaded for its lines in --help, and must be as light."""
+    for option in ("--help", "--version"):
+        script = f"from spot_edge.cli import spot_edge\nspot_edge.main(['{option}'], standalone_mode=False)\n{IMPORTED}"
+        ended = python("-c", script)
+        heavy = json.loads(ended.stdout.splitlines()[-1])
+        assert set(heavy) <= {"importlib.metadata"}, option
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    try:
+        installed = metadata.version("spot-edge")
+    except metadata.PackageNotFoundError:  # run from its folder, on PYTHONPATH
+        installed = spot_edge.__version__
+    assert installed == spot_edge.__version__
+    assert spot_edge.__version__.count(".") == 2
