@@ -17,6 +17,7 @@ help:
 	@echo "make clean         remove the environments and what was built"
 
 demo: $(DEMO)/.installed
+	@rm -rf build/demo
 	$(DEMO)/bin/spot-edge classify examples/drawn-melanoma-001.jpg --top 3 --heatmap build/demo
 	@echo "heat map: build/demo/drawn-melanoma-001.heatmap.png"
 
@@ -42,9 +43,9 @@ restore-run: $(VENV)/.installed
 clean:
 	rm -rf .venv* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
 
-$(DEMO)/.installed: edge_runtime/pyproject.toml constraints/dev.txt
+$(DEMO)/.installed: $(shell find edge_runtime -type f -not -path '*/__pycache__/*') constraints/dev.txt
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python $(PIP) -c constraints/dev.txt ./edge_runtime
+	$(DEMO)/bin/python $(PIP) --upgrade -c constraints/dev.txt ./edge_runtime
 	touch $@
 
 $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/dev.txt

@@ -120,7 +120,7 @@ def overhead(model: Path | None, as_json: bool) -> None:
 @bench.command()
 @click.argument("what", type=click.Choice(["lesions", "shapes"]))
 @click.argument("folder", type=_PATH)
-@click.option("--count", type=click.IntRange(1), default=40, show_default=True, help="Pictures, of shapes: a class.")
+@click.option("--count", type=click.IntRange(1), default=80, show_default=True, help="Pictures, of shapes: a class.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Other seeds draw other pictures.")
 def draw(what: str, folder: Path, count: int, seed: int) -> None:
     """Draw pictures to try things out with: lesions, or class folders of coloured shapes. No data set is needed."""

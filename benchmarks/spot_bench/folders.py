@@ -40,10 +40,14 @@ def find_images(folder: Path) -> list[tuple[Path, str]]:
 
 def _images_below(folder: Path) -> list[Path]:
     images = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_refuse_closed):
         folders[:] = [name for name in folders if not name.startswith(".")]
         images += [Path(place, name) for name in names if _is_image(name)]
     return sorted(images)
+
+
+def _refuse_closed(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be searched: {error.strerror}")
 
 
 def _is_image(name: str) -> bool:

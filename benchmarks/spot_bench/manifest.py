@@ -110,7 +110,7 @@ def write_manifest(manifest: Manifest, path: Path, *, root: Path | None = None) 
     writer = csv.DictWriter(text, [*_OWN_COLUMNS, *further], restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 class _Relative:

@@ -56,6 +56,7 @@ def balanced_accuracy(truth: Ints, scores: Floats) -> float:
 def recalls(truth: Ints, scores: Floats) -> NDArray[np.float64]:
     """For each class the share of its images that rank it first; NaN for a class that does not occur."""
     classes = scores.shape[1]
+    truth = truth.astype(np.intp)  # on a 32-bit system bincount takes nothing wider
     counts = np.bincount(truth, minlength=classes)
     hits = np.bincount(truth[scores.argmax(axis=1) == truth], minlength=classes)
     shares = np.full(classes, np.nan)
@@ -66,7 +67,7 @@ def recalls(truth: Ints, scores: Floats) -> NDArray[np.float64]:
 def confusion(truth: Ints, scores: Floats) -> NDArray[np.int64]:
     """Counts [C,C]: a row for each true class, a column for each first-ranked one."""
     classes = scores.shape[1]
-    pairs = truth.astype(np.int64) * classes + scores.argmax(axis=1)
+    pairs = truth.astype(np.intp) * classes + scores.argmax(axis=1)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 

@@ -48,7 +48,7 @@ def _check(fractions: Mapping[str, float]) -> None:
 
 
 def _shuffled(group: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+    return hashlib.sha256(f"{seed}\0{group}".encode(errors="surrogateescape")).digest()
 
 
 def _deal(order: list[str], sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str, str]:

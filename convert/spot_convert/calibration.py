@@ -19,16 +19,16 @@ __all__ = ["FEWEST", "MOST", "calibration_tensors", "choose"]
 FEWEST, MOST = 8, 200
 
 
-def choose(manifest: Manifest, most: int = MOST, seed: int = 0) -> list[Item]:
-    """Up to `most` items of the `calibrate` part, the classes taking turns; the same ones for the same seed."""
+def choose(manifest: Manifest, fewest: int = FEWEST, most: int = MOST, seed: int = 0) -> list[Item]:
+    """`fewest` to `most` items of the `calibrate` part, the classes taking turns; the same ones for the same seed."""
     by_label: dict[str, list[Item]] = defaultdict(list)
     for item in manifest.part("calibrate").items:
         by_label[item.label].append(item)
     random = np.random.default_rng(seed)
     queues = [[by_label[label][i] for i in random.permutation(len(by_label[label]))] for label in sorted(by_label)]
     chosen = [item for turn in zip_longest(*queues) for item in turn if item is not None][:most]
-    if len(chosen) < FEWEST:
-        raise DataError(f"{manifest.origin}: {len(chosen)} images to calibrate with: int8 needs at least {FEWEST}")
+    if len(chosen) < fewest:
+        raise DataError(f"{manifest.origin}: {len(chosen)} images to calibrate with: int8 needs at least {fewest}")
     return chosen
 
 

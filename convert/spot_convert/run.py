@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ def read_run(path: Path, data: Path | None = None) -> Run:
         about = json.loads((path / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a run directory: no readable run.json") from error
+    if not isinstance(about, dict):
+        raise DataError(f"{path}: not a run directory: its run.json is no object")
     if about.get("schema") != SCHEMA:
         raise DataError(f"{path}: a run of schema {about.get('schema')!r}; this toolkit reads schema {SCHEMA}")
     root = data or (Path(about["data"]) if about.get("data") else None)
@@ -54,13 +57,20 @@ def read_run(path: Path, data: Path | None = None) -> Run:
             "recipe_sha256": about["recipe_sha256"],
             "split_sha256": about["split_sha256"],
         }
-        name = str(about["name"])
+        name = _file_name(about["name"], path)
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: its run.json lacks or misnames {error}") from error
     manifest = read_manifest(path / "split.csv", root=root)
     body = _load(path / "model.keras", image, len(labels))
     scaling = body.layers[1]
     return Run(name, body, float(scaling.scale), float(scaling.offset), labels, image, manifest, provenance)
+
+
+def _file_name(name: object, path: Path) -> str:
+    """`name` as the beginning of file names: nothing that leads out of a folder."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise DataError(f"{path}: its name {name!r} is not letters, digits, '.', '_' and '-'")
+    return name
 
 
 def _load(path: Path, image: ImageSpec, classes: int) -> Any:

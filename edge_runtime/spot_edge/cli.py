@@ -6,6 +6,7 @@ The device package brings `classify` and `info`; further ones are found by entry
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -96,6 +97,7 @@ def spot_edge() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and end the process with a documented exit code."""
+    _open_closed_streams()
     own = (sys.argv[1:] if args is None else args)[:1] in ([name] for name in _OWN)
     if own:
         gc.disable()  # importing makes only objects that stay; `classify` turns it on when its model is loaded
@@ -130,7 +132,23 @@ def _run(args: list[str] | None) -> int:
     except BrokenPipeError:
         _close_stdout()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        click.echo(f"spot-edge: standard output cannot be written: {error.strerror}", err=True)
+        _close_stdout()
+        return OutputError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """A stream that the caller closed becomes one that leads nowhere, or the next file opened would take its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = open(os.devnull, "w" if number else "r")  # noqa: SIM115 - for as long as the process lives
+            if opened.fileno() != number:
+                os.dup2(opened.fileno(), number)
+            setattr(sys, name, opened)
 
 
 def _close_stdout() -> None:

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
+import threading
 from pathlib import Path
 
 from spot_edge.errors import OutputError
 
-__all__ = ["make_folder", "write_whole"]
+__all__ = ["make_folder", "read_whole", "write_whole"]
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """The content of the file at `path`. OSError where there is none, where it is a device or a pipe, which might never
+    end, or where it holds more than `most` bytes."""
+    state = os.stat(path)
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder")
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file")
+    if state.st_size > most:
+        raise OSError(errno.EFBIG, f"larger than {most >> 20} MB")
+    return path.read_bytes()
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to `path`: a temporary file in the same folder, fsync, rename. Never half a file."""
-    import tempfile  # here, so that a command that writes no file does not wait for it
-
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
+        _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:  # an interrupt, too, leaves nothing behind
         if temporary is not None:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> Path:
@@ -40,7 +55,11 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a loss of power, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

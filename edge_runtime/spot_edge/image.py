@@ -45,6 +45,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF's tags, and the value that Pillow takes for granted
 _ROUNDING = 3  # grey levels by which profiles that are sRGB differ from one another
 _muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
 
@@ -54,6 +55,7 @@ class Prepared:
     """A decoded picture, its tensor, and the record of what was done to make it."""
 
     source: Source
+    spec: ImageSpec
     tensor: NDArray[np.uint8] = field(repr=False)
     picture: Image.Image = field(repr=False)  # upright 8-bit sRGB, whole
     orientation: int  # of EXIF, 1 where there is none
@@ -68,7 +70,9 @@ class Prepared:
             "height": self.picture.height,
             "orientation": self.orientation,
             "crop": list(self.crop) if self.crop else None,
-            "size": int(self.tensor.shape[1]),
+            "size": self.spec.size,
+            "geometry": self.spec.geometry,
+            "filter": self.spec.filter,
         }
 
 
@@ -82,7 +86,7 @@ def prepare(source: Source, spec: ImageSpec) -> Prepared:
     decoded = time.perf_counter()
     tensor, crop = to_tensor(picture, spec)
     done = time.perf_counter()
-    return Prepared(source, tensor, picture, orientation, crop, 1e3 * (decoded - start), 1e3 * (done - decoded))
+    return Prepared(source, spec, tensor, picture, orientation, crop, 1e3 * (decoded - start), 1e3 * (done - decoded))
 
 
 def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
@@ -160,6 +164,10 @@ def _refuse_unjudgeable(image: Image.Image, name: str) -> None:
         raise InputError(f"{name}: {image.n_frames} pictures in one file: save the one that counts as a still image")  # type: ignore[attr-defined]
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")
+    if image.format == "TIFF" and image.mode.startswith("I;"):
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if tags.get(_BITS) != (16,) or tags.get(_PHOTOMETRIC) != _BLACK_IS_ZERO:
+            raise InputError(f"{name}: grey values of an unusual range (12 bits, or white is zero): save as 8-bit")
 
 
 def _refuse_size(width: int, height: int, name: str) -> None:

@@ -61,7 +61,7 @@ def _expand(name: str) -> Iterable[Found]:
     if "\0" in name:
         raise InputError(f"{name!r}: not a file name")
     if os.path.isdir(name):
-        inside = [Found(path, os.path.relpath(path, name)) for path in _walk(name)]
+        inside = list(_walk(name))
         if not inside:
             raise InputError(f"{name}: no pictures in this folder ({' '.join(SUFFIXES)})")
         return inside
@@ -74,9 +74,14 @@ def _expand(name: str) -> Iterable[Found]:
     return [Found(match, os.path.basename(match)) for match in files]
 
 
-def _walk(folder: str) -> Iterator[str]:
-    for where, folders, files in os.walk(folder):
+def _walk(top: str) -> Iterator[Found]:
+    closed: list[OSError] = []
+    for where, folders, files in os.walk(top, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
             if not file.startswith(".") and file.lower().endswith(SUFFIXES):
-                yield os.path.join(where, file)
+                path = os.path.join(where, file)
+                yield Found(path, os.path.relpath(path, top))
+    for error in closed:
+        folder = str(error.filename)
+        yield Found(folder, folder, InputError(f"{folder}: cannot be searched: {error.strerror}"))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spot_edge.errors import ModelError
+from spot_edge.files import read_whole
 from spot_edge.flatbuffer import Signature, Tensor, read_signature
 from spot_edge.modelspec import ModelSpec, parse_spec, render_spec
 
@@ -46,9 +47,7 @@ def read_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
     else:
         name = os.fspath(path)
         try:
-            if Path(path).stat().st_size > LARGEST:
-                raise ModelError(f"{name}: larger than {LARGEST >> 20} MB: not one of our model files")
-            content = Path(path).read_bytes()
+            content = read_whole(Path(path), LARGEST)
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
             reason = getattr(error, "strerror", None) or error
             raise ModelError(f"{name}: model file cannot be read: {reason}") from None

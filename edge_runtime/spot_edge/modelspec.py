@@ -117,6 +117,10 @@ def parse_spec(text: bytes, name: str) -> ModelSpec:
     return _Reader(name).spec(data)
 
 
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 class _Reader:
     """Typed access to parsed JSON; the file's name and the field's path go into every complaint."""
 
@@ -135,7 +139,7 @@ class _Reader:
         return data
 
     def _text(self, value: Any, path: str) -> str:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or (not value.isascii() and _has_surrogates(value)):
             raise self._bad(path, "a text")
         return value
 

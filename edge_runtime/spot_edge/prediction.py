@@ -15,9 +15,10 @@ from spot_edge.modelspec import Label, ModelSpec, OperatingPoint
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # slow to import
 
-__all__ = ["SCHEMA", "Category", "ClassScore", "Prediction", "Triage", "judge", "rank"]
+__all__ = ["NOTICE", "SCHEMA", "Category", "ClassScore", "Prediction", "Triage", "judge", "rank"]
 
 SCHEMA = 1
+NOTICE = "An aid for trained people, not a diagnosis."
 
 Category: TypeAlias = Literal["review now", "review soon", "routine", "cannot assess"]
 
@@ -86,6 +87,7 @@ class Prediction:
             "remarks": list(self.remarks),
             "model": self.model,
             "runtime": asdict(self.runtime),
+            "notice": NOTICE,
             "timings_ms": {key: round(value, 3) for key, value in self.timings_ms.items()},
         }
 

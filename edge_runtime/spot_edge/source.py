@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from spot_edge.errors import InputError
+from spot_edge.files import read_whole
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Source", "SourceLike"]
+__all__ = ["LARGEST", "Source", "SourceLike"]
+
+LARGEST = 512 * 1024 * 1024  # bytes of an encoded picture
 
 Kind: TypeAlias = Literal["path", "bytes", "array", "frame"]
 
@@ -56,7 +59,7 @@ class Source:
         if not isinstance(self.content, Path):
             raise InputError(f"{self.name}: an array has no encoded bytes")
         try:
-            return self.content.read_bytes()
+            return read_whole(self.content, LARGEST)
         except FileNotFoundError:
             raise InputError(f"{self.name}: no such file") from None
         except IsADirectoryError:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import textwrap
 
 from spot_edge.errors import one_line
-from spot_edge.prediction import Prediction, Triage
+from spot_edge.prediction import NOTICE, Prediction, Triage
 
 __all__ = ["DISCLAIMER", "describe", "triage_line"]
 
 WIDTH = 100
-DISCLAIMER = (
-    "An aid for trained people, not a diagnosis. Show a changing, bleeding or new lesion to a doctor, "
-    "whatever the model says."
-)
+DISCLAIMER = f"{NOTICE} Show a changing, bleeding or new lesion to a doctor, whatever the model says."
 
 
 def describe(prediction: Prediction, top: int) -> str:
@@ -37,14 +34,19 @@ def triage_line(triage: Triage) -> str:
         return f"{triage.category.upper()}: {triage.reason}"
     point = triage.operating_point
     score, threshold = f"malignant score {triage.malignant_score:.2f}", f"{point.threshold:.2f}"
-    lesions = f"({point.measured_on}, {point.sensitivity.n} malignant and {point.specificity.n} other lesions)"
+    lesions = f"({point.measured_on}: {point.sensitivity.n} malignant and {point.specificity.n} other lesions)"
     if triage.category == "routine":
-        missed = 100 * (1 - point.sensitivity.value)
-        return f"ROUTINE: {score}, below {threshold}, as {missed:.0f} % of malignant lesions were too {lesions}"
+        missed = _percent(1 - point.sensitivity.value, 1 - point.sensitivity.high, 1 - point.sensitivity.low)
+        return f"ROUTINE: {score}, below {threshold}, as {missed} of malignant images were too {lesions}"
+    sensitivity, specificity = (_percent(r.value, r.low, r.high) for r in (point.sensitivity, point.specificity))
     return (
-        f"{triage.category.upper()}: {score}, at or above {threshold}, where sensitivity was "
-        f"{100 * point.sensitivity.value:.0f} % and specificity {100 * point.specificity.value:.0f} % {lesions}"
+        f"{triage.category.upper()}: {score}, at or above {threshold}, where sensitivity was {sensitivity} and "
+        f"specificity {specificity} {lesions}"
     )
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.0f} % [{100 * low:.0f} to {100 * high:.0f}]"
 
 
 def _wrapped(lead: str, text: str) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spot_convert.checks import Parity, check_graph, check_outputs, check_size
+from spot_convert.family import VARIANTS
 from spot_convert.tail import append_tail, unpack
 from spot_edge import read_model
 from spot_edge.errors import CheckError
@@ -17,14 +18,24 @@ def test_parity_beyond_its_bounds_is_refused() -> None:
     reference = np.array([[0.9, 0.1], [0.2, 0.8]])
     parity = Parity.between(reference + np.array([[0.002, -0.002], [0, 0]]), reference)
     assert parity.agreement == 1
-    parity.require("x", largest=0.003, mean=0.002)
+    parity.require("x", largest=0.003, moved=0.002, agreement=1.0)
     with pytest.raises(CheckError, match=r"differ by up to 0.002"):
-        parity.require("x", largest=0.001, mean=0.002)
+        parity.require("x", largest=0.001, moved=0.002, agreement=1.0)
+
+
+def test_shuffled_classes_have_no_parity_however_many_there_are() -> None:
+    reference = np.full((40, 40), 0.1 / 39)
+    np.fill_diagonal(reference, 0.9)
+    variant = VARIANTS["int8"]
+    with pytest.raises(CheckError, match="0 % rank the same class first"):
+        Parity.between(np.roll(reference, 1, axis=1), reference).require(
+            "x", variant.largest, variant.moved, variant.agreement
+        )
 
 
 def test_scores_that_are_not_numbers_never_have_parity() -> None:
     with pytest.raises(CheckError):
-        Parity.between(np.array([[np.nan, 1.0]]), np.array([[0.0, 1.0]])).require("x", 1.0, 1.0)
+        Parity.between(np.array([[np.nan, 1.0]]), np.array([[0.0, 1.0]])).require("x", 1.0, 1.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -28,9 +31,18 @@ def many(tmp_path: Path, lesion: bytes) -> list[Path]:
     return paths
 
 
-def start(*arguments: object, **options) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=options.pop("stderr", subprocess.PIPE), **options)
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """start(*arguments, stdout, stderr): the command line in a process that goes on while the test looks at it."""
+    with ExitStack() as started:
+
+        def begin(*arguments: object, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE) -> Any:
+            command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
+            running = started.enter_context(subprocess.Popen(command, stdout=stdout, stderr=stderr))
+            started.callback(running.kill)
+            return running
+
+        yield begin
 
 
 def test_help_lists_every_exit_code() -> None:
@@ -98,18 +110,16 @@ def test_the_version(spot_edge) -> None:
 
 @posix
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
-def test_a_reader_that_has_seen_enough(form: list[str], many) -> None:
+def test_a_reader_that_has_seen_enough(form: list[str], many, start) -> None:
     running = start("classify", *many, *form)
     assert running.stdout.readline()
     running.stdout.close()
-    said = running.stderr.read()
-    running.stderr.close()
-    assert (running.wait(60), said) == (0, b"")
+    assert (running.wait(60), running.stderr.read()) == (0, b"")
 
 
 @posix
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
-def test_ctrl_c_ends_with_130_and_one_word(form: list[str], many, tmp_path) -> None:
+def test_ctrl_c_ends_with_130_and_one_word(form: list[str], many, start, tmp_path) -> None:
     out = tmp_path / "kept"
     running = start("classify", *many, *form, "--save", out, "--heatmap", out)
     assert running.stdout.readline()
@@ -129,49 +139,54 @@ def test_a_full_disk_behind_standard_output_ends_with_6(form: list[str], picture
     assert ended.stderr == b"spot-edge: standard output cannot be written: No space left on device\n"
 
 
-def seen_on_a_terminal(*arguments: object, stdout_too: bool = False) -> tuple[int, bytes]:
-    """The exit code of the command line, and what its stderr (and perhaps stdout) wrote to a terminal."""
-    import pty
-
-    ours, theirs = pty.openpty()
-    running = start(*arguments, stderr=theirs) if not stdout_too else None
-    if running is None:
-        command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
-        running = subprocess.Popen(command, stdout=theirs, stderr=theirs)
-    os.close(theirs)
+def shown(terminal: int) -> bytes:
+    """All that is written to a terminal until its other end is closed."""
     seen = b""
     while True:
         try:
-            part = os.read(ours, 4096)
-        except OSError:  # the other end is closed
-            break
+            part = os.read(terminal, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            part = b""
         if not part:
-            break
+            return seen
         seen += part
-    os.close(ours)
-    running.communicate(timeout=60)
-    return running.returncode, seen
+
+
+@pytest.fixture
+def on_a_terminal(start) -> Callable[..., tuple[int, bytes]]:
+    """on_a_terminal(*arguments, stdout_too): the exit code, and what stderr (and perhaps stdout) showed there."""
+    import pty
+
+    def run(*arguments: object, stdout_too: bool = False) -> tuple[int, bytes]:
+        ours, theirs = pty.openpty()
+        try:
+            running = start(*arguments, stderr=theirs, stdout=theirs if stdout_too else subprocess.DEVNULL)
+            os.close(theirs)
+            seen = shown(ours)
+        finally:
+            os.close(ours)
+        return running.wait(60), seen
+
+    return run
 
 
 @posix
-def test_a_progress_bar_for_many_files_whose_answers_go_elsewhere(many) -> None:
-    code, seen = seen_on_a_terminal("classify", *many[:5], "--json")
+def test_a_progress_bar_for_many_files_whose_answers_go_elsewhere(many, on_a_terminal) -> None:
+    code, seen = on_a_terminal("classify", *many[:5], "--json")
     assert code == 0
     assert b"classify" in seen
     assert b"5/5" in seen
 
 
 @posix
-def test_no_progress_bar_for_one_file_or_between_the_answers(many) -> None:
-    assert seen_on_a_terminal("classify", many[0], "--json") == (0, b"")
-    _, seen = seen_on_a_terminal("classify", *many[:3], stdout_too=True)
+def test_no_progress_bar_for_one_file_or_between_the_answers(many, on_a_terminal) -> None:
+    assert on_a_terminal("classify", many[0], "--json") == (0, b"")
+    _, seen = on_a_terminal("classify", *many[:3], stdout_too=True)
     assert b"3/3" not in seen
     assert seen.count(b"looks most like") == 3
 
 
-def test_answers_come_one_by_one_and_not_at_the_end(many) -> None:
+def test_answers_come_one_by_one_and_not_at_the_end(many, start) -> None:
     running = start("classify", *many, "--json")
     assert running.stdout.readline()
     assert running.poll() is None
-    running.terminate()
-    running.communicate(timeout=60)

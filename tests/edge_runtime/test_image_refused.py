@@ -38,7 +38,7 @@ def refusal(data: bytes) -> str:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="gone.png: no such file"):
+    with pytest.raises(InputError, match=r"gone\.png: no such file"):
         Source.of(tmp_path / "gone.png").read()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -100,6 +101,13 @@ def test_each_runtime_is_found_by_its_module(name: str, module: str, monkeypatch
     assert (find_runtime(), find_runtime(name), installed_runtimes()) == (name, name, [name])
 
 
+@pytest.mark.parametrize("wanted", RUNTIMES)
+def test_where_all_are_installed_the_wanted_one_is_used(wanted: str, monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert (find_runtime(wanted), find_runtime()) == (wanted, "ai-edge-litert")
+    assert installed_runtimes() == list(RUNTIMES)
+
+
 def test_none_at_all_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", only(None))
     for maxsize, advice in ((2**63 - 1, "ai-edge-litert"), (2**31 - 1, "tflite-runtime")):
@@ -123,5 +131,7 @@ def test_a_32_bit_system_with_a_new_python_is_told_so_in_one_line(monkeypatch) -
     )
 
 
-def test_as_many_threads_as_processors_but_at_most_four() -> None:
-    assert 1 <= default_threads() <= 4
+@pytest.mark.parametrize(("processors", "threads"), [(1, 1), (3, 3), (4, 4), (64, 4)])
+def test_as_many_threads_as_processors_but_at_most_four(processors: int, threads: int, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)), raising=False)
+    assert default_threads() == threads

@@ -137,7 +137,7 @@ def test_every_missing_field_is_refused() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"nonsense"])
 def test_what_is_not_json(text: bytes) -> None:
-    with pytest.raises(ModelError, match="spot.json"):
+    with pytest.raises(ModelError, match=r"spot\.json"):
         parse_spec(text, "m")
 
 

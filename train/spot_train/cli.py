@@ -23,7 +23,7 @@ _KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
     metavar="FILE|imagenet|none",
     help="Weights to start from: a .weights.h5 file, a run's model.keras, Keras' download, or nothing.",
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded pictures [OUT-cache].")
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep decoded pictures in this folder [they go].")
 def train(recipe: str, data: Path, out: Path, trunk: str, cache: Path | None) -> None:
     """Train a network by RECIPE (a name or a TOML file) and leave a run directory."""
     from spot_train.recipe import load_recipe  # before Keras, so that a typo costs no seconds

@@ -36,7 +36,10 @@ def load_label_set(name: str) -> LabelSet:
         path = Path(name)
         if not path.is_file():
             raise DataError(f"{name}: no such label set file")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{name}: cannot be read as a label set: {error}") from None
     elif name in known_label_sets():
         text = (resources.files("spot_train") / "labels" / f"{name}.toml").read_text(encoding="utf-8")
     else:
@@ -46,9 +49,21 @@ def load_label_set(name: str) -> LabelSet:
     try:
         data = tomllib.loads(text)
         labels = tuple(Label(**entry) for entry in data.pop("label"))
+        _check(labels)
         return LabelSet(labels, **data)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{name}: not a label set: {error}") from error
+
+
+def _check(labels: tuple[Label, ...]) -> None:
+    """ValueError for what a model file would refuse later."""
+    if len({label.label for label in labels}) != len(labels) or len(labels) < 2:
+        raise ValueError("it needs at least two labels, all different")
+    for label in labels:
+        if not all(isinstance(text, str) for text in (label.label, label.name, label.description)):
+            raise ValueError(f"label {label.label!r}: label, name and description must be texts")
+        if label.malignant is not None and not isinstance(label.malignant, bool):
+            raise ValueError(f"label {label.label!r}: malignant must be true or false, or left out")
 
 
 def plain_label_set(labels: Sequence[str]) -> LabelSet:

@@ -16,7 +16,7 @@ import keras
 from spot_edge.errors import DataError
 from spot_train.recipe import Network
 
-__all__ = ["BACKBONES", "Backbone", "build_body", "freeze_batch_norm", "load_trunk", "trunk_layers"]
+__all__ = ["BACKBONES", "Backbone", "build_body", "check_trunk", "freeze_batch_norm", "load_trunk", "trunk_layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,13 @@ def build_body(network: Network, classes: int) -> Any:
     return keras.Model(image, {"evidence": evidence, "embedding": embedding}, name=network.backbone)
 
 
+def check_trunk(network: Network, trunk: str) -> None:
+    """Refuse an unknown backbone, or a trunk that is not there, before any picture is decoded."""
+    _backbone(network)
+    if trunk not in ("imagenet", "none") and not Path(trunk).is_file():
+        raise DataError(f"{trunk}: no such trunk: name a .weights.h5 or .keras file, 'imagenet' or 'none'")
+
+
 def load_trunk(body: Any, network: Network, trunk: str) -> None:
     """Pretrained weights into the body's backbone.
 
@@ -75,8 +82,7 @@ def _trunk_source(network: Network, trunk: str) -> Any:
             return backbone.build(network.width, weights="imagenet", input_shape=(network.size, network.size, 3))
         except Exception as error:  # the download helper raises bare Exception without a network
             raise DataError("the ImageNet weights cannot be downloaded here: name a file with --trunk") from error
-    if not Path(trunk).is_file():
-        raise DataError(f"{trunk}: no such trunk: name a .weights.h5 or .keras file, 'imagenet' or 'none'")
+    check_trunk(network, trunk)
     try:
         if trunk.endswith(".keras"):
             return keras.saving.load_model(trunk, compile=False)

@@ -8,12 +8,15 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from spot_bench.manifest import Manifest
+from spot_edge import __version__
 from spot_edge.errors import DataError, InputError
 from spot_edge.image import prepare
 from spot_edge.modelspec import ImageSpec
@@ -71,7 +74,7 @@ def _fill(array: NDArray[np.uint8], manifest: Manifest, size: int, progress: Cal
 
 
 def _key(manifest: Manifest) -> str:
-    states = []
+    states: list[Any] = [__version__, PIL.__version__]  # either may decode otherwise after an upgrade
     for item in manifest.items:
         state = item.image.stat()
         states.append([str(item.image.resolve()), state.st_size, state.st_mtime_ns])

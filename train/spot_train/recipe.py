@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import math
+import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
-
-import tomli_w
 
 from spot_edge.errors import DataError
 
@@ -88,7 +88,7 @@ def load_recipe(name: str) -> Recipe:
     if name in known_recipes():
         text = (resources.files("spot_train") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+        text = _read(Path(name))
     else:
         raise DataError(f"{name}: neither a recipe file nor a known recipe ({', '.join(known_recipes())})")
     try:
@@ -102,12 +102,21 @@ def load_recipe(name: str) -> Recipe:
 
 def render_recipe(recipe: Recipe) -> str:
     """`recipe` as TOML, complete: every default written out."""
+    import tomli_w  # only to write: reading a recipe needs no extra
+
     return tomli_w.dumps(dataclasses.asdict(recipe))
 
 
 def recipe_hash(recipe: Recipe) -> str:
     """A digest of the complete recipe."""
     return hashlib.sha256(render_recipe(recipe).encode()).hexdigest()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a recipe: {error}") from None
 
 
 def _build(cls: Any, data: dict[str, Any], where: str) -> Any:
@@ -143,7 +152,18 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 def _check(recipe: Recipe, where: str) -> None:
     """Refuse what cannot work, before hours are spent."""
     network, train, augment = recipe.network, recipe.train, recipe.augment
+    numbers = [
+        *((f"augment.{f.name}", getattr(augment, f.name)) for f in dataclasses.fields(augment) if f.name != "zoom"),
+        *((f"train.{f.name}", getattr(train, f.name)) for f in dataclasses.fields(train)),
+    ]
     rules = [
+        (
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", recipe.name),
+            "name must be letters, digits, '.', '_' and '-'",
+        ),
+        *((not isinstance(v, (int, float)) or 0 <= v < math.inf, f"{key} must not be negative") for key, v in numbers),
+        (train.label_smoothing < 1, "train.label_smoothing must be below 1"),
+        (train.batch_norm_momentum < 1, "train.batch_norm_momentum must be below 1"),
         (network.size % 32 == 0 and 32 <= network.size <= 1024, "network.size must be a multiple of 32 up to 1024"),
         (0 < network.width <= 2, "network.width must be between 0 and 2"),
         (0 <= network.dropout < 1, "network.dropout must be from 0 to below 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def restore(small: Path, out: Path, data: Path | None = None) -> None:
     try:
         with np.load(small / WEIGHTS) as arrays:
             body.set_weights([arrays[_key(i, v)].astype(np.float32) for i, v in enumerate(body.weights)])
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{small}: its {WEIGHTS} does not fit its recipe: {error}") from error
     with new_run(out) as folder:
         for name in _KEPT:

@@ -15,6 +15,7 @@ import click
 from spot_edge.errors import InputError, one_line
 from spot_edge.files import make_folder
 from spot_edge.inputs import Found, find_pictures
+from spot_edge.source import LARGEST, Source
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -28,7 +29,7 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...|-")
 @click.option("--model", type=click.Path(), help="Model file [the embedded model].")
-@click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="How many classes to show.")
+@click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="Classes to show in words.")
 @click.option("--json", "form", flag_value="json", help="JSON lines, one complete answer each.")
 @click.option("--csv", "form", flag_value="csv", help="CSV, one row each, every class a column.")
 @click.option(
@@ -58,7 +59,7 @@ def classify(
     standard input. A picture that cannot be judged is reported, and the rest goes on.
     """
     from spot_edge.classifier import Classifier
-    from spot_edge.commands.records import Keeper, writer_for
+    from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
     with _without_native_log():
         classifier = Classifier.load(model, runtime=runtime, threads=threads)
@@ -69,7 +70,12 @@ def classify(
     failed = 0
     with _progress(found) as pictures:
         for picture in pictures:
-            failed += not _one(picture, classifier, writer, keeper)
+            try:
+                failed += not _one(picture, classifier, writer, keeper)
+            except BrokenPipeError:  # `| head`: the reader has seen enough, but files that were asked for are made
+                if not keeper.keeps:
+                    raise
+                writer = Nowhere()
     writer.close()
     if failed:
         if len(found) > 1:
@@ -79,12 +85,10 @@ def classify(
 
 def _one(picture: Found, classifier: Classifier, writer: Writer, keeper: Any) -> bool:
     """Judge one picture and write what came of it; whether it could be judged."""
-    from spot_edge.source import Source
-
     try:
         if picture.problem:
             raise picture.problem
-        source = Source.of(sys.stdin.buffer.read(), "-") if picture.path == "-" else Source.of(picture.path)
+        source = Source.of(_standard_input(), "-") if picture.path == "-" else Source.of(picture.path)
         prepared = classifier.prepare(source)
     except InputError as error:
         writer.failure(picture.path, str(error))
@@ -94,6 +98,13 @@ def _one(picture: Found, classifier: Classifier, writer: Writer, keeper: Any) ->
     keeper.keep(picture.relative, prepared, prediction)
     writer.answer(prediction)
     return True
+
+
+def _standard_input() -> bytes:
+    data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b""
+    if len(data) > LARGEST:
+        raise InputError(f"-: more than {LARGEST >> 20} MB")
+    return data
 
 
 @contextmanager

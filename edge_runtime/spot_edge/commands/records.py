@@ -17,7 +17,7 @@ from spot_edge.inputs import unique_name
 from spot_edge.prediction import SCHEMA, Prediction
 from spot_edge.wording import DISCLAIMER, describe
 
-__all__ = ["Keeper", "Writer", "writer_for"]
+__all__ = ["Keeper", "Nowhere", "Writer", "writer_for"]
 
 _JPEG_QUALITY = 95
 
@@ -44,6 +44,19 @@ def writer_for(form: str | None, stream: IO[str], labels: Sequence[str], top: in
     return _Words(stream, top)
 
 
+class Nowhere:
+    """A writer whose reader has gone."""
+
+    def answer(self, prediction: Prediction) -> None:
+        """Write nothing."""
+
+    def failure(self, name: str, reason: str) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Write nothing."""
+
+
 class _Words:
     def __init__(self, stream: IO[str], top: int) -> None:
         self._stream, self._top, self._any = stream, top, False
@@ -68,7 +81,9 @@ class _JsonLines:
         self._line(prediction.as_dict())
 
     def failure(self, name: str, reason: str) -> None:
-        self._line({"schema": SCHEMA, "source": {"kind": "path", "name": name}, "error": reason})
+        self._line(
+            {"schema": SCHEMA, "source": {"kind": "bytes" if name == "-" else "path", "name": name}, "error": reason}
+        )
 
     def close(self) -> None:
         """Nothing more: each line is complete."""
@@ -130,6 +145,11 @@ class Keeper:
             if folder is not None:
                 names = [path.name for path in folder.iterdir()]
                 self._taken |= {name[: -len(ending)].casefold() for name in names if name.casefold().endswith(ending)}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything was asked for."""
+        return self.heatmaps is not None or self.records is not None
 
     def keep(self, relative: str, prepared: Prepared, prediction: Prediction) -> None:
         """Write what was asked for about one picture."""
