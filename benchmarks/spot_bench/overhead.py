@@ -58,7 +58,7 @@ class Ratio:
         }
 
 
-def measure_overhead(model: Path | None = None, *, calls: int = 300, processes: int = 20) -> dict[str, Any]:
+def measure_overhead(model: Path | None = None, *, calls: int = 300, processes: int = 60) -> dict[str, Any]:
     """Both ratios for the model file at `model` (default: the embedded one) as a JSON-able report."""
     classifier = Classifier.load(model)
     return {
@@ -90,7 +90,7 @@ def call_overhead(classifier: Classifier, times: int = 300) -> Ratio:
         return _in_turns(lambda: classifier.classify(picture), bare, times, _WARMUP, CALL_TARGET)
 
 
-def process_overhead(classifier: Classifier, model: Path | None = None, times: int = 20) -> Ratio:
+def process_overhead(classifier: Classifier, model: Path | None = None, times: int = 60) -> Ratio:
     """(b): the command against a process that does only what any such process must, in turns."""
     module = _module(classifier.runtime.name)
     with tempfile.TemporaryDirectory() as folder:

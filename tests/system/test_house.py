@@ -66,3 +66,8 @@ def test_links_within_the_repository_lead_somewhere(repository: Path, document: 
     missing = [link for link in inside if not (path.parent / link).exists()]
     assert not missing
     assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "CHANGELOG.md"])
+def test_no_figure_was_left_to_be_filled_in(repository: Path, document: str) -> None:
+    assert re.findall(r"^[A-Z]+_[A-Z]+$|\b[A-Z]+_KB\b", (repository / document).read_text(), re.MULTILINE) == []
