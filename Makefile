@@ -5,10 +5,11 @@ DEMO := .venv-demo
 PIP := -m pip install --quiet --disable-pip-version-check
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo test test-targets lint bench restore-run clean
+.PHONY: help demo toolkit test test-targets lint bench restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
+	@echo "make toolkit       the workstation toolkit (TensorFlow and all) in .venv, without testing it"
 	@echo "make test          the toolkit (TensorFlow and all) and every test of it"
 	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
 	@echo "make lint          ruff, mypy, import-linter"
@@ -20,6 +21,8 @@ demo: $(DEMO)/.installed
 	@rm -rf build/demo
 	$(DEMO)/bin/spot-edge classify examples/drawn-melanoma-001.jpg --top 3 --heatmap build/demo
 	@echo "heat map: build/demo/drawn-melanoma-001.heatmap.png"
+
+toolkit: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest --cov --cov-report=term $(ARGS)

@@ -28,7 +28,9 @@ def choose(manifest: Manifest, fewest: int = FEWEST, most: int = MOST, seed: int
     queues = [[by_label[label][i] for i in random.permutation(len(by_label[label]))] for label in sorted(by_label)]
     chosen = [item for turn in zip_longest(*queues) for item in turn if item is not None][:most]
     if len(chosen) < fewest:
-        raise DataError(f"{manifest.origin}: {len(chosen)} images to calibrate with: int8 needs at least {fewest}")
+        raise DataError(
+            f"{manifest.origin}: {len(chosen)} images to calibrate with: int8 needs at least {fewest}: add some"
+        )
     return chosen
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from spot_edge.errors import InputError
 
-__all__ = ["SUFFIXES", "Found", "find_pictures", "unique_name"]
+__all__ = ["HEATMAP", "SUFFIXES", "Found", "find_pictures", "unique_name"]
 
+HEATMAP = ".heatmap.png"  # our own, which must not be judged as pictures when they lie in the folder
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
@@ -27,8 +28,8 @@ class Found:
 def find_pictures(names: Sequence[str]) -> list[Found]:
     """What `names` stand for, in their order; a name that stands for nothing has its problem told in its place.
 
-    A folder is searched recursively for files with a picture's suffix, hidden ones left out; a file that is named
-    itself is taken whatever its suffix.
+    A folder is searched recursively for files with a picture's suffix, hidden ones and heat maps left out; a file
+    that is named itself is taken whatever its suffix.
     """
     found: list[Found] = []
     for name in names:
@@ -79,7 +80,7 @@ def _walk(top: str) -> Iterator[Found]:
     for where, folders, files in os.walk(top, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
-            if not file.startswith(".") and file.lower().endswith(SUFFIXES):
+            if not file.startswith(".") and file.lower().endswith(SUFFIXES) and not file.endswith(HEATMAP):
                 path = os.path.join(where, file)
                 yield Found(path, os.path.relpath(path, top))
     for error in closed:

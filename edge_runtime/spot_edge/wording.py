@@ -37,7 +37,7 @@ def triage_line(triage: Triage) -> str:
     lesions = f"({point.measured_on}: {point.sensitivity.n} malignant and {point.specificity.n} other lesions)"
     if triage.category == "routine":
         missed = _percent(1 - point.sensitivity.value, 1 - point.sensitivity.high, 1 - point.sensitivity.low)
-        return f"ROUTINE: {score}, below {threshold}, as {missed} of malignant images were too {lesions}"
+        return f"ROUTINE: {score}, below {threshold}, where {missed} of malignant images were too {lesions}"
     sensitivity, specificity = (_percent(r.value, r.low, r.high) for r in (point.sensitivity, point.specificity))
     return (
         f"{triage.category.upper()}: {score}, at or above {threshold}, where sensitivity was {sensitivity} and "

@@ -103,3 +103,17 @@ def test_closed_streams_do_no_harm(tmp_path: Path, lesion: bytes) -> None:
     done = shell("spot-edge classify - <&-", tmp_path)
     assert done.returncode == 3
     assert done.stderr == "spot-edge: -: empty\n"
+
+
+def test_heat_maps_in_the_folder_are_not_judged_as_pictures(tmp_path: Path, lesion: bytes) -> None:
+    (tmp_path / "x.jpg").write_bytes(lesion)
+    shell("spot-edge classify . --heatmap .", tmp_path)
+    done = shell("spot-edge classify . --csv", tmp_path)
+    assert (tmp_path / "x.heatmap.png").exists()
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_two_forms_at_once_are_a_usage_error(tmp_path: Path) -> None:
+    done = shell("spot-edge classify x.jpg --json --csv", tmp_path)
+    assert done.returncode == 2
+    assert "--json and --csv exclude one another" in done.stderr

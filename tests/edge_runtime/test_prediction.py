@@ -169,5 +169,5 @@ def test_triage_comes_with_its_figures_and_their_n() -> None:
 def test_routine_is_never_reassuring() -> None:
     routine = triage_line(judge(SPEC, scores(0.1, 0.9, 0, 0)))
     assert "below 0.25" in routine
-    assert re.search(r"as 10 % .*of malignant \w+ were too", routine), routine
+    assert re.search(r"where 10 % .*of malignant \w+ were too", routine), routine
     assert "not a diagnosis" in DISCLAIMER

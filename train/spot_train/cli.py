@@ -25,7 +25,7 @@ _KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep decoded pictures in this folder [they go].")
 def train(recipe: str, data: Path, out: Path, trunk: str, cache: Path | None) -> None:
-    """Train a network by RECIPE (a name or a TOML file) and leave a run directory."""
+    """Train a network by RECIPE, such as any-images or a TOML file of yours, and leave a run directory."""
     from spot_train.recipe import load_recipe  # before Keras, so that a typo costs no seconds
 
     loaded = load_recipe(recipe)
@@ -66,7 +66,7 @@ def restore_run(small: Path, out: Path, data: Path | None) -> None:
 
 
 def _need_keras() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import keras  # noqa: F401
     except ImportError as error:

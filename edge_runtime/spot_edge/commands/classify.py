@@ -30,8 +30,8 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...|-")
 @click.option("--model", type=click.Path(), help="Model file [the embedded model].")
 @click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="Classes to show in words.")
-@click.option("--json", "form", flag_value="json", help="JSON lines, one complete answer each.")
-@click.option("--csv", "form", flag_value="csv", help="CSV, one row each, every class a column.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, one complete answer each.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV, one row each, every class a column.")
 @click.option(
     "--heatmap", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write heat maps to DIR."
 )
@@ -39,7 +39,7 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep each answer (JSON) and its picture (upright, without EXIF) in DIR.",
+    help="Keep each answer (JSON) and its picture (upright, without EXIF, encoded anew as JPEG) in DIR.",
 )
 @click.option("--threads", type=click.IntRange(1, 64), help="Threads of the interpreter [processors, at most 4].")
 @click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [the first that is installed].")
@@ -47,7 +47,8 @@ def classify(
     paths: tuple[str, ...],
     model: str | None,
     top: int,
-    form: str | None,
+    as_json: bool,
+    as_csv: bool,
     heatmap: Path | None,
     save: Path | None,
     threads: int | None,
@@ -58,6 +59,8 @@ def classify(
     PATH is a file, a folder (searched with all its folders), a quoted pattern such as "scans/**/*.jpg", or - for
     standard input. A picture that cannot be judged is reported, and the rest goes on.
     """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude one another")
     from spot_edge.classifier import Classifier
     from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
@@ -66,6 +69,7 @@ def classify(
     gc.enable()
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
     found = find_pictures(paths)
+    form = "json" if as_json else "csv" if as_csv else None
     writer = writer_for(form, sys.stdout, [label.label for label in classifier.model.spec.labels], top)
     failed = 0
     with _progress(found) as pictures:

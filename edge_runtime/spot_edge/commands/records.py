@@ -13,7 +13,7 @@ from typing import IO, Protocol
 from spot_edge.errors import OutputError
 from spot_edge.files import write_whole
 from spot_edge.image import Prepared
-from spot_edge.inputs import unique_name
+from spot_edge.inputs import HEATMAP, unique_name
 from spot_edge.prediction import SCHEMA, Prediction
 from spot_edge.wording import DISCLAIMER, describe
 
@@ -141,7 +141,7 @@ class Keeper:
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        for folder, ending in ((self.heatmaps, ".heatmap.png"), (self.records, ".json"), (self.records, ".jpg")):
+        for folder, ending in ((self.heatmaps, HEATMAP), (self.records, ".json"), (self.records, ".jpg")):
             if folder is not None:
                 names = [path.name for path in folder.iterdir()]
                 self._taken |= {name[: -len(ending)].casefold() for name in names if name.casefold().endswith(ending)}
@@ -159,7 +159,7 @@ class Keeper:
         if self.heatmaps is not None:
             from spot_edge.heatmap import overlay_png
 
-            write_whole(self.heatmaps / f"{name}.heatmap.png", overlay_png(prepared, prediction))
+            write_whole(self.heatmaps / f"{name}{HEATMAP}", overlay_png(prepared, prediction))
         if self.records is not None:
             picture = io.BytesIO()
             prepared.picture.save(picture, "JPEG", quality=_JPEG_QUALITY)
