@@ -25,7 +25,10 @@ _KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep decoded pictures in this folder [they go].")
 def train(recipe: str, data: Path, out: Path, trunk: str, cache: Path | None) -> None:
-    """Train a network by RECIPE, such as any-images or a TOML file of yours, and leave a run directory."""
+    """Train a network by RECIPE and leave a run directory.
+
+    RECIPE is a name, such as any-images, or a TOML file of yours.
+    """
     from spot_train.recipe import load_recipe  # before Keras, so that a typo costs no seconds
 
     loaded = load_recipe(recipe)
