@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["evidence_for", "overlay", "overlay_png"]
 
 LONGEST_SIDE = 1024
-STRENGTH = 0.7
+STRENGTH = 0.45
 
 # Colours of rising evidence (position, red, green, blue): a dark-to-light ramp that survives grey printing.
 _RAMP = np.array(
