@@ -12,6 +12,16 @@ __all__ = ["pack_run", "restore_run", "train"]
 _KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
 
 
+def _list_recipes(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or context.resilient_parsing:
+        return
+    from spot_train.recipe import known_recipes, load_recipe
+
+    for name in known_recipes():
+        click.echo(f"{name:17} {load_recipe(name).description}")
+    context.exit()
+
+
 @click.command()
 @click.argument("recipe")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV manifest or folder of class folders.")
@@ -24,18 +34,33 @@ _KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
     help="Weights to start from: a .weights.h5 file, a run's model.keras, Keras' download, or nothing.",
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep decoded pictures in this folder [they go].")
-def train(recipe: str, data: Path, out: Path, trunk: str, cache: Path | None) -> None:
+@click.option("--resume", is_flag=True, help="Go on with the unfinished training of this run.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: train.epochs=3.")
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes, help="Known recipes.")
+def train(
+    recipe: str, data: Path, out: Path, trunk: str, cache: Path | None, resume: bool, changes: tuple[str, ...]
+) -> None:
     """Train a network by RECIPE and leave a run directory.
 
-    RECIPE is a name, such as any-images, or a TOML file of yours.
+    RECIPE is a name that --list knows, or a TOML file of yours. Ctrl-C leaves a checkpoint that --resume goes on
+    from; a training that was killed goes on from its last finished epoch.
     """
     from spot_train.recipe import load_recipe  # before Keras, so that a typo costs no seconds
 
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, changes)
     _need_keras()
-    from spot_train.session import train_run
+    from spot_train.fit import Interrupted
+    from spot_train.session import train_run, unfinished_folder
 
-    metrics = train_run(loaded, data, out, trunk=trunk, cache=cache, say=lambda line: click.echo(line, err=True))
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        metrics = train_run(loaded, data, out, trunk=trunk, cache=cache, resume=resume, say=say)
+    except Interrupted:
+        kept = unfinished_folder(out)
+        say(f"interrupted; {kept} is kept: go on with --resume" if kept.exists() else "interrupted before any step")
+        raise SystemExit(130) from None
     balanced = metrics["balanced_accuracy"]
     click.echo(
         f"{out}: balanced accuracy on validation {balanced['value']:.3f} "

@@ -1,11 +1,11 @@
-"""The optimisation itself: the head alone, then all layers, on pictures that lie decoded on disk."""
+"""The optimisation itself: the head alone, then more layers, epoch after epoch, from wherever a checkpoint stands."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,178 +13,270 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_train.augment import RandomPicture
-from spot_train.network import build_body, freeze_batch_norm, trunk_layers
+from spot_train.batches import Batches, Examples
+from spot_train.checkpoint import Checkpoint, Epoch, Position
+from spot_train.network import build_body, freeze_batch_norm, freeze_first, trunk_layers
+from spot_train.optimizer import LateAverage, make_optimizer, plateau_rate
+from spot_train.progress import Progress, StopRequest
 from spot_train.recipe import Recipe
 
-__all__ = ["Epoch", "class_weights", "fit", "predict_logits"]
+__all__ = ["Interrupted", "Validate", "fit", "predict_logits", "training_body"]
+
+Validate = Callable[[Any], tuple[float, float]]  # a body of the deployed size to loss and balanced accuracy
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and its checkpoint was written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch did."""
+class _Phase:
+    """A stretch of epochs with one set of trainable layers and one learning rate."""
 
-    phase: str
-    epoch: int
+    name: str
+    number: int
     epochs: int
-    loss: float
-    accuracy: float
-    seconds: float
-    images_per_second: float
+    learning_rate: float
+    sizes: tuple[int, ...]
 
-
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches of pictures, one-hot labels and weights; the last, smaller one is left out."""
-
-    def __init__(
-        self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], weights: NDArray[np.float32], recipe: Recipe
-    ):
-        super().__init__()
-        self._pixels, self._labels, self._weights = pixels, labels, weights
-        self._batch = min(recipe.train.batch, len(labels))
-        self._random = np.random.default_rng(recipe.train.seed)
-        self._classes = len(weights)
-        self.on_epoch_end()
-
-    def __len__(self) -> int:
-        return len(self._labels) // self._batch
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-        rows = np.sort(self._order[index * self._batch : (index + 1) * self._batch])
-        labels = self._labels[rows]
-        return self._pixels[rows], np.eye(self._classes, dtype=np.float32)[labels], self._weights[labels]
-
-    def on_epoch_end(self) -> None:
-        self._order = self._random.permutation(len(self._labels))
-
-
-@dataclass
-class _History(keras.callbacks.Callback):  # type: ignore[misc]
-    phase: str
-    images: int
-    epochs: int
-    report: Callable[[Epoch], None]
-    history: list[Epoch] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        seconds = time.perf_counter() - self._start
-        done = Epoch(
-            self.phase,
-            epoch + 1,
-            self.epochs,
-            float(logs["loss"]),
-            float(logs["accuracy"]),
-            seconds,
-            self.images / seconds,
-        )
-        self.history.append(done)
-        self.report(done)
-
-
-def class_weights(labels: NDArray[np.int64], classes: int, power: float) -> NDArray[np.float32]:
-    """(1 / class frequency) ** power, scaled so that the average picture weighs one."""
-    counts = np.bincount(labels, minlength=classes).astype(np.float64)
-    weights = np.where(counts > 0, (len(labels) / np.maximum(counts, 1)) ** power, 0.0)
-    return np.asarray(weights * len(labels) / (weights * counts).sum(), np.float32)
+    def size(self, epoch: int) -> int:
+        """The side of the crops in `epoch` (from 0): the sizes in turn, each for the same number of epochs."""
+        return self.sizes[epoch * len(self.sizes) // self.epochs]
 
 
 def fit(
     recipe: Recipe,
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    classes: int,
+    examples: Examples,
     load_weights: Callable[[Any], None],
-    report: Callable[[Epoch], None],
+    validate: Validate,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    stop: StopRequest,
 ) -> tuple[Any, list[Epoch]]:
-    """Train a body as `recipe` says; the body in float32, and what each epoch did.
+    """Train a body as `recipe` says; the body in float32 at the deployed size, and what each epoch did.
 
-    `load_weights` puts the pretrained trunk into the fresh body; `report` is told of each epoch as it ends.
+    `load_weights` puts the pretrained trunk into the fresh body. The state goes into `checkpoint` after every epoch,
+    and when `stop` is raised, which ends in Interrupted; a checkpoint that holds a state is taken up.
     """
-    settings = recipe.train
-    keras.utils.set_random_seed(settings.seed)
+    train, classes = recipe.train, examples.targets.shape[1]
+    body = training_body(recipe, classes)
+    load_weights(body)
+    plain = build_body(recipe.network, classes)
+    state = checkpoint.position()
+    history = list(state.history) if state else []
+    for phase in _phases(recipe):
+        if state and (state.phase > phase.number or (state.phase == phase.number and state.epoch == phase.epochs)):
+            continue
+        _set_trainable(body, recipe, phase)
+        steps = len(Batches(examples, train, (train.seed, phase.number, 0)))
+        optimizer = make_optimizer(train, steps * phase.epochs, steps, phase.learning_rate)
+        optimizer.build(body.trainable_variables)
+        start = Position(phase.number, 0, 0, history)
+        if state and state.phase == phase.number:
+            checkpoint.restore(body, optimizer)
+            start = dataclasses.replace(state, history=history)
+        elif state:  # the phase before was the last to be finished
+            checkpoint.restore(body, None)
+        state = None
+        epochs = _Epochs(recipe, phase, examples, body, optimizer, steps, progress, stop)
+        for done in epochs.run(start):
+            position = Position(phase.number, done.epoch, 0, history)
+            validated = train.validate_every and (done.epoch % train.validate_every == 0 or done.epoch == phase.epochs)
+            if validated:
+                with optimizer.averaged(body.trainable_variables):
+                    plain.set_weights(body.get_weights())
+                loss, balanced = validate(plain)
+                done = dataclasses.replace(done, val_loss=loss, val_balanced_accuracy=balanced)
+                if train.keep == "best" and all(balanced > (e.val_balanced_accuracy or -1) for e in history):
+                    checkpoint.keep_best(plain)
+            history.append(done)
+            if done.epoch == phase.epochs:
+                optimizer.settle(body.trainable_variables)
+            checkpoint.save(body, optimizer, position)
+            progress.epoch(done)
+            if stop.raised:
+                raise Interrupted
+        if epochs.unfinished is not None:
+            checkpoint.save(body, optimizer, epochs.unfinished)
+            raise Interrupted
+    if state:
+        checkpoint.restore(body, None)
+    plain.set_weights(body.get_weights())
+    if train.keep == "best":
+        checkpoint.load_best(plain)
+    return plain, history
+
+
+def training_body(recipe: Recipe, classes: int) -> Any:
+    """The body that is trained: at any size, and in the precision of the recipe."""
+    keras.utils.set_random_seed(recipe.train.seed)
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.precision)
+    keras.config.set_dtype_policy(recipe.train.precision)
     try:
-        body = build_body(dataclasses.replace(recipe.network, size=_training_size(recipe)), classes)
+        return build_body(recipe.network, classes, any_size=True)
     finally:
         keras.config.set_dtype_policy(policy)
-    load_weights(body)
-    history: list[Epoch] = []
-    batches = _Batches(pixels, labels, class_weights(labels, classes, settings.class_weight_power), recipe)
-    if settings.head_epochs:
-        for layer in trunk_layers(body):
-            layer.trainable = False
-        history += _phase(body, recipe, batches, "head", settings.head_epochs, settings.head_learning_rate, report)
-        for layer in trunk_layers(body):
-            layer.trainable = True
-    if settings.epochs:
-        if settings.batch_norm == "frozen":
-            freeze_batch_norm(body)
-        else:
-            for layer in body.layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.momentum = settings.batch_norm_momentum
-        history += _phase(body, recipe, batches, "all", settings.epochs, settings.learning_rate, report)
-    plain = build_body(recipe.network, classes)
-    plain.set_weights(body.get_weights())
-    return plain, history
 
 
 def predict_logits(body: Any, pixels: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
     """The logits (the mean evidence) of every picture, a batch at a time."""
     rows: Sequence[NDArray[np.float32]] = [
-        np.asarray(keras.ops.convert_to_numpy(body.predict_on_batch(np.asarray(pixels[i : i + batch]))["evidence"]))
+        np.asarray(
+            keras.ops.convert_to_numpy(body.predict_on_batch(np.asarray(pixels[i : i + batch]))["evidence"])
+        ).mean(axis=(1, 2))
         for i in range(0, len(pixels), batch)
     ]
-    return np.asarray(np.concatenate(rows).mean(axis=(1, 2)), np.float32)
+    return np.asarray(np.concatenate(rows), np.float32)
 
 
-def _phase(
-    body: Any,
-    recipe: Recipe,
-    batches: _Batches,
-    phase: str,
-    epochs: int,
-    learning_rate: float,
-    report: Callable[[Epoch], None],
-) -> list[Epoch]:
-    settings = recipe.train
-    stored = keras.Input((settings.stored_size, settings.stored_size, 3), dtype="uint8")
-    changed = RandomPicture(recipe.augment, _training_size(recipe), settings.seed + len(phase))(stored)
-    evidence = body(changed)["evidence"]
-    logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(evidence)
+def _phases(recipe: Recipe) -> list[_Phase]:
+    train = recipe.train
+    sizes = train.sizes or (recipe.network.size,)
+    phases = [
+        _Phase("head", 0, train.head_epochs, train.head_learning_rate, sizes[:1]),
+        _Phase("all", 1, train.epochs, train.learning_rate, sizes),
+    ]
+    return [phase for phase in phases if phase.epochs]
+
+
+def _set_trainable(body: Any, recipe: Recipe, phase: _Phase) -> None:
+    for layer in trunk_layers(body):
+        layer.trainable = phase.name != "head"
+    if phase.name == "head":
+        return
+    if recipe.train.batch_norm == "frozen":
+        freeze_batch_norm(body)
+    else:
+        for layer in body.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = recipe.train.batch_norm_momentum
+    freeze_first(body, recipe.train.frozen_layers)
+
+
+@dataclass
+class _Epochs:
+    """Runs the epochs of one phase; `unfinished` is the position in an epoch that was interrupted."""
+
+    recipe: Recipe
+    phase: _Phase
+    examples: Examples
+    body: Any
+    optimizer: LateAverage
+    steps: int
+    progress: Progress
+    stop: StopRequest
+    unfinished: Position | None = None
+
+    def run(self, start: Position) -> Iterator[Epoch]:
+        """The epochs from `start` on, each when it is done."""
+        built = 0
+        position = start
+        for epoch in range(start.epoch, self.phase.epochs):
+            size = self.phase.size(epoch)
+            if size != built:
+                model, augment = _compiled(self.recipe, self.body, self.optimizer, size, self.examples)
+                built = size
+            if self.recipe.train.schedule == "plateau":
+                of_phase = [e for e in start.history if e.phase == self.phase.name]
+                self.optimizer.learning_rate = plateau_rate(of_phase, self.phase.learning_rate, self.recipe.train)
+            position = self._epoch(model, augment, epoch, size, position)
+            if position.step:
+                self.unfinished = position
+                return
+            assert position.last is not None
+            yield position.last
+
+    def _epoch(self, model: Any, augment: RandomPicture, epoch: int, size: int, position: Position) -> Position:
+        first = position.step
+        seed = (self.recipe.train.seed, self.phase.number, epoch)
+        augment.reseed((*seed, first))
+        batches = Batches(self.examples, self.recipe.train, seed, first)
+        left = _weighted_steps(self.phase, epoch, self.steps)
+        watch = _Watch(self.progress, self.stop, self.phase, epoch, first, self.steps, left, self.recipe.train.batch)
+        rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
+        done = watch.done - first
+        share = done / (first + done)
+        loss = position.loss * (1 - share) + logs["loss"][0] * share
+        accuracy = position.accuracy * (1 - share) + logs["accuracy"][0] * share
+        seconds = position.seconds + time.perf_counter() - watch.start
+        history = position.history
+        if watch.done < self.steps:
+            return Position(self.phase.number, epoch, watch.done, history, loss, accuracy, seconds)
+        images = self.steps * min(self.recipe.train.batch, len(self.examples.classes))
+        ended = Epoch(
+            self.phase.name, epoch + 1, self.phase.epochs, size, rate, loss, accuracy, seconds, images / seconds
+        )
+        return Position(self.phase.number, epoch + 1, 0, history, last=ended)
+
+
+def _weighted_steps(phase: _Phase, epoch: int, steps: int) -> float:
+    """The steps of the later epochs of the phase, in steps of this epoch's size."""
+    return sum(steps * (phase.size(e) / phase.size(epoch)) ** 2 for e in range(epoch + 1, phase.epochs))
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Counts steps, reports them, and stops between two of them."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        stop: StopRequest,
+        phase: _Phase,
+        epoch: int,
+        first: int,
+        steps: int,
+        later: float,
+        batch: int,
+    ) -> None:
+        super().__init__()
+        self._progress, self._stop, self._phase, self._epoch = progress, stop, phase, epoch
+        self._steps, self._later, self._batch = steps, later, batch
+        self.done = first
+        self.start = self._settled = time.perf_counter()
+        self._settled_at = first
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.done += 1
+        now = time.perf_counter()
+        if self._settled == self.start:  # the first step compiles
+            self._settled, self._settled_at = now, self.done
+        else:
+            pace = (now - self._settled) / (self.done - self._settled_at)
+            self._progress.step(
+                self._phase.name,
+                self._epoch + 1,
+                self._phase.epochs,
+                self.done / self._steps,
+                self._batch / pace,
+                (self._steps - self.done + self._later) * pace,
+            )
+        if self._stop.raised:
+            self.model.stop_training = True
+
+
+def _compiled(
+    recipe: Recipe, body: Any, optimizer: LateAverage, size: int, examples: Examples
+) -> tuple[Any, RandomPicture]:
+    """The training model around `body` at one size of crops."""
+    train, side = recipe.train, recipe.train.stored_size
+    augment = RandomPicture(recipe.augment, size)
+    stored = keras.Input((side, side, 3), dtype="uint8")
+    logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(augment(stored))["evidence"])
+    if train.logit_adjustment:
+        counts = np.maximum(np.bincount(examples.classes, minlength=examples.targets.shape[1]), 1)
+        offset = train.logit_adjustment * np.log(counts / counts.sum())
+        logits = keras.layers.Rescaling(1.0, [float(value) for value in offset], dtype="float32")(logits)
     model = keras.Model(stored, logits)
+    losses = {
+        "crossentropy": keras.losses.CategoricalCrossentropy,
+        "focal": keras.losses.CategoricalFocalCrossentropy,
+    }
     model.compile(
-        optimizer=_optimizer(recipe, len(batches) * epochs, len(batches), learning_rate),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+        optimizer=optimizer,
+        loss=losses[train.loss](from_logits=True, label_smoothing=train.label_smoothing),
         weighted_metrics=[],
         metrics=["accuracy"],
         jit_compile=keras.config.backend() == "jax",
     )
-    history = _History(phase, len(batches) * recipe.train.batch, epochs, report)
-    model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[history])
-    return history.history
-
-
-def _training_size(recipe: Recipe) -> int:
-    return recipe.train.size or recipe.network.size
-
-
-def _optimizer(recipe: Recipe, steps: int, epoch: int, learning_rate: float) -> Any:
-    settings = recipe.train
-    warmup = min(steps - 1, round(settings.warmup_epochs * epoch))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=learning_rate / 100 if warmup else learning_rate,
-        decay_steps=max(1, steps - warmup),
-        warmup_target=learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, **ema)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+    return model, augment

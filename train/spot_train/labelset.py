@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
+from spot_bench.manifest import Manifest
 from spot_edge.errors import DataError
 from spot_edge.modelspec import Label
 
@@ -22,6 +23,14 @@ class LabelSet:
     data: str = ""
     licence: str = ""
     notice: str = ""
+    merges: dict[str, tuple[str, ...]] = field(default_factory=dict)  # label: the data's labels that it stands for
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """`manifest` with the data's labels replaced by those that stand for them."""
+        stands = {member: label for label, members in self.merges.items() for member in members}
+        if not stands:
+            return manifest
+        return replace(manifest, items=tuple(replace(i, label=stands.get(i.label, i.label)) for i in manifest.items))
 
 
 def known_label_sets() -> list[str]:
@@ -48,9 +57,12 @@ def load_label_set(name: str) -> LabelSet:
         )
     try:
         data = tomllib.loads(text)
-        labels = tuple(Label(**entry) for entry in data.pop("label"))
+        entries = data.pop("label")
+        merges = {entry["label"]: tuple(entry.pop("from")) for entry in entries if "from" in entry}
+        labels = tuple(Label(**entry) for entry in entries)
         _check(labels)
-        return LabelSet(labels, **data)
+        _check_merges(merges)
+        return LabelSet(labels, **data, merges=merges)
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{name}: not a label set: {error}") from error
 
@@ -64,6 +76,12 @@ def _check(labels: tuple[Label, ...]) -> None:
             raise ValueError(f"label {label.label!r}: label, name and description must be texts")
         if label.malignant is not None and not isinstance(label.malignant, bool):
             raise ValueError(f"label {label.label!r}: malignant must be true or false, or left out")
+
+
+def _check_merges(merges: dict[str, tuple[str, ...]]) -> None:
+    members = [member for group in merges.values() for member in group]
+    if not all(isinstance(member, str) for member in members) or len(set(members)) != len(members):
+        raise ValueError("from must list labels of the data, each of them once")
 
 
 def plain_label_set(labels: Sequence[str]) -> LabelSet:

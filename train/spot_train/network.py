@@ -16,7 +16,16 @@ import keras
 from spot_edge.errors import DataError
 from spot_train.recipe import Network
 
-__all__ = ["BACKBONES", "Backbone", "build_body", "check_trunk", "freeze_batch_norm", "load_trunk", "trunk_layers"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "build_body",
+    "check_trunk",
+    "freeze_batch_norm",
+    "freeze_first",
+    "load_trunk",
+    "trunk_layers",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +46,11 @@ BACKBONES = {
 }
 
 
-def build_body(network: Network, classes: int) -> Any:
-    """The network from `image` to `evidence` and `embedding`, untrained."""
+def build_body(network: Network, classes: int, *, any_size: bool = False) -> Any:
+    """The network from `image` to `evidence` and `embedding`, untrained, for images of its size or of any."""
     backbone = _backbone(network)
-    image = keras.Input((network.size, network.size, 3), dtype="uint8", name="image")
+    side = None if any_size else network.size
+    image = keras.Input((side, side, 3), dtype="uint8", name="image")
     scaled = keras.layers.Rescaling(backbone.scale, backbone.offset, name="scale")(image)
     features = backbone.build(network.width, weights=None, input_tensor=scaled).output
     dropped = keras.layers.Dropout(network.dropout, name="dropout")(features)
@@ -108,6 +118,12 @@ def freeze_batch_norm(body: Any) -> None:
     for layer in body.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def freeze_first(body: Any, number: int) -> None:
+    """Keep the first `number` layers of the backbone as they are, counted as Keras counts them: its input is one."""
+    for layer in body.layers[1 : 1 + number]:
+        layer.trainable = False
 
 
 def _backbone(network: Network) -> Backbone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spot_train.fit import Epoch
+from spot_train.checkpoint import Epoch
 
 __all__ = ["history_svg"]
 

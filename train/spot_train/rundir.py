@@ -25,7 +25,7 @@ import keras
 
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import write_whole
-from spot_train.fit import Epoch
+from spot_train.checkpoint import Epoch
 from spot_train.labelset import LabelSet
 from spot_train.recipe import Recipe, recipe_hash, render_recipe
 

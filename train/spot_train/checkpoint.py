@@ -1,0 +1,122 @@
+"""The state of a training that goes on: everything needed to take it up where it was, in one folder.
+
+state.npz   weights, optimiser and position, replaced whole after every epoch
+best.npz    the weights of the best epoch, where the recipe keeps that one
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_edge.errors import DataError
+from spot_edge.files import write_whole
+
+__all__ = ["Checkpoint", "Epoch", "Position"]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch did."""
+
+    phase: str
+    epoch: int
+    epochs: int
+    size: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    seconds: float
+    images_per_second: float
+    val_loss: float | None = None
+    val_balanced_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a training stands: so many epochs of a phase are done, and so many steps of the next."""
+
+    phase: int
+    epoch: int
+    step: int
+    history: list[Epoch] = field(default_factory=list)
+    loss: float = 0.0  # over the steps of the unfinished epoch, as are the next two
+    accuracy: float = 0.0
+    seconds: float = 0.0
+    last: Epoch | None = None  # the epoch that just ended
+
+
+class Checkpoint:
+    """The state in `folder`, which must exist."""
+
+    def __init__(self, folder: Path) -> None:
+        self._state = folder / "state.npz"
+        self._best = folder / "best.npz"
+
+    def position(self) -> Position | None:
+        """Where the training stands, or None before its first checkpoint."""
+        if not self._state.exists():
+            return None
+        data = json.loads(bytes(_read(self._state)["position"]))
+        history = [Epoch(**epoch) for epoch in data.pop("history")]
+        data.pop("last")
+        return Position(**data, history=history)
+
+    def save(self, body: Any, optimizer: Any, position: Position) -> None:
+        """Replace the state, whole or not at all."""
+        text = json.dumps(dataclasses.asdict(position)).encode()
+        arrays = {"position": np.frombuffer(text, np.uint8)}
+        arrays |= _numbered("body", body.variables) | _numbered("optimizer", optimizer.variables)
+        write_whole(self._state, _bytes(arrays))
+
+    def restore(self, body: Any, optimizer: Any | None) -> None:
+        """The state into a fresh body, and into an optimiser that is built for it."""
+        arrays = _read(self._state)
+        _assign(self._state, arrays, "body", body.variables)
+        if optimizer is not None:
+            _assign(self._state, arrays, "optimizer", optimizer.variables)
+
+    def keep_best(self, body: Any) -> None:
+        """Remember these weights as the best."""
+        write_whole(self._best, _bytes(_numbered("body", body.weights)))
+
+    def load_best(self, body: Any) -> None:
+        """The best weights so far into `body`; its own stay where none were kept."""
+        if self._best.exists():
+            _assign(self._best, _read(self._best), "body", body.weights)
+
+
+def _numbered(kind: str, variables: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    return {f"{kind}-{i:05}": np.asarray(keras.ops.convert_to_numpy(v.value)) for i, v in enumerate(variables)}
+
+
+def _bytes(arrays: dict[str, NDArray[Any]]) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable checkpoint: {error}") from error
+
+
+def _assign(path: Path, arrays: dict[str, NDArray[Any]], kind: str, variables: Sequence[Any]) -> None:
+    values = [value for name, value in sorted(arrays.items()) if name.startswith(f"{kind}-")]
+    if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+        raise DataError(f"{path}: a checkpoint of another recipe: start anew in another folder")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
