@@ -1,4 +1,4 @@
-"""`spot-edge bench`: drift, latency and overhead. Numpy and the interpreter are imported only when one of them runs."""
+"""`spot-edge bench`: drift, outside, latency, overhead. Numpy and interpreter are imported when one of them runs."""
 
 from __future__ import annotations
 
@@ -70,6 +70,44 @@ def drift(
     _write(report, report_file)
     blocks = (line for comparison in comparisons for line in [*drift_lines(comparison), ""])
     _show(report, blocks, as_json)
+
+
+@bench.command()
+@click.argument("model", type=_PATH)
+@click.option("--data", required=True, type=_PATH, help="CSV manifest or folder of class folders.")
+@click.option("--positive", required=True, metavar="LABEL", help="The data's label to be found.")
+@click.option("--class", "label", required=True, metavar="LABEL", help="The model's class for it.")
+@click.option("--part", default="test", show_default=True, help="Part of the data set; 'all' for every image.")
+@click.option("--out", type=_PATH, help="Folder for report.json.")
+@_THREADS
+@_RUNTIME
+@_JSON
+def outside(
+    model: Path,
+    data: Path,
+    positive: str,
+    label: str,
+    part: str,
+    out: Path | None,
+    threads: int | None,
+    runtime: str | None,
+    as_json: bool,
+) -> None:
+    """MODEL on images from elsewhere that know one of its classes only: that one against all the rest."""
+    report_file = _new_report(out)
+    from spot_bench.manifest import read_manifest
+    from spot_bench.outside import one_class
+    from spot_bench.terminal import outside_lines
+    from spot_edge.classifier import Classifier
+
+    manifest = read_manifest(data)
+    chosen = manifest if part == "all" else manifest.part(part)
+    classifier = Classifier.load(model, runtime=runtime, threads=threads)
+    with click.progressbar(length=len(chosen.items), label=model.name, file=sys.stderr, show_pos=True) as bar:
+        report = one_class(classifier, chosen, positive, label, lambda done, _: bar.update(1))
+    report["data"]["part"] = part
+    _write(report, report_file)
+    _show(report, outside_lines(report), as_json)
 
 
 @bench.command()

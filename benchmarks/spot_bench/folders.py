@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from spot_edge.errors import DataError
@@ -13,11 +14,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "calibrate", "test", "testing"}
 
 
-def find_images(folder: Path) -> list[tuple[Path, str]]:
+def find_images(folder: Path, on_problem: Callable[[str], None] | None = None) -> list[tuple[Path, str]]:
     """Every image below the class folders of `folder` with its class folder's name, sorted; DataError for none.
 
     Hidden files and folders are skipped. Images outside any class folder, and folders named after the parts of a
-    split instead of classes, are refused: both are a data set laid out in another way.
+    split instead of classes, are refused: both are a data set laid out in another way. Where `on_problem` is given, it
+    is told of loose images instead, and the others are still found.
     """
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
@@ -26,7 +28,10 @@ def find_images(folder: Path) -> list[tuple[Path, str]]:
     loose = [entry for entry in entries if entry.is_file() and _is_image(entry.name)]
     found = [(image, entry.name) for entry in entries if entry.is_dir() for image in _images_below(entry)]
     if loose:
-        raise DataError(f"{folder}: {len(loose)} images lie outside any class folder, first {loose[0].name}")
+        problem = f"{folder}: {len(loose)} images lie outside any class folder, first {loose[0].name}"
+        if on_problem is None:
+            raise DataError(problem)
+        on_problem(problem)
     if not found:
         raise DataError(f"{folder}: no images below it: put each class's images in a folder named after the class")
     classes = {label for _, label in found}

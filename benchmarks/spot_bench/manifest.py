@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 from spot_bench.folders import find_images
 from spot_edge.errors import DataError
@@ -20,6 +21,7 @@ from spot_edge.files import write_whole
 __all__ = ["PARTS", "Item", "Manifest", "read_manifest", "write_manifest"]
 
 PARTS = ("train", "val", "calibrate", "test")
+_ALSO_CALLED = {"training": "train", "validation": "val", "valid": "val", "calibration": "calibrate"}
 _OWN_COLUMNS = ("image", "label", "group", "split")
 
 
@@ -78,27 +80,42 @@ class Manifest:
         return rows
 
 
-def read_manifest(path: Path, *, root: Path | None = None, check_files: bool = True) -> Manifest:
+def refuse(problem: str) -> NoReturn:
+    """Raise `problem` as a DataError: what reading does with the first problem, where nobody asks for all of them."""
+    raise DataError(problem)
+
+
+def read_manifest(
+    path: Path,
+    *,
+    root: Path | None = None,
+    check_files: bool = True,
+    on_problem: Callable[[str], None] = refuse,
+) -> Manifest:
     """The data set at `path`: a CSV file, or a folder of class folders.
 
     Image paths in a CSV are relative to `root` (default: its own folder); a missing `group` becomes the image's own
     path. Raises DataError, naming the row, for whatever cannot be used; `check_files=False` leaves out whether every
-    image is there.
+    image is there. Where `on_problem` returns instead of raising, it is told of every problem, and a row that cannot
+    be read is left out; what is no data set at all still raises.
     """
     path = Path(path)
     if path.is_dir():
-        items = tuple(Item(image, label, image.relative_to(path).as_posix()) for image, label in find_images(path))
-        return Manifest(items, path, path)
+        found = find_images(path, on_problem)
+        return Manifest(
+            tuple(Item(image, label, image.relative_to(path).as_posix()) for image, label in found), path, path
+        )
     if not path.exists():
         raise DataError(f"{path}: no such file or folder: name a CSV file or a folder of class folders")
     folder = path.parent if root is None else Path(root)
-    items = tuple(_read_rows(path, folder))
+    items = tuple(_once_each(_read_rows(path, folder, on_problem), path, on_problem))
     if not items:
         raise DataError(f"{path}: lists no images")
-    _refuse_duplicates(items, path)
-    _refuse_bad_splits(items, path)
+    for problem in _bad_splits(items, path):
+        on_problem(problem)
     if check_files:
-        _refuse_missing_files(items, path)
+        for problem in _missing_files(items, path):
+            on_problem(problem)
     return Manifest(items, path, folder)
 
 
@@ -130,7 +147,7 @@ class _Relative:
             return Path(whole).as_posix()
 
 
-def _read_rows(path: Path, root: Path) -> Iterator[Item]:
+def _read_rows(path: Path, root: Path, on_problem: Callable[[str], None]) -> Iterator[Item]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -143,9 +160,13 @@ def _read_rows(path: Path, root: Path) -> Iterator[Item]:
         _check_header(header, path)
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield _item(header, cells, path, reader.line_num, root)
+                item = _item(header, cells, root)
+                if isinstance(item, Item):
+                    yield item
+                else:
+                    on_problem(f"{path}: line {reader.line_num}: {item}")
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: not CSV: {error}") from None
+        on_problem(f"{path}: line {reader.line_num}: not CSV: {error}")
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -160,45 +181,51 @@ def _check_header(header: list[str], path: Path) -> None:
         raise DataError(f"{path}: its first line names the column {min(twice)} twice")
 
 
-def _item(header: list[str], cells: list[str], path: Path, line: int, root: Path) -> Item:
+def _item(header: list[str], cells: list[str], root: Path) -> Item | str:
+    """What a row lists, or what is wrong with it."""
     if len(cells) > len(header):
-        raise DataError(f"{path}: line {line}: {len(cells)} values for {len(header)} columns")
+        return f"{len(cells)} values for {len(header)} columns"
     row = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}
     for name in ("image", "label"):
         if not row.get(name):
-            raise DataError(f"{path}: line {line}: has no {name}")
+            return f"has no {name}"
     split = row.get("split") or None
+    split = _ALSO_CALLED.get(split, split) if split else None
     if split is not None and split not in PARTS:
-        raise DataError(f"{path}: line {line}: unknown split {split!r}: known are {', '.join(PARTS)}")
+        return f"unknown split {split!r}: known are {', '.join(PARTS)}"
     attributes = {name: cell for name, cell in row.items() if cell and name not in _OWN_COLUMNS}
     if "mask" in attributes:
         attributes["mask"] = str(root / attributes["mask"])
     return Item(root / row["image"], row["label"], row.get("group") or row["image"], split, attributes)
 
 
-def _refuse_duplicates(items: Iterable[Item], path: Path) -> None:
+def _once_each(items: Iterable[Item], path: Path, on_problem: Callable[[str], None]) -> Iterator[Item]:
     seen: set[str] = set()
     for item in items:
         name = os.path.normpath(item.image)
         if name in seen:
-            raise DataError(f"{path}: lists {item.image} twice: one row an image")
+            on_problem(f"{path}: lists {item.image} twice: one row an image")
+            continue
         seen.add(name)
+        yield item
 
 
-def _refuse_bad_splits(items: tuple[Item, ...], path: Path) -> None:
+def _bad_splits(items: tuple[Item, ...], path: Path) -> Iterator[str]:
     unsplit = sum(item.split is None for item in items)
     if 0 < unsplit < len(items):
-        raise DataError(f"{path}: {unsplit} of {len(items)} rows have no split: fill it in for all rows or for none")
-    home: dict[str, str | None] = {}
+        yield f"{path}: {unsplit} of {len(items)} rows have no split: fill it in for all rows or for none"
+    homes: dict[str, set[str]] = {}
     for item in items:
-        if home.setdefault(item.group, item.split) != item.split:
-            raise DataError(
-                f"{path}: group {item.group!r} is in both {home[item.group]} and {item.split}: "
-                "a group must stay in one part"
-            )
+        if item.split is None:
+            continue
+        parts = homes.setdefault(item.group, {item.split})
+        if len(parts) == 1 and item.split not in parts:
+            (home,) = parts
+            yield (f"{path}: group {item.group!r} is in both {home} and {item.split}: a group must stay in one part")
+        parts.add(item.split)
 
 
-def _refuse_missing_files(items: tuple[Item, ...], path: Path) -> None:
+def _missing_files(items: tuple[Item, ...], path: Path) -> Iterator[str]:
     missing = [item.image for item in items if not os.path.isfile(item.image)]
     if missing:
-        raise DataError(f"{path}: {len(missing)} of {len(items)} images are not there, first {missing[0]}")
+        yield f"{path}: {len(missing)} of {len(items)} images are not there, first {missing[0]}"

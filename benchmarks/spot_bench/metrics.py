@@ -31,6 +31,7 @@ __all__ = [
     "rates_at",
     "recalls",
     "threshold_for_sensitivity",
+    "youden_threshold",
 ]
 
 Floats: TypeAlias = NDArray[np.floating]
@@ -142,6 +143,18 @@ def threshold_for_sensitivity(score: Floats, positive: Bools, sensitivity: float
         raise DataError("no positive image to choose a threshold on")
     needed = int(np.ceil(round(sensitivity * len(reached), 9)))
     return float(reached[max(needed, 1) - 1])
+
+
+def youden_threshold(score: Floats, positive: Bools) -> float:
+    """The largest threshold at which sensitivity and specificity of `score >= threshold` add up to most."""
+    positive = np.asarray(positive, bool)
+    if not positive.any() or positive.all():
+        raise DataError("no positive, or no negative image to choose a threshold on")
+    order = np.argsort(-np.asarray(score), kind="stable")
+    ordered, hits = np.asarray(score)[order], positive[order]
+    last = np.append(ordered[1:] != ordered[:-1], True)  # of equal scores all are called, or none
+    gain = np.cumsum(hits) / hits.sum() - np.cumsum(~hits) / (~hits).sum()
+    return float(ordered[last][np.argmax(np.round(gain[last], 12))])
 
 
 def rates_at(score: Floats, positive: Bools, threshold: float) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from spot_edge.modelspec import OperatingPoint, Rate
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
 
-__all__ = ["Predictions", "load_predictions", "predict", "save_predictions"]
+__all__ = ["Predictions", "describe_model", "load_predictions", "predict", "run_over", "save_predictions"]
 
 SCHEMA = 1
 MOST_SKIPPED = 0.01
@@ -60,6 +60,26 @@ def predict(
             f"{manifest.origin}: labels that {classifier.model.name} does not know: {', '.join(unknown)} "
             f"(it knows {', '.join(columns)})"
         )
+    kept, skipped, scores, logits = run_over(classifier, manifest, progress)
+    return Predictions(
+        labels=tuple(columns),
+        truth=np.array([columns[item.label] for item in kept], np.int64),
+        scores=scores,
+        logits=logits,
+        groups=np.array([item.group for item in kept]),
+        images=np.array([manifest.name(item) for item in kept]),
+        skipped=skipped,
+        model=describe_model(classifier),
+        malignant=tuple(label.malignant for label in spec.labels),
+        operating_points=spec.operating_points,
+    )
+
+
+def run_over(
+    classifier: Classifier, manifest: Manifest, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Item], tuple[tuple[str, str], ...], NDArray[np.float32], NDArray[np.float32]]:
+    """The images that could be judged, those that could not and why, and scores and logits in the model's order."""
+    columns = [label.label for label in classifier.model.spec.labels]
     kept: list[Item] = []
     skipped: list[tuple[str, str]] = []
     scores, logits = [], []
@@ -77,24 +97,19 @@ def predict(
             progress(done, len(manifest.items))
     _refuse_many_skipped(skipped, manifest)
     _refuse_no_numbers(np.array(scores), np.array(logits), classifier.model.name)
-    return Predictions(
-        labels=tuple(columns),
-        truth=np.array([columns[item.label] for item in kept], np.int64),
-        scores=np.array(scores, np.float32),
-        logits=np.array(logits, np.float32),
-        groups=np.array([item.group for item in kept]),
-        images=np.array([manifest.name(item) for item in kept]),
-        skipped=tuple(skipped),
-        model={
-            "name": spec.name,
-            "variant": spec.variant,
-            "id": classifier.model.id,
-            "runtime": classifier.runtime.name,
-            "version": classifier.runtime.version,
-        },
-        malignant=tuple(label.malignant for label in spec.labels),
-        operating_points=spec.operating_points,
-    )
+    return kept, tuple(skipped), np.array(scores, np.float32), np.array(logits, np.float32)
+
+
+def describe_model(classifier: Classifier) -> dict[str, str]:
+    """Which file answered, and in which runtime."""
+    spec = classifier.model.spec
+    return {
+        "name": spec.name,
+        "variant": spec.variant,
+        "id": classifier.model.id,
+        "runtime": classifier.runtime.name,
+        "version": classifier.runtime.version,
+    }
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The reports of drift, latency and overhead as lines for a terminal."""
+"""The reports of drift, outside, latency and overhead as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from spot_bench.tables import align, change, count, figure, milliseconds
 
-__all__ = ["drift_lines", "latency_lines", "overhead_lines"]
+__all__ = ["drift_lines", "latency_lines", "outside_lines", "overhead_lines"]
 
 FEW_LESIONS = 30  # classes with fewer are shown as counts: their percentages say less than they seem to
 MOST_FLIPS = 5
@@ -80,6 +80,23 @@ def overhead_lines(report: dict[str, Any]) -> Iterator[str]:
         rows.append(
             [name, *times, figure(ratio["median"]), f"{ratio['fastest']:.3f}", str(ratio["median"]["n"]), target]
         )
+    yield from align(rows)
+
+
+def outside_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What `outside.one_class` found, in brackets the 95 % intervals."""
+    data = report["data"]
+    yield f"{_title(report)} on {data['images']} images of {data['name']}, {data['positive']} of {report['positive']}"
+    yield ""
+    rows = [["", "AUC", "sensitivity", "specificity"]]
+    rows.append([f"score of {report['class']}", figure(report["auc"]), "", ""])
+    rows.append(["malignant score", figure(report["malignant_auc"]), "", ""])
+    first = report["first_rank"]
+    rows.append([f"{report['class']} ranked first", "", figure(first["sensitivity"]), figure(first["specificity"])])
+    rows += [
+        [f"point {point['name']}", "", figure(point["sensitivity"]), figure(point["specificity"])]
+        for point in report["operating_points"]
+    ]
     yield from align(rows)
 
 

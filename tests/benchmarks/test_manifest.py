@@ -80,7 +80,7 @@ def test_root_is_where_the_images_lie(write: Write, tmp_path: Path) -> None:
         ("image,label\n,mel\n", "line 2: has no image"),
         ("image,label\na.jpg,mel,nv\n", "line 2: 3 values for 2 columns"),
         ("image,label\na.jpg,mel\n./a.jpg,mel\n", "twice: one row an image"),
-        ("image,label,split\na.jpg,mel,validation\n", "unknown split 'validation': known are train, val"),
+        ("image,label,split\na.jpg,mel,held-out\n", "unknown split 'held-out': known are train, val"),
         ("image,label,split\na.jpg,mel,train\nb.jpg,mel,\n", "1 of 2 rows have no split"),
         (
             "image,label,group,split\na.jpg,mel,L1,train\nb.jpg,mel,L1,test\n",
@@ -190,3 +190,10 @@ def test_unwritable_manifest_is_an_output_error(tmp_path: Path) -> None:
     manifest = Manifest((Item(tmp_path / "a.jpg", "mel", "L1"),), tmp_path)
     with pytest.raises(OutputError, match="cannot be written"):
         write_manifest(manifest, tmp_path / "missing" / "split.csv")
+
+
+def test_other_names_of_the_parts_are_understood(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").touch()
+    (tmp_path / "data.csv").write_text("image,label,split\na.png,x,training\nb.png,y,validation\n")
+    assert read_manifest(tmp_path / "data.csv").parts == ("train", "val")

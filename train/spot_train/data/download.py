@@ -1,0 +1,272 @@
+"""One file from a web server, taken up again after any interruption.
+
+The bytes go into `NAME.part`, and into `NAME.part.json` goes what the server called this version of the file (ETag or
+Last-Modified). A later attempt asks for the rest on the condition (If-Range) that the version is the same; where the
+server answers with the whole file instead, because it changed or because the server knows no ranges, the download
+starts anew. Nothing here says that the content is right: see `verify`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from spot_edge.errors import DataError, OutputError
+from spot_edge.files import write_whole
+
+__all__ = ["Patience", "discard", "download", "part_of"]
+
+_CHUNK = 1 << 18
+_PROGRESS = 1 << 20  # bytes that make an attempt worth another full round of attempts
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_LATER = (408, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a silent server, and how often and after which pauses to try again without progress."""
+
+    timeout: float = 30.0
+    tries: int = 6
+    pause: float = 1.0  # seconds, doubled each time
+
+
+class _Again(Exception):
+    """This attempt failed in a way that another one may not."""
+
+
+def part_of(target: Path) -> Path:
+    """Where the bytes of an unfinished download of `target` lie."""
+    return target.with_name(f"{target.name}.part")
+
+
+def discard(part: Path) -> None:
+    """Remove an unfinished download."""
+    _state_of(part).unlink(missing_ok=True)  # first: bytes without it are never gone on with
+    part.unlink(missing_ok=True)
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    most: int,
+    say: Callable[[str], None],
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    patience: Patience = Patience(),
+) -> bool:
+    """Fetch `url` into `part_of(target)`, from where an earlier attempt ended; whether any of it came from one.
+
+    `progress` is called with the bytes that are there and, where it is known, their number in the end. DataError for a
+    server that refuses, or fails too often; OutputError for a full disk.
+    """
+    attempt = _Attempt(url, part_of(target), most, progress, patience)
+    failures = 0
+    while True:
+        before = attempt.have()
+        try:
+            attempt.run()
+            return attempt.resumed
+        except _Again as failed:
+            failures = 0 if attempt.have() >= before + _PROGRESS else failures + 1
+            if failures >= patience.tries:
+                raise DataError(f"{url}: {failed}; given up after {failures} attempts, run again to go on") from None
+            wait = patience.pause * 2 ** max(failures - 1, 0)
+            say(f"{target.name}: {failed}; trying again in {wait:.0f} s")
+            time.sleep(wait)
+
+
+class _Attempt:
+    def __init__(
+        self, url: str, part: Path, most: int, progress: Callable[[int, int | None], None], patience: Patience
+    ) -> None:
+        self._url, self._part, self._most, self._progress = url, part, most, progress
+        self._timeout = patience.timeout
+        self._state = _state_of(part)
+        self._opener = _opener()
+        self.resumed = False
+
+    def have(self) -> int:
+        """Bytes that are there."""
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def run(self) -> None:
+        """One request, to its end. Raises _Again where it is worth another."""
+        state = self._known()
+        have = self.have() if state else 0
+        if state and have and have == state.get("total"):
+            self.resumed = True  # whole already, but the process ended before anyone looked at it
+            return
+        headers = {"Accept-Encoding": "identity", "User-Agent": "spot-edge"}
+        if have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": str(state["validator"])}
+        try:
+            with self._opener.open(urllib.request.Request(self._url, headers=headers), timeout=self._timeout) as reply:
+                self._take(reply, state, have)
+        except urllib.error.HTTPError as error:
+            with error:
+                self._refused(error, have)
+        except urllib.error.URLError as error:
+            self._unreachable(error.reason)
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            self._unreachable(error)
+
+    def _take(self, reply: http.client.HTTPResponse, state: dict[str, Any], have: int) -> None:
+        if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise DataError(f"{self._url}: the server sends it compressed, which was not asked for")
+        if reply.status not in (200, 206):
+            raise DataError(f"{self._url}: the server answers {reply.status} {reply.reason}")
+        if reply.status == 206:
+            start, total = _range(reply)
+            validator = _validator(reply)
+            if not have or start != have or (validator and validator != state["validator"]):
+                self._forget()
+                raise _Again("the server sent another piece than was asked for")
+            if state.get("total") not in (None, total):
+                self._forget()
+                raise _Again("the server changed its mind about the size")
+            self.resumed = True
+        else:
+            self._forget()
+            have, total = 0, _length(reply)
+            if validator := _validator(reply):
+                state = {"url": self._url, "validator": validator, "total": total}
+                write_whole(self._state, json.dumps(state).encode())
+        if (total or 0) > self._most:
+            self._forget()
+            raise DataError(f"{self._url}: has {total} bytes, more than the {self._most} that it may have")
+        self._room(total, have)
+        self._copy(reply, have, total)
+
+    def _copy(self, reply: http.client.HTTPResponse, have: int, total: int | None) -> None:
+        with _written(self._part, "ab" if have else "wb") as file:
+            while chunk := self._next(reply, have, total):
+                try:
+                    file.write(chunk)
+                    file.flush()  # a full disk shows here; and what arrived outlives the process
+                except OSError as error:
+                    raise OutputError(f"{self._part}: cannot be written: {error.strerror or error}") from error
+                have += len(chunk)
+                if have > self._most:
+                    self._forget()
+                    raise DataError(f"{self._url}: sends more than the {self._most} bytes that it may have")
+                self._progress(have, total)
+        if total is not None and have < total:
+            raise _Again(f"the connection ended at {have} of {total} bytes")
+        if total is not None and have > total:
+            self._forget()
+            raise _Again(f"the server sent {have} bytes and had promised {total}")
+
+    def _next(self, reply: http.client.HTTPResponse, have: int, total: int | None) -> bytes:
+        try:
+            return reply.read1(_CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            whole = f" of {total}" if total is not None else ""
+            raise _Again(f"the connection broke at {have}{whole} bytes ({_reason(error)})") from error
+
+    def _refused(self, error: urllib.error.HTTPError, have: int) -> None:
+        if error.code == 416 and have:  # nothing lies behind what is there, so it is not the beginning of this file
+            self._forget()
+            raise _Again("the server has less than is here already")
+        reason, _, _ = str(error.reason).partition("\n")
+        answer = f"the server answers {error.code} {reason}"
+        if error.code in _LATER:
+            raise _Again(answer)
+        raise DataError(f"{self._url}: {answer}") from None
+
+    def _unreachable(self, reason: object) -> None:
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise DataError(f"{self._url}: its certificate is not accepted: {reason.verify_message}") from None
+        raise _Again(f"cannot be reached ({_reason(reason)})") from None
+
+    def _room(self, total: int | None, have: int) -> None:
+        free = shutil.disk_usage(self._part.parent).free
+        if total is not None and total - have > free:
+            raise OutputError(f"{self._part.parent}: {total - have} bytes are needed and {free} are free")
+
+    def _known(self) -> dict[str, Any]:
+        """What is known of the version that the bytes here are the beginning of; nothing where they are not usable."""
+        try:
+            state = json.loads(self._state.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        usable = isinstance(state, dict) and state.get("url") == self._url and state.get("validator")
+        return state if usable else {}
+
+    def _forget(self) -> None:
+        discard(self._part)
+        self.resumed = False
+
+
+def _state_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.startswith("https:"):
+            raise DataError(f"{req.full_url}: leads from https to {newurl}: refused")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Only http and https: an address or a redirection to a local file leads nowhere."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        _Redirects,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _written(path: Path, mode: str) -> IO[bytes]:
+    try:
+        return open(path, mode)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _validator(reply: http.client.HTTPResponse) -> str | None:
+    """What names this version of the file in If-Range, where the server says any such thing."""
+    tag = reply.headers.get("ETag")
+    if tag and not tag.startswith("W/"):
+        return str(tag)
+    return reply.headers.get("Last-Modified")
+
+
+def _range(reply: http.client.HTTPResponse) -> tuple[int, int | None]:
+    found = _RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
+    if not found:
+        return -1, None
+    return int(found[1]), None if found[3] == "*" else int(found[3])
+
+
+def _length(reply: http.client.HTTPResponse) -> int | None:
+    with suppress(ValueError):
+        return int(reply.headers.get("Content-Length", ""))
+    return None
+
+
+def _reason(error: object) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,44 @@
+"""Whether a downloaded file is what it should be; looked at before it gets its name."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from spot_edge.errors import DataError
+from spot_train.data.archive import open_archive
+from spot_train.data.digests import file_digest
+from spot_train.data.sources import File
+
+__all__ = ["verify"]
+
+
+def verify(path: Path, file: File, recorded: str, most: int) -> str:
+    """The SHA-256 of the download at `path`. DataError where size, digest or, with no digest to hold it against, the
+    shape of the content is not that of `file`."""
+    size = os.path.getsize(path)
+    if file.size and size != file.size:
+        raise DataError(f"{file.name}: has {size} bytes instead of {file.size}")
+    digest = file_digest(path)
+    expected = file.sha256 or recorded
+    if expected and digest != expected:
+        whence = "that the list of sources names" if file.sha256 else "of the first download"
+        raise DataError(f"{file.name}: has the SHA-256 {digest}, not the one {whence}, {expected}")
+    if not expected:
+        _refuse_other_shape(path, file, most)
+    return digest
+
+
+def _refuse_other_shape(path: Path, file: File, most: int) -> None:
+    if file.name.lower().endswith(".zip"):
+        with open_archive(path, file.name, most) as archive:
+            archive.check()
+        return
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as text:
+            columns = next(csv.reader(text), [])
+    except (UnicodeDecodeError, csv.Error):
+        columns = []
+    if len(columns) < 2:
+        raise DataError(f"{file.name}: not the CSV file that it should be")
