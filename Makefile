@@ -5,15 +5,17 @@ DEMO := .venv-demo
 PIP := -m pip install --quiet --disable-pip-version-check
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets lint bench restore-run clean
+.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
 	@echo "make toolkit       the workstation toolkit (TensorFlow and all) in .venv, without testing it"
 	@echo "make test          the toolkit (TensorFlow and all) and every test of it"
 	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
+	@echo "make test-backends a tiny training under Keras' three backends, in environments without TensorFlow where it is another"
 	@echo "make lint          ruff, mypy, import-linter"
 	@echo "make bench         our own overhead and the embedded model's latency, as tables"
+	@echo "make bench-train   the training loop against its own compiled step"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
 
@@ -30,6 +32,9 @@ test: $(VENV)/.installed
 test-targets: $(VENV)/.installed
 	PYTHON=$(PYTHON) VENV=$(VENV) tests/targets/run.sh
 
+test-backends: $(VENV)/.installed .venv-jax/.installed .venv-torch/.installed
+	$(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/targets/check_backends.py $(ARGS)
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -39,6 +44,9 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(VENV)/bin/spot-edge bench overhead
 	$(VENV)/bin/spot-edge bench latency
+
+bench-train: $(VENV)/.installed
+	$(VENV)/bin/python train/loop_speed.py $(ARGS)
 
 restore-run: $(VENV)/.installed
 	$(VENV)/bin/spot-edge restore-run models/spot --out runs/spot $(if $(DATA),--data $(DATA))
@@ -54,4 +62,10 @@ $(DEMO)/.installed: $(shell find edge_runtime -type f -not -path '*/__pycache__/
 $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) -c constraints/dev.txt $(TOOLKIT)
+	touch $@
+
+.venv-%/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python $(PIP) -c constraints/$*.txt -e ./edge_runtime -e '.[train-$*]'
+	! .venv-$*/bin/python -c 'import tensorflow' 2>/dev/null
 	touch $@

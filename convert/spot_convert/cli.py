@@ -21,9 +21,13 @@ _NAMES = ("float32", "int8")
 @click.option("--variants", default=",".join(_NAMES), show_default=True, help="Comma-separated.")
 def convert(run: Path, out: Path, data: Path | None, variants: str) -> None:
     """Turn the run directory RUN into verified model files."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from spot_bench.quiet import quiet_start
+
+    # What a run was trained under is no matter here; the converter is TensorFlow's.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
-        from spot_convert.family import convert_run
+        with quiet_start():
+            from spot_convert.family import convert_run
     except ImportError as error:
         raise click.UsageError(
             f"{error.name} is not installed here: pip install 'spot-edge-toolkit[convert]'"

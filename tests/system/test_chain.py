@@ -80,6 +80,7 @@ def test_info_names_what_the_converter_put_in(shapes_family: Path) -> None:
 def test_a_run_leaves_what_the_contract_names(shapes_run: Path) -> None:
     assert {path.name for path in shapes_run.iterdir()} == {
         "recipe.toml", "run.json", "split.csv", "model.keras", "history.csv", "history.svg", "metrics.json",
+        "validation.md", "confusion.svg",
     }  # fmt: skip
     metrics = json.loads((shapes_run / "metrics.json").read_text())
     assert metrics["balanced_accuracy"]["low"] <= metrics["balanced_accuracy"]["value"]

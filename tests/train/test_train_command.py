@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spot_train.recipe import known_recipes, load_recipe
+
 
 def spot_edge(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
@@ -17,8 +19,44 @@ def spot_edge(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_an_unknown_recipe_ends_with_one_line_and_its_exit_code(tmp_path: Path) -> None:
     done = spot_edge("train", "spott", "--data", tmp_path, "--out", tmp_path / "run")
     assert done.returncode == 7
-    assert done.stderr == "spot-edge: spott: neither a recipe file nor a known recipe (any-images, spot)\n"
+    known = "any-images, ham-top2, inception-binary, spot, spot-check, spot-small"
+    assert done.stderr == f"spot-edge: spott: neither a recipe file nor a known recipe ({known})\n"
     assert not (tmp_path / "run").exists()
+
+
+def test_list_prints_every_recipe_with_one_line_about_it() -> None:
+    done = spot_edge("train", "--list")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == known_recipes()
+    for line in lines:
+        assert len(line) <= 120
+        assert line[18:] == load_recipe(line.split()[0]).description
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("train.epoch=3", "spot: train: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("epochs=3", "spot: unknown key 'epochs'"),
+        ("train.epochs=many", "spot: train: epochs must be a whole number, not 'many'"),
+        ("train.epochs", "'train.epochs': a change is written key=value, for example train.epochs=3"),
+        ("network.backbone=mobilenet_v22", "unknown backbone 'mobilenet_v22': did you mean 'mobilenet_v2'?"),
+        ("labels=ham1000", "unknown label set 'ham1000'"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_in_one_line(change: str, said: str, shapes: Path, tmp_path: Path) -> None:
+    done = spot_edge("train", "spot", "--data", shapes, "--out", tmp_path / "run", "--set", change)
+    assert done.returncode == 7
+    assert said in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("spot-edge:")]) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_later_changes_win_and_bare_words_are_texts() -> None:
+    changed = load_recipe("spot", ["train.epochs=3", "train.epochs=4", "labels=mine.toml", "train.sizes=[96]"])
+    assert (changed.train.epochs, changed.labels, changed.train.sizes) == (4, "mine.toml", (96,))
+    assert load_recipe("spot", ["train.class_weights.mel=2"]).train.class_weights == {"mel": 2.0}
 
 
 @pytest.mark.parametrize("command", ["train", "convert", "pack-run", "restore-run"])

@@ -74,6 +74,8 @@ class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
         count = ops.shape(pictures)[0]
         known = isinstance(count, int)  # not so in a TensorFlow graph
         number = round(share * count) if known else ops.cast(ops.round(share * ops.cast(count, "float32")), "int32")
+        if known and not number:
+            return pictures
         order = ops.argsort(self._uniform(count, 0.0, 1.0))
         shuffled = ops.take(pictures, order, axis=0)
         shuffled = ops.concatenate([change(shuffled[:number]), shuffled[number:]], axis=0)
@@ -148,8 +150,11 @@ class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
 
     def _compressed(self, pictures: Any) -> Any:
         """As JPEG leaves it: the cosine coefficients of 8x8 blocks rounded to the steps of a random quality."""
-        count, side = ops.shape(pictures)[0], self._size
-        blocks = side // 8
+        count, blocks = ops.shape(pictures)[0], -(-self._size // 8)
+        side = blocks * 8
+        if side != self._size:  # whole blocks, the last row and column repeated, as encoders do
+            beyond = np.minimum(np.arange(side), self._size - 1)
+            pictures = ops.take(ops.take(pictures, beyond, axis=1), beyond, axis=2)
         quality = self._uniform(count, 40.0, 95.0)
         scale = ops.where(quality < 50, 50.0 / quality, 2.0 - quality / 50)
         tables = ops.convert_to_tensor(_tables())  # 8,8,3
@@ -163,6 +168,7 @@ class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
         waves = ops.round(waves / steps) * steps
         cells = ops.einsum("uy,nhuwvc,vx->nhywxc", basis, waves, basis)
         ycc = ops.reshape(cells, (count, side, side, 3)) + offset
+        ycc = ycc[:, : self._size, : self._size, :]
         return ops.matmul(ycc, np.linalg.inv(_TO_YCC).T.astype(np.float32))
 
 
@@ -170,7 +176,8 @@ def _blurred(pictures: Any) -> Any:
     """A 5-tap binomial blur each way: a lens slightly out of focus."""
     taps = np.array([1, 4, 6, 4, 1], np.float32) / 16
     kernel = np.zeros((5, 5, 3, 1), np.float32) + np.outer(taps, taps)[:, :, None, None]
-    padded = ops.pad(pictures, [[0, 0], [2, 2], [2, 2], [0, 0]], mode="reflect")
+    mirrored = np.pad(np.arange(pictures.shape[1]), 2, mode="reflect")  # ops.pad fails where no picture is chosen
+    padded = ops.take(ops.take(pictures, mirrored, axis=1), mirrored, axis=2)
     return ops.depthwise_conv(padded, ops.convert_to_tensor(kernel), padding="valid", data_format="channels_last")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 __all__ = ["pack_run", "restore_run", "train"]
 
-_KERAS = "Keras is not installed here: pip install 'spot-edge-toolkit[train]'"
+_EXTRAS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 
 
 def _list_recipes(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -94,8 +94,25 @@ def restore_run(small: Path, out: Path, data: Path | None) -> None:
 
 
 def _need_keras() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Import Keras and its backend, or say in one line what to install."""
+    from spot_bench.quiet import quiet_start
+
     try:
-        import keras  # noqa: F401
+        with quiet_start():
+            import keras
+
+            keras.ops.zeros(())  # looks for a GPU, which is loud where there is none
     except ImportError as error:
-        raise click.UsageError(_KERAS) from error
+        raise click.UsageError(_missing(error.name or str(error))) from error
+    except ValueError as error:  # Keras' answer to a KERAS_BACKEND that it does not know
+        raise click.UsageError(f"{error}: KERAS_BACKEND is one of {', '.join(_EXTRAS)}") from error
+
+
+def _missing(module: str) -> str:
+    if module not in _EXTRAS:
+        return f"{module} is not installed here: pip install 'spot-edge-toolkit[train]' (or [train-jax], [train-torch])"
+    line = (
+        f"Keras is to run on {module}, which is not installed here: pip install 'spot-edge-toolkit[{_EXTRAS[module]}]'"
+    )
+    there = [backend for backend in _EXTRAS if find_spec(backend)]
+    return line + (f", or set KERAS_BACKEND={there[0]}, which is" if there else "")

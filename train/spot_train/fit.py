@@ -20,7 +20,7 @@ from spot_train.optimizer import LateAverage, make_optimizer, plateau_rate
 from spot_train.progress import Progress, StopRequest
 from spot_train.recipe import Recipe
 
-__all__ = ["Interrupted", "Validate", "fit", "predict_logits", "training_body"]
+__all__ = ["Epochs", "Interrupted", "Phase", "Validate", "fit", "predict_logits", "training_body"]
 
 Validate = Callable[[Any], tuple[float, float]]  # a body of the deployed size to loss and balanced accuracy
 
@@ -30,7 +30,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Phase:
+class Phase:
     """A stretch of epochs with one set of trainable layers and one learning rate."""
 
     name: str
@@ -78,7 +78,7 @@ def fit(
         elif state:  # the phase before was the last to be finished
             checkpoint.restore(body, None)
         state = None
-        epochs = _Epochs(recipe, phase, examples, body, optimizer, steps, progress, stop)
+        epochs = Epochs(recipe, phase, examples, body, optimizer, steps, progress, stop)
         for done in epochs.run(start):
             position = Position(phase.number, done.epoch, 0, history)
             validated = train.validate_every and (done.epoch % train.validate_every == 0 or done.epoch == phase.epochs)
@@ -104,6 +104,10 @@ def fit(
     plain.set_weights(body.get_weights())
     if train.keep == "best":
         checkpoint.load_best(plain)
+    if train.shift_to_balance:
+        layer = plain.get_layer("evidence")
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel, bias - train.shift_to_balance * _log_prior(examples)])
     return plain, history
 
 
@@ -129,17 +133,17 @@ def predict_logits(body: Any, pixels: NDArray[np.uint8], batch: int = 32) -> NDA
     return np.asarray(np.concatenate(rows), np.float32)
 
 
-def _phases(recipe: Recipe) -> list[_Phase]:
+def _phases(recipe: Recipe) -> list[Phase]:
     train = recipe.train
     sizes = train.sizes or (recipe.network.size,)
     phases = [
-        _Phase("head", 0, train.head_epochs, train.head_learning_rate, sizes[:1]),
-        _Phase("all", 1, train.epochs, train.learning_rate, sizes),
+        Phase("head", 0, train.head_epochs, train.head_learning_rate, sizes[:1]),
+        Phase("all", 1, train.epochs, train.learning_rate, sizes),
     ]
     return [phase for phase in phases if phase.epochs]
 
 
-def _set_trainable(body: Any, recipe: Recipe, phase: _Phase) -> None:
+def _set_trainable(body: Any, recipe: Recipe, phase: Phase) -> None:
     for layer in trunk_layers(body):
         layer.trainable = phase.name != "head"
     if phase.name == "head":
@@ -154,11 +158,11 @@ def _set_trainable(body: Any, recipe: Recipe, phase: _Phase) -> None:
 
 
 @dataclass
-class _Epochs:
+class Epochs:
     """Runs the epochs of one phase; `unfinished` is the position in an epoch that was interrupted."""
 
     recipe: Recipe
-    phase: _Phase
+    phase: Phase
     examples: Examples
     body: Any
     optimizer: LateAverage
@@ -166,6 +170,7 @@ class _Epochs:
     progress: Progress
     stop: StopRequest
     unfinished: Position | None = None
+    model: Any = None  # what is compiled for the present size
 
     def run(self, start: Position) -> Iterator[Epoch]:
         """The epochs from `start` on, each when it is done."""
@@ -174,19 +179,19 @@ class _Epochs:
         for epoch in range(start.epoch, self.phase.epochs):
             size = self.phase.size(epoch)
             if size != built:
-                model, augment = _compiled(self.recipe, self.body, self.optimizer, size, self.examples)
+                self.model, augment = _compiled(self.recipe, self.body, self.optimizer, size, self.examples)
                 built = size
             if self.recipe.train.schedule == "plateau":
                 of_phase = [e for e in start.history if e.phase == self.phase.name]
                 self.optimizer.learning_rate = plateau_rate(of_phase, self.phase.learning_rate, self.recipe.train)
-            position = self._epoch(model, augment, epoch, size, position)
+            position = self._epoch(augment, epoch, size, position)
             if position.step:
                 self.unfinished = position
                 return
             assert position.last is not None
             yield position.last
 
-    def _epoch(self, model: Any, augment: RandomPicture, epoch: int, size: int, position: Position) -> Position:
+    def _epoch(self, augment: RandomPicture, epoch: int, size: int, position: Position) -> Position:
         first = position.step
         seed = (self.recipe.train.seed, self.phase.number, epoch)
         augment.reseed((*seed, first))
@@ -194,7 +199,7 @@ class _Epochs:
         left = _weighted_steps(self.phase, epoch, self.steps)
         watch = _Watch(self.progress, self.stop, self.phase, epoch, first, self.steps, left, self.recipe.train.batch)
         rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
-        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
+        logs = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
         done = watch.done - first
         share = done / (first + done)
         loss = position.loss * (1 - share) + logs["loss"][0] * share
@@ -210,7 +215,7 @@ class _Epochs:
         return Position(self.phase.number, epoch + 1, 0, history, last=ended)
 
 
-def _weighted_steps(phase: _Phase, epoch: int, steps: int) -> float:
+def _weighted_steps(phase: Phase, epoch: int, steps: int) -> float:
     """The steps of the later epochs of the phase, in steps of this epoch's size."""
     return sum(steps * (phase.size(e) / phase.size(epoch)) ** 2 for e in range(epoch + 1, phase.epochs))
 
@@ -222,7 +227,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self,
         progress: Progress,
         stop: StopRequest,
-        phase: _Phase,
+        phase: Phase,
         epoch: int,
         first: int,
         steps: int,
@@ -264,9 +269,8 @@ def _compiled(
     stored = keras.Input((side, side, 3), dtype="uint8")
     logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(augment(stored))["evidence"])
     if train.logit_adjustment:
-        counts = np.maximum(np.bincount(examples.classes, minlength=examples.targets.shape[1]), 1)
-        offset = train.logit_adjustment * np.log(counts / counts.sum())
-        logits = keras.layers.Rescaling(1.0, [float(value) for value in offset], dtype="float32")(logits)
+        offset = [float(value) for value in train.logit_adjustment * _log_prior(examples)]
+        logits = keras.layers.Rescaling(1.0, offset, dtype="float32")(logits)
     model = keras.Model(stored, logits)
     losses = {
         "crossentropy": keras.losses.CategoricalCrossentropy,
@@ -280,3 +284,9 @@ def _compiled(
         jit_compile=keras.config.backend() == "jax",
     )
     return model, augment
+
+
+def _log_prior(examples: Examples) -> NDArray[np.float32]:
+    """The logarithm of each class's share of the training pictures."""
+    counts = np.maximum(np.bincount(examples.classes, minlength=examples.targets.shape[1]), 1)
+    return np.asarray(np.log(counts / counts.sum()), np.float32)

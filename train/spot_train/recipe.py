@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from spot_edge.errors import DataError
+from spot_train.backbones import misfits
 
 __all__ = ["Augment", "Network", "Recipe", "Train", "known_recipes", "load_recipe", "recipe_hash", "render_recipe"]
 
@@ -72,6 +73,7 @@ class Train:
     class_weight_power: float = 0.0  # weights are (1 / class frequency) ** power
     class_weights: dict[str, float] = field(default_factory=dict)  # factors for classes by name
     logit_adjustment: float = 0.0  # this times log(class frequency) is added to the logits while training
+    shift_to_balance: float = 0.0  # at the end, this times log(class frequency) is taken off the logits
     mixup: float = 0.0  # alpha of the blending of two pictures
     cutmix: float = 0.0  # alpha of the pasting of a box of one picture into another
     teachers: tuple[str, ...] = ()  # run directories whose averaged answers are learned besides the labels
@@ -237,10 +239,9 @@ def _check(recipe: Recipe, where: str) -> None:
         (train.balance <= 1, "train.balance must be from 0 to 1"),
         (train.teacher_share <= 1, "train.teacher_share must be from 0 to 1"),
         (train.teacher_temperature > 0, "train.teacher_temperature must be above 0"),
-        (network.size % 32 == 0 and 32 <= network.size <= 1024, "network.size must be a multiple of 32 up to 1024"),
         (0 < network.width <= 2, "network.width must be between 0 and 2"),
+        *((False, misfit) for misfit in misfits(network.backbone, network.width, network.size, train.sizes)),
         (0 <= network.dropout < 1, "network.dropout must be from 0 to below 1"),
-        (all(size % 32 == 0 and size > 0 for size in sizes), "train.sizes must be multiples of 32"),
         (train.stored_size >= max(sizes), "train.stored_size must be at least the largest training size"),
         (train.batch >= 1, "train.batch must be at least 1"),
         (train.head_epochs + train.epochs >= 1, "train.epochs and train.head_epochs are both 0: nothing to train"),

@@ -3,7 +3,8 @@
 recipe.toml   complete and replayable        split.csv     which image was in which part
 run.json      labels, image contract, data, environment    model.keras   image → evidence, embedding
 history.csv   one row an epoch               history.svg   the same as a picture
-metrics.json  on validation, with intervals
+metrics.json  on validation, with intervals                  validation.md  the same as tables
+confusion.svg which class was taken for which                threshold.svg  where there is a yes-or-no decision
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ from spot_train.rundir import (
 )
 from spot_train.teachers import check_teachers, softened
 from spot_train.validation import validation_metrics
+from spot_train.validation_files import validation_files
 
 __all__ = ["Task", "read_task", "train_run", "unfinished_folder"]
 
@@ -118,6 +119,8 @@ def train_run(
             write_history(run / "history.csv", history)
             write_whole(run / "history.svg", history_svg(history).encode())
             write_json(run / "metrics.json", metrics)
+            for name, content in validation_files(metrics, logits, truth, task.labels).items():
+                write_whole(run / name, content.encode())
     return metrics
 
 

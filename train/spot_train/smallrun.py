@@ -21,6 +21,7 @@ __all__ = ["WEIGHTS", "pack", "restore"]
 
 WEIGHTS = "weights-f16.npz"
 _KEPT = ("recipe.toml", "split.csv", "history.csv", "metrics.json")
+_KEPT_IF_THERE = ("history.svg", "validation.md", "confusion.svg", "threshold.svg")
 
 
 def pack(run: Path, out: Path) -> None:
@@ -36,8 +37,7 @@ def pack(run: Path, out: Path) -> None:
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     with new_run(out) as folder:
-        for name in _KEPT:
-            shutil.copyfile(run / name, folder / name)
+        _copy_kept(run, folder)
         write_json(folder / "run.json", described | {"data": None})
         write_whole(folder / WEIGHTS, packed.getvalue())
 
@@ -53,10 +53,14 @@ def restore(small: Path, out: Path, data: Path | None = None) -> None:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{small}: its {WEIGHTS} does not fit its recipe: {error}") from error
     with new_run(out) as folder:
-        for name in _KEPT:
-            shutil.copyfile(small / name, folder / name)
+        _copy_kept(small, folder)
         write_json(folder / "run.json", described | {"data": str(data.resolve()) if data else None})
         body.save(folder / "model.keras")
+
+
+def _copy_kept(source: Path, folder: Path) -> None:
+    for name in (*_KEPT, *(name for name in _KEPT_IF_THERE if (source / name).is_file())):
+        shutil.copyfile(source / name, folder / name)
 
 
 def _key(index: int, variable: Any) -> str:

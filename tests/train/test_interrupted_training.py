@@ -1,0 +1,143 @@
+"""A training that is killed or interrupted goes on where it was, and ends where it would have ended."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spot_bench.drawings import draw_shapes
+
+RECIPE = """
+name = "brief"
+[network]
+width = 0.35
+size = 32
+[train]
+batch = 8
+stored_size = 40
+head_epochs = 0
+epochs = 3
+schedule = "cosine"
+mixup = 0.2
+balance = 0.5
+ema = 0.8
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("brief")
+    draw_shapes(folder / "data", per_class=60, seed=5)
+    (folder / "brief.toml").write_text(RECIPE)
+    return folder
+
+
+def start(data: Path, out: Path, *more: object, **how: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "spot_edge.cli", "train", data / "brief.toml", "--data", data / "data"]
+    command += ["--out", out, "--trunk", "none", *more]
+    return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, **how)  # type: ignore[call-overload,no-any-return]
+
+
+def trained(data: Path, out: Path, *more: object, **how: object) -> tuple[int, str]:
+    with start(data, out, *more, **how) as process:
+        said = process.communicate()[1]
+    return process.returncode, said
+
+
+def stopped_after_the_first_epoch(data: Path, out: Path, number: signal.Signals) -> tuple[int, str]:
+    with start(data, out) as process:
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "all   1/3  32 px" in line:
+                process.send_signal(number)
+                break
+        said += process.stderr.read()
+    return process.returncode, said
+
+
+def weights(run: Path) -> list[np.ndarray]:
+    import keras
+
+    return keras.saving.load_model(run / "model.keras", compile=False).get_weights()  # type: ignore[no-any-return]
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with open(run / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path) -> Path:
+    code, said = trained(data, data / "whole")
+    assert code == 0, said
+    return data / "whole"
+
+
+@pytest.fixture(scope="module")
+def killed(data: Path) -> Path:
+    code, said = stopped_after_the_first_epoch(data, data / "killed", signal.SIGKILL)
+    assert code == -signal.SIGKILL, said
+    assert not (data / "killed").exists()
+    assert (data / "killed.unfinished" / "state.npz").is_file()
+    return data / "killed"
+
+
+def test_an_unfinished_training_is_not_begun_anew_by_mistake(data: Path, killed: Path) -> None:
+    code, said = trained(data, killed)
+    assert code == 6
+    assert "an unfinished training is there: go on with --resume, or remove it" in said
+
+
+def test_another_recipe_does_not_go_on_with_it(data: Path, killed: Path) -> None:
+    code, said = trained(data, killed, "--resume", "--set", "train.seed=2")
+    assert code == 7
+    assert "began with another recipe" in said
+
+
+def test_a_killed_training_ends_where_it_would_have_ended(data: Path, killed: Path, uninterrupted: Path) -> None:
+    code, said = trained(data, killed, "--resume")
+    assert code == 0, said
+    assert "all   1/3  32 px" not in said  # that epoch is not done again
+    assert not killed.with_name("killed.unfinished").exists()
+    for one, other in zip(weights(killed), weights(uninterrupted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    rows, whole = history(killed), history(uninterrupted)
+    assert [r["epoch"] for r in rows] == ["1", "2", "3"]
+    assert [float(r["loss"]) for r in rows] == pytest.approx([float(r["loss"]) for r in whole], abs=1e-3)
+
+
+def test_ctrl_c_leaves_a_checkpoint_between_two_steps(data: Path) -> None:
+    code, said = stopped_after_the_first_epoch(data, data / "stopped", signal.SIGINT)
+    assert code == 130, said
+    assert "go on with --resume" in said
+    assert "Traceback" not in said
+    assert not (data / "stopped").exists()
+    code, said = trained(data, data / "stopped", "--resume")
+    assert code == 0, said
+    assert [row["epoch"] for row in history(data / "stopped")] == ["1", "2", "3"]
+
+
+def test_nothing_to_go_on_with(data: Path) -> None:
+    code, said = trained(data, data / "none", "--resume")
+    assert code == 7
+    assert "no unfinished training to go on with" in said
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(data: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+
+    code, said = trained(data, data / "full", preexec_fn=little_room)
+    assert code == 6, said
+    assert "state.npz: cannot be written: File too large" in said
+    assert "Traceback" not in said
+    assert not list(data.glob("full*"))
