@@ -5,7 +5,7 @@ DEMO := .venv-demo
 PIP := -m pip install --quiet --disable-pip-version-check
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train restore-run clean
+.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint          ruff, mypy, import-linter"
 	@echo "make bench         our own overhead and the embedded model's latency, as tables"
 	@echo "make bench-train   the training loop against its own compiled step"
+	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
 
@@ -33,7 +34,7 @@ test-targets: $(VENV)/.installed
 	PYTHON=$(PYTHON) VENV=$(VENV) tests/targets/run.sh
 
 test-backends: $(VENV)/.installed .venv-jax/.installed .venv-torch/.installed
-	$(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/targets/check_backends.py $(ARGS)
+	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest -q -s tests/targets/check_backends.py $(ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
@@ -47,6 +48,9 @@ bench: $(VENV)/.installed
 
 bench-train: $(VENV)/.installed
 	$(VENV)/bin/python train/loop_speed.py $(ARGS)
+
+ablation: $(VENV)/.installed
+	$(VENV)/bin/python train/ablation.py --data $(DATA) --trunk $(or $(TRUNK),imagenet) --out runs/ablation $(ARGS)
 
 restore-run: $(VENV)/.installed
 	$(VENV)/bin/spot-edge restore-run models/spot --out runs/spot $(if $(DATA),--data $(DATA))

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from spot_bench import metrics
 from spot_bench.calibration import fit_temperature, softmax
 from spot_bench.intervals import Estimate, bootstrap_many
-from spot_bench.tables import table
 from spot_edge.files import write_whole
 from spot_train.fit import predict_logits
 from spot_train.pixels import cached_pixels
@@ -91,7 +90,8 @@ def _table(answers: dict[str, dict[int, Path]], truth: NDArray[np.int64], groups
 
         estimates = bootstrap_many(differences, groups, np.arange(len(truth)))
         rows.append([name, str(len(seeds)), *(_cell(e, name != "base") for e in estimates)])
-    return table(["variant", "seeds", *STATISTICS], rows)
+    heads = ["variant", "seeds", *STATISTICS]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows))
 
 
 def _scores(file: Path, truth: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -93,7 +93,7 @@ def _points(p: Predictions) -> dict[str, dict[str, Any]]:
 
 
 def _classes(p: Predictions) -> dict[str, dict[str, Any]]:
-    first, aucs = p.scores.argmax(axis=1), class_aucs(p.truth, p.scores)
+    first, aucs = p.scores.argmax(axis=1), bootstrap_many(class_aucs, p.groups, p.truth, p.scores)
     records = {}
     for index, label in enumerate(p.labels):
         of_class = p.truth == index
@@ -104,6 +104,6 @@ def _classes(p: Predictions) -> dict[str, dict[str, Any]]:
             "lesions": recall.groups,
             "correct": int(hits.sum()),
             "recall": recall.as_dict(),
-            "auc": None if np.isnan(aucs[index]) else float(aucs[index]),
+            "auc": aucs[index].as_dict(),
         }
     return records

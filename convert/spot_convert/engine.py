@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from spot_convert.correction import corrected_body
 from spot_convert.run import Run
 from spot_edge.errors import CheckError
 
@@ -31,12 +32,13 @@ def int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     """The network in full int8 with per-channel weights; its input takes uint8, its outputs are dequantized.
 
     The pixel scaling is not left as operators, which would cost resolution: it becomes the quantization of the input
-    tensor. Its zero point is made a whole number (128), half a grey level from the true offset.
+    tensor. Its zero point is made a whole number (128), half a grey level from the true offset. The weights' rounding
+    is corrected in the mean before it happens.
     """
-    size = run.image.size
+    size, body = run.image.size, corrected_body(run.body, calibration)
     scaled = keras.Input(batch_shape=(1, size, size, 3), name="image")
     # Named, because Keras numbers unnamed models, and the names go into the file: the same run gives the same bytes.
-    after_scaling = keras.Model(run.body.layers[1].output, run.body.output, name="after_scaling")
+    after_scaling = keras.Model(body.layers[1].output, body.output, name="after_scaling")
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(scaled, after_scaling(scaled), name="int8_body"))
     zero = input_zero(run)
 

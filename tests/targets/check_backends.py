@@ -17,8 +17,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from spot_bench.drawings import draw_shapes
 from spot_train.fit import predict_logits
 from spot_train.smallrun import restore
 
@@ -28,11 +28,10 @@ PYTHONS = {
     "jax": str(REPOSITORY / ".venv-jax" / "bin" / "python"),
     "torch": str(REPOSITORY / ".venv-torch" / "bin" / "python"),
 }
-OTHER = {"tensorflow": "jax", "jax": "tensorflow", "torch": "tensorflow"}
-LOGITS = 1e-4  # of logits of the order of one; seen: 2e-6
+LOGITS = 1e-4  # of logits of the order of one; seen: 1e-5
 
 RECIPE = """
-name = "shapes"
+name = "colours"
 [network]
 size = 64
 [augment]
@@ -47,7 +46,7 @@ batch = 8
 stored_size = 72
 head_epochs = 1
 head_learning_rate = 3e-3
-epochs = 3
+epochs = 2
 learning_rate = 5e-4
 ema = 0.5
 """
@@ -72,6 +71,17 @@ assert keras.config.backend() == "tensorflow" or "tensorflow" not in sys.modules
 """
 
 
+def draw_colours(folder: Path) -> None:
+    """Class folders of red, green and blue clouds: so easy that a few steps are enough, on any backend."""
+    random = np.random.default_rng(3)
+    for channel, name in enumerate(("red", "green", "blue")):
+        (folder / name).mkdir(parents=True)
+        for number in range(60):
+            coarse = random.integers(60, 150, (6, 8, 3), np.uint8)
+            coarse[..., channel] += 80
+            Image.fromarray(coarse).resize((96, 72)).save(folder / name / f"{number:02}.png")
+
+
 def started(backend: str, *arguments: object) -> subprocess.Popen[str]:
     command = [PYTHONS[backend], *map(str, arguments)]
     environment = os.environ | {"KERAS_BACKEND": backend}
@@ -86,7 +96,7 @@ def finished(process: subprocess.Popen[str], code: int = 0) -> str:
 
 def training(backend: str, out: Path, *more: object) -> subprocess.Popen[str]:
     """`spot-edge train` of the recipe that the folder of the run is named after."""
-    recipe, data = out.with_name(f"{out.name.partition('-')[0]}.toml"), out.with_name("shapes")
+    recipe, data = out.with_name(f"{out.name.partition('-')[0]}.toml"), out.with_name("pictures")
     return started(backend, "-m", "spot_edge.cli", "train", recipe, "--data", data, "--out", out, *more)
 
 
@@ -94,9 +104,9 @@ def training(backend: str, out: Path, *more: object) -> subprocess.Popen[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all backends have left what they trained and what it answers."""
     folder = tmp_path_factory.mktemp("backends")
-    draw_shapes(folder / "shapes", per_class=60, seed=3)
+    draw_colours(folder / "pictures")
     restore(REPOSITORY / "models" / "spot", folder / "spot")
-    (folder / "shapes.toml").write_text(RECIPE)
+    (folder / "colours.toml").write_text(RECIPE)
     (folder / "mixed.toml").write_text(MIXED)
     np.save(folder / "pictures.npy", np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8))
     with ThreadPoolExecutor() as together:
@@ -105,7 +115,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_and_answer(backend: str, folder: Path) -> None:
-    run = folder / f"shapes-{backend}"
+    run = folder / f"colours-{backend}"
     state = folder / f"{run.name}.unfinished" / "state.npz"
     trunk = ("--trunk", folder / "spot" / "model.keras")
     process = training(backend, run, *trunk)
@@ -114,8 +124,9 @@ def train_and_answer(backend: str, folder: Path) -> None:
     process.kill()
     said = process.communicate()[0]
     assert state.exists(), said
-    said = finished(training(OTHER[backend], run, *trunk, "--resume"), 7)
-    assert "began with another backend" in said
+    if backend == "torch":  # once is enough
+        said = finished(training("jax", run, *trunk, "--resume"), 7)
+        assert "began with another backend" in said
     finished(training(backend, run, *trunk, "--resume"))
     finished(started(backend, "-c", ANSWER, run / "model.keras", folder / "pictures.npy", folder / f"{backend}.npy"))
     finished(training(backend, folder / f"mixed-{backend}", "--trunk", "none"))
@@ -123,18 +134,18 @@ def train_and_answer(backend: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("backend", PYTHONS)
 def test_a_killed_training_goes_on_to_its_end_and_has_learned(folder: Path, backend: str) -> None:
-    run = folder / f"shapes-{backend}"
+    run = folder / f"colours-{backend}"
     with open(run / "history.csv", newline="") as file:
         epochs = [(row["phase"], row["epoch"]) for row in csv.DictReader(file)]
-    assert epochs == [("head", "1"), ("all", "1"), ("all", "2"), ("all", "3")]
+    assert epochs == [("head", "1"), ("all", "1"), ("all", "2")]
     metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["balanced_accuracy"]["value"] > 0.6  # guessing gives a third
+    assert metrics["balanced_accuracy"]["value"] > 0.7  # guessing gives a third
     assert json.loads((run / "run.json").read_text())["environment"]["backend"] == backend
 
 
 @pytest.mark.parametrize("backend", PYTHONS)
 def test_its_file_gives_the_same_logits_under_tensorflow(folder: Path, backend: str) -> None:
-    body = keras.saving.load_model(folder / f"shapes-{backend}" / "model.keras", compile=False)
+    body = keras.saving.load_model(folder / f"colours-{backend}" / "model.keras", compile=False)
     here, there = predict_logits(body, np.load(folder / "pictures.npy")), np.load(folder / f"{backend}.npy")
     print(f"{backend}: logits up to {np.abs(here).max():.2f} differ by {np.abs(here - there).max():.1e} at most")
     np.testing.assert_allclose(here, there, atol=LOGITS)
@@ -143,9 +154,9 @@ def test_its_file_gives_the_same_logits_under_tensorflow(folder: Path, backend: 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_its_run_converts_to_int8_here(folder: Path, backend: str) -> None:
     out = folder / f"family-{backend}"
-    finished(started("tensorflow", "-m", "spot_edge.cli", "convert", folder / f"shapes-{backend}", "--out", out))
-    info = finished(started("tensorflow", "-m", "spot_edge.cli", "info", out / "shapes-int8.tflite", "--json"))
-    assert [label["label"] for label in json.loads(info)["spec"]["labels"]] == ["circle", "square", "triangle"]
+    finished(started("tensorflow", "-m", "spot_edge.cli", "convert", folder / f"colours-{backend}", "--out", out))
+    info = finished(started("tensorflow", "-m", "spot_edge.cli", "info", out / "colours-int8.tflite", "--json"))
+    assert [label["label"] for label in json.loads(info)["spec"]["labels"]] == ["blue", "green", "red"]
 
 
 @pytest.mark.parametrize("backend", PYTHONS)

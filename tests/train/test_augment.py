@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from spot_bench.drawings import draw_lesion
@@ -64,3 +66,18 @@ def test_a_quarter_turn_keeps_a_circle_round_in_the_pictures_own_proportions() -
 
     turned = np.asarray(QuarterTurn(Augment(False, 90.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(disc))
     assert (np.abs(turned.astype(int) - disc) > 128).mean() < 0.01
+
+
+def test_compression_works_for_sides_that_are_no_whole_number_of_blocks() -> None:
+    pictures = stored(99, 2)
+    compressed = changed(dataclasses.replace(OFF, jpeg=1.0), pictures, 99)
+    assert compressed.shape == pictures.shape
+    difference = np.abs(compressed.astype(int) - pictures)
+    assert 0 < difference[:, -3:].mean() < 12
+    assert 0 < difference[:, :-3].mean() < 12
+
+
+def test_a_share_too_small_for_the_batch_changes_nothing() -> None:
+    pictures = stored(64, 2)
+    few = dataclasses.replace(OFF, hairs=0.1, corners=0.1, jpeg=0.1, blur=0.1)
+    np.testing.assert_array_equal(changed(few, pictures, 64), pictures)

@@ -20,7 +20,7 @@ from spot_train.optimizer import LateAverage, make_optimizer, plateau_rate
 from spot_train.progress import Progress, StopRequest
 from spot_train.recipe import Recipe
 
-__all__ = ["Epochs", "Interrupted", "Phase", "Validate", "fit", "predict_logits", "training_body"]
+__all__ = ["Epochs", "Interrupted", "Phase", "Validate", "fit", "predict_logits", "set_trainable", "training_body"]
 
 Validate = Callable[[Any], tuple[float, float]]  # a body of the deployed size to loss and balanced accuracy
 
@@ -67,7 +67,7 @@ def fit(
     for phase in _phases(recipe):
         if state and (state.phase > phase.number or (state.phase == phase.number and state.epoch == phase.epochs)):
             continue
-        _set_trainable(body, recipe, phase)
+        set_trainable(body, recipe, phase)
         steps = len(Batches(examples, train, (train.seed, phase.number, 0)))
         optimizer = make_optimizer(train, steps * phase.epochs, steps, phase.learning_rate)
         optimizer.build(body.trainable_variables)
@@ -143,7 +143,8 @@ def _phases(recipe: Recipe) -> list[Phase]:
     return [phase for phase in phases if phase.epochs]
 
 
-def _set_trainable(body: Any, recipe: Recipe, phase: Phase) -> None:
+def set_trainable(body: Any, recipe: Recipe, phase: Phase) -> None:
+    """Switch the layers on that learn in `phase`, and the others off."""
     for layer in trunk_layers(body):
         layer.trainable = phase.name != "head"
     if phase.name == "head":
