@@ -22,6 +22,9 @@ def corrected_body(body: Any, calibration: NDArray[np.uint8]) -> Any:
     """A copy of `body` that is right in the mean once its convolutions are rounded to int8, channel by channel."""
     corrected = keras.models.clone_model(body)
     corrected.set_weights(body.get_weights())
+    for layer in corrected.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it heeds new weights only then
     convolutions = [
         layer for layer in body.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
     ]
@@ -60,6 +63,6 @@ def _take_off(body: Any, name: str, shift: NDArray[np.float32]) -> None:
         kernel, bias = layer.get_weights()
         layer.set_weights([kernel, bias - shift])
         return
-    (behind,) = [node.operation for node in layer._outbound_nodes]
-    if isinstance(behind, keras.layers.BatchNormalization):
-        behind.moving_mean.assign(behind.moving_mean + shift)
+    behind = [node.operation for node in layer._outbound_nodes]
+    if len(behind) == 1 and isinstance(behind[0], keras.layers.BatchNormalization):
+        behind[0].moving_mean.assign(behind[0].moving_mean + shift)
