@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ from spot_edge.errors import OutputError
 if TYPE_CHECKING:
     from spot_bench.manifest import Manifest
     from spot_bench.predict import Predictions
+    from spot_edge.classifier import Classifier
 
 __all__ = ["bench"]
 
@@ -29,85 +33,95 @@ def bench() -> None:
     """Measure model files: accuracy and drift, speed, and our own cost."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """What every command that runs models over a data set is told."""
+
+    data: Path
+    root: Path | None
+    part: str
+    out: Path | None
+    threads: int | None
+    runtime: str | None
+    as_json: bool
+
+    def images(self) -> Manifest:
+        """The images of the part that was asked for."""
+        from spot_bench.manifest import read_manifest
+
+        manifest = read_manifest(self.data, root=self.root)
+        return manifest if self.part == "all" else manifest.part(self.part)
+
+    def classifier(self, model: Path) -> Classifier:
+        from spot_edge.classifier import Classifier
+
+        return Classifier.load(model, runtime=self.runtime, threads=self.threads)
+
+
+def _over_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say which images, with which interpreter and where to: handed to `command` as one `_Over`."""
+
+    @functools.wraps(command)
+    def gathered(**options: Any) -> None:
+        names = [field.name for field in dataclasses.fields(_Over)]
+        command(_Over(**{name: options.pop(name) for name in names}), **options)
+
+    options = [
+        click.option("--data", required=True, type=_PATH, help="CSV manifest or folder of class folders."),
+        click.option("--root", type=_PATH, help="Folder that the manifest's image paths are relative to [its own]."),
+        click.option("--part", default="test", show_default=True, help="Part of the data; 'all' for every image."),
+        click.option("--out", type=_PATH, help="Folder for report.json."),
+        _THREADS,
+        _RUNTIME,
+        _JSON,
+    ]
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered
+
+
 @bench.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
-@click.option("--data", required=True, type=_PATH, help="CSV manifest or folder of class folders.")
-@click.option("--root", type=_PATH, help="Folder that the manifest's image paths are relative to [its own].")
 @click.option("--baseline", required=True, type=_PATH, help="Model file to compare with, such as the float32 one.")
-@click.option("--part", default="test", show_default=True, help="Part of the data set; 'all' for every image.")
-@click.option("--out", type=_PATH, help="Folder for report.json.")
-@_THREADS
-@_RUNTIME
-@_JSON
-def drift(
-    models: tuple[Path, ...],
-    data: Path,
-    root: Path | None,
-    baseline: Path,
-    part: str,
-    out: Path | None,
-    threads: int | None,
-    runtime: str | None,
-    as_json: bool,
-) -> None:
+@_over_data
+def drift(over: _Over, models: tuple[Path, ...], baseline: Path) -> None:
     """How far each MODEL's answers are from the baseline's, with 95 % intervals over lesions."""
-    report_file = _new_report(out)
+    report_file = _new_report(over.out)
     from spot_bench.drift import SCHEMA, compare
     from spot_bench.machine import describe_machine
-    from spot_bench.manifest import read_manifest
     from spot_bench.terminal import drift_lines
 
-    manifest = read_manifest(data, root=root)
-    chosen = manifest if part == "all" else manifest.part(part)
-    reference = _predict(baseline, chosen, runtime, threads)
-    comparisons = [compare(reference, _predict(model, chosen, runtime, threads)) for model in models]
+    images = over.images()
+    reference = _predict(over.classifier(baseline), images)
+    comparisons = [compare(reference, _predict(over.classifier(model), images)) for model in models]
     report = {
         "schema": SCHEMA,
         "machine": describe_machine(),
-        "data": {"name": data.name, "part": part, "images": len(chosen.items)},
+        "data": {"name": over.data.name, "part": over.part, "images": len(images.items)},
         "comparisons": comparisons,
     }
     _write(report, report_file)
     blocks = (line for comparison in comparisons for line in [*drift_lines(comparison), ""])
-    _show(report, blocks, as_json)
+    _show(report, blocks, over.as_json)
 
 
 @bench.command()
 @click.argument("model", type=_PATH)
-@click.option("--data", required=True, type=_PATH, help="CSV manifest or folder of class folders.")
 @click.option("--positive", required=True, metavar="LABEL", help="The data's label to be found.")
 @click.option("--class", "label", required=True, metavar="LABEL", help="The model's class for it.")
-@click.option("--part", default="test", show_default=True, help="Part of the data set; 'all' for every image.")
-@click.option("--out", type=_PATH, help="Folder for report.json.")
-@_THREADS
-@_RUNTIME
-@_JSON
-def outside(
-    model: Path,
-    data: Path,
-    positive: str,
-    label: str,
-    part: str,
-    out: Path | None,
-    threads: int | None,
-    runtime: str | None,
-    as_json: bool,
-) -> None:
+@_over_data
+def outside(over: _Over, model: Path, positive: str, label: str) -> None:
     """MODEL on images from elsewhere that know one of its classes only: that one against all the rest."""
-    report_file = _new_report(out)
-    from spot_bench.manifest import read_manifest
+    report_file = _new_report(over.out)
     from spot_bench.outside import one_class
     from spot_bench.terminal import outside_lines
-    from spot_edge.classifier import Classifier
 
-    manifest = read_manifest(data)
-    chosen = manifest if part == "all" else manifest.part(part)
-    classifier = Classifier.load(model, runtime=runtime, threads=threads)
-    with click.progressbar(length=len(chosen.items), label=model.name, file=sys.stderr, show_pos=True) as bar:
-        report = one_class(classifier, chosen, positive, label, lambda done, _: bar.update(1))
-    report["data"]["part"] = part
+    images, classifier = over.images(), over.classifier(model)
+    with _bar(images, model.name) as bar:
+        report = one_class(classifier, images, positive, label, lambda done, _: bar.update(1))
+    report["data"]["part"] = over.part
     _write(report, report_file)
-    _show(report, outside_lines(report), as_json)
+    _show(report, outside_lines(report), over.as_json)
 
 
 @bench.command()
@@ -176,13 +190,15 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
     click.echo(f"{folder}: drawn")
 
 
-def _predict(model: Path, manifest: Manifest, runtime: str | None, threads: int | None) -> Predictions:
+def _predict(classifier: Classifier, images: Manifest) -> Predictions:
     from spot_bench.predict import predict
-    from spot_edge.classifier import Classifier
 
-    classifier = Classifier.load(model, runtime=runtime, threads=threads)
-    with click.progressbar(length=len(manifest.items), label=model.name, file=sys.stderr, show_pos=True) as bar:
-        return predict(classifier, manifest, lambda done, _: bar.update(1))
+    with _bar(images, classifier.model.name) as bar:
+        return predict(classifier, images, lambda done, _: bar.update(1))
+
+
+def _bar(images: Manifest, name: str) -> Any:
+    return click.progressbar(length=len(images.items), label=name, file=sys.stderr, show_pos=True)
 
 
 def _new_report(out: Path | None) -> Path | None:

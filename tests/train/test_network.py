@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import pytest
 from spot_bench.drawings import draw_shapes
 from spot_edge.errors import DataError
 from spot_train.backbones import BACKBONES
+from spot_train.fit import predict_logits
 from spot_train.network import build_body, check_trunk, freeze_batch_norm, freeze_first, load_trunk
 from spot_train.recipe import Network, load_recipe
 from spot_train.session import train_run
@@ -194,3 +196,30 @@ def test_a_network_that_cannot_be_is_one_line(changed: dict[str, object], said: 
         check_trunk(Network(**changed), "none")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_validation_grows_linearly_and_in_constant_memory(body: keras.Model, tmp_path: Path) -> None:
+    """Every picture is looked at once, in batches of one shape, and never are all of them in memory."""
+    given: list[int] = []
+
+    class Counted:
+        def predict_on_batch(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+            given.append(len(pictures))
+            return {"evidence": np.ones((len(pictures), 3, 3, 5), np.float32)}
+
+    def peak(number: int) -> int:
+        np.save(tmp_path / "pixels.npy", pictures(number))
+        given.clear()
+        tracemalloc.start()
+        assert predict_logits(Counted(), np.load(tmp_path / "pixels.npy", mmap_mode="r")).shape == (number, 5)
+        assert given == [32] * -(-number // 32)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(1000) < 1.2 * peak(100)
+
+
+def test_logits_do_not_depend_on_how_pictures_fall_into_batches(body: keras.Model) -> None:
+    given = pictures(5)
+    np.testing.assert_allclose(predict_logits(body, given, 2), predict_logits(body, given), atol=1e-5)

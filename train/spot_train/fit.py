@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,14 +123,16 @@ def training_body(recipe: Recipe, classes: int) -> Any:
 
 
 def predict_logits(body: Any, pixels: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
-    """The logits (the mean evidence) of every picture, a batch at a time."""
-    rows: Sequence[NDArray[np.float32]] = [
-        np.asarray(
-            keras.ops.convert_to_numpy(body.predict_on_batch(np.asarray(pixels[i : i + batch]))["evidence"])
-        ).mean(axis=(1, 2))
-        for i in range(0, len(pixels), batch)
-    ]
-    return np.asarray(np.concatenate(rows), np.float32)
+    """The logits (the mean evidence) of every picture, a batch at a time, all batches of one shape: compiled once."""
+    batch = min(batch, len(pixels))
+    logits = []
+    for start in range(0, len(pixels), batch):
+        pictures = np.asarray(pixels[start : start + batch])
+        missing = batch - len(pictures)
+        pictures = np.concatenate([pictures, np.zeros((missing, *pictures.shape[1:]), np.uint8)])
+        evidence = keras.ops.convert_to_numpy(body.predict_on_batch(pictures)["evidence"])
+        logits.append(np.asarray(evidence, np.float32).mean(axis=(1, 2))[: batch - missing])
+    return np.concatenate(logits)
 
 
 def _phases(recipe: Recipe) -> list[Phase]:
