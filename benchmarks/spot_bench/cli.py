@@ -1,4 +1,4 @@
-"""`spot-edge bench`: drift, outside, latency, overhead. Numpy and interpreter are imported when one of them runs."""
+"""`spot-edge bench`: drift, predict, outside, latency, overhead. Numpy and interpreter come with the one that runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _over_data(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--data", required=True, type=_PATH, help="CSV manifest or folder of class folders."),
         click.option("--root", type=_PATH, help="Folder that the manifest's image paths are relative to [its own]."),
         click.option("--part", default="test", show_default=True, help="Part of the data; 'all' for every image."),
-        click.option("--out", type=_PATH, help="Folder for report.json."),
+        click.option("--out", type=_PATH, help="Folder for the report file."),
         _THREADS,
         _RUNTIME,
         _JSON,
@@ -103,6 +103,23 @@ def drift(over: _Over, models: tuple[Path, ...], baseline: Path) -> None:
     _write(report, report_file)
     blocks = (line for comparison in comparisons for line in [*drift_lines(comparison), ""])
     _show(report, blocks, over.as_json)
+
+
+@bench.command()
+@click.argument("model", type=_PATH)
+@click.option("--embeddings", is_flag=True, help="Keep the embeddings too: 5 kB an image.")
+@_over_data
+def predict(over: _Over, model: Path, embeddings: bool) -> None:
+    """MODEL's answers to every image, kept as OUT/predictions.npz: statistics need no second run."""
+    if over.out is None:
+        raise click.UsageError("say where to with --out FOLDER")
+    file = _new_file(over.out, "predictions.npz")
+    from spot_bench.predict import save_predictions
+
+    answers = _predict(over.classifier(model), over.images(), embeddings)
+    save_predictions(answers, file)
+    about = answers.model | {"images": len(answers.truth), "skipped": len(answers.skipped)}
+    _show(about, [f"{file}: {len(answers.truth)} images, {len(answers.skipped)} skipped"], over.as_json)
 
 
 @bench.command()
@@ -190,11 +207,11 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
     click.echo(f"{folder}: drawn")
 
 
-def _predict(classifier: Classifier, images: Manifest) -> Predictions:
+def _predict(classifier: Classifier, images: Manifest, embeddings: bool = False) -> Predictions:
     from spot_bench.predict import predict
 
     with _bar(images, classifier.model.name) as bar:
-        return predict(classifier, images, lambda done, _: bar.update(1))
+        return predict(classifier, images, lambda done, _: bar.update(1), embeddings=embeddings)
 
 
 def _bar(images: Manifest, name: str) -> Any:
@@ -202,12 +219,14 @@ def _bar(images: Manifest, name: str) -> Any:
 
 
 def _new_report(out: Path | None) -> Path | None:
-    """The report file to write; refused, before any work is done, where there is one already."""
-    if out is None:
-        return None
+    return None if out is None else _new_file(out, "report.json")
+
+
+def _new_file(folder: Path, name: str) -> Path:
+    """The file to write; refused, before any work is done, where there is one already."""
     from spot_edge.files import make_folder
 
-    path = make_folder(out) / "report.json"
+    path = make_folder(folder) / name
     if path.exists():
         raise OutputError(f"{path}: exists already: name another folder with --out")
     return path

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.intervals import DRAWS, Estimate, bootstrap_many, proportion
+from spot_bench.intervals import DRAWS, Estimate, bootstrap_many, proportion, wilson
 from spot_bench.metrics import kl, rates_at, recalls
 from spot_bench.predict import Predictions
 from spot_bench.summary import FIGURES, compute_figures, malignant_mask, malignant_scores, summarize
@@ -36,12 +36,14 @@ def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) ->
         "other": summarize(other, others[: len(FIGURES)]),
         "differences": {
             **_records(FIGURES, differences[: len(FIGURES)]),
-            "recall": _records(baseline.labels, differences[len(FIGURES) :]),
+            "recall": _records(baseline.labels, _recall_differences(baseline, differences[len(FIGURES) :])),
             "operating_points": _point_differences(baseline, other, draws),
         },
         "agreement": _agreement(baseline, other),
         **_records(_DISTANCES, distances),
+        "classes": _class_distances(baseline, other, draws),
         "largest_logit_difference": float(np.abs(other.logits - baseline.logits).max()),
+        "largest_score_difference": float(np.abs(other.scores - baseline.scores).max()),
         "flips": _flips(baseline, other),
     }
 
@@ -87,6 +89,32 @@ def _paired(baseline: Predictions, other: Predictions, count: int, draws: int) -
     arrays = (baseline.truth, baseline.scores, other.scores, per_image)
     found = bootstrap_many(figures, baseline.groups, *arrays, draws=draws)
     return found[:count], found[count : 2 * count], found[2 * count : 3 * count], found[3 * count :]
+
+
+def _recall_differences(baseline: Predictions, differences: list[Estimate]) -> list[Estimate]:
+    """Where no resample differs, resampling calls itself certain: the Wilson bound of the lesions stands instead."""
+    found = []
+    for index, estimate in enumerate(differences):
+        lesions = len(np.unique(baseline.groups[baseline.truth == index]))
+        bound = wilson(0, lesions)[1]
+        found.append(replace(estimate, low=-bound, high=bound) if estimate.low == estimate.high == 0 else estimate)
+    return found
+
+
+def _class_distances(baseline: Predictions, other: Predictions, draws: int) -> dict[str, dict[str, Any]]:
+    """How far logits and scores moved, for the images of each true class."""
+    apart, truth = np.abs(other.logits - baseline.logits).mean(axis=1), baseline.truth
+    found = {}
+    for index, label in enumerate(baseline.labels):
+        rows = truth == index
+        if not rows.any():
+            continue
+        arrays = (apart[rows], baseline.scores[rows], other.scores[rows])
+        estimates = bootstrap_many(
+            lambda moved, a, b: np.array([moved.mean(), kl(a, b)]), baseline.groups[rows], *arrays, draws=draws
+        )
+        found[label] = _records(_DISTANCES, estimates)
+    return found
 
 
 def _point_differences(baseline: Predictions, other: Predictions, draws: int) -> dict[str, dict[str, Any]]:

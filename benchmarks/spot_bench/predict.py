@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ __all__ = ["Predictions", "describe_model", "load_predictions", "predict", "run_
 
 SCHEMA = 1
 MOST_SKIPPED = 0.01
+_OPTIONAL = ("embeddings",)
 _ARRAYS = ("truth", "scores", "logits", "groups", "images")
 
 
@@ -42,10 +43,20 @@ class Predictions:
     model: dict[str, str] = field(default_factory=dict)  # name, variant, id, runtime, version
     malignant: tuple[bool | None, ...] = ()  # of each label; empty where not known
     operating_points: tuple[OperatingPoint, ...] = ()  # the model's own
+    embeddings: NDArray[np.float32] | None = field(default=None, repr=False)  # where they were asked for
+
+    def where(self, rows: NDArray[np.bool_]) -> Predictions:
+        """Some of the images alone."""
+        arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        return replace(self, **arrays, embeddings=None if self.embeddings is None else self.embeddings[rows])
 
 
 def predict(
-    classifier: Classifier, manifest: Manifest, progress: Callable[[int, int], None] | None = None
+    classifier: Classifier,
+    manifest: Manifest,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    embeddings: bool = False,
 ) -> Predictions:
     """Run `classifier` over every image of `manifest`; `progress(done, all)` is called after each.
 
@@ -60,7 +71,8 @@ def predict(
             f"{manifest.origin}: labels that {classifier.model.name} does not know: {', '.join(unknown)} "
             f"(it knows {', '.join(columns)})"
         )
-    kept, skipped, scores, logits = run_over(classifier, manifest, progress)
+    found: list[NDArray[np.float32]] | None = [] if embeddings else None
+    kept, skipped, scores, logits = run_over(classifier, manifest, progress, found)
     return Predictions(
         labels=tuple(columns),
         truth=np.array([columns[item.label] for item in kept], np.int64),
@@ -72,13 +84,20 @@ def predict(
         model=describe_model(classifier),
         malignant=tuple(label.malignant for label in spec.labels),
         operating_points=spec.operating_points,
+        embeddings=None if found is None else np.stack(found),
     )
 
 
 def run_over(
-    classifier: Classifier, manifest: Manifest, progress: Callable[[int, int], None] | None = None
+    classifier: Classifier,
+    manifest: Manifest,
+    progress: Callable[[int, int], None] | None = None,
+    embeddings: list[NDArray[np.float32]] | None = None,
 ) -> tuple[list[Item], tuple[tuple[str, str], ...], NDArray[np.float32], NDArray[np.float32]]:
-    """The images that could be judged, those that could not and why, and scores and logits in the model's order."""
+    """The images that could be judged, those that could not and why, and scores and logits in the model's order.
+
+    `embeddings`, where given, is filled with those of the images.
+    """
     columns = [label.label for label in classifier.model.spec.labels]
     kept: list[Item] = []
     skipped: list[tuple[str, str]] = []
@@ -92,6 +111,8 @@ def run_over(
             by_label = {score.label: score.score for score in prediction.ranked}
             scores.append([by_label[label] for label in columns])
             logits.append(prediction.evidence.mean(axis=(0, 1), dtype=np.float64))
+            if embeddings is not None:
+                embeddings.append(prediction.embedding)
             kept.append(item)
         if progress is not None:
             progress(done, len(manifest.items))
@@ -123,6 +144,8 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         "operating_points": [asdict(point) for point in predictions.operating_points],
     }
     arrays = {name: getattr(predictions, name) for name in _ARRAYS}
+    if predictions.embeddings is not None:
+        arrays["embeddings"] = predictions.embeddings
     content = io.BytesIO()
     np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
     write_whole(path, content.getvalue())
@@ -132,7 +155,7 @@ def load_predictions(path: Path) -> Predictions:
     """The predictions that `save_predictions` wrote to `path`; DataError for any other file."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _ARRAYS}
+            arrays = {name: stored[name] for name in (*_ARRAYS, *_OPTIONAL) if name in _ARRAYS or name in stored}
             about = json.loads(str(stored["about"]))
         if about.pop("schema") != SCHEMA:
             raise DataError(f"{path}: predictions of another schema than {SCHEMA}: make them again")

@@ -10,12 +10,17 @@ from spot_edge.errors import ModelError
 
 __all__ = [
     "SCHEMA",
+    "VERDICTS",
+    "Conformal",
+    "Criterion",
+    "Drift",
     "ImageSpec",
     "Label",
     "MeasuredIn",
     "ModelSpec",
     "OperatingPoint",
     "Rate",
+    "SetThreshold",
     "parse_spec",
     "render_spec",
 ]
@@ -25,6 +30,8 @@ LARGEST = 16_000  # bytes of spot.json
 
 Geometry: TypeAlias = Literal["stretch"]
 Filter: TypeAlias = Literal["bilinear-antialias"]
+Verdict: TypeAlias = Literal["passes", "cannot tell", "fails"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,48 @@ class MeasuredIn:
 
 
 @dataclass(frozen=True, slots=True)
+class SetThreshold:
+    """A class whose score reaches `threshold` belongs to the answer: so the true one does as often as `coverage`."""
+
+    coverage: float
+    threshold: float
+    n: int  # lesions that it was chosen on
+
+
+@dataclass(frozen=True, slots=True)
+class Conformal:
+    """Thresholds for sets of classes that hold the true one: one for any image, and one for each class."""
+
+    marginal: SetThreshold
+    classes: dict[str, SetThreshold]
+    measured_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """By how much a file is worse than the one it was made from, with its 95 % interval, and how much it may be."""
+
+    name: str
+    worse_by: float
+    low: float
+    high: float
+    margin: float
+    n: int  # lesions that it rests on
+    verdict: Verdict
+    would_tell: int | None = None  # lesions that would decide, where these did not
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What quantizing did, against the float32 file of the same network and on the same images."""
+
+    verdict: Verdict
+    against: str  # id of the float32 file
+    measured_on: str
+    criteria: tuple[Criterion, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Everything in `spot.json`, schema 1. What a first model cannot know is optional."""
 
@@ -86,7 +135,8 @@ class ModelSpec:
     measured_in: MeasuredIn
     temperature: float
     operating_points: tuple[OperatingPoint, ...] = ()
-    conformal: dict[str, Any] | None = None
+    conformal: Conformal | None = None
+    drift: Drift | None = None
     training: dict[str, str] = field(default_factory=dict)
     licence: str = ""
     notice: str = ""
@@ -163,7 +213,7 @@ class _Reader:
             data,
             "it",
             "name variant labels image measured_in temperature",
-            "operating_points conformal training licence notice",
+            "operating_points conformal drift training licence notice",
         )
         labels = tuple(
             self._label(x, f"labels[{i}]") for i, x in enumerate(self._items(data["labels"], "labels", 2, 1000))
@@ -173,9 +223,7 @@ class _Reader:
         points = self._items(data.get("operating_points", []), "operating_points", 0, 8)
         if points and not any(label.malignant for label in labels):
             raise self._bad("operating_points", "empty where no label is malignant")
-        conformal = data.get("conformal")
-        if conformal is not None and not isinstance(conformal, dict):
-            raise self._bad("conformal", "an object or null")
+        conformal, drift = data.get("conformal"), data.get("drift")
         training = data.get("training", {})
         if not isinstance(training, dict):
             raise self._bad("training", "an object")
@@ -191,7 +239,8 @@ class _Reader:
             ),
             temperature=self._number(data["temperature"], "temperature", 1e-3, 1e3),
             operating_points=tuple(self._point(x, f"operating_points[{i}]") for i, x in enumerate(points)),
-            conformal=conformal,
+            conformal=None if conformal is None else self._conformal(conformal, labels),
+            drift=None if drift is None else self._drift(drift),
             training={key: self._text(value, f"training.{key}") for key, value in training.items()},
             licence=self._text(data.get("licence", ""), "licence"),
             notice=self._text(data.get("notice", ""), "notice"),
@@ -229,3 +278,49 @@ class _Reader:
             specificity=self._rate(data["specificity"], f"{path}.specificity"),
             measured_on=self._text(data["measured_on"], f"{path}.measured_on"),
         )
+
+    def _conformal(self, data: Any, labels: tuple[Label, ...]) -> Conformal:
+        data = self._fields(data, "conformal", "marginal classes measured_on")
+        classes = data["classes"]
+        if not isinstance(classes, dict) or not set(classes) <= {label.label for label in labels}:
+            raise self._bad("conformal.classes", "an object of labels")
+        return Conformal(
+            self._set_threshold(data["marginal"], "conformal.marginal"),
+            {key: self._set_threshold(value, f"conformal.classes.{key}") for key, value in classes.items()},
+            self._text(data["measured_on"], "conformal.measured_on"),
+        )
+
+    def _set_threshold(self, data: Any, path: str) -> SetThreshold:
+        data = self._fields(data, path, "coverage threshold n")
+        coverage, threshold = (self._number(data[key], f"{path}.{key}", 0, 1) for key in ("coverage", "threshold"))
+        return SetThreshold(coverage, threshold, self._whole(data["n"], f"{path}.n", 1, 10**9))
+
+    def _drift(self, data: Any) -> Drift:
+        data = self._fields(data, "drift", "verdict against measured_on criteria")
+        criteria = self._items(data["criteria"], "drift.criteria", 0, 100)
+        return Drift(
+            self._verdict(data["verdict"], "drift.verdict"),
+            self._text(data["against"], "drift.against"),
+            self._text(data["measured_on"], "drift.measured_on"),
+            tuple(self._criterion(x, f"drift.criteria[{i}]") for i, x in enumerate(criteria)),
+        )
+
+    def _criterion(self, data: Any, path: str) -> Criterion:
+        data = self._fields(data, path, "name worse_by low high margin n verdict", "would_tell")
+        numbers = {
+            key: self._number(data[key], f"{path}.{key}", -1, 1) for key in ("worse_by", "low", "high", "margin")
+        }
+        more = data.get("would_tell")
+        return Criterion(
+            self._text(data["name"], f"{path}.name"),
+            **numbers,
+            n=self._whole(data["n"], f"{path}.n", 0, 10**9),
+            verdict=self._verdict(data["verdict"], f"{path}.verdict"),
+            would_tell=None if more is None else self._whole(more, f"{path}.would_tell", 1, 10**15),
+        )
+
+    def _verdict(self, value: Any, path: str) -> Verdict:
+        for verdict in VERDICTS:
+            if value == verdict:
+                return verdict
+        raise self._bad(path, f"one of {', '.join(VERDICTS)}")

@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 
 from spot_edge.errors import ModelError
-from spot_edge.modelspec import ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate, parse_spec, render_spec
+from spot_edge.modelspec import (
+    Conformal,
+    Criterion,
+    Drift,
+    ImageSpec,
+    Label,
+    MeasuredIn,
+    ModelSpec,
+    OperatingPoint,
+    Rate,
+    SetThreshold,
+    parse_spec,
+    render_spec,
+)
 
 RATE = Rate(0.9, 0.8, 0.95, 116)
 FULL = ModelSpec(
@@ -20,13 +33,21 @@ FULL = ModelSpec(
     measured_in=MeasuredIn("ai-edge-litert", "2.3.0"),
     temperature=0.9,
     operating_points=(OperatingPoint("sensitivity-90", 0.16, RATE, Rate(0.7, 0.6, 0.8, 629), "validation"),),
-    conformal={"alpha": 0.1, "quantile": 0.8},
+    conformal=Conformal(SetThreshold(0.9, 0.2, 745), {"mel": SetThreshold(0.95, 0.01, 61)}, "validation"),
+    drift=Drift(
+        "cannot tell",
+        "0123",
+        "validation",
+        (Criterion("recall mel", 0.02, -0.01, 0.05, 0.015, 61, "cannot tell", 2000),),
+    ),
     training={"data": "drawn"},
     licence="none",
     notice="An aid.",
 )
 LEAST = ModelSpec("a", "b", (Label("x", "X"), Label("y", "Y")), ImageSpec(16), MeasuredIn("r", "1"), 1.0)
 POINT = ("operating_points", 0)
+SET = ("conformal", "marginal")
+CRITERION = ("drift", "criteria", 0)
 
 # path of a field → values that it must not have
 BAD: dict[tuple[Any, ...], list[Any]] = {
@@ -59,6 +80,23 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
     (*POINT, "specificity", "n"): [None, 0, 1.5, True],
     (*POINT, "measured_on"): [None, 1],
     ("conformal",): [[], "text", 1],
+    SET: [None, [], 0.9],
+    (*SET, "coverage"): [None, 1.1, "0.9"],
+    (*SET, "threshold"): [None, -0.1, True],
+    (*SET, "n"): [None, 0, 1.5],
+    ("conformal", "classes"): [None, [], {"bcc": {"coverage": 0.9, "threshold": 0.1, "n": 3}}, {"mel": None}],
+    ("conformal", "measured_on"): [None, 1],
+    ("drift",): [[], "passes"],
+    ("drift", "verdict"): [None, "pass", 1],
+    ("drift", "against"): [None, 1],
+    ("drift", "criteria"): [None, {}],
+    CRITERION: [None, "recall"],
+    (*CRITERION, "name"): [None, 1],
+    (*CRITERION, "worse_by"): [None, "0", 1.1, float("nan")],
+    (*CRITERION, "margin"): [None, -2],
+    (*CRITERION, "n"): [None, -1, True],
+    (*CRITERION, "verdict"): [None, "maybe"],
+    (*CRITERION, "would_tell"): [0, 1.5, "many"],
     ("training",): [None, [], "text"],
     ("training", "data"): [None, 1, {}],
     ("licence",): [None, 1],
@@ -67,7 +105,17 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
 CASES = [
     pytest.param(path, value, id=f"{'.'.join(map(str, path))}={value!r}"[:60]) for path in BAD for value in BAD[path]
 ]
-OPTIONAL = {"operating_points", "conformal", "training", "licence", "notice", "description", "malignant"}
+OPTIONAL = {
+    "operating_points",
+    "conformal",
+    "drift",
+    "training",
+    "licence",
+    "notice",
+    "description",
+    "malignant",
+    "would_tell",
+}
 
 
 def changed(path: tuple[Any, ...], value: Any) -> bytes:
@@ -81,7 +129,7 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
 
 def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Every object in `data` whose fields are fixed, and where it is."""
-    if isinstance(data, dict) and path not in (("conformal",), ("training",)):
+    if isinstance(data, dict) and path not in (("conformal", "classes"), ("training",)):
         yield path, data
     if isinstance(data, (dict, list)):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
@@ -116,7 +164,7 @@ def test_a_field_of_another_type_or_range_is_named(path: tuple[Any, ...], value:
 
 def test_every_unknown_field_is_refused() -> None:
     places = [path for path, _ in objects(json.loads(render_spec(FULL)))]
-    assert len(places) == 9
+    assert len(places) == 14
     for path in places:
         with pytest.raises(ModelError, match="must be an object with"):
             parse_spec(changed((*path, "unknown"), 1), "m")
@@ -132,7 +180,7 @@ def test_every_missing_field_is_refused() -> None:
                 parse_spec(json.dumps(data).encode(), "m")
             place[key] = value
             checked += 1
-    assert checked == 31
+    assert checked == 51
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"nonsense"])

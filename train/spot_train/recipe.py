@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from spot_bench.gate import Margins, margins_from
 from spot_edge.errors import DataError
 from spot_train.backbones import misfits
 
@@ -97,6 +98,7 @@ class Recipe:
     network: Network = field(default_factory=Network)
     augment: Augment = field(default_factory=Augment)
     train: Train = field(default_factory=Train)
+    gate: Margins = field(default_factory=Margins)  # what quantizing may cost
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -255,6 +257,7 @@ def _check(recipe: Recipe, where: str) -> None:
         (train.keep != "best" or train.validate_every, "train.keep = best needs train.validate_every of at least 1"),
         (0 < augment.zoom[0] <= augment.zoom[1] <= 2, "augment.zoom must be two rising numbers up to 2"),
     ]
+    margins_from(dataclasses.asdict(recipe.gate), where)
     for holds, rule in rules:
         if not holds:
             raise DataError(f"{where}: {rule}")

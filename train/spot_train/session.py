@@ -150,9 +150,10 @@ def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
     absent = [label for label in known if label not in train.labels]
     if absent:
         raise DataError(f"{data}: no training image is labelled {absent[0]!r}")
-    unknown = sorted(set(recipe.train.class_weights) - set(known))
-    if unknown:
-        raise DataError(f"train.class_weights: no class is called {unknown[0]!r} ({', '.join(known)})")
+    for key, named in (("train.class_weights", recipe.train.class_weights), ("gate.recall", recipe.gate.recall)):
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            raise DataError(f"{key}: no class is called {unknown[0]!r} ({', '.join(known)})")
     for problem in _worth_saying(manifest, val):
         say(problem)
     return Task(data, manifest, labels, given_split)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from spot_edge.modelfile import ModelFile, read_model
-from spot_edge.modelspec import Rate
+from spot_edge.modelspec import Criterion, Rate
 
 __all__ = ["info"]
 
@@ -58,6 +58,16 @@ def _lines(file: ModelFile) -> list[str]:
         )
     if not spec.operating_points:
         lines.append("  none: triage says 'cannot assess'")
+    if spec.conformal is not None:
+        lines += [
+            "",
+            f"sets of classes that hold the true one (thresholds of the score, on {spec.conformal.measured_on})",
+        ]
+        for name, chosen in {"any image": spec.conformal.marginal, **spec.conformal.classes}.items():
+            lines.append(f"  {name:<16} threshold {chosen.threshold:.3f}: {100 * chosen.coverage:g} %, n={chosen.n}")
+    if spec.drift is not None:
+        lines += ["", f"drift from float32 on {spec.drift.measured_on}: {spec.drift.verdict}"]
+        lines += [f"  {_drift(criterion)}" for criterion in spec.drift.criteria]
     lines += ["", "origin"]
     lines += [f"  {key:<14} {value}" for key, value in spec.training.items()]
     if spec.licence:
@@ -65,6 +75,14 @@ def _lines(file: ModelFile) -> list[str]:
     if spec.notice:
         lines += ["", spec.notice]
     return lines
+
+
+def _drift(c: Criterion) -> str:
+    told = f"; {c.would_tell} lesions would tell" if c.would_tell else ""
+    return (
+        f"{c.name:<24} worse by {100 * c.worse_by:.2f} points ({100 * c.low:.2f} to {100 * c.high:.2f}, n={c.n}), "
+        f"at most {100 * c.margin:g}: {c.verdict}{told}"
+    )
 
 
 def _rate(rate: Rate) -> str:

@@ -1,0 +1,59 @@
+"""Conformal thresholds keep their promise on new lesions, and say nothing where they cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spot_bench.conformal import conformal_thresholds, set_threshold
+from spot_edge.errors import DataError
+
+
+def test_without_groups_it_is_the_usual_quantile() -> None:
+    scores = np.arange(1, 100) / 100  # 99 images: the (99 + 1) * .1 = 10th smallest
+    found = set_threshold(scores[::-1], np.arange(99), 0.9)
+    assert (found.coverage, found.threshold, found.n) == (0.9, 0.1, 99)
+
+
+def test_images_of_one_lesion_share_its_weight() -> None:
+    once = set_threshold(np.arange(1, 20) / 100, np.arange(19), 0.9)
+    often = set_threshold(np.repeat(np.arange(1, 20) / 100, 5), np.repeat(np.arange(19), 5), 0.9)
+    assert often == once
+
+
+@pytest.mark.parametrize(("lesions", "threshold"), [(8, 0.0), (9, 0.5)])
+def test_too_few_lesions_for_the_promise_take_every_class_in(lesions: int, threshold: float) -> None:
+    assert set_threshold(np.full(lesions, 0.5), np.arange(lesions), 0.9).threshold == threshold
+
+
+def test_a_new_lesion_is_covered_as_often_as_promised() -> None:
+    random = np.random.default_rng(4)
+
+    def lesions(count: int) -> tuple[np.ndarray, np.ndarray]:
+        """One to five images a lesion, more alike than those of different lesions."""
+        groups = np.repeat(np.arange(count), random.integers(1, 6, count))
+        own = random.normal(0, 1, count)
+        return 1 / (1 + np.exp(-own[groups] - random.normal(0, 0.3, len(groups)))), groups
+
+    covered = []
+    for _ in range(100):
+        scores, groups = lesions(60)
+        threshold = set_threshold(scores, groups, 0.9).threshold
+        fresh, whose = lesions(60)
+        covered.append((np.bincount(whose, fresh >= threshold) / np.bincount(whose)).mean())
+    assert 0.89 < np.mean(covered) < 0.94
+
+
+def test_melanoma_is_covered_more_often_and_an_absent_class_has_no_threshold() -> None:
+    random = np.random.default_rng(0)
+    scores, truth = random.dirichlet(np.ones(3), 300), random.integers(0, 2, 300)
+    found = conformal_thresholds(["nv", "mel", "df"], scores, truth, np.arange(300), measured_on="validation")
+    assert found.marginal.coverage == 0.9
+    assert {label: chosen.coverage for label, chosen in found.classes.items()} == {"nv": 0.9, "mel": 0.95}
+    mel = scores[truth == 1, 1]
+    assert (mel >= found.classes["mel"].threshold).mean() >= 0.95
+
+
+def test_no_image_no_threshold() -> None:
+    with pytest.raises(DataError, match="no image"):
+        set_threshold(np.zeros(0), [], 0.9)
