@@ -9,12 +9,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from spot_convert.tail import unpack
+from spot_bench.predict import Predictions
+from spot_convert.graph import unpack
 from spot_edge.errors import CheckError
-from spot_edge.interpreter import Interpreter
-from spot_edge.modelfile import ModelFile
 
-__all__ = ["Parity", "check_graph", "check_outputs", "check_size", "operator_names", "run_file"]
+__all__ = ["Parity", "check_answers", "check_graph", "check_size", "operator_names"]
 
 _FORBIDDEN = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM"}
 _SMALLEST_SPREAD = 1e-6
@@ -79,17 +78,10 @@ def check_size(content: bytes, parameters: int, bytes_each: int, name: str) -> N
         )
 
 
-def run_file(model: ModelFile, tensors: NDArray[np.uint8], runtime: str) -> dict[str, NDArray[np.float32]]:
-    """The file's scores, evidence and embeddings for every tensor, in the runtime that it is meant for."""
-    interpreter = Interpreter(model, runtime=runtime)
-    rows = [interpreter.invoke(tensor[np.newaxis]) for tensor in tensors]
-    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-
-
-def check_outputs(outputs: dict[str, NDArray[np.float32]], name: str) -> None:
-    """Refuse outputs that are not numbers, or the same for every picture."""
-    for key, values in outputs.items():
-        if not np.isfinite(values).all():
+def check_answers(found: Predictions, name: str) -> None:
+    """Refuse answers that are not numbers, or the same for every picture."""
+    for key, values in (("scores", found.scores), ("evidence", found.logits), ("embedding", found.embeddings)):
+        if values is not None and not np.isfinite(values).all():
             raise CheckError(f"{name}: its {key} are not all numbers")
-        if len(values) > 1 and float(np.ptp(values, axis=0).max()) < _SMALLEST_SPREAD:
+        if values is not None and len(values) > 1 and float(np.ptp(values, axis=0).max()) < _SMALLEST_SPREAD:
             raise CheckError(f"{name}: its {key} are the same for every picture")

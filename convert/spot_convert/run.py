@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import keras
 
+from spot_bench.gate import Margins, margins_from
 from spot_bench.manifest import Manifest, read_manifest
 from spot_edge.errors import DataError
 from spot_edge.modelspec import ImageSpec, Label
@@ -31,6 +33,7 @@ class Run:
     labels: tuple[Label, ...]
     image: ImageSpec
     manifest: Manifest
+    margins: Margins  # what quantizing may cost
     provenance: Mapping[str, str]  # data, licence, notice and digests, as they go into spot.json
 
 
@@ -63,7 +66,16 @@ def read_run(path: Path, data: Path | None = None) -> Run:
     manifest = read_manifest(path / "split.csv", root=root)
     body = _load(path / "model.keras", image, len(labels))
     scaling = body.layers[1]
-    return Run(name, body, float(scaling.scale), float(scaling.offset), labels, image, manifest, provenance)
+    scale, offset = float(scaling.scale), float(scaling.offset)
+    return Run(name, body, scale, offset, labels, image, manifest, _margins(path / "recipe.toml"), provenance)
+
+
+def _margins(path: Path) -> Margins:
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a recipe: {error}") from None
+    return margins_from(recipe.get("gate", {}), str(path))
 
 
 def _file_name(name: object, path: Path) -> str:

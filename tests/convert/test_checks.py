@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot_convert.checks import Parity, check_graph, check_outputs, check_size
-from spot_convert.family import VARIANTS
-from spot_convert.tail import append_tail, unpack
+from spot_bench.predict import Predictions
+from spot_convert.checks import Parity, check_answers, check_graph, check_size
+from spot_convert.graph import unpack
+from spot_convert.tail import append_tail
+from spot_convert.variants import VARIANTS
 from spot_edge import read_model
 from spot_edge.errors import CheckError
 
@@ -38,13 +40,18 @@ def test_scores_that_are_not_numbers_never_have_parity() -> None:
         Parity.between(np.array([[np.nan, 1.0]]), np.array([[0.0, 1.0]])).require("x", 1.0, 1.0, 0.0)
 
 
+def answered(values: np.ndarray) -> Predictions:
+    rows = np.arange(len(values))
+    return Predictions(("a",), rows * 0, values, values, rows.astype(str), rows.astype(str))
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [(np.array([[np.nan], [1.0]]), "not all numbers"), (np.array([[0.5], [0.5]]), "the same for every picture")],
 )
 def test_outputs_that_say_nothing_are_refused(values: np.ndarray, said: str) -> None:
     with pytest.raises(CheckError, match=said):
-        check_outputs({"scores": values}, "x")
+        check_answers(answered(values), "x")
 
 
 def test_a_float_body_does_not_pass_for_an_integer_one(shapes_family: Path) -> None:

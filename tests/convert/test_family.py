@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from click.testing import CliRunner
 
 from spot_bench.drawings import draw_shapes
 from spot_convert.checks import operator_names
+from spot_convert.cli import convert
+from spot_convert.embedding import AXES
 from spot_convert.family import convert_run
-from spot_convert.tail import unpack
+from spot_convert.graph import pack, unpack
 from spot_edge import Classifier, read_model
-from spot_edge.errors import DataError, OutputError
+from spot_edge.errors import CheckError, DataError, OutputError
 from spot_edge.interpreter import Interpreter
 
+VARIANTS = ("float32", "float16", "dynamic", "int8")
 
-def test_both_variants_open_as_model_files_with_the_contracts_shapes(shapes_family: Path) -> None:
-    for variant in ("float32", "int8"):
+
+def test_every_variant_opens_as_a_model_file_with_the_contracts_shapes(shapes_family: Path) -> None:
+    for variant in VARIANTS:
         model = read_model(shapes_family / f"shapes-{variant}.tflite")
         assert model.spec.variant == variant
         assert [label.label for label in model.spec.labels] == ["circle", "square", "triangle"]
@@ -36,7 +45,7 @@ def test_the_int8_body_is_integer_and_its_tail_is_float(shapes_family: Path) -> 
     assert not {"CAST", "CUSTOM", "VAR_HANDLE"} & set(operators)
 
 
-@pytest.mark.parametrize("variant", ["float32", "int8"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_scores_are_the_softmax_of_the_mean_evidence_over_the_temperature(shapes_family: Path, variant: str) -> None:
     model = read_model(shapes_family / f"shapes-{variant}.tflite")
     picture = np.random.default_rng(2).integers(0, 256, (1, 96, 96, 3), dtype=np.uint8)
@@ -89,8 +98,20 @@ def test_a_file_that_exists_is_never_overwritten(shapes_run: Path, shapes_family
 
 
 def test_an_unknown_variant_lists_the_known_ones(shapes_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'int9': known are float32, int8"):
+    with pytest.raises(
+        DataError, match=r"'int9' \(did you mean 'int8'\?\): known are float32, float16, dynamic, int8, "
+    ):
         convert_run(shapes_run, tmp_path / "out", variants=["int9"], say=print)
+    with pytest.raises(DataError, match="unknown engine 'toco': known are tensorflow, litert"):
+        convert_run(shapes_run, tmp_path / "out", engine="toco", say=print)
+    with pytest.raises(DataError, match="float32 is not made by 'litert', only by tensorflow"):
+        convert_run(shapes_run, tmp_path / "out", engine="litert", say=print)
+    with pytest.raises(DataError, match="name the Python of an environment"):
+        convert_run(shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], say=print)
+    with pytest.raises(DataError, match="not the Python of an environment with spot-edge-toolkit"):
+        convert_run(
+            shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], python=Path("/bin/false"), say=print
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -112,7 +133,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_run_that_was_tampered_with_is_refused(
     shapes_run: Path, tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
-    for name in ("split.csv", "model.keras"):
+    for name in ("split.csv", "model.keras", "recipe.toml"):
         (tmp_path / name).symlink_to(shapes_run / name)
     about = json.loads((shapes_run / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(about | change))
@@ -121,7 +142,7 @@ def test_a_run_that_was_tampered_with_is_refused(
 
 
 def test_too_few_images_to_calibrate_are_refused(shapes_run: Path, tmp_path: Path) -> None:
-    for name in ("run.json", "model.keras"):
+    for name in ("run.json", "model.keras", "recipe.toml"):
         (tmp_path / name).symlink_to(shapes_run / name)
     rows = (shapes_run / "split.csv").read_text().splitlines()
     calibrating = [row for row in rows if row.endswith(",calibrate")]
@@ -135,3 +156,122 @@ def test_data_given_by_hand_win_over_what_the_run_says(shapes_run: Path, tmp_pat
     draw_shapes(tmp_path / "elsewhere", per_class=2)
     with pytest.raises(DataError, match="images are not there"):
         convert_run(shapes_run, tmp_path / "out", data=tmp_path / "elsewhere", say=print)
+
+
+def changed_run(run: Path, folder: Path, gate: str) -> Path:
+    """The same run with another table `[gate]` in its recipe."""
+    folder.mkdir()
+    for name in ("run.json", "split.csv", "model.keras"):
+        (folder / name).symlink_to(run / name)
+    (folder / "recipe.toml").write_text((run / "recipe.toml").read_text().partition("[gate]")[0] + gate)
+    return folder
+
+
+def test_a_file_beyond_its_margins_is_kept_apart_and_the_command_fails(shapes_run: Path, tmp_path: Path) -> None:
+    run = changed_run(shapes_run, tmp_path / "run", "[gate]\nece = 0.5\n")
+    out = tmp_path / "out"
+    damaged = keras.saving.load_model(run / "model.keras", compile=False)
+
+    def damage(body: keras.Model, calibration: np.ndarray) -> keras.Model:
+        """What the converter takes for the corrected network: one that misses every other circle."""
+        logits = body.predict_on_batch(calibration)["evidence"].mean(axis=(1, 2))
+        ahead = logits[:, 0] - logits[:, 1:].max(axis=1)
+        kernel, bias = body.get_layer("evidence").get_weights()
+        bias[0] -= np.median(ahead[ahead > 0])
+        damaged.get_layer("evidence").set_weights([kernel, bias])
+        return damaged
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spot_convert.tensorflow_engine.corrected_body", damage)
+        done = CliRunner().invoke(convert, [str(run), "--out", str(out), "--variants", "float32,int8"])
+    assert isinstance(done.exception, CheckError)
+    assert "shapes-int8.tflite: worse than float32 beyond the margins" in str(done.exception)
+    assert [path.name for path in sorted(out.iterdir())] == ["failed", "report.json", "shapes-float32.tflite"]
+    refused = read_model(out / "failed" / "shapes-int8.tflite")
+    assert refused.spec.drift is not None
+    assert refused.spec.drift.verdict == "fails"
+    report = json.loads((out / "report.json").read_text())
+    assert [entry["drift"] and entry["drift"]["verdict"] for entry in report["files"]] == [None, "fails"]
+
+
+def test_margins_come_from_the_runs_recipe_and_a_typo_in_them_is_refused(shapes_run: Path, tmp_path: Path) -> None:
+    run = changed_run(shapes_run, tmp_path / "run", "[gate]\nagreemnt = 0.5\n")
+    with pytest.raises(DataError, match="its gate must be a table of balanced_accuracy, recall, agreement"):
+        convert_run(run, tmp_path / "out", say=print)
+
+
+def test_every_quantized_file_says_what_it_lost(shapes_family: Path) -> None:
+    report = json.loads((shapes_family / "report.json").read_text())
+    for variant in VARIANTS[1:]:
+        drift = read_model(shapes_family / f"shapes-{variant}.tflite").spec.drift
+        assert drift is not None
+        assert drift.against == read_model(shapes_family / "shapes-float32.tflite").id
+        assert drift.verdict in ("passes", "cannot tell")
+        entry = next(entry for entry in report["files"] if entry["variant"] == variant)
+        assert entry["drift"]["verdict"] == drift.verdict
+        assert set(entry["comparison_on_validation"]["classes"]) == {"circle", "square", "triangle"}
+    assert read_model(shapes_family / "shapes-float32.tflite").spec.drift is None
+
+
+def test_every_file_carries_thresholds_for_sets_and_the_shape_of_the_embeddings(shapes_family: Path) -> None:
+    for variant in VARIANTS:
+        path = shapes_family / f"shapes-{variant}.tflite"
+        conformal = read_model(path).spec.conformal
+        assert conformal is not None
+        assert set(conformal.classes) == {"circle", "square", "triangle"}
+        with zipfile.ZipFile(path) as members, members.open("embedding.npz") as file:
+            stored = dict(np.load(file))
+        assert stored["means"].shape == (3, 1280)
+        assert stored["axes"].shape == (AXES, 1280)
+        assert stored["counts"].sum() > 100
+        np.testing.assert_allclose(
+            stored["axes"].astype(float) @ stored["axes"].T.astype(float), np.eye(AXES), atol=0.01
+        )
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "litert"])
+def test_the_input_takes_grey_levels_not_shares_of_one(
+    shapes_run: Path, tmp_path: Path, shapes_family: Path, engine: str
+) -> None:
+    """A calibration with pictures divided by 255 leaves an input that calls all but black its brightest."""
+    folder = shapes_family
+    if engine == "litert":
+        convert_run(shapes_run, folder := tmp_path / "out", variants=["int8"], engine=engine, say=print)
+    model = read_model(folder / "shapes-int8.tflite")
+    graph = unpack(model.content).subgraphs[0]
+    image = graph.tensors[graph.inputs[0]]
+    assert image.quantization.zeroPoint.tolist() == [128]
+    np.testing.assert_allclose(image.quantization.scale, [1 / 127.5], rtol=0.01)
+    assert operator_names(model.content)[0] == "QUANTIZE"
+    assert operator_names(model.content)[-3:] == ["MEAN", "DIV", "SOFTMAX"]
+
+
+def test_weights_outside_of_the_flatbuffer_are_taken_in(shapes_family: Path) -> None:
+    content = read_model(shapes_family / "shapes-float32.tflite").content
+    model = unpack(content)
+    number, longest = max(
+        enumerate(model.buffers), key=lambda item: len(item[1].data if item[1].data is not None else b"")
+    )
+    data = np.array(longest.data, np.uint8).tobytes()
+    longest.data, longest.size, longest.offset = None, len(data), 2
+    shortened = pack(model)
+    model = schema.ModelT.InitFromPackedBuf(shortened, 0)
+    model.buffers[number].offset, model.buffers[number].size = len(pack(model)), len(data)
+    outside = pack(model)
+    assert len(outside) == model.buffers[number].offset
+    np.testing.assert_array_equal(
+        unpack(outside + data).buffers[number].data, longest_data := np.frombuffer(data, np.uint8)
+    )
+    assert len(longest_data) > 1000
+    with pytest.raises(CheckError, match="cut off"):
+        unpack(outside + data[:-1])
+
+
+def test_evidence_embedding_and_tail_cost_less_than_eight_kilobytes(shapes_run: Path, shapes_family: Path) -> None:
+    """Against the same network with nothing but scores as its output, by the same converter."""
+    body = keras.saving.load_model(shapes_run / "model.keras", compile=False)
+    image = keras.Input(batch_shape=(1, 96, 96, 3), dtype="uint8")
+    pooled = keras.layers.GlobalAveragePooling2D()(body(image)["evidence"])
+    plain = tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, keras.layers.Softmax()(pooled))).convert()
+    ours = pack(unpack(read_model(shapes_family / "shapes-float32.tflite").content))
+    assert 0 < len(ours) - len(plain) < 8_000

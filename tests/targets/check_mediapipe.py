@@ -1,10 +1,15 @@
 """MediaPipe's ImageClassifier on the embedded model: the same ranking and scores as ours, given the same input.
 
-Run by tests/targets/run.sh in an environment of its own.
+How far it strays when it resizes the pictures itself is printed, not judged. Run by tests/targets/run.sh in an
+environment of its own, with `-s` to show the figures.
 """
 
 from __future__ import annotations
 
+import csv
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -14,9 +19,22 @@ import pytest
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
 
+from spot_bench.drawings import KINDS, draw_lesion
 from spot_edge import Classifier
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("drawn-*.jpg"))
+REPOSITORY = Path(__file__).parents[2]
+DATA = REPOSITORY.parent / "shared" / "data"
+IMAGES = 200
+TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The scores of one picture in the order of the labels: ours, and MediaPipe's from our input and from its own."""
+
+    ours: np.ndarray
+    same_input: np.ndarray
+    own_input: np.ndarray
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +43,73 @@ def theirs() -> ImageClassifier:
     return ImageClassifier.create_from_options(ImageClassifierOptions(BaseOptions(model_asset_buffer=content)))
 
 
-def test_there_are_pictures_to_compare() -> None:
-    assert len(EXAMPLES) >= 3
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_same_input_gets_the_same_answer(theirs: ImageClassifier, path: Path) -> None:
+@pytest.fixture(scope="module", params=["drawn", "HAM10000"])
+def pairs(request: pytest.FixtureRequest, theirs: ImageClassifier) -> list[Pair]:
+    """Both answers to 200 pictures."""
     ours = Classifier.load(threads=1)
-    prepared = ours.prepare(path)
-    ranked = ours.judge(prepared).ranked
-    image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(prepared.tensor[0]))
+    labels = [label.label for label in ours.model.spec.labels]
+    found = []
+    for picture in _drawn() if request.param == "drawn" else _ham10000():
+        prepared = ours.prepare(picture)
+        answer = {score.label: score.score for score in ours.judge(prepared).ranked}
+        found.append(
+            Pair(
+                np.array([answer[label] for label in labels]),
+                _scores(theirs, prepared.tensor[0], labels),
+                _scores(theirs, np.asarray(prepared.picture), labels),
+            )
+        )
+    assert len(found) == IMAGES
+    return found
+
+
+def test_the_same_input_gets_the_same_scores(pairs: list[Pair]) -> None:
+    gaps = [float(np.abs(pair.same_input - pair.ours).max()) for pair in pairs]
+    print(f"\nsame input, n={len(gaps)}: largest |score - ours| {max(gaps):.4f}, mean {np.mean(gaps):.4f}")
+    assert max(gaps) <= TOLERANCE
+
+
+def test_the_same_input_gets_the_same_ranking(pairs: list[Pair]) -> None:
+    """Labels in MediaPipe's order never rise in our scores, but for scores that are nearly the same."""
+    for pair in pairs:
+        in_their_order = pair.ours[np.argsort(-pair.same_input, kind="stable")]
+        assert np.all(np.diff(in_their_order) <= TOLERANCE)
+
+
+def test_its_own_resizing_is_reported(pairs: list[Pair]) -> None:
+    gaps = np.array([np.abs(pair.own_input - pair.ours).max() for pair in pairs])
+    agree = sum(int(pair.own_input.argmax() == pair.ours.argmax()) for pair in pairs)
+    print(
+        f"\nits own resizing, n={len(gaps)}: same first rank {agree}, largest |score - ours| of a picture: "
+        f"mean {gaps.mean():.3f}, max {gaps.max():.3f}"
+    )
+    assert np.isfinite(gaps).all()
+
+
+def _scores(theirs: ImageClassifier, pixels: np.ndarray, labels: list[str]) -> np.ndarray:
+    image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(pixels))
     found = theirs.classify(image).classifications[0].categories
-    assert len(found) == len(ranked) == 7
     scores = {category.category_name: category.score for category in found}
-    assert set(scores) == {score.label for score in ranked}
-    assert max(abs(scores[score.label] - score.score) for score in ranked) <= 0.02
-    assert found[0].category_name == ranked[0].label
+    assert [category.score for category in found] == sorted(scores.values(), reverse=True)
+    assert sorted(scores) == sorted(labels)
+    return np.array([scores[label] for label in labels])
+
+
+def _drawn() -> Iterator[np.ndarray]:
+    for seed in range(IMAGES):
+        yield np.asarray(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]))
+
+
+def _ham10000() -> Iterator[bytes]:
+    """The first images of the frozen split's val part, by name."""
+    if not (DATA / "ham10000-split.csv").is_file():
+        pytest.skip("NOT RUN: HAM10000 is not at ../shared/data: nothing was checked against real images")
+    with open(DATA / "ham10000-split.csv", newline="") as file:
+        wanted = sorted(row["image"] for row in csv.DictReader(file) if row["split"] == "val")[:IMAGES]
+    for path in sorted(DATA.glob("ham10000-images-*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name in wanted:
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    yield content.read()

@@ -8,7 +8,8 @@ install=(-m pip install --quiet --disable-pip-version-check)
 
 rm -rf build/wheels
 "$VENV/bin/python" -m build --wheel --no-isolation --outdir build/wheels edge_runtime >/dev/null
-wheel=$(echo build/wheels/spot_edge-*.whl)
+"$VENV/bin/python" -m build --wheel --no-isolation --outdir build/wheels . >/dev/null
+wheel=$(echo build/wheels/spot_edge-*.whl) toolkit=$(echo build/wheels/spot_edge_toolkit-*.whl)
 
 fresh() { # PYTHON FOLDER: an empty environment
     rm -rf "$2"
@@ -20,11 +21,14 @@ fresh "$PYTHON" .venv-bookworm
 .venv-bookworm/bin/python "${install[@]}" -c constraints/bookworm.txt tflite-runtime numpy pillow click pytest
 .venv-bookworm/bin/python "${install[@]}" --no-deps "$wheel"
 .venv-bookworm/bin/python -m pytest -q tests/edge_runtime
+.venv-bookworm/bin/python "${install[@]}" --no-deps "$toolkit"
+TFLITE_RUNTIME_PYTHON=.venv-bookworm/bin/python TF_CPP_MIN_LOG_LEVEL=3 \
+    "$VENV/bin/python" -m pytest -q tests/targets/check_tflite_runtime.py
 
 echo "== MediaPipe on the embedded model"
 fresh "$PYTHON" .venv-mediapipe
 .venv-mediapipe/bin/python "${install[@]}" -c constraints/mediapipe.txt mediapipe pytest "$wheel"
-.venv-mediapipe/bin/python -m pytest -q tests/targets/check_mediapipe.py
+PYTHONPATH=benchmarks .venv-mediapipe/bin/python -m pytest -q -s tests/targets/check_mediapipe.py # drawings: spot_bench
 
 tried=" "
 for candidate in python3.12 python3.13 python3.14 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-4]*/bin/python; do

@@ -1,0 +1,121 @@
+"""What is fitted and measured on a file's own answers: temperature, thresholds, distances, and its drift."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spot_bench.calibration import fit_temperature, operating_points, realised_point, softmax
+from spot_bench.conformal import conformal_thresholds
+from spot_bench.drift import compare
+from spot_bench.gate import Margins, judge_drift
+from spot_bench.predict import Predictions
+from spot_convert.checks import Parity
+from spot_convert.embedding import embedding_member
+from spot_convert.pictures import Pictures
+from spot_edge.modelfile import ModelFile
+from spot_edge.modelspec import ModelSpec, OperatingPoint
+
+__all__ = ["Converted", "Fitted", "fitted_spec"]
+
+_VALIDATION = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A spec with all that was fitted, the zip members that go with it, and the evidence."""
+
+    spec: ModelSpec
+    members: dict[str, bytes]
+    validation: Predictions
+    comparison: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One finished file and what its checks measured; `comparison` is with the float32 file, on validation."""
+
+    model: ModelFile
+    engine: str
+    parity: Parity
+    validation: Predictions
+    comparison: dict[str, Any] | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the drift gate refused the file."""
+        return self.model.spec.drift is not None and self.model.spec.drift.verdict == "fails"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        spec = self.model.spec
+        return {
+            "file": self.model.name,
+            "variant": spec.variant,
+            "engine": self.engine,
+            "measured_in": dataclasses.asdict(spec.measured_in),
+            "id": self.model.id,
+            "bytes": len(self.model.content),
+            "temperature": spec.temperature,
+            "operating_points": [dataclasses.asdict(point) for point in spec.operating_points],
+            "conformal": dataclasses.asdict(spec.conformal) if spec.conformal else None,
+            "parity_with_keras": dataclasses.asdict(self.parity),
+            "drift": dataclasses.asdict(spec.drift) if spec.drift else None,
+            "comparison_on_validation": self.comparison,
+        }
+
+
+def fitted_spec(
+    draft: ModelSpec, found: Predictions, pictures: Pictures, margins: Margins, baseline: Converted | None
+) -> Fitted:
+    """`draft` with temperature, operating points, conformal thresholds and verdict from its answers `found`."""
+    validation = pictures.only(found, "val")
+    temperature = float(np.float32(fit_temperature(validation.logits, validation.truth)))
+    validation = _at(validation, temperature)
+    malignant = [label.malignant for label in draft.labels]
+    points = operating_points(
+        malignant, validation.scores, validation.truth, validation.groups, measured_on=_VALIDATION
+    )
+    validation = dataclasses.replace(validation, operating_points=points)
+    comparison, drift = None, None
+    if baseline is not None:
+        comparison = compare(baseline.validation, validation)
+        drift = judge_drift(comparison, margins, measured_on=_VALIDATION)
+    labels = [label.label for label in draft.labels]
+    spec = dataclasses.replace(
+        draft,
+        temperature=temperature,
+        operating_points=_realised(points, _at(pictures.only(found, "test"), temperature), malignant),
+        conformal=conformal_thresholds(
+            labels, validation.scores, validation.truth, validation.groups, measured_on=_VALIDATION
+        ),
+        drift=drift,
+    )
+    return Fitted(spec, _members(pictures.only(found, "train"), len(labels)), validation, comparison)
+
+
+def _at(answers: Predictions, temperature: float) -> Predictions:
+    """Answers with the scores that they have at another temperature."""
+    return dataclasses.replace(answers, scores=softmax(answers.logits, temperature).astype(np.float32))
+
+
+def _realised(
+    chosen: Sequence[OperatingPoint], test: Predictions, malignant: Sequence[bool | None]
+) -> tuple[OperatingPoint, ...]:
+    """The operating points chosen on validation with what they do on the test part, which took part in no choice."""
+    if not len(test.truth):
+        return tuple(chosen)
+    return tuple(
+        realised_point(point.name, point.threshold, malignant, test.scores, test.truth, test.groups, measured_on="test")
+        for point in chosen
+    )
+
+
+def _members(training: Predictions, classes: int) -> dict[str, bytes]:
+    if training.embeddings is None or not len(training.truth):
+        return {}
+    return {"embedding.npz": embedding_member(training.embeddings, training.truth, classes)}

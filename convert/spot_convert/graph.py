@@ -1,0 +1,98 @@
+"""A flatbuffer taken apart, added to, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from spot_edge.errors import CheckError
+
+__all__ = ["Graph", "pack", "unpack"]
+
+
+def unpack(flatbuffer: bytes) -> Any:
+    """A flatbuffer as schema objects. Weights that lie outside of it, as LiteRT Quantizer leaves them, are taken in."""
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            data = np.frombuffer(flatbuffer, np.uint8)[buffer.offset : buffer.offset + buffer.size]
+            if len(data) != buffer.size:
+                raise CheckError("the file's weights lie outside of it: it was cut off")
+            buffer.data, buffer.offset, buffer.size = data, 0, 0
+    return model
+
+
+def pack(model: Any) -> bytes:
+    """Schema objects as a flatbuffer, each buffer on a 16-byte boundary as the schema asks."""
+    for buffer in model.buffers:
+        buffer.__class__ = _AlignedBuffer
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class Graph:
+    """The one subgraph of a model, to which tensors and operators can be added."""
+
+    def __init__(self, model: Any) -> None:
+        if len(model.subgraphs) != 1:
+            raise CheckError(f"the converter left {len(model.subgraphs)} subgraphs instead of one")
+        self.model, self.graph = model, model.subgraphs[0]
+
+    def tensor(self, name: str, shape: Sequence[int], kind: int, data: bytes = b"", quantization: Any = None) -> int:
+        """A new tensor, constant where it has `data`; its number."""
+        added = schema.TensorT()
+        added.name, added.shape, added.type = name.encode(), np.array(shape, np.int32), kind
+        added.quantization = quantization
+        if data:
+            added.buffer = self.buffer(data)
+        self.graph.tensors.append(added)
+        return len(self.graph.tensors) - 1
+
+    def operator(
+        self, code: int, inputs: Sequence[int], output: int, kind: int = 0, options: Any = None, *, first: bool = False
+    ) -> None:
+        """A new builtin operator of version 1, run last or `first`."""
+        added = schema.OperatorT()
+        added.opcodeIndex = self._code(code)
+        added.inputs, added.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        added.builtinOptionsType, added.builtinOptions = kind, options
+        self.graph.operators.insert(0 if first else len(self.graph.operators), added)
+
+    def buffer(self, data: bytes) -> int:
+        """A new buffer; its number."""
+        added = schema.BufferT()
+        added.data = np.frombuffer(data, np.uint8)
+        self.model.buffers.append(added)
+        return len(self.model.buffers) - 1
+
+    def _code(self, code: int) -> int:
+        """The index of version 1 of a builtin operator, added where the model has none."""
+        for index, known in enumerate(self.model.operatorCodes):
+            if known.builtinCode == code and known.version == 1:
+                return index
+        added = schema.OperatorCodeT()
+        added.builtinCode, added.deprecatedBuiltinCode, added.version = code, min(code, 127), 1
+        self.model.operatorCodes.append(added)
+        return len(self.model.operatorCodes) - 1
+
+
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+    """The generated class would put constants on any boundary; ARM's vector loads want the schema's sixteen bytes."""
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the generated code's name
+        vector = None
+        if self.data is not None and len(self.data):
+            data = np.asarray(self.data, np.uint8).tobytes()
+            builder.StartVector(1, len(data), 16)
+            builder.head = builder.Head() - len(data)
+            builder.Bytes[builder.Head() : builder.Head() + len(data)] = data
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)

@@ -1,0 +1,78 @@
+"""Every kind of file that can be made: what it is, where it runs, which engines make it, and what it must keep to."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from spot_edge.errors import DataError
+
+__all__ = ["DEFAULT", "ENGINES", "LITERT", "TFLITE_RUNTIME", "VARIANTS", "Variant", "choose_variants"]
+
+LITERT, TFLITE_RUNTIME = "ai-edge-litert", "tflite-runtime"
+ENGINES = {"tensorflow": "TensorFlow's own converter", "litert": "LiteRT Quantizer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One kind of file. The checks against Keras, on the calibration pictures, only find a file that is broken; how
+    good it is the drift gate says."""
+
+    about: str
+    body: str  # what the engine makes
+    runtime: str
+    engines: tuple[str, ...]  # the default first
+    bytes_each: int  # a weight
+    largest: float  # |score - Keras' score|, at most
+    moved: float  # share of the score that may move to other classes, on average
+    agreement: float  # share of pictures that must keep their first rank
+
+    @property
+    def integer(self) -> bool:
+        """Whether the body computes in int8 throughout."""
+        return self.body == "int8"
+
+
+_BOTH = ("tensorflow", "litert")
+
+
+def _eight_bits(about: str, body: str, runtime: str, engines: tuple[str, ...]) -> Variant:
+    return Variant(about, body, runtime, engines, bytes_each=1, largest=1.0, moved=0.2, agreement=0.75)
+
+
+VARIANTS = {
+    "float32": Variant(
+        "as trained", "float32", LITERT, ("tensorflow",), bytes_each=4, largest=1e-4, moved=1e-4, agreement=0.99
+    ),
+    "float16": Variant(
+        "weights of half the size", "float16", LITERT, _BOTH, bytes_each=2, largest=0.05, moved=0.01, agreement=0.97
+    ),
+    "dynamic": _eight_bits("int8 weights, float activations", "dynamic", LITERT, _BOTH),
+    "int8": _eight_bits("full int8 body, uint8 input, float tail", "int8", LITERT, _BOTH),
+    "int8-tflite-runtime": _eight_bits(
+        "the same for tflite-runtime 2.14, fitted and judged there", "int8", TFLITE_RUNTIME, ("tensorflow",)
+    ),
+    "dynamic-tflite-runtime": _eight_bits(
+        "dynamic for tflite-runtime 2.14, fitted and judged there", "dynamic", TFLITE_RUNTIME, ("tensorflow",)
+    ),
+}
+DEFAULT = tuple(name for name, variant in VARIANTS.items() if variant.runtime == LITERT)
+
+
+def choose_variants(names: list[str], engine: str | None = None) -> dict[str, str]:
+    """The engine that makes each of the variants `names`; DataError, listing what exists, for any other pair."""
+    if engine is not None and engine not in ENGINES:
+        raise DataError(f"unknown engine {engine!r}: known are {', '.join(ENGINES)}")
+    if not names:
+        raise DataError(f"no variant named: known are {', '.join(VARIANTS)}")
+    chosen = {}
+    for name in names:
+        if name not in VARIANTS:
+            near = difflib.get_close_matches(name, VARIANTS, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise DataError(f"unknown variant {name!r}{hint}: known are {', '.join(VARIANTS)}")
+        engines = VARIANTS[name].engines
+        if engine is not None and engine not in engines:
+            raise DataError(f"{name} is not made by {engine!r}, only by {', '.join(engines)}: leave --engine out")
+        chosen[name] = engine or engines[0]
+    return chosen

@@ -1,0 +1,54 @@
+"""The variants for tflite-runtime, fitted and judged in it: run by `make test-targets`, which makes the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from spot_bench.drawings import draw_shapes
+from spot_convert.family import convert_run
+from spot_convert.variants import TFLITE_RUNTIME, VARIANTS
+from spot_edge import read_model
+
+PYTHON = Path(os.environ.get("TFLITE_RUNTIME_PYTHON", "TFLITE_RUNTIME_PYTHON is not set"))
+OTHERS = [name for name, variant in VARIANTS.items() if variant.runtime == TFLITE_RUNTIME]
+
+
+@pytest.fixture(scope="module")
+def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("family")
+    convert_run(shapes_run, out, variants=["int8", *OTHERS], python=PYTHON, say=print)
+    return out
+
+
+def classified(model: Path, folder: Path) -> list[dict[str, object]]:
+    command = [PYTHON, "-m", "spot_edge.cli", "classify", "--model", model, "--json", *sorted(folder.rglob("*.png"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_file_says_where_it_was_measured_and_runs_there_without_remark(
+    family: Path, tmp_path: Path, name: str
+) -> None:
+    model = family / f"shapes-{name}.tflite"
+    spec = read_model(model).spec
+    assert (spec.measured_in.runtime, spec.variant) == (TFLITE_RUNTIME, name)
+    assert spec.drift is not None
+    draw_shapes(tmp_path, 4, 99)
+    found = classified(model, tmp_path)
+    assert len(found) == 12
+    assert all(not prediction["remarks"] for prediction in found)
+    right = [Path(str(p["source"]["name"])).parent.name == p["ranked"][0]["label"] for p in found]  # type: ignore[index]
+    assert sum(right) > 8
+
+
+def test_the_same_body_has_another_temperature_in_the_other_runtime(family: Path) -> None:
+    here, there = (read_model(family / f"shapes-{name}.tflite") for name in ("int8", "int8-tflite-runtime"))
+    assert here.spec.temperature != there.spec.temperature
+    assert here.spec.conformal != there.spec.conformal
