@@ -1,0 +1,158 @@
+"""Writing a kit: the model file, pictures, inputs, what to expect of them, and how to check an app with them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spot_convert.kit.measure import RUNTIME, Answer, Tolerance, answer_all, measure_tolerance
+from spot_convert.kit.mistakes import Way, all_ways
+from spot_convert.kit.pictures import draw_pictures
+from spot_convert.kit.vectors import CORNERS, RIGHT, SCHEMA, STOCK, VECTORS
+from spot_edge.errors import OutputError
+from spot_edge.files import make_folder, write_whole
+from spot_edge.modelfile import ModelFile
+
+__all__ = ["export_kit"]
+
+_WHOLE = (RIGHT, STOCK, CORNERS)  # ways whose evidence and embedding are written down, too
+
+
+def export_kit(model: ModelFile, out: Path) -> Path:
+    """Make the folder `out`, which must not exist or be empty, the kit of `model`: whole, or not at all.
+
+    The same model gives the same bytes on the same machine. Raises OutputError, and InterpreterError without LiteRT.
+    """
+    with _new_folder(out) as folder:
+        pictures, ways = draw_pictures(model.spec.image.size), all_ways(model.spec.image)
+        answers = answer_all(model, pictures, ways)
+        name = Path(model.name).name
+        content = {name: model.content, "labels.txt": _lines(label.label for label in model.spec.labels)}
+        content |= {f"vectors/{picture}": _png(image) for picture, image in pictures.items()}
+        content |= {f"inputs/{picture}": _png(Image.fromarray(a[RIGHT].tensor)) for picture, a in answers.items()}
+        tolerance = measure_tolerance(model, answers)
+        digests = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
+        record = _describe(model, name, tolerance, ways) | {"images": _images(pictures, answers, digests)}
+        content[VECTORS] = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+        content["README.md"] = _readme(model, name, tolerance, next(iter(answers.items())))
+        content["LICENSE"] = _licence(model, name)
+        for part in ("vectors", "inputs"):
+            make_folder(folder / part)
+        for file, data in content.items():
+            write_whole(folder / file, data)
+    return out
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, that becomes `out` when all went well and vanishes when it did not."""
+    partial = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise OutputError(f"{out}: exists already: name a new folder for the kit")
+        partial.mkdir(parents=True)
+        yield partial
+        if out.is_dir():
+            out.rmdir()
+        os.replace(partial, out)
+    except OSError as error:
+        raise OutputError(f"{out}: the kit cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _describe(model: ModelFile, name: str, tolerance: Tolerance, ways: list[Way]) -> dict[str, Any]:
+    spec = model.spec
+    return {
+        "schema": SCHEMA,
+        "model": {"file": name, "id": model.id, "name": spec.name, "variant": spec.variant},
+        "runtime": {"name": RUNTIME, "version": version(RUNTIME)},
+        "labels": [label.label for label in spec.labels],
+        "image": {"size": spec.image.size, "geometry": spec.image.geometry, "filter": spec.image.filter},
+        "tolerance": {
+            "score": tolerance.score,
+            "rms": tolerance.rms,
+            "kernels": {"score": tolerance.kernels_score, "rms": tolerance.kernels_rms},
+        },
+        "ways": {
+            way.key: {
+                "mistake": way.mistake,
+                "resize": way.resize,
+                "what": way.what,
+                "mend": way.mend,
+                "inputs": way.inputs,
+            }
+            for way in ways
+        },
+    }
+
+
+def _images(
+    pictures: Mapping[str, Image.Image], answers: Mapping[str, Mapping[str, Answer]], digests: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "image": f"vectors/{name}",
+            "sha256": digests[f"vectors/{name}"],
+            "width": picture.width,
+            "height": picture.height,
+            "input": f"inputs/{name}",
+            "sha256_of_input_file": digests[f"inputs/{name}"],
+            "answers": {key: answer.as_dict(whole=key in _WHOLE) for key, answer in answers[name].items()},
+        }
+        for name, picture in pictures.items()
+    ]
+
+
+def _readme(model: ModelFile, name: str, tolerance: Tolerance, first: tuple[str, Mapping[str, Answer]]) -> bytes:
+    spec, picture, answer = model.spec, first[0], first[1][RIGHT]
+    ranked = np.argsort(-answer.outputs["scores"])
+    scores = answer.outputs["scores"]
+    template = Template((files("spot_convert.kit") / "README.md").read_text("utf-8"))
+    text = template.substitute(
+        model=f"{spec.name} {spec.variant}",
+        file=name,
+        id=model.id,
+        size=spec.image.size,
+        classes=len(spec.labels),
+        labels=", ".join(label.label for label in spec.labels),
+        runtime=f"{RUNTIME} {version(RUNTIME)}",
+        score=f"{tolerance.score:.3f}",
+        rms=f"{tolerance.rms:.3f}",
+        kernels=f"{tolerance.kernels_score:.3f}",
+        picture=picture,
+        scores=", ".join(f"{score:.3f}" for score in scores),
+        top=f"{spec.labels[ranked[0]].label} {scores[ranked[0]]:.2f}",
+        notice=spec.notice,
+    )
+    return text.encode()
+
+
+def _licence(model: ModelFile, name: str) -> bytes:
+    spec = model.spec
+    lines = [f"{name}: {spec.licence or 'its maker names no licence'}", spec.training.get("data", ""), spec.notice]
+    own = "Everything else in this folder was drawn, measured or written by spot-edge: Apache-2.0."
+    return _lines(line for line in (*lines, own) if line)
+
+
+def _lines(lines: Iterator[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
