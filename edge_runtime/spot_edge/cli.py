@@ -69,7 +69,18 @@ class _Commands(click.Group):
                 formatter.write_dl([(name, _short_help(entry)) for name, entry in sorted(installed.items())])
 
 
-_TOOLKIT = ("train", "pack-run", "restore-run", "convert", "inspect", "export-kit", "check-kit", "bench", "data")
+_TOOLKIT = (
+    "train",
+    "average-runs",
+    "pack-run",
+    "restore-run",
+    "convert",
+    "inspect",
+    "export-kit",
+    "check-kit",
+    "bench",
+    "data",
+)
 
 
 def _installed() -> dict[str, Any]:

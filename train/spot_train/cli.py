@@ -1,13 +1,14 @@
-"""`spot-edge train`, `pack-run` and `restore-run`. Keras is imported only when a command runs."""
+"""`spot-edge train`, `average-runs`, `pack-run` and `restore-run`. Keras is imported only when a command runs."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
-__all__ = ["pack_run", "restore_run", "train"]
+__all__ = ["average_runs", "pack_run", "restore_run", "train"]
 
 _EXTRAS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 
@@ -61,11 +62,19 @@ def train(
         kept = unfinished_folder(out)
         say(f"interrupted; {kept} is kept: go on with --resume" if kept.exists() else "interrupted before any step")
         raise SystemExit(130) from None
-    balanced = metrics["balanced_accuracy"]
-    click.echo(
-        f"{out}: balanced accuracy on validation {balanced['value']:.3f} "
-        f"(95 % interval {balanced['low']:.3f} to {balanced['high']:.3f}, {metrics['images']} images)"
-    )
+    _say_result(out, metrics)
+
+
+@click.command("average-runs")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The data that the runs were trained on.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
+def average_runs(runs: tuple[Path, ...], data: Path, out: Path) -> None:
+    """Make one run of several that were trained from the same trunk on the same split: the mean of their weights."""
+    _need_keras()
+    from spot_train import averaging
+
+    _say_result(out, averaging.average_runs(runs, data, out, lambda line: click.echo(line, err=True)))
 
 
 @click.command("pack-run")
@@ -91,6 +100,14 @@ def restore_run(small: Path, out: Path, data: Path | None) -> None:
 
     restore(small, out, data)
     click.echo(f"{out}: restored")
+
+
+def _say_result(out: Path, metrics: dict[str, Any]) -> None:
+    balanced = metrics["balanced_accuracy"]
+    click.echo(
+        f"{out}: balanced accuracy on validation {balanced['value']:.3f} "
+        f"(95 % interval {balanced['low']:.3f} to {balanced['high']:.3f}, {metrics['images']} images)"
+    )
 
 
 def _need_keras() -> None:

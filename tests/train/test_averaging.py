@@ -1,0 +1,67 @@
+"""`average-runs`: the mean of the weights as a run like any other, and refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from spot_edge.errors import DataError
+from spot_train.averaging import average_runs
+
+
+@pytest.fixture
+def other_run(shapes_run: Path, tmp_path: Path) -> Path:
+    """The same run with every weight a little larger, by another recipe."""
+    other = tmp_path / "other"
+    shutil.copytree(shapes_run, other)
+    body = keras.saving.load_model(other / "model.keras", compile=False)
+    body.set_weights([weight + 0.001 for weight in body.get_weights()])
+    body.save(other / "model.keras")
+    recipe = other / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("seed = 1", "seed = 2"))
+    return other
+
+
+def change(run: Path, **about: object) -> None:
+    told = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(told | about))
+
+
+def test_the_mean_of_two_runs_is_a_run(shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path) -> None:
+    metrics = average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)
+    mean, first = (
+        keras.saving.load_model(run / "model.keras", compile=False).get_weights()
+        for run in (tmp_path / "mean", shapes_run)
+    )
+    for ours, theirs in zip(mean, first, strict=True):
+        np.testing.assert_allclose(ours, theirs + 0.0005, atol=1e-5)
+    about = json.loads((tmp_path / "mean" / "run.json").read_text())
+    assert ["seed = 1" in text for text in about["mean_of"]] == [True, False]
+    assert json.loads((tmp_path / "mean" / "metrics.json").read_text()) == metrics
+    assert (tmp_path / "mean" / "validation.md").is_file()
+
+
+@pytest.mark.parametrize("about", [{"labels": []}, {"split_sha256": "0"}, {"trunk": {"name": "other", "sha256": "1"}}])
+def test_runs_that_have_no_mean_are_refused(
+    shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path, about: dict[str, object]
+) -> None:
+    change(other_run, **about)
+    with pytest.raises(DataError, match=f"its {next(iter(about))} is not that of"):
+        average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)
+    assert not (tmp_path / "mean").exists()
+
+
+def test_one_run_and_adapting_batch_norm_are_refused(
+    shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="two or more"):
+        average_runs([shapes_run], shapes, tmp_path / "mean", print)
+    recipe = other_run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('batch_norm = "frozen"', 'batch_norm = "adapt"'))
+    with pytest.raises(DataError, match="batch norm that adapts"):
+        average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)
