@@ -82,7 +82,7 @@ def convert_run(
         parity.require(file, variant.largest, variant.moved, variant.agreement)
         fitted = fitted_spec(spec, found, pictures, run.margins, baseline)
         model = verify(seal(_with_tail(run, fitted.spec, body), fitted.spec, fitted.members), file)
-        return Converted(model, engine, parity, fitted.validation, fitted.comparison)
+        return Converted.of(model, engine, parity, fitted)
 
     baseline = make("float32", "tensorflow", None)
     made = [

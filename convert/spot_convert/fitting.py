@@ -45,6 +45,15 @@ class Converted:
     validation: Predictions
     comparison: dict[str, Any] | None
 
+    @classmethod
+    def of(cls, model: ModelFile, engine: str, parity: Parity, fitted: Fitted) -> Converted:
+        """`fitted` as that of the finished `model`: what was measured on the draft is known by the id of the file."""
+        known = fitted.validation.model | {"id": model.id}
+        comparison = fitted.comparison
+        if comparison is not None:
+            comparison = comparison | {"other": comparison["other"] | {"model": known}}
+        return cls(model, engine, parity, dataclasses.replace(fitted.validation, model=known), comparison)
+
     @property
     def failed(self) -> bool:
         """Whether the drift gate refused the file."""

@@ -8,6 +8,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from spot_edge.errors import CheckError
 
@@ -62,6 +63,12 @@ class Graph:
         added.inputs, added.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
         added.builtinOptionsType, added.builtinOptions = kind, options
         self.graph.operators.insert(0 if first else len(self.graph.operators), added)
+
+    def floats(self, number: int) -> NDArray[np.float32]:
+        """What a constant float32 tensor holds; a copy."""
+        tensor = self.graph.tensors[number]
+        data = np.asarray(self.model.buffers[tensor.buffer].data, np.uint8)
+        return np.frombuffer(data.tobytes(), np.float32).reshape(tensor.shape).copy()
 
     def buffer(self, data: bytes) -> int:
         """A new buffer; its number."""

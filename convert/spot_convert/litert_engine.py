@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,13 @@ from spot_convert.tensorflow_engine import calibration_inputs, corrected_float_b
 from spot_edge.errors import CheckError
 
 __all__ = ["BODIES"]
+
+_LEAST_WEIGHT = 1e-4  # of a channel's largest weight, in parts of its bias
+_CHANNELS = {
+    schema.BuiltinOperator.CONV_2D: 0,
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
+    schema.BuiltinOperator.FULLY_CONNECTED: 0,
+}
 
 
 def _float16_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
@@ -42,7 +50,8 @@ def _dynamic_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
 def _int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     """The network in full int8 with per-channel weights, corrected for their rounding, between uint8 and float ends."""
     data = [{"image": tensor} for tensor in calibration_inputs(run, calibration)]
-    quantized = _quantize(corrected_float_body(run, calibration), recipe.static_wi8_ai8(), data)
+    body = _with_living_channels(corrected_float_body(run, calibration))
+    quantized = _quantize(body, recipe.static_wi8_ai8(), data)
     graph = Graph(unpack(quantized))
     _grey_levels_in(graph, run)
     _floats_out(graph)
@@ -58,13 +67,38 @@ BODIES: dict[str, Callable[[Run, NDArray[np.uint8]], bytes]] = {
 
 def _quantize(body: bytes, wanted: Any, pictures: list[dict[str, NDArray[np.float32]]] | None = None) -> bytes:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints a summary
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints a summary
+            warnings.simplefilter("ignore", UserWarning)  # of its own way to read the layers in between
             engine = quantizer.Quantizer(body, wanted)
             threads = os.cpu_count() or 1
             seen = engine.calibrate({"serving_default": pictures}, num_threads=threads) if pictures else None
             return bytes(engine.quantize(seen).quantized_model)
     except (ValueError, RuntimeError, TypeError) as error:
         raise CheckError(f"LiteRT Quantizer failed: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+
+
+def _with_living_channels(body: bytes) -> bytes:
+    """The float network with no channel whose weights are all but nought beside its bias.
+
+    The bias is counted in steps of the weights' scale: of a dead channel there are more of them than 32 bits can hold,
+    and the quantizer lets them overflow to the other sign. One weight of a ten-thousandth of the bias keeps them few.
+    """
+    graph = Graph(unpack(body))
+    for operator in graph.graph.operators:
+        axis = _CHANNELS.get(graph.model.operatorCodes[operator.opcodeIndex].builtinCode)
+        if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
+            continue
+        weights, bias = (graph.floats(operator.inputs[index]) for index in (1, 2))
+        channels = np.moveaxis(weights, axis, 0).reshape(len(bias), -1)  # a copy where it is depthwise
+        largest = np.abs(channels).argmax(axis=1)
+        rows = np.arange(len(bias))
+        least = _LEAST_WEIGHT * np.abs(bias)
+        dead = np.abs(channels[rows, largest]) < least
+        if dead.any():
+            channels[rows[dead], largest[dead]] = least[dead]
+            back = np.moveaxis(channels.reshape(np.moveaxis(weights, axis, 0).shape), 0, axis)
+            graph.graph.tensors[operator.inputs[1]].buffer = graph.buffer(np.ascontiguousarray(back).tobytes())
+    return pack(graph.model)
 
 
 def _grey_levels_in(graph: Graph, run: Run) -> None:

@@ -211,6 +211,7 @@ def test_every_quantized_file_says_what_it_lost(shapes_family: Path) -> None:
         assert drift.verdict in ("passes", "cannot tell")
         entry = next(entry for entry in report["files"] if entry["variant"] == variant)
         assert entry["drift"]["verdict"] == drift.verdict
+        assert entry["comparison_on_validation"]["other"]["model"]["id"] == entry["id"]
         assert set(entry["comparison_on_validation"]["classes"]) == {"circle", "square", "triangle"}
     assert read_model(shapes_family / "shapes-float32.tflite").spec.drift is None
 
