@@ -70,6 +70,15 @@ class Graph:
         data = np.asarray(self.model.buffers[tensor.buffer].data, np.uint8)
         return np.frombuffer(data.tobytes(), np.float32).reshape(tensor.shape).copy()
 
+    def fill(self, number: int, values: NDArray[Any]) -> None:
+        """Give a constant tensor other values of the same type and shape."""
+        tensor = self.graph.tensors[number]
+        shared = sum(other.buffer == tensor.buffer for other in self.graph.tensors) > 1
+        if shared:
+            tensor.buffer = self.buffer(values.tobytes())
+        else:
+            self.model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
+
     def buffer(self, data: bytes) -> int:
         """A new buffer; its number."""
         added = schema.BufferT()

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from spot_convert.graph import Graph, pack, unpack
 from spot_convert.run import Run
-from spot_convert.tensorflow_engine import calibration_inputs, corrected_float_body, float_body, input_zero
+from spot_convert.tensorflow_engine import (
+    calibration_inputs,
+    corrected_float_body,
+    corrected_whole_body,
+    float_body,
+    input_zero,
+)
 from spot_edge.errors import CheckError
 
 __all__ = ["BODIES"]
@@ -44,7 +50,7 @@ def _float16_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
 
 def _dynamic_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     """The network with its weights as int8 and float activations, which are quantized picture by picture."""
-    return pack(unpack(_quantize(float_body(run, calibration), recipe.dynamic_wi8_afp32())))
+    return pack(unpack(_quantize(corrected_whole_body(run, calibration), recipe.dynamic_wi8_afp32())))
 
 
 def _int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
@@ -67,7 +73,8 @@ BODIES: dict[str, Callable[[Run, NDArray[np.uint8]], bytes]] = {
 
 def _quantize(body: bytes, wanted: Any, pictures: list[dict[str, NDArray[np.float32]]] | None = None) -> bytes:
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints a summary
+        quiet = io.StringIO()  # for its summary and its bars
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of its own way to read the layers in between
             engine = quantizer.Quantizer(body, wanted)
             threads = os.cpu_count() or 1
@@ -97,7 +104,7 @@ def _with_living_channels(body: bytes) -> bytes:
         if dead.any():
             channels[rows[dead], largest[dead]] = least[dead]
             back = np.moveaxis(channels.reshape(np.moveaxis(weights, axis, 0).shape), 0, axis)
-            graph.graph.tensors[operator.inputs[1]].buffer = graph.buffer(np.ascontiguousarray(back).tobytes())
+            graph.fill(operator.inputs[1], back)
     return pack(graph.model)
 
 

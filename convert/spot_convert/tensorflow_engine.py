@@ -19,7 +19,7 @@ from spot_convert.correction import corrected_body
 from spot_convert.run import Run
 from spot_edge.errors import CheckError
 
-__all__ = ["BODIES", "calibration_inputs", "corrected_float_body", "float_body", "input_zero"]
+__all__ = ["BODIES", "calibration_inputs", "corrected_float_body", "corrected_whole_body", "float_body", "input_zero"]
 
 
 def float_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
@@ -70,6 +70,11 @@ def corrected_float_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     return _convert(_after_scaling(run, calibration))
 
 
+def corrected_whole_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
+    """The network in float32 with uint8 input, corrected for the rounding of its weights that is to come."""
+    return _convert(_whole_network(run, corrected_body(run.body, calibration)))
+
+
 def calibration_inputs(run: Run, calibration: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     """What the network behind the pixel scaling sees of the calibration pictures, float32[1,S,S,3] each."""
     zero = input_zero(run)
@@ -85,9 +90,9 @@ def input_zero(run: Run) -> int:
     return math.floor(-run.pixel_offset / run.pixel_scale + 0.5)  # 127.5 → 128
 
 
-def _whole_network(run: Run) -> Any:
+def _whole_network(run: Run, body: Any = None) -> Any:
     image = keras.Input(batch_shape=(1, run.image.size, run.image.size, 3), dtype="uint8", name="image")
-    return tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, run.body(image), name="float_body"))
+    return tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, (body or run.body)(image), name="float_body"))
 
 
 def _after_scaling(run: Run, calibration: NDArray[np.uint8]) -> Any:

@@ -58,8 +58,8 @@ def bad_files(tmp_path: Path, model, flatbuffer) -> dict[Path, str]:
     data = json.loads(record)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    unequal = replace(spec, labels=(*spec.labels[:-1], Label("other", "another")))
-    six = replace(spec, labels=spec.labels[:-1])
+    unequal = replace(spec, labels=(*spec.labels[:-1], Label("other", "another")), conformal=None)
+    six = replace(spec, labels=spec.labels[:-1], conformal=None)
     contents = {
         "empty": (b"", "empty model file"),
         "random": (np.random.default_rng(1).bytes(5000), "no spot-edge digest"),
@@ -160,7 +160,11 @@ def test_a_flipped_bit_anywhere_is_refused(model) -> None:
 def test_damage_that_was_sealed_in_is_a_model_error_or_harmless(model, flatbuffer) -> None:
     """No byte of the zip or of the flatbuffer's first tables makes the readers fail in another way."""
     draws, content = np.random.default_rng(8), bytearray(model.content)
-    behind = range(len(flatbuffer), len(content) - 76)
+    with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
+        unread = bundle.getinfo("embedding.npz")  # 40 kB of the zip, in which damage harms nobody yet
+    first = unread.header_offset + 30 + len(unread.filename)
+    skipped = range(first, first + unread.compress_size)
+    behind = [at for at in range(len(flatbuffer), len(content) - 76) if at not in skipped]
     refused = 0
     for at in [*draws.choice(behind, 150).tolist(), *range(len(content) - 98, len(content) - 76), *range(0, 400, 4)]:
         kept, content[at] = content[at], int(draws.integers(256))
