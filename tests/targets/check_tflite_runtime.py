@@ -26,7 +26,7 @@ def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def classified(model: Path, folder: Path) -> list[dict[str, object]]:
-    command = [PYTHON, "-m", "spot_edge.cli", "classify", "--model", model, "--json", *sorted(folder.rglob("*.png"))]
+    command = [PYTHON, "-m", "spot_edge.cli", "classify", "--model", model, "--json", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -144,7 +144,9 @@ def test_a_merged_run_is_judged_at_tuned_thresholds(merged: Path) -> None:
 
 def test_a_merged_run_converts_and_its_drift_is_measured_on_its_own_split(merged: Path, tmp_path: Path) -> None:
     run, out = merged / "run", tmp_path / "family"
-    done = CliRunner().invoke(convert, [str(run), "--out", str(out)], catch_exceptions=False)
+    done = CliRunner().invoke(
+        convert, [str(run), "--out", str(out), "--variants", "float32,int8"], catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
     model = read_model(out / "merged-int8.tflite")
     assert [label.label for label in model.spec.labels] == ["benign", "malignant"]
