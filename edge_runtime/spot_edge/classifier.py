@@ -18,9 +18,11 @@ __all__ = ["Classifier"]
 class Classifier:
     """A model in an interpreter. One thread at a time may use it: the interpreter holds the tensors."""
 
-    def __init__(self, model: ModelFile, *, runtime: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, model: ModelFile, *, runtime: str | None = None, threads: int | None = None, delegate: bool = True
+    ) -> None:
         self.model = model
-        self._interpreter = Interpreter(model, runtime=runtime, threads=threads)
+        self._interpreter = Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
         self._remarks = _remarks(model.spec, self.runtime)
         self._labels = tuple(label.label for label in model.spec.labels)
         self._about = {"name": model.spec.name, "variant": model.spec.variant, "id": model.id}

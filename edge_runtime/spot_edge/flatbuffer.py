@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from spot_edge.errors import ModelError
 
-__all__ = ["Signature", "Tensor", "read_signature"]
+__all__ = ["Signature", "Table", "Tensor", "read_root", "read_signature"]
 
 TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 
@@ -44,7 +44,7 @@ def read_signature(data: bytes, name: str) -> Signature:
     if len(data) < 16 or data[4:8] != b"TFL3":
         raise ModelError(f"{name}: not a .tflite file")
     try:
-        root = _Table(data, _unsigned(data, 0))
+        root = read_root(data)
         graphs = list(root.tables(_MODEL_SUBGRAPHS))
         signatures = list(root.tables(_MODEL_SIGNATURES))
         if len(graphs) != 1 or len(signatures) != 1:
@@ -59,7 +59,12 @@ def read_signature(data: bytes, name: str) -> Signature:
     return Signature(inputs, outputs)
 
 
-def _named(signature: _Table, field: int, tensors: list[_Table]) -> dict[str, Tensor]:
+def read_root(data: bytes) -> Table:
+    """The model table of a .tflite file."""
+    return Table(data, _unsigned(data, 0))
+
+
+def _named(signature: Table, field: int, tensors: list[Table]) -> dict[str, Tensor]:
     named = {}
     for entry in signature.tables(field):
         tensor = tensors[entry.scalar(_NAMED_INDEX, "<I")]
@@ -72,7 +77,7 @@ def _unsigned(data: bytes, at: int) -> int:
     return int(struct.unpack_from("<I", data, at)[0])
 
 
-class _Table:
+class Table:
     """A flatbuffer table at an offset."""
 
     def __init__(self, data: bytes, at: int) -> None:
@@ -105,10 +110,10 @@ class _Table:
             raise IndexError("vector beyond the data")
         return start + 4, length
 
-    def tables(self, number: int) -> Iterator[_Table]:
+    def tables(self, number: int) -> Iterator[Table]:
         start, length = self._vector(number)
         for at in range(start, start + 4 * length, 4):
-            yield _Table(self._data, at + _unsigned(self._data, at))
+            yield Table(self._data, at + _unsigned(self._data, at))
 
     def integers(self, number: int) -> tuple[int, ...]:
         start, length = self._vector(number)

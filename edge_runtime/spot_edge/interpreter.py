@@ -18,7 +18,15 @@ from spot_edge.modelfile import ModelFile
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # slow to import
 
-__all__ = ["RUNTIMES", "Interpreter", "Runtime", "default_threads", "find_runtime", "installed_runtimes"]
+__all__ = [
+    "RUNTIMES",
+    "Interpreter",
+    "Runtime",
+    "bare_resolver",
+    "default_threads",
+    "find_runtime",
+    "installed_runtimes",
+]
 
 # name on the package index → module that holds `Interpreter`, module that holds the version
 RUNTIMES: dict[str, tuple[str, str]] = {
@@ -39,8 +47,13 @@ class Runtime:
 class Interpreter:
     """A loaded model, ready to run. Reads its outputs by signature name, never by position."""
 
-    def __init__(self, model: ModelFile, *, runtime: str | None = None, threads: int | None = None) -> None:
-        """Load `model` in the named runtime (default: the first that is installed) with `threads` threads."""
+    def __init__(
+        self, model: ModelFile, *, runtime: str | None = None, threads: int | None = None, delegate: bool = True
+    ) -> None:
+        """Load `model` in the named runtime (default: the first that is installed) with `threads` threads.
+
+        Without `delegate` the runtime's own kernels run it, not XNNPACK: for measuring what XNNPACK is worth.
+        """
         name = find_runtime(runtime)
         module, versioned = RUNTIMES[name]
         try:
@@ -49,8 +62,11 @@ class Interpreter:
         except (ImportError, AttributeError) as error:
             raise InterpreterError(f"{name} is installed but does not work here: {error}") from error
         self.threads = threads or default_threads()
+        options: dict[str, Any] = {} if delegate else {"experimental_op_resolver_type": bare_resolver(name)}
+        if None in options.values():
+            raise InterpreterError(f"{name} {self.runtime.version} cannot switch its delegate off")
         try:
-            self._engine: Any = engine(model_content=model.content, num_threads=self.threads)
+            self._engine: Any = engine(model_content=model.content, num_threads=self.threads, **options)
             self._engine.allocate_tensors()
             runner = self._engine.get_signature_runner()
             self._input: int = runner.get_input_details()["image"]["index"]
@@ -86,6 +102,13 @@ def find_runtime(wanted: str | None = None) -> str:
             "Raspberry Pi OS, or the 32-bit one named bookworm (Python 3.11)"
         )
     raise InterpreterError(f"no TFLite interpreter is installed: pip install {_advice()}")
+
+
+def bare_resolver(runtime: str) -> Any:
+    """What tells the named runtime to leave XNNPACK out; None where it cannot."""
+    module = _import(RUNTIMES[runtime][0])
+    kinds = getattr(getattr(module, "experimental", module), "OpResolverType", None)
+    return getattr(kinds, "BUILTIN_WITHOUT_DEFAULT_DELEGATES", None)
 
 
 def default_threads() -> int:

@@ -1,0 +1,152 @@
+"""How the machine fares while it is measured: temperature, clock, and whether it was throttled."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Reading", "Sensors", "Watch", "throttling"]
+
+_EVERY = 2.0  # seconds between readings while measuring: vcgencmd is a process of some milliseconds
+_FALL = 0.90  # a clock below this share of its start under load is throttled
+_NOW = {1: "under-voltage", 2: "clock capped", 4: "throttled", 8: "soft temperature limit"}
+_SINCE_BOOT = 16  # the same four bits, this much higher: has occurred since boot
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The machine at one moment; None for what it does not tell."""
+
+    temperature_c: float | None
+    mhz: float | None  # of the fastest core
+    governor: str | None
+    flags: int | None  # vcgencmd get_throttled
+    events: int | None  # how often an Intel core was throttled since boot
+
+
+@dataclass(frozen=True, slots=True)
+class Sensors:
+    """Where readings come from. Tests name a folder and a script of their own."""
+
+    sysfs: Path = Path("/sys")
+    vcgencmd: str | None = "vcgencmd"
+
+    def read(self) -> Reading:
+        """The machine now."""
+        cores = self.sysfs / "devices" / "system" / "cpu"
+        clocks = [_number(path) for path in cores.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+        known = [clock for clock in clocks if clock is not None]
+        throttles = [_number(path) for path in cores.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
+        counts = [int(count) for count in throttles if count is not None]
+        temperature, flags = self._ask("measure_temp", r"temp=([\d.]+)"), self._ask("get_throttled", r"=0x([0-9a-f]+)")
+        return Reading(
+            temperature_c=float(temperature) if temperature else self._hottest(),
+            mhz=max(known) / 1000 if known else None,
+            governor=_text(cores / "cpu0" / "cpufreq" / "scaling_governor"),
+            flags=int(flags, 16) if flags else None,
+            events=sum(counts) if counts else None,
+        )
+
+    def _hottest(self) -> float | None:
+        found = [_number(path) for path in self.sysfs.glob("class/thermal/thermal_zone*/temp")]
+        return max((value / 1000 for value in found if value is not None), default=None)
+
+    def _ask(self, what: str, pattern: str) -> str | None:
+        """What a Raspberry Pi's firmware says."""
+        command = self.vcgencmd and shutil.which(self.vcgencmd)
+        if not command:
+            return None
+        try:
+            done = subprocess.run([command, what], capture_output=True, text=True, timeout=5, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        found = re.search(pattern, done.stdout)
+        return found[1] if found else None
+
+
+class Watch:
+    """Readings before, at the start of, during and after a measurement."""
+
+    def __init__(self, sensors: Sensors) -> None:
+        self._sensors = sensors
+        self._before = sensors.read()
+        self._start = self._before
+        self._during: list[Reading] = []
+        self._next = 0.0
+
+    def start(self) -> None:
+        """Warm-up is over: the clock is what it is under load."""
+        self._start = self._sensors.read()
+        self._next = time.monotonic() + _EVERY
+
+    def look(self) -> None:
+        """Between two rounds: a reading, where the last one is long enough ago."""
+        if time.monotonic() >= self._next:
+            self._during.append(self._sensors.read())
+            self._next = time.monotonic() + _EVERY
+
+    def finish(self) -> dict[str, Any]:
+        """The record: readings, ranges during the rounds, and whether the machine was throttled."""
+        self._during.append(self._sensors.read())  # still warm from the last round
+        after, loaded = self._sensors.read(), [self._start, *self._during]
+        why = throttling(self._before, self._start, [*self._during, after])
+        return {
+            "before": asdict(self._before),
+            "start": asdict(self._start),
+            "during": {
+                "readings": len(loaded),
+                "temperature_c": _range([reading.temperature_c for reading in loaded]),
+                "mhz": _range([reading.mhz for reading in loaded]),
+            },
+            "after": asdict(after),
+            "throttled": None if why is None else bool(why),
+            "why": why or [],
+        }
+
+
+def throttling(before: Reading, start: Reading, later: Sequence[Reading]) -> list[str] | None:
+    """The signs of throttling between `before` and the last of `later`; None where the machine shows none at all.
+
+    The clock is compared with `start`, which was read under load: an idle one is low or high as its governor likes.
+    The last of `later` may be idle again, so its clock does not count.
+    """
+    readings = [start, *later]
+    if all(reading.flags is reading.events is reading.mhz is None for reading in readings):
+        return None
+    why = []
+    flags, old = [reading.flags for reading in readings if reading.flags is not None], before.flags or 0
+    for bit, name in _NOW.items():
+        past = bit << _SINCE_BOOT
+        if any(value & bit or value & past & ~old for value in flags):
+            why.append(name)
+    if before.events is not None and any((reading.events or 0) > before.events for reading in readings):
+        why.append("cores throttled themselves")
+    clocks = [reading.mhz for reading in later[:-1] if reading.mhz is not None]
+    if start.mhz and clocks and min(clocks) < _FALL * start.mhz:
+        why.append(f"clock fell from {start.mhz:.0f} to {min(clocks):.0f} MHz")
+    return why
+
+
+def _range(values: Sequence[float | None]) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    return [min(known), max(known)] if known else None
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):  # a thermal zone may be there and refuse to be read
+        return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
