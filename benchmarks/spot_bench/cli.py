@@ -1,4 +1,4 @@
-"""`spot-edge bench`: drift, predict, outside, latency, overhead. Numpy and interpreter come with the one that runs."""
+"""`spot-edge bench`: drift, predict, outside, overhead, draw; latency joins it. Numpy and interpreter come later."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spot_bench import latency_cli
 from spot_edge.errors import OutputError
 
 if TYPE_CHECKING:
@@ -141,37 +142,8 @@ def outside(over: _Over, model: Path, positive: str, label: str) -> None:
     _show(report, outside_lines(report), over.as_json)
 
 
-@bench.command()
-@click.argument("models", metavar="[MODEL...]", nargs=-1, type=_PATH)
-@click.option("--image", type=_PATH, help="Picture to time on [a drawn one of 600x450 pixels].")
-@click.option("--seconds", type=click.FloatRange(0), default=0.0, help="Measure at least so long.")
-@click.option("--samples", type=click.IntRange(1), default=300, show_default=True, help="Measure at least so often.")
-@_THREADS
-@_RUNTIME
-@_JSON
-def latency(
-    models: tuple[Path, ...],
-    image: Path | None,
-    seconds: float,
-    samples: int,
-    threads: int | None,
-    runtime: str | None,
-    as_json: bool,
-) -> None:
-    """How long each MODEL (default: the embedded one) takes for one picture, the models in turns."""
-    from spot_bench.latency import measure
-    from spot_bench.terminal import latency_lines
-    from spot_edge.source import Source
-
-    if image is None:
-        from spot_bench.drawings import draw_lesion, encode_jpeg
-
-        picture = encode_jpeg(draw_lesion(seed=1))
-    else:
-        picture = Source.of(image).read()
-    files = [str(model) for model in models] if models else [None]
-    report = measure(files, picture, runtime=runtime, threads=threads, samples=samples, seconds=seconds)
-    _show(report, latency_lines(report), as_json)
+bench.add_command(latency_cli.latency)
+bench.add_command(latency_cli.compare)
 
 
 @bench.command()

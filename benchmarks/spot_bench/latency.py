@@ -1,134 +1,202 @@
-"""How long a model takes for one picture: several models in turn, after warming up, with percentiles."""
+"""How long models take for one picture: all in turns, after warming up, with percentiles and what explains them."""
 
 from __future__ import annotations
 
-import statistics
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from spot_bench.conditions import Sensors, Watch
+from spot_bench.energy import Meter, find_meter
+from spot_bench.intervals import bootstrap
 from spot_bench.machine import describe_machine
 from spot_bench.percentiles import fewest_samples, percentile
-from spot_edge.errors import DataError
+from spot_bench.processes import cold_starts, memory
+from spot_bench.rounds import ROWS, Configuration, Runner, run, start, take_turns, warm_up
+from spot_bench.utilisation import Peak, count_work, measure_peak, utilisation
+from spot_edge.errors import DataError, InterpreterError
+from spot_edge.interpreter import bare_resolver, default_threads, find_runtime
 
-if TYPE_CHECKING:
-    from spot_edge.classifier import Classifier
+__all__ = ["BLOCKS", "PERCENTILES", "SCHEMA", "Plan", "measure"]
 
-__all__ = ["PERCENTILES", "ROWS", "SCHEMA", "measure"]
-
-SCHEMA = 1
-ROWS = ("decode", "resize", "invoke", "total")
+SCHEMA = 2
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+BLOCKS = 64  # stretches of the rounds, one after another, whose medians are kept
 
-_WINDOW = 10  # runs: steady is when the medians of two windows in a row differ by less than this share
-_STEADY = 0.03
-_MOST_WARMUP = 200
+_ENERGY_SECONDS = 2.0
 
 
-@dataclass(slots=True)
-class _Runner:
-    """One loaded model and the times it took, in milliseconds."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured, and for how long: at least `samples` rounds and at least `seconds`."""
 
-    classifier: Classifier
-    load_ms: float
-    first_ms: float
-    times: dict[str, list[float]]
-    warmup: int = 0
-    steady: bool = False
+    samples: int = 1024
+    seconds: float = 20.0
+    threads: tuple[int, ...] = ()  # none: as many as processors, at most four
+    delegates: tuple[bool, ...] = (True,)
+    runtime: str | None = None
+    cold: int = 10  # processes for each model; 0: neither cold start nor memory is measured
+    sensors: Sensors = field(default_factory=Sensors)
 
 
 def measure(
     models: Sequence[str | None],
     picture: bytes,
-    *,
-    runtime: str | None = None,
-    threads: int | None = None,
-    samples: int = 300,
-    seconds: float = 0.0,
+    plan: Plan | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Time `models` (paths; None: the embedded one) on one encoded picture: a JSON-able report.
 
-    The models take turns, each round in another order, so that a change of the machine's clock hits all alike. After
-    warming up until steady, rounds go on for at least `samples` and at least `seconds`; `progress(rounds)` is called
-    after each. A percentile that so few samples do not support is null.
+    Each model with each number of threads, with the delegate and without, is an entry of the report's `models`. All
+    take turns, each round in another order, so that a change of the machine's clock hits all alike. `progress(rounds)`
+    is called after each round. A percentile that so few samples do not support is null.
     """
-    from spot_edge.interpreter import default_threads
-
-    if not models or samples < 1:
+    plan = plan or Plan()
+    if not models or plan.samples < 1:
         raise DataError("latency: needs at least one model and one sample")
-    _load(models[0], runtime, threads)  # imports the interpreter, which is no model's cost
-    runners = [_start(path, picture, runtime, threads) for path in models]
-    for runner in runners:
-        _warm_up(runner, picture)
-    start, rounds = time.perf_counter_ns(), 0
-    while rounds < samples or time.perf_counter_ns() - start < 1e9 * seconds:
-        turn = rounds % len(runners)
-        for runner in runners[turn:] + runners[:turn]:
-            for row, value in _run(runner.classifier, picture).items():
-                runner.times[row].append(value)
-        rounds += 1
-        if progress is not None:
-            progress(rounds)
+    plan, remarks = _possible(plan)
+    watch, meter = Watch(plan.sensors), find_meter(plan.sensors.sysfs)
+    idle = meter and meter.measure(lambda: time.sleep(0.05), _ENERGY_SECONDS)
+    runners = _start(models, picture, plan)
+    watch.start()
+    rounds = _rounds(runners, picture, plan, watch, progress)
+    conditions = watch.finish()
+    records = [_record(runner, bool(conditions["throttled"])) for runner in runners]
+    for runner, record in zip(runners, records, strict=True):
+        record["against_float32"] = _against_float(runner, runners)
+        record["energy"] = _energy(runner, picture, meter)
+    _add_utilisation(runners, records)
     return {
+        "report": "latency",
         "schema": SCHEMA,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
-        "threads": threads or default_threads(),
+        "conditions": conditions,
         "samples": rounds,
-        "picture_bytes": len(picture),
+        "picture": {"bytes": len(picture), "sha256": hashlib.sha256(picture).hexdigest()},
         "needed": {name: fewest_samples(share) for name, share in PERCENTILES.items()},
-        "models": [_record(runner) for runner in runners],
+        "meter": {"name": meter.name, "idle_watts": idle.as_dict()["watts"]} if meter and idle else None,
+        "models": records,
+        "processes": _processes(models, runners, picture, plan),
+        "remarks": remarks,
     }
 
 
-def _load(path: str | None, runtime: str | None, threads: int | None) -> Classifier:
-    from spot_edge.classifier import Classifier
-
-    return Classifier.load(path, runtime=runtime, threads=threads)
-
-
-def _start(path: str | None, picture: bytes, runtime: str | None, threads: int | None) -> _Runner:
-    start = time.perf_counter_ns()
-    classifier = _load(path, runtime, threads)
-    loaded = time.perf_counter_ns()
-    first = _run(classifier, picture)["total"]
-    return _Runner(classifier, (loaded - start) / 1e6, first, {row: [] for row in ROWS})
+def _possible(plan: Plan) -> tuple[Plan, list[str]]:
+    """The plan without what this runtime cannot do, and a line that says so."""
+    runtime = find_runtime(plan.runtime)
+    if False not in plan.delegates or bare_resolver(runtime) is not None:
+        return plan, []
+    remark = f"{runtime} cannot switch its delegate off"
+    if True not in plan.delegates:
+        raise InterpreterError(f"{remark}: measure with --delegate on")
+    return replace(plan, delegates=(True,)), [f"{remark}: measured with it on only"]
 
 
-def _run(classifier: Classifier, picture: bytes) -> dict[str, float]:
-    start = time.perf_counter_ns()
-    prediction = classifier.classify(picture)
-    total = (time.perf_counter_ns() - start) / 1e6
-    return prediction.timings_ms | {"total": total}
+def _start(models: Sequence[str | None], picture: bytes, plan: Plan) -> list[Runner]:
+    counts = plan.threads or (default_threads(),)
+    wanted = [Configuration(model, count, on) for model in models for count in counts for on in plan.delegates]
+    start(wanted[0], picture, plan.runtime)  # imports the interpreter, which is no model's cost
+    runners = [start(configuration, picture, plan.runtime) for configuration in wanted]
+    for runner in runners:
+        warm_up(runner, picture)
+    return runners
 
 
-def _warm_up(runner: _Runner, picture: bytes) -> None:
-    taken: list[float] = []
-    while len(taken) < _MOST_WARMUP and not runner.steady:
-        taken += [_run(runner.classifier, picture)["total"] for _ in range(_WINDOW)]
-        if len(taken) >= 2 * _WINDOW:
-            before = statistics.median(taken[-2 * _WINDOW : -_WINDOW])
-            runner.steady = abs(statistics.median(taken[-_WINDOW:]) / before - 1) < _STEADY
-    runner.warmup = len(taken)
+def _rounds(
+    runners: list[Runner], picture: bytes, plan: Plan, watch: Watch, progress: Callable[[int], None] | None
+) -> int:
+    begun, rounds = time.perf_counter(), 0
+    while rounds < plan.samples or time.perf_counter() - begun < plan.seconds:
+        take_turns(runners, picture, rounds)
+        rounds += 1
+        watch.look()
+        if progress is not None:
+            progress(rounds)
+    return rounds
 
 
-def _record(runner: _Runner) -> dict[str, Any]:
-    model, classifier = runner.classifier.model, runner.classifier
+def _record(runner: Runner, throttled: bool) -> dict[str, Any]:
+    model, runtime = runner.classifier.model, runner.classifier.runtime
     return {
         "model": {"file": model.name, "name": model.spec.name, "variant": model.spec.variant, "id": model.id},
         "bytes": len(model.content),
-        "runtime": {"name": classifier.runtime.name, "version": classifier.runtime.version},
+        "threads": runner.configuration.threads,
+        "delegate": runner.configuration.delegate,
+        "runtime": {"name": runtime.name, "version": runtime.version},
         "load_ms": runner.load_ms,
         "first_ms": runner.first_ms,
-        "warmup": {"runs": runner.warmup, "steady": runner.steady},
-        "rows_ms": {row: _percentiles(runner.times[row]) for row in ROWS},
+        "warmup": {"runs": runner.warmup, "settled": runner.settled},
+        "steady": runner.settled and not throttled,
+        "rows_ms": {row: _percentiles(np.array(runner.times[row])) for row in ROWS},
+        "blocks_ms": {row: _block_medians(runner.times[row]) for row in ROWS},
     }
 
 
-def _percentiles(times: list[float]) -> dict[str, Any]:
-    samples = np.array(times)
+def _percentiles(samples: NDArray[np.float64]) -> dict[str, Any]:
     found = {name: percentile(samples, share).as_dict() for name, share in PERCENTILES.items()}
     return {"min": float(samples.min()), **found}
+
+
+def _blocks(rounds: int) -> NDArray[np.intp]:
+    """The block of each round: neighbours share one, so that resampling blocks keeps what drifts slowly together."""
+    return np.arange(rounds) * min(BLOCKS, rounds) // rounds
+
+
+def _block_medians(times: list[float]) -> list[float]:
+    """What `bench compare` needs of the samples, in order of time: 64 numbers, however many samples."""
+    parts = np.split(np.array(times), np.flatnonzero(np.diff(_blocks(len(times)))) + 1)
+    return [round(float(np.median(part)), 4) for part in parts]
+
+
+def _against_float(runner: Runner, runners: Sequence[Runner]) -> dict[str, Any] | None:
+    """The network's time over that of the same network's float32 file, run alike in the same rounds."""
+    twin = next((other for other in runners if _is_float_twin(other, runner)), None)
+    if twin is None or runner.classifier.model.spec.variant == "float32":
+        return None
+    times = [np.array(one.times["invoke"]) for one in (runner, twin)]
+    ratio = bootstrap(lambda own, base: float(np.median(own) / np.median(base)), _blocks(len(times[0])), *times)
+    return {"file": twin.classifier.model.name, "row": "invoke", "ratio": ratio.as_dict()}
+
+
+def _is_float_twin(other: Runner, runner: Runner) -> bool:
+    theirs, ours = other.classifier.model.spec, runner.classifier.model.spec
+    same = (theirs.variant, theirs.name, theirs.image) == ("float32", ours.name, ours.image)
+    return same and replace(other.configuration, model=runner.configuration.model) == runner.configuration
+
+
+def _energy(runner: Runner, picture: bytes, meter: Meter | None) -> dict[str, Any] | None:
+    """In a stretch of its own: a meter does not see who has its turn."""
+    if meter is None:
+        return None
+    return meter.measure(lambda: run(runner.classifier, picture), _ENERGY_SECONDS).as_dict()
+
+
+def _add_utilisation(runners: list[Runner], records: list[dict[str, Any]]) -> None:
+    peaks: dict[tuple[str, int, str], Peak | None] = {}
+    for runner, record in zip(runners, records, strict=True):
+        work = count_work(runner.classifier.model.content)
+        key = (work.dtype, runner.configuration.threads, runner.classifier.runtime.name)
+        if key not in peaks:
+            peaks[key] = measure_peak(*key)
+        record["utilisation"] = utilisation(work, float(np.median(runner.times["invoke"])), peaks[key])
+
+
+def _processes(
+    models: Sequence[str | None], runners: Sequence[Runner], picture: bytes, plan: Plan
+) -> list[dict[str, Any]]:
+    """Cold start and memory of each model file, with threads and delegate as the command chooses them."""
+    if not plan.cold:
+        return []
+    names = {runner.configuration.model: runner.classifier.model for runner in runners}
+    starts = cold_starts(models, picture, plan.runtime, plan.cold)
+    return [
+        {"file": names[model].name, "id": names[model].id, "cold_ms": cold, **memory(model, picture, plan.runtime)}
+        for model, cold in zip(models, starts, strict=True)
+    ]

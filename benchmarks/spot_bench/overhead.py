@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +22,9 @@ from PIL import Image
 from spot_bench.drawings import draw_lesion, encode_jpeg
 from spot_bench.intervals import Estimate, bootstrap
 from spot_bench.machine import describe_machine
+from spot_bench.processes import command, spawn
 from spot_edge.classifier import Classifier
-from spot_edge.errors import CheckError, InterpreterError
+from spot_edge.errors import InterpreterError
 from spot_edge.interpreter import RUNTIMES, default_threads
 
 __all__ = ["CALL_TARGET", "PROCESS_TARGET", "SCHEMA", "Ratio", "call_overhead", "measure_overhead", "process_overhead"]
@@ -101,8 +100,8 @@ def process_overhead(classifier: Classifier, model: Path | None = None, times: i
             f"Interpreter(model_path=sys.argv[1], num_threads={default_threads()}).allocate_tensors()"
         )
         bare = [sys.executable, "-c", load, str(flatbuffer)]
-        ours = [*_command(), "classify", str(picture), *(["--model", str(model)] if model else [])]
-        return _in_turns(lambda: _spawn(ours), lambda: _spawn(bare), times, 1, PROCESS_TARGET)
+        ours = [*command(), "classify", str(picture), *(["--model", str(model)] if model else [])]
+        return _in_turns(lambda: spawn(ours), lambda: spawn(bare), times, 1, PROCESS_TARGET)
 
 
 def _in_turns(ours: Callable[[], Any], bare: Callable[[], Any], times: int, warmup: int, target: float) -> Ratio:
@@ -152,16 +151,3 @@ def _engine(classifier: Classifier) -> Any:
     engine = interpreter(model_content=classifier.model.content, num_threads=default_threads())
     engine.allocate_tensors()
     return engine
-
-
-def _command() -> list[str]:
-    script = Path(sys.executable).with_name("spot-edge")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "spot_edge.cli"]
-
-
-def _spawn(command: list[str]) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise CheckError(f"{Path(command[0]).name} ended with exit code {done.returncode}: {reason[-1]}")

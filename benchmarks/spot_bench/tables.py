@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["align", "change", "count", "figure", "milliseconds"]
+__all__ = ["align", "change", "count", "figure", "milliseconds", "short"]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -38,10 +38,15 @@ def count(hits: int, total: int) -> str:
 
 
 def milliseconds(percentile: dict[str, Any]) -> str:
-    """A percentile's record in milliseconds as `9.61 (9.58 to 9.70)`; `-` for one that has too few samples."""
+    """A percentile's record in milliseconds as `9.61 (9.58-9.70)`; `-` for one that has too few samples."""
     if percentile["value"] is None:
         return "-"
-    return f"{percentile['value']:.2f} ({percentile['low']:.2f} to {percentile['high']:.2f})"
+    return f"{short(percentile['value'])} ({short(percentile['low'])}-{short(percentile['high'])})"
+
+
+def short(value: float) -> str:
+    """A positive figure with three digits that count, or all of a whole number with more: 0.052, 9.61, 12.3, 1480."""
+    return f"{value:.{3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def _plain(value: float | None) -> str:

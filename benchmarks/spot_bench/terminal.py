@@ -1,13 +1,13 @@
-"""The reports of drift, outside, latency and overhead as lines for a terminal."""
+"""The reports of drift, outside and overhead as lines for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from spot_bench.tables import align, change, count, figure, milliseconds
+from spot_bench.tables import align, change, count, figure
 
-__all__ = ["drift_lines", "latency_lines", "outside_lines", "overhead_lines"]
+__all__ = ["drift_lines", "outside_lines", "overhead_lines"]
 
 FEW_LESIONS = 30  # classes with fewer are shown as counts: their percentages say less than they seem to
 MOST_FLIPS = 5
@@ -40,31 +40,6 @@ def drift_lines(comparison: dict[str, Any]) -> Iterator[str]:
     yield from _flip_lines(comparison["flips"], own["images"])
     for skipped in other["skipped"][:MOST_FLIPS]:
         yield f"skipped {skipped['reason']}"
-
-
-def latency_lines(report: dict[str, Any]) -> Iterator[str]:
-    """What `latency.measure` found, in brackets the 95 % intervals of the percentiles."""
-    machine = report["machine"]
-    yield f"{machine['cpu']}, {machine['cores']} cores, {machine['system']} {machine['architecture']}, milliseconds"
-    for record in report["models"]:
-        model, runtime, warmup = record["model"], record["runtime"], record["warmup"]
-        yield ""
-        yield (
-            f"{model['file']}: {model['name']} {model['variant']}, {record['bytes'] / 1e6:.2f} MB, "
-            f"{runtime['name']} {runtime['version']}, {report['threads']} threads"
-        )
-        steady = "" if warmup["steady"] else " (not steady: expect other figures next time)"
-        yield f"load {record['load_ms']:.1f}, first {record['first_ms']:.1f}, warm-up {warmup['runs']} runs{steady}"
-        names = [name for name in next(iter(record["rows_ms"].values())) if name != "min"]
-        rows = [["", "fastest", *names]]
-        for row, found in record["rows_ms"].items():
-            rows.append([row, f"{found['min']:.2f}", *(milliseconds(found[name]) for name in names)])
-        yield from align(rows)
-    yield ""
-    yield f"{report['samples']} samples each, the models in turns"
-    for name, needed in report["needed"].items():
-        if report["samples"] < needed:
-            yield f"{name} needs at least {needed} samples"
 
 
 def overhead_lines(report: dict[str, Any]) -> Iterator[str]:
