@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from spot_bench.conditions import BUSY
 from spot_bench.intervals import DRAWS, Estimate
 from spot_edge.errors import DataError
 
@@ -35,7 +36,7 @@ def compare_reports(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         "b": {"when": b["when"], "machine": b["machine"]},
         "band": BAND,
         "remarks": list(_remarks(a, b)),
-        "pairs": [_compare(one, other) for one, other in pairs],
+        "pairs": [_compare(one, other, (_others(a), _others(b))) for one, other in pairs],
         "only_a": [_about(record) for record in left],
         "only_b": [_about(record) for record in right],
     }
@@ -49,8 +50,14 @@ def slower(comparison: dict[str, Any]) -> list[str]:
     ]
 
 
-def ratio_of_medians(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Estimate:
-    """The median of `b` over that of `a`, with an interval from resampling the blocks of each run by themselves."""
+def ratio_of_medians(
+    a: Sequence[float], b: Sequence[float], others: tuple[float, float] = (0.0, 0.0), seed: int = 0
+) -> Estimate:
+    """The median of `b` over that of `a`, with an interval from resampling the blocks of each run by themselves.
+
+    `others` is the share of the processors' time that went to other work in either run. At worst all of it was taken
+    from ours, in the one run and not in the other: the interval reaches so far.
+    """
     base, mine = np.asarray(a), np.asarray(b)
     value, fewest = float(np.median(mine) / np.median(base)), min(len(base), len(mine))
     if fewest < _FEWEST_BLOCKS:
@@ -58,7 +65,7 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float], seed: int = 0) -> E
     generator = np.random.default_rng(seed)
     drawn = [np.median(generator.choice(blocks, (DRAWS, len(blocks))), axis=1) for blocks in (base, mine)]
     low, high = np.percentile(drawn[1] / drawn[0], [2.5, 97.5])
-    return Estimate(value, float(low), float(high), fewest, fewest)
+    return Estimate(value, float(low) * (1 - others[1]), float(high) / (1 - others[0]), fewest, fewest)
 
 
 def verdict(ratio: dict[str, Any]) -> Verdict:
@@ -73,11 +80,11 @@ def verdict(ratio: dict[str, Any]) -> Verdict:
     return "no change" if low >= 1 / BAND and high <= BAND else "unclear"
 
 
-def _compare(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+def _compare(a: dict[str, Any], b: dict[str, Any], others: tuple[float, float]) -> dict[str, Any]:
     rows = {}
     for row, blocks in b["blocks_ms"].items():
         before = a["blocks_ms"][row]
-        ratio = ratio_of_medians(before, blocks).as_dict()
+        ratio = ratio_of_medians(before, blocks, others).as_dict()
         medians = {"a_ms": float(np.median(before)), "b_ms": float(np.median(blocks))}
         rows[row] = {**medians, "ratio": ratio, "verdict": verdict(ratio)}
     return {"a": _about(a), "b": _about(b), "remarks": list(_pair_remarks(a, b)), "rows": rows}
@@ -112,6 +119,8 @@ def _remarks(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
     if a["picture"]["sha256"] != b["picture"]["sha256"]:
         yield "different pictures: decode, resize and total do not compare"
     for name, report in (("A", a), ("B", b)):
+        if _others(report) > BUSY:
+            yield f"in {name} other work took {100 * _others(report):.0f} % of the processors' time: not steady"
         if report["conditions"]["throttled"]:
             yield f"{name} was throttled, not steady: {', '.join(report['conditions']['why'])}"
 
@@ -128,6 +137,11 @@ def _pair_remarks(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
     for name, record in (("A", a), ("B", b)):
         if not record["warmup"]["settled"]:
             yield f"{name} did not become steady in warm-up"
+
+
+def _others(report: dict[str, Any]) -> float:
+    """Other work's share of the processors' time; at most 0.99, and 0 where the machine does not tell."""
+    return min(report["conditions"]["others"] or 0.0, 0.99)
 
 
 def _about(record: dict[str, Any]) -> dict[str, Any]:

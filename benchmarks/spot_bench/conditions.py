@@ -1,7 +1,8 @@
-"""How the machine fares while it is measured: temperature, clock, and whether it was throttled."""
+"""How the machine fares while it is measured: temperature, clock, throttling, and what else ran on it."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Reading", "Sensors", "Watch", "throttling"]
+__all__ = ["BUSY", "Reading", "Sensors", "Watch", "throttling"]
+
+BUSY = 0.10  # other work that takes more of the processors' time makes figures unsteady
 
 _EVERY = 2.0  # seconds between readings while measuring: vcgencmd is a process of some milliseconds
 _FALL = 0.90  # a clock below this share of its start under load is throttled
@@ -35,6 +38,7 @@ class Sensors:
     """Where readings come from. Tests name a folder and a script of their own."""
 
     sysfs: Path = Path("/sys")
+    proc: Path = Path("/proc")
     vcgencmd: str | None = "vcgencmd"
 
     def read(self) -> Reading:
@@ -52,6 +56,15 @@ class Sensors:
             flags=int(flags, 16) if flags else None,
             events=sum(counts) if counts else None,
         )
+
+    def ticks(self) -> tuple[float, float] | None:
+        """All processors' time since boot and what of it was spent working, for anyone: in ticks of the clock."""
+        line = (_text(self.proc / "stat") or "").partition("\n")[0]
+        try:
+            spent = [int(word) for word in line.split()[1:9]]
+            return sum(spent), sum(spent) - spent[3] - spent[4]  # idle, and waiting for a disk
+        except (ValueError, IndexError):
+            return None
 
     def _hottest(self) -> float | None:
         found = [_number(path) for path in self.sysfs.glob("class/thermal/thermal_zone*/temp")]
@@ -79,10 +92,13 @@ class Watch:
         self._start = self._before
         self._during: list[Reading] = []
         self._next = 0.0
+        self._ticks: tuple[float, float] | None = None
+        self._own = 0.0
 
     def start(self) -> None:
         """Warm-up is over: the clock is what it is under load."""
         self._start = self._sensors.read()
+        self._ticks, self._own = self._sensors.ticks(), _own_seconds()
         self._next = time.monotonic() + _EVERY
 
     def look(self) -> None:
@@ -93,6 +109,7 @@ class Watch:
 
     def finish(self) -> dict[str, Any]:
         """The record: readings, ranges during the rounds, and whether the machine was throttled."""
+        others = self._others()
         self._during.append(self._sensors.read())  # still warm from the last round
         after, loaded = self._sensors.read(), [self._start, *self._during]
         why = throttling(self._before, self._start, [*self._during, after])
@@ -107,7 +124,16 @@ class Watch:
             "after": asdict(after),
             "throttled": None if why is None else bool(why),
             "why": why or [],
+            "others": others,
         }
+
+    def _others(self) -> float | None:
+        """The share of all processors' time since the start that went to other processes, or to other guests."""
+        before, now = self._ticks, self._sensors.ticks()
+        if before is None or now is None or now[0] <= before[0]:
+            return None
+        own = (_own_seconds() - self._own) * os.sysconf("SC_CLK_TCK")
+        return min(max((now[1] - before[1] - own) / (now[0] - before[0]), 0.0), 1.0)
 
 
 def throttling(before: Reading, start: Reading, later: Sequence[Reading]) -> list[str] | None:
@@ -131,6 +157,11 @@ def throttling(before: Reading, start: Reading, later: Sequence[Reading]) -> lis
     if start.mhz and clocks and min(clocks) < _FALL * start.mhz:
         why.append(f"clock fell from {start.mhz:.0f} to {min(clocks):.0f} MHz")
     return why
+
+
+def _own_seconds() -> float:
+    """Processor time of this process and of those that it waited for."""
+    return sum(os.times()[:4])
 
 
 def _range(values: Sequence[float | None]) -> list[float] | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.conditions import Sensors, Watch
+from spot_bench.conditions import BUSY, Sensors, Watch
 from spot_bench.energy import Meter, find_meter
 from spot_bench.intervals import bootstrap
 from spot_bench.machine import describe_machine
@@ -67,7 +67,8 @@ def measure(
     watch.start()
     rounds = _rounds(runners, picture, plan, watch, progress)
     conditions = watch.finish()
-    records = [_record(runner, bool(conditions["throttled"])) for runner in runners]
+    disturbed = bool(conditions["throttled"]) or (conditions["others"] or 0) > BUSY
+    records = [_record(runner, disturbed) for runner in runners]
     for runner, record in zip(runners, records, strict=True):
         record["against_float32"] = _against_float(runner, runners)
         record["energy"] = _energy(runner, picture, meter)
@@ -122,7 +123,7 @@ def _rounds(
     return rounds
 
 
-def _record(runner: Runner, throttled: bool) -> dict[str, Any]:
+def _record(runner: Runner, disturbed: bool) -> dict[str, Any]:
     model, runtime = runner.classifier.model, runner.classifier.runtime
     return {
         "model": {"file": model.name, "name": model.spec.name, "variant": model.spec.variant, "id": model.id},
@@ -133,7 +134,7 @@ def _record(runner: Runner, throttled: bool) -> dict[str, Any]:
         "load_ms": runner.load_ms,
         "first_ms": runner.first_ms,
         "warmup": {"runs": runner.warmup, "settled": runner.settled},
-        "steady": runner.settled and not throttled,
+        "steady": runner.settled and not disturbed,
         "rows_ms": {row: _percentiles(np.array(runner.times[row])) for row in ROWS},
         "blocks_ms": {row: _block_medians(runner.times[row]) for row in ROWS},
     }

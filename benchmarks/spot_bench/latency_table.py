@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+from spot_bench.conditions import BUSY
 from spot_bench.tables import align, milliseconds, short
 
 __all__ = ["comparison_lines", "latency_lines"]
@@ -24,6 +25,9 @@ def latency_lines(report: dict[str, Any]) -> Iterator[str]:
     for record in report["models"]:
         yield ""
         yield from _model_lines(record, report["meter"], throttled)
+    if len(report["models"]) > 1:
+        yield ""
+        yield from _overview(report["models"])
     if report["processes"]:
         yield ""
         yield from _process_lines(report["processes"])
@@ -59,8 +63,9 @@ def comparison_lines(comparison: dict[str, Any]) -> Iterator[str]:
             yield from _wrap(f"only in {name.upper()}: {_title(record)}")
     yield ""
     yield from _wrap(
-        f"A change counts where its whole interval is beyond {100 * comparison['band'] - 100:.0f} %; none where all of "
-        "it is within; else it is unclear: measure longer, or on a quieter machine."
+        "The intervals allow for the time that other work took. A change counts where all of its interval is beyond "
+        f"{100 * comparison['band'] - 100:.0f} %, none where all of it is within; else it is unclear: measure longer, "
+        "or on a quieter machine."
     )
 
 
@@ -83,6 +88,8 @@ def _condition_lines(conditions: dict[str, Any]) -> Iterator[str]:
         yield from _wrap(f"throttled: not steady ({', '.join(conditions['why'])})")
     elif conditions["throttled"] is None:
         yield "this machine does not tell whether it was throttled"
+    if (conditions["others"] or 0) > BUSY:
+        yield f"other work took {100 * conditions['others']:.0f} % of the processors' time: not steady"
 
 
 def _model_lines(record: dict[str, Any], meter: dict[str, Any] | None, throttled: bool | None) -> Iterator[str]:
@@ -116,6 +123,23 @@ def _model_lines(record: dict[str, Any], meter: dict[str, Any] | None, throttled
             f"energy {spent['joules']:.3g} J a picture, at {spent['watts']:.3g} W; idle before "
             f"{meter['idle_watts']:.3g} W, not subtracted ({meter['name']})"
         )
+
+
+def _overview(records: list[dict[str, Any]]) -> Iterator[str]:
+    yield "medians, and the network's time as a multiple of float32's"
+    rows = [["", "threads", "XNNPACK", "invoke", "total", "times float32"]]
+    for record in records:
+        against, medians = record["against_float32"], [record["rows_ms"][row]["p50"] for row in ("invoke", "total")]
+        rows.append(
+            [
+                PurePath(record["model"]["file"]).stem,
+                str(record["threads"]),
+                "on" if record["delegate"] else "off",
+                *("-" if found["value"] is None else short(found["value"]) for found in medians),
+                f"{against['ratio']['value']:.2f}" if against else "",
+            ]
+        )
+    yield from align(rows)
 
 
 def _against_words(ratio: dict[str, Any]) -> str:

@@ -105,6 +105,7 @@ def utilisation(work: Work, invoke_ms: float, peak: Peak | None) -> dict[str, An
     return {
         "macs": work.total,
         "type": work.dtype,
+        "by_type": work.macs,
         "gmacs_per_s": reached,
         "peak": asdict(peak) if peak else None,
         "share": reached / peak.gmacs if peak else None,
