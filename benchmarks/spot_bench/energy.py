@@ -32,26 +32,29 @@ class Meter:
     counters: tuple[tuple[Path, float], ...] = ()  # in microjoules, and where each starts again from zero
     watts: Callable[[], float | None] | None = None
 
-    def measure(self, work: Callable[[], Any], seconds: float) -> Spent:
-        """Do `work` again and again for `seconds`."""
-        before, powers, runs = self._count(), [], 0
+    def measure(self, work: Callable[[], Any], seconds: float) -> Spent | None:
+        """Do `work` again and again for `seconds`; None where the meter fell silent meanwhile."""
+        before, runs = self._count(), 0
+        powers: list[float | None] = []
         start = time.perf_counter()
         while not runs or time.perf_counter() - start < seconds:
             work()
             runs += 1
-            power = self.watts() if self.watts else None
-            if power is not None:
-                powers.append(power)
+            if self.watts:
+                powers.append(self.watts())
         took = time.perf_counter() - start
-        if powers:
-            return Spent(took * sum(powers) / len(powers), took, runs)
+        if self.watts:
+            known = [power for power in powers if power is not None]
+            return Spent(took * sum(known) / len(known), took, runs) if known else None
         joules = 0.0
         for old, new, (_, limit) in zip(before, self._count(), self.counters, strict=True):
+            if old is None or new is None:
+                return None
             joules += (new - old if new >= old else new - old + limit) / 1e6
         return Spent(joules, took, runs)
 
-    def _count(self) -> list[float]:
-        return [_number(path) or 0.0 for path, _ in self.counters]
+    def _count(self) -> list[float | None]:
+        return [_number(path) for path, _ in self.counters]
 
 
 def find_meter(sysfs: Path = Path("/sys")) -> Meter | None:

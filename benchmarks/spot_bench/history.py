@@ -13,6 +13,7 @@ from spot_edge.files import read_whole
 
 __all__ = ["append_report", "check_history", "read_report"]
 
+_PARTS = {"when", "machine", "conditions", "picture", "models"}  # what a comparison looks at
 _LARGEST = 256 * 1024 * 1024
 
 
@@ -22,6 +23,8 @@ def check_history(path: Path) -> None:
         _reports(path)
     elif not path.parent.is_dir():
         raise OutputError(f"{path}: cannot be written: no such folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written: permission denied")
 
 
 def append_report(report: dict[str, Any], path: Path) -> None:
@@ -86,6 +89,7 @@ def _parse(text: str) -> dict[str, Any]:
     report = json.loads(text)
     if not isinstance(report, dict) or not isinstance(report.get("schema"), int):
         raise ValueError("not a report")
-    if report.get("report") != "latency" and not (report["schema"] == 1 and "needed" in report):
+    ours = report.get("report") == "latency" and report.keys() >= _PARTS
+    if not ours and not (report["schema"] == 1 and "needed" in report):
         raise ValueError("another report")
     return report

@@ -176,7 +176,8 @@ def _energy(runner: Runner, picture: bytes, meter: Meter | None) -> dict[str, An
     """In a stretch of its own: a meter does not see who has its turn."""
     if meter is None:
         return None
-    return meter.measure(lambda: run(runner.classifier, picture), _ENERGY_SECONDS).as_dict()
+    spent = meter.measure(lambda: run(runner.classifier, picture), _ENERGY_SECONDS)
+    return None if spent is None else spent.as_dict()
 
 
 def _add_utilisation(runners: list[Runner], records: list[dict[str, Any]]) -> None:

@@ -76,5 +76,6 @@ def take_turns(runners: Sequence[Runner], picture: bytes, turn: int) -> None:
     """One round: every runner once, each round another one first."""
     first = turn % len(runners)
     for runner in [*runners[first:], *runners[:first]]:
-        for row, value in run(runner.classifier, picture).items():
-            runner.times[row].append(value)
+        taken = run(runner.classifier, picture)
+        for row in ROWS:
+            runner.times[row].append(taken[row])

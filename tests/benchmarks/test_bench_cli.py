@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from spot_bench.cli import bench
 from spot_bench.machine import describe_machine
-from spot_bench.tables import align, change, figure, milliseconds
+from spot_bench.tables import align, change, figure, milliseconds, short
 from spot_edge.errors import DataError, ModelError, OutputError
 
 
@@ -26,7 +26,7 @@ def test_import_is_cheap() -> None:
 def test_help_names_the_commands() -> None:
     done = CliRunner().invoke(bench, ["--help"])
     assert done.exit_code == 0
-    for name in ("drift", "latency", "overhead"):
+    for name in ("drift", "latency", "compare", "overhead"):
         assert name in done.output
         assert CliRunner().invoke(bench, [name, "--help"]).exit_code == 0
 
@@ -64,6 +64,8 @@ def test_tables_align() -> None:
     assert figure(estimate) == "0.500 (0.250 to -)"
     assert change(estimate) == "+0.500 (+0.250 to -)"
     assert figure({"value": None}) == change({"value": None}) == milliseconds({"value": None}) == "-"
+    assert milliseconds({"value": 9.614, "low": 9.58, "high": 10.02}) == "9.61 (9.58-10.0)"
+    assert [short(value) for value in (0.0523, 9.614, 12.34, 148.2, 1480.0)] == ["0.052", "9.61", "12.3", "148", "1480"]
 
 
 def test_the_machine_is_named() -> None:

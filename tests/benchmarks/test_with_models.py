@@ -13,12 +13,13 @@ from click.testing import CliRunner
 from spot_bench.calibration import softmax
 from spot_bench.cli import bench
 from spot_bench.drawings import draw_lesion, encode_jpeg
-from spot_bench.latency import ROWS, measure
+from spot_bench.latency import Plan, measure
+from spot_bench.latency_table import latency_lines
 from spot_bench.manifest import Item, Manifest, read_manifest
 from spot_bench.metrics import accuracy
 from spot_bench.overhead import call_overhead, process_overhead
 from spot_bench.predict import load_predictions, predict, save_predictions
-from spot_bench.terminal import latency_lines, overhead_lines
+from spot_bench.terminal import overhead_lines
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 
@@ -91,35 +92,14 @@ def test_drift_from_the_command_line(shapes: Path, shapes_family: Path, tmp_path
     assert quantized["baseline"] == same["baseline"]
 
 
-def test_latency_of_several_models(shapes_family: Path) -> None:
+def test_latency_of_a_quantized_file_and_its_float_twin(shapes_family: Path) -> None:
     files = [str(shapes_family / f"shapes-{name}.tflite") for name in ("float32", "int8")]
-    rounds: list[int] = []
-    report = measure(files, encode_jpeg(draw_lesion(1)), threads=1, samples=30, progress=rounds.append)
-    assert rounds == list(range(1, 31))
-    assert report["samples"] == 30
-    assert report["threads"] == 1
-    assert [record["model"]["variant"] for record in report["models"]] == ["float32", "int8"]
-    for record in report["models"]:
-        assert tuple(record["rows_ms"]) == ROWS
-        total = record["rows_ms"]["total"]
-        assert 0 < total["min"] <= total["p50"]["low"] <= total["p50"]["value"] <= total["p50"]["high"]
-        assert total["p99"] == {"value": None, "low": None, "high": None, "n": 30}
-        parts = sum(record["rows_ms"][row]["min"] for row in ("decode", "resize", "invoke"))
-        assert parts <= total["min"]
-        assert record["load_ms"] > 0
-        assert record["first_ms"] > 0
-        assert record["warmup"]["runs"] >= 20
-    lines = list(latency_lines(report))
-    assert "p99 needs at least 299 samples" in lines
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-
-
-def test_latency_goes_on_for_the_seconds_asked_for(shapes_family: Path) -> None:
-    picture = encode_jpeg(draw_lesion(1, 160, 120))
-    report = measure([str(shapes_family / "shapes-int8.tflite")], picture, samples=1, seconds=0.5)
-    assert report["samples"] > 10
-    with pytest.raises(DataError, match="at least one model"):
-        measure([], picture)
+    report = measure(files, encode_jpeg(draw_lesion(1)), Plan(threads=(1,), samples=30, seconds=0, cold=0))
+    float32, int8 = report["models"]
+    assert (float32["against_float32"], int8["against_float32"]["file"]) == (None, files[0])
+    assert [record["utilisation"]["type"] for record in (float32, int8)] == ["float32", "int8"]
+    assert float32["utilisation"]["macs"] == int8["utilisation"]["macs"]
+    assert any("than float32" in line or "as fast as float32" in line for line in latency_lines(report))
 
 
 def test_overhead_of_a_call(int8: Classifier) -> None:

@@ -1,0 +1,258 @@
+"""Latency with the embedded model: times are never asserted, a busy machine must not fail a build."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spot_bench import latency, rounds
+from spot_bench.conditions import Sensors
+from spot_bench.dense import ROWS, WIDTH, dense_layer
+from spot_bench.drawings import draw_lesion, encode_jpeg
+from spot_bench.history import append_report, check_history, read_report
+from spot_bench.latency import BLOCKS, Plan, measure
+from spot_bench.latency_cli import latency as command
+from spot_bench.latency_table import latency_lines
+from spot_bench.utilisation import Peak, Work, count_work, measure_peak, utilisation
+from spot_edge.classifier import Classifier
+from spot_edge.errors import DataError, InterpreterError, OutputError
+from spot_edge.modelfile import read_model, seal
+
+PICTURE = encode_jpeg(draw_lesion(1, 320, 240))
+WARMUP = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounds, "_MOST_WARMUP", WARMUP)
+        patch.setattr(latency, "_ENERGY_SECONDS", 0.05)
+        yield
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The embedded model under another variant's name."""
+    model = read_model()
+    with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
+        start = min(member.header_offset for member in bundle.infolist())
+    path = tmp_path_factory.mktemp("twin") / "spot-float32.tflite"
+    path.write_bytes(seal(model.content[:start], replace(model.spec, variant="float32")))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def report(twin: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    sysfs = tmp_path_factory.mktemp("sys")
+    zone = sysfs / "class" / "powercap" / "intel-rapl:0"
+    zone.mkdir(parents=True)
+    for name, content in {"name": "package-0", "energy_uj": "5", "max_energy_range_uj": "9"}.items():
+        (zone / name).write_text(content)
+    seen: list[int] = []
+    plan = Plan(samples=8, seconds=0, threads=(1,), delegates=(True, False), cold=1, sensors=Sensors(sysfs))
+    found = measure([twin, None], PICTURE, plan, seen.append)
+    assert seen == list(range(1, 9))
+    return found
+
+
+def test_every_configuration_is_measured(report: dict[str, Any]) -> None:
+    assert (report["report"], report["schema"], report["samples"]) == ("latency", 2, 8)
+    found = [(record["model"]["variant"], record["threads"], record["delegate"]) for record in report["models"]]
+    assert found == [("float32", 1, True), ("float32", 1, False), ("int8", 1, True), ("int8", 1, False)]
+    for record in report["models"]:
+        rows = record["rows_ms"]
+        assert tuple(rows) == ("decode", "resize", "invoke", "judge", "total")
+        assert all(
+            0 < row["min"] <= row["p50"]["low"] <= row["p50"]["value"] <= row["p50"]["high"] for row in rows.values()
+        )
+        assert sum(rows[row]["min"] for row in ("decode", "resize", "invoke", "judge")) <= rows["total"]["min"] + 1e-6
+        assert rows["total"]["p99"] == {"value": None, "low": None, "high": None, "n": 8}
+        assert record["warmup"]["runs"] == WARMUP
+        assert min(record["load_ms"], record["first_ms"]) > 0
+        assert all(len(blocks) == 8 for blocks in record["blocks_ms"].values())
+        assert record["energy"]["joules"] == 0
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_processes_are_measured(report: dict[str, Any]) -> None:
+    assert [Path(found["file"]).name for found in report["processes"]] == ["spot-float32.tflite", "spot-int8.tflite"]
+    for found in report["processes"]:
+        assert found["cold_ms"]["runs"] == 1
+        assert 0 < found["cold_ms"]["min"] <= found["cold_ms"]["median"]
+        sizes = [found[key] for key in ("loaded_kb", "steady_kb", "peak_kb")]
+        assert sizes == [None] * 3 or 0 < sizes[0] <= sizes[2] >= sizes[1]
+
+
+def test_a_quantized_file_is_set_against_its_float_twin(report: dict[str, Any], twin: str) -> None:
+    floats, quantized = report["models"][:2], report["models"][2:]
+    assert all(record["against_float32"] is None for record in floats)
+    for base, record in zip(floats, quantized, strict=True):
+        against = record["against_float32"]
+        assert against["file"] == twin
+        medians = [np.median(one["blocks_ms"]["invoke"]) for one in (record, base)]
+        assert against["ratio"]["value"] == pytest.approx(medians[0] / medians[1], rel=0.01)
+        assert against["ratio"]["low"] <= against["ratio"]["value"] <= against["ratio"]["high"]
+
+
+def test_the_table_fits_a_terminal_and_says_what_matters(report: dict[str, Any]) -> None:
+    altered = json.loads(json.dumps(report))
+    slow, fast = altered["models"][2:]
+    slow["against_float32"]["ratio"] |= {"value": 3.2, "low": 3.1, "high": 3.3}
+    fast["against_float32"]["ratio"] |= {"value": 0.5, "low": 0.4, "high": 0.625}
+    for record in altered["models"]:
+        record["rows_ms"]["invoke"]["p99"] |= {"value": 12345.6, "low": 12345.6, "high": 12345.6}
+    altered["conditions"] |= {"throttled": True, "why": ["under-voltage"], "others": 0.25}
+    lines = list(latency_lines(altered))
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "slower than float32: 3.2 times (3.10 to 3.30)" in text
+    assert "faster than float32: 2.0 times (1.60 to 2.50)" in text
+    assert "throttled: not steady (under-voltage)" in text
+    assert "other work took 25 % of the processors' time: not steady" in text
+    assert "p99 needs at least 299 samples" in text
+    assert "no energy meter" not in text
+    assert "share of the measured peak" in text
+    altered["conditions"] |= {"throttled": None, "others": None}
+    assert "does not tell whether it was throttled" in "\n".join(latency_lines(altered | {"meter": None}))
+
+
+def test_a_disturbed_run_is_not_steady() -> None:
+    classifier = Classifier.load(threads=1)
+    runner = rounds.Runner(rounds.Configuration(None, 1, True), classifier, 1, 1, settled=True)
+    rounds.take_turns([runner], PICTURE, 0)
+    assert latency._record(runner, False)["steady"]
+    assert not latency._record(runner, True)["steady"]
+
+
+@pytest.mark.parametrize("count", [1, 5, 64, 65, 1000])
+def test_blocks_are_stretches_of_time(count: int) -> None:
+    blocks = latency._block_medians([float(n) for n in range(count)])
+    assert len(blocks) == min(BLOCKS, count)
+    assert blocks == sorted(blocks)
+    assert abs(np.median(blocks) - (count - 1) / 2) <= 1
+
+
+def test_it_goes_on_for_the_seconds_asked_for() -> None:
+    report = measure([None], PICTURE, Plan(samples=1, seconds=0.4, cold=0))
+    assert report["samples"] > 1
+    assert report["processes"] == []
+    with pytest.raises(DataError, match="at least one model"):
+        measure([], PICTURE)
+
+
+def test_a_runtime_that_cannot_do_without_its_delegate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "bare_resolver", lambda runtime: None)
+    plan, remarks = latency._possible(Plan(delegates=(True, False)))
+    assert plan.delegates == (True,)
+    assert remarks[0].endswith("cannot switch its delegate off: measured with it on only")
+    with pytest.raises(InterpreterError, match="cannot switch its delegate off: measure with --delegate on"):
+        latency._possible(Plan(delegates=(False,)))
+
+
+def test_answers_without_the_delegate_are_nearly_the_same() -> None:
+    model = read_model()
+    scores = [Classifier(model, threads=1, delegate=delegate).classify(PICTURE).top.score for delegate in (True, False)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.2)
+
+
+def test_the_work_of_a_network() -> None:
+    work = count_work(read_model().content)
+    assert work.dtype == "int8"
+    assert 100e6 < work.total < 1000e6
+    dense = count_work(dense_layer("float32"))
+    assert dense == Work({"float32": ROWS * WIDTH * WIDTH})
+    assert Work({"int8": 50, "float32": 50}).dtype == "mixed"
+
+
+def test_the_dense_layer_is_right_and_its_peak_is_said() -> None:
+    for dtype in ("float32", "int8"):
+        peak = measure_peak(dtype, 1, "ai-edge-litert")
+        assert peak is not None
+        assert peak.gmacs > 0
+        assert dtype in peak.how
+        assert "1 thread, fastest" in peak.how
+    assert measure_peak("float32 by int8", 1, "ai-edge-litert") is None
+    used = utilisation(Work({"int8": 300_000_000}), 10.0, Peak(60.0, "somehow"))
+    assert (used["gmacs_per_s"], used["share"]) == (pytest.approx(30), pytest.approx(0.5))
+    assert (
+        utilisation(Work({"float32 by int8": 1}), 1.0, None)["reason"]
+        == "no peak is measured for float32 by int8 products"
+    )
+
+
+def test_a_history_holds_a_report_a_line(report: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    check_history(path)
+    for samples in (1, 2, 3):
+        append_report(report | {"samples": samples}, path)
+    assert len(path.read_text().splitlines()) == 3
+    assert path.stat().st_size < 3 * 16_000
+    check_history(path)
+    for name, samples in (("", 3), ("#1", 1), ("#-2", 2), ("#3", 3)):
+        assert read_report(f"{path}{name}")["samples"] == samples
+    single = tmp_path / "report.json"
+    single.write_text(json.dumps(report, indent=1))
+    assert read_report(str(single)) == report
+
+
+OURS = json.dumps(
+    dict.fromkeys(["when", "machine", "conditions", "picture", "models"]) | {"schema": 2, "report": "latency"}
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "reason"),
+    [
+        ("hello\n", "", "line 1 is no latency report"),
+        ('{"schema": 2, "report": "latency"}\n', "", "line 1 is no latency report"),
+        (f'{OURS}\n{{"schema": 2, "report": "drift"}}\n', "", "line 2 is no latency report"),
+        ("", "", "holds no latency report"),
+        ('{"schema": 1, "needed": {}}', "", "has schema 1, not 2: measure again"),
+        (OURS, "#2", "has reports #1 to #1, not #2"),
+        (OURS, "#0", "has reports #1 to #1, not #0"),
+        (OURS, "#x", "after '#' belongs the number"),
+    ],
+)
+def test_files_that_are_not_ours_are_refused(content: str, name: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "h"
+    path.write_text(content)
+    with pytest.raises(DataError, match=reason):
+        read_report(f"{path}{name}")
+
+
+def test_bad_input_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    def run(*arguments: object) -> None:
+        command.main([str(argument) for argument in arguments], standalone_mode=False)
+
+    for option, value in (("--threads", "1,x"), ("--threads", "0"), ("--threads", "2,2"), ("--delegate", "maybe")):
+        done = CliRunner().invoke(command, [option, value])
+        assert done.exit_code == 2
+        assert repr(value) in done.output
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"report\.json: exists already"):
+        run("--out", tmp_path)
+    with pytest.raises(DataError, match="no latency report"):
+        run("--history", tmp_path / "report.json")
+    with pytest.raises(OutputError, match="no such folder"):
+        run("--history", tmp_path / "missing" / "history")
+    with pytest.raises(DataError, match="cannot be read"):
+        run("--history", tmp_path)
+    assert (tmp_path / "report.json").read_text() == "{}"
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    arguments = ["--samples", "6", "--seconds", "0", "--cold", "0", "--threads", "1", "--json"]
+    places = ["--out", str(tmp_path / "out"), "--history", str(tmp_path / "history")]
+    done = CliRunner().invoke(command, arguments + places)
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["models"][0]["threads"] == 1
+    assert report == read_report(str(tmp_path / "history")) == read_report(str(tmp_path / "out" / "report.json"))
