@@ -145,14 +145,9 @@ def _percentiles(samples: NDArray[np.float64]) -> dict[str, Any]:
     return {"min": float(samples.min()), **found}
 
 
-def _blocks(rounds: int) -> NDArray[np.intp]:
-    """The block of each round: neighbours share one, so that resampling blocks keeps what drifts slowly together."""
-    return np.arange(rounds) * min(BLOCKS, rounds) // rounds
-
-
 def _block_medians(times: list[float]) -> list[float]:
-    """What `bench compare` needs of the samples, in order of time: 64 numbers, however many samples."""
-    parts = np.split(np.array(times), np.flatnonzero(np.diff(_blocks(len(times)))) + 1)
+    """The medians of 64 stretches of the samples in order of time: resampling them keeps slow drifts together."""
+    parts = np.array_split(np.array(times), min(BLOCKS, len(times)))
     return [round(float(np.median(part)), 4) for part in parts]
 
 
@@ -161,8 +156,8 @@ def _against_float(runner: Runner, runners: Sequence[Runner]) -> dict[str, Any] 
     twin = next((other for other in runners if _is_float_twin(other, runner)), None)
     if twin is None or runner.classifier.model.spec.variant == "float32":
         return None
-    times = [np.array(one.times["invoke"]) for one in (runner, twin)]
-    ratio = bootstrap(lambda own, base: float(np.median(own) / np.median(base)), _blocks(len(times[0])), *times)
+    blocks = [np.array(_block_medians(one.times["invoke"])) for one in (runner, twin)]  # few, however many rounds
+    ratio = bootstrap(lambda own, base: float(np.median(own) / np.median(base)), range(len(blocks[0])), *blocks)
     return {"file": twin.classifier.model.name, "row": "invoke", "ratio": ratio.as_dict()}
 
 

@@ -71,6 +71,19 @@ def test_an_answer_is_not_overwritten_by_the_next(runtime: str, model, tensors) 
     assert np.array_equal(scores, kept)
 
 
+@pytest.mark.parametrize("runtime", installed_runtimes())
+def test_without_its_delegate_a_runtime_answers_nearly_the_same(runtime: str, model, tensors) -> None:
+    both = [Interpreter(model, runtime=runtime, threads=1, delegate=delegate) for delegate in (True, False)]
+    scores = [interpreter.invoke(tensors[0])["scores"] for interpreter in both]
+    assert np.abs(scores[0] - scores[1]).max() < 0.2
+
+
+def test_a_runtime_that_cannot_switch_its_delegate_off_says_so(model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spot_edge.interpreter.bare_resolver", lambda runtime: None)
+    with pytest.raises(InterpreterError, match="cannot switch its delegate off"):
+        Interpreter(model, delegate=False)
+
+
 def test_the_default_is_the_first_that_is_installed(model) -> None:
     assert Interpreter(model).runtime.name == find_runtime() == installed_runtimes()[0]
 
