@@ -19,7 +19,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="The whole report a
 _MOST_THREADS = 64
 
 
-def _several(read: Callable[[str], Any]) -> Callable[..., tuple[Any, ...]]:
+def _several(read: Callable[[str], Any], example: str) -> Callable[..., tuple[Any, ...]]:
     """Reads an option's comma list, each of whose parts `read` knows; none where the option was not given."""
 
     def parsed(_: click.Context, __: click.Parameter, value: str | None) -> tuple[Any, ...]:
@@ -28,7 +28,7 @@ def _several(read: Callable[[str], Any]) -> Callable[..., tuple[Any, ...]]:
         try:
             found = [read(part.strip()) for part in value.split(",")]
         except (ValueError, KeyError):
-            raise click.BadParameter(f"{value!r} is not such a list") from None
+            raise click.BadParameter(f"{value!r} is not a list such as {example}") from None
         if len(set(found)) < len(found):
             raise click.BadParameter(f"{value!r} names one twice")
         return tuple(found)
@@ -50,14 +50,14 @@ def _thread_count(text: str) -> int:
 @click.option("--samples", type=click.IntRange(1), default=1024, show_default=True, help="Measure at least so often.")
 @click.option(
     "--threads",
-    callback=_several(_thread_count),
+    callback=_several(_thread_count, "1,2,4"),
     metavar="N,...",
     help="Threads, each a configuration, such as 1,2,4 [as many as processors, at most 4].",
 )
 @click.option(
     "--delegate",
     "delegates",
-    callback=_several({"on": True, "off": False}.__getitem__),
+    callback=_several({"on": True, "off": False}.__getitem__, "on,off"),
     default="on",
     show_default=True,
     metavar="on,off",
