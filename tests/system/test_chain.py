@@ -51,7 +51,7 @@ def test_drift_of_a_model_against_itself_is_nothing(shapes_run: Path, shapes: Pa
 
 def test_latency_reports_percentiles_of_both_variants(shapes_family: Path) -> None:
     files = [shapes_family / f"shapes-{variant}.tflite" for variant in ("float32", "int8")]
-    done = spot_edge("bench", "latency", *files, "--samples", 300, "--json")
+    done = spot_edge("bench", "latency", *files, "--samples", 300, "--seconds", 0, "--cold", 2, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [record["model"]["variant"] for record in report["models"]] == ["float32", "int8"]
