@@ -12,10 +12,10 @@ import pytest
 
 from spot_bench import metrics as measures
 from spot_bench.calibration import softmax
+from spot_bench.svg import round_ticks
 from spot_train.checkpoint import Epoch
 from spot_train.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.plots import history_svg
-from spot_train.svg import round_ticks
 from spot_train.validation import positive_classes, validation_metrics
 from spot_train.validation_files import validation_files
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spot_bench.svg import BLUE, GREY, INK, ORANGE, Panel, document, rectangle, round_ticks, text
 from spot_train.checkpoint import Epoch
-from spot_train.svg import BLUE, GREY, INK, ORANGE, Panel, document, rectangle, round_ticks, text
 
 __all__ = ["confusion_svg", "history_svg", "threshold_svg"]
 
