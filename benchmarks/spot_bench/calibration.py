@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.intervals import Estimate, proportion
+from spot_bench.intervals import DRAWS, Estimate, proportion
 from spot_bench.metrics import Bools, Floats, Ints, malignant_score, threshold_for_sensitivity
 from spot_edge.errors import DataError
 from spot_edge.modelspec import OperatingPoint, Rate
@@ -112,11 +112,14 @@ def realised_point(
 
 
 def measured_rates(
-    score: Floats, positive: Bools, threshold: float, groups: Sequence[Any] | NDArray[Any]
+    score: Floats, positive: Bools, threshold: float, groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS
 ) -> tuple[Estimate, Estimate]:
     """Sensitivity and specificity of `score >= threshold` with intervals, each over the groups that it rests on."""
     called, lesions = score >= threshold, np.asarray(groups)
-    return proportion(called[positive], lesions[positive]), proportion(~called[~positive], lesions[~positive])
+    return (
+        proportion(called[positive], lesions[positive], draws),
+        proportion(~called[~positive], lesions[~positive], draws),
+    )
 
 
 def _rate(estimate: Estimate) -> Rate:

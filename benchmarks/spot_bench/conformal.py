@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spot_bench.intervals import DRAWS, Estimate, bootstrap, proportion
 from spot_bench.metrics import Floats, Ints
 from spot_edge.errors import DataError
 from spot_edge.modelspec import Conformal, SetThreshold
 
-__all__ = ["COVERAGE", "conformal_thresholds", "set_threshold"]
+__all__ = ["COVERAGE", "conformal_thresholds", "measured_sets", "set_threshold"]
 
 COVERAGE = 0.90
 _ALSO = {"mel": 0.95}  # what must not be missed is covered more often
@@ -43,6 +44,18 @@ def conformal_thresholds(
         if rows.any():
             classes[label] = set_threshold(own[rows], lesions[rows], coverages.get(label, COVERAGE))
     return Conformal(set_threshold(own, lesions, COVERAGE), classes, measured_on)
+
+
+def measured_sets(
+    thresholds: Floats, scores: Floats, truth: Ints, groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS
+) -> tuple[Estimate, Estimate]:
+    """How often the set of the classes that reach their thresholds (one a column) holds the true one, and its size."""
+    members = scores >= thresholds
+    covered = members[np.arange(len(truth)), truth]
+    return (
+        proportion(covered, groups, draws),
+        bootstrap(lambda sizes: float(sizes.mean()), groups, members.sum(axis=1), draws=draws),
+    )
 
 
 def set_threshold(scores: Floats, groups: Sequence[Any] | NDArray[Any], coverage: float) -> SetThreshold:

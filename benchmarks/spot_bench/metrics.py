@@ -30,7 +30,10 @@ __all__ = [
     "malignant_score",
     "rates_at",
     "recalls",
+    "reliability",
+    "roc",
     "threshold_for_sensitivity",
+    "top_accuracy",
     "youden_threshold",
 ]
 
@@ -45,6 +48,16 @@ SMALLEST = 1e-12  # probabilities below it count as this much: one score of zero
 def accuracy(truth: Ints, scores: Floats) -> float:
     """The share of images whose highest score is the true class."""
     return _mean(scores.argmax(axis=1) == truth)
+
+
+def top_accuracy(truth: Ints, scores: Floats, most: int) -> float:
+    """The share of images whose true class is among the `most` best ranked; NaN where that is every class."""
+    if scores.shape[1] <= most:
+        return float("nan")
+    own = scores[np.arange(len(truth)), truth][:, None]
+    earlier = np.arange(scores.shape[1]) < truth[:, None]
+    rank = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+    return _mean(rank < most)
 
 
 def balanced_accuracy(truth: Ints, scores: Floats) -> float:
@@ -107,8 +120,13 @@ def ece(truth: Ints, scores: Floats, bins: int = 15) -> float:
     sure = scores.max(axis=1).astype(np.float64)
     gap = sure - (scores.argmax(axis=1) == truth)
     ordered = np.concatenate([[0.0], np.cumsum(gap[np.argsort(sure, kind="stable")])])
-    edges = np.arange(bins + 1) * len(truth) // bins
-    return float(np.abs(np.diff(ordered[edges])).sum() / len(truth))
+    return float(np.abs(np.diff(ordered[_edges(len(truth), bins)])).sum() / len(truth))
+
+
+def reliability(scores: Floats, bins: int = 15) -> list[NDArray[np.intp]]:
+    """The rows of each bin that `ece` is made of, those with the lowest first scores first; empty bins left out."""
+    order, edges = np.argsort(scores.max(axis=1).astype(np.float64), kind="stable"), _edges(len(scores), bins)
+    return [rows for rows in np.split(order, edges[1:-1]) if len(rows)]
 
 
 def log_loss(truth: Ints, scores: Floats) -> float:
@@ -157,10 +175,34 @@ def youden_threshold(score: Floats, positive: Bools) -> float:
     return float(ordered[last][np.argmax(np.round(gain[last], 12))])
 
 
+def roc(score: Floats, positive: Bools, most: int = 200) -> NDArray[np.float64]:
+    """Points [K,3] of the ROC curve from (0, 0) to (1, 1): threshold, false positive rate, sensitivity.
+
+    Where the curve has more than `most` points, as many as that are kept, evenly along it. None without both kinds.
+    """
+    positive = np.asarray(positive, bool)
+    if not positive.any() or positive.all():
+        return np.zeros((0, 3))
+    order = np.argsort(-np.asarray(score), kind="stable")
+    ordered, hits = np.asarray(score, np.float64)[order], positive[order]
+    last = np.append(ordered[1:] != ordered[:-1], True)
+    across = np.concatenate([[0.0], np.cumsum(~hits)[last] / (~hits).sum()])
+    up = np.concatenate([[0.0], np.cumsum(hits)[last] / hits.sum()])
+    points = np.stack([np.concatenate([[np.inf], ordered[last]]), across, up], axis=1)
+    if len(points) <= most:
+        return points
+    kept = np.unique(np.searchsorted(across + up, np.linspace(0, 2, most) - 1e-9))
+    return points[np.minimum(kept, len(points) - 1)]
+
+
 def rates_at(score: Floats, positive: Bools, threshold: float) -> tuple[float, float]:
     """Sensitivity and specificity of `score >= threshold`; NaN where there is no positive, or no negative."""
     called = score >= threshold
     return _mean(called[positive]), _mean(~called[~positive])
+
+
+def _edges(count: int, bins: int) -> NDArray[np.intp]:
+    return np.arange(bins + 1) * count // bins
 
 
 def _true_scores(truth: Ints, scores: Floats) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spot_bench.manifest import Item, Manifest
 from spot_edge.errors import CheckError, DataError, InputError
 from spot_edge.files import write_whole
-from spot_edge.modelspec import OperatingPoint, Rate
+from spot_edge.modelspec import Conformal, OperatingPoint, Rate, SetThreshold
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -43,6 +43,7 @@ class Predictions:
     model: dict[str, str] = field(default_factory=dict)  # name, variant, id, runtime, version
     malignant: tuple[bool | None, ...] = ()  # of each label; empty where not known
     operating_points: tuple[OperatingPoint, ...] = ()  # the model's own
+    conformal: Conformal | None = None  # its thresholds for sets of classes
     embeddings: NDArray[np.float32] | None = field(default=None, repr=False)  # where they were asked for
 
     def where(self, rows: NDArray[np.bool_]) -> Predictions:
@@ -84,6 +85,7 @@ def predict(
         model=describe_model(classifier),
         malignant=tuple(label.malignant for label in spec.labels),
         operating_points=spec.operating_points,
+        conformal=spec.conformal,
         embeddings=None if found is None else np.stack(found),
     )
 
@@ -142,6 +144,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         "model": predictions.model,
         "malignant": predictions.malignant,
         "operating_points": [asdict(point) for point in predictions.operating_points],
+        "conformal": asdict(predictions.conformal) if predictions.conformal else None,
     }
     arrays = {name: getattr(predictions, name) for name in _ARRAYS}
     if predictions.embeddings is not None:
@@ -165,6 +168,7 @@ def load_predictions(path: Path) -> Predictions:
             model=about["model"],
             malignant=tuple(about["malignant"]),
             operating_points=tuple(_point(record) for record in about["operating_points"]),
+            conformal=_conformal(about.get("conformal")),
             **arrays,
         )
     except OSError as error:
@@ -176,6 +180,13 @@ def load_predictions(path: Path) -> Predictions:
 def _point(record: dict[str, Any]) -> OperatingPoint:
     rates = {key: Rate(**record[key]) for key in ("sensitivity", "specificity")}
     return OperatingPoint(**(record | rates))
+
+
+def _conformal(record: dict[str, Any] | None) -> Conformal | None:
+    if record is None:
+        return None
+    classes = {label: SetThreshold(**threshold) for label, threshold in record["classes"].items()}
+    return Conformal(SetThreshold(**record["marginal"]), classes, record["measured_on"])
 
 
 def _refuse_many_skipped(skipped: list[tuple[str, str]], manifest: Manifest) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.calibration import measured_rates
-from spot_bench.intervals import Estimate, bootstrap_many, proportion
+from spot_bench.conformal import measured_sets
+from spot_bench.intervals import DRAWS, Estimate, bootstrap_many, proportion
 from spot_bench.metrics import (
     Bools,
     Floats,
@@ -24,23 +25,39 @@ from spot_bench.metrics import (
     log_loss,
     macro_auc,
     malignant_score,
+    reliability,
+    roc,
+    top_accuracy,
 )
 from spot_bench.predict import Predictions
 
 __all__ = ["FIGURES", "compute_figures", "malignant_mask", "malignant_scores", "summarize"]
 
-FIGURES = ("accuracy", "balanced_accuracy", "macro_auc", "malignant_auc", "ece", "brier", "log_loss")
+FIGURES = (
+    "accuracy",
+    "top2_accuracy",
+    "top3_accuracy",
+    "balanced_accuracy",
+    "macro_auc",
+    "malignant_auc",
+    "ece",
+    "brier",
+    "log_loss",
+)
 
 
-def summarize(predictions: Predictions, figures: Sequence[Estimate] | None = None) -> dict[str, Any]:
+def summarize(
+    predictions: Predictions, figures: Sequence[Estimate] | None = None, *, draws: int = DRAWS
+) -> dict[str, Any]:
     """The figures of one model as a JSON-able record; NaN, where a figure does not exist, is null.
 
-    `figures` are those of FIGURES where the caller has them already.
+    `figures` are those of FIGURES where the caller has them already, `draws` the number of resamples.
+    docs/benchmarks.md says what each field means.
     """
     p, mask = predictions, malignant_mask(predictions)
     if figures is None:
         figures = bootstrap_many(
-            lambda truth, scores: compute_figures(truth, scores, mask), p.groups, p.truth, p.scores
+            lambda truth, scores: compute_figures(truth, scores, mask), p.groups, p.truth, p.scores, draws=draws
         )
     return {
         "model": p.model,
@@ -48,9 +65,12 @@ def summarize(predictions: Predictions, figures: Sequence[Estimate] | None = Non
         "lesions": len(np.unique(p.groups)),
         "skipped": [{"image": image, "reason": reason} for image, reason in p.skipped],
         **{name: figure.as_dict() for name, figure in zip(FIGURES, figures, strict=True)},
-        "classes": _classes(p),
+        "classes": _classes(p, draws),
         "confusion": {"labels": list(p.labels), "rows": confusion(p.truth, p.scores).tolist()},
-        "operating_points": _points(p),
+        "operating_points": _points(p, draws),
+        "roc": _roc(p),
+        "reliability": _reliability(p, draws),
+        "conformal": _conformal(p, draws),
     }
 
 
@@ -59,6 +79,8 @@ def compute_figures(truth: Ints, scores: Floats, mask: Bools) -> NDArray[np.floa
     return np.array(
         [
             accuracy(truth, scores),
+            top_accuracy(truth, scores, 2),
+            top_accuracy(truth, scores, 3),
             balanced_accuracy(truth, scores),
             macro_auc(truth, scores),
             auc(mask[truth], malignant_score(scores, mask)),
@@ -81,29 +103,78 @@ def malignant_scores(predictions: Predictions) -> tuple[NDArray[np.float64], Boo
     return malignant_score(predictions.scores, mask), mask[predictions.truth]
 
 
-def _points(p: Predictions) -> dict[str, dict[str, Any]]:
+def _points(p: Predictions, draws: int) -> dict[str, dict[str, Any]]:
     """What the model's own operating points do on these images."""
     score, positive = malignant_scores(p)
     measured = {}
     for point in p.operating_points:
-        rates = measured_rates(score, positive, point.threshold, p.groups)
+        rates = measured_rates(score, positive, point.threshold, p.groups, draws)
         named = zip(("sensitivity", "specificity"), rates, strict=True)
-        measured[point.name] = {"threshold": point.threshold} | {name: rate.as_dict() for name, rate in named}
+        called = score >= point.threshold
+        measured[point.name] = {
+            "threshold": point.threshold,
+            **{name: rate.as_dict() for name, rate in named},
+            "type_1_errors": {"count": int((called & ~positive).sum()), "of": int((~positive).sum())},
+            "type_2_errors": {"count": int((~called & positive).sum()), "of": int(positive.sum())},
+        }
     return measured
 
 
-def _classes(p: Predictions) -> dict[str, dict[str, Any]]:
-    first, aucs = p.scores.argmax(axis=1), bootstrap_many(class_aucs, p.groups, p.truth, p.scores)
+def _classes(p: Predictions, draws: int) -> dict[str, dict[str, Any]]:
+    first, aucs = p.scores.argmax(axis=1), bootstrap_many(class_aucs, p.groups, p.truth, p.scores, draws=draws)
     records = {}
     for index, label in enumerate(p.labels):
-        of_class = p.truth == index
-        hits = first[of_class] == index
-        recall = proportion(hits, p.groups[of_class])
+        of_class, said = p.truth == index, first == index
+        recall = proportion(said[of_class], p.groups[of_class], draws)
         records[label] = {
             "images": recall.n,
             "lesions": recall.groups,
-            "correct": int(hits.sum()),
+            "correct": int(said[of_class].sum()),
             "recall": recall.as_dict(),
+            "precision": proportion(of_class[said], p.groups[said], draws).as_dict(),
+            "specificity": proportion(~said[~of_class], p.groups[~of_class], draws).as_dict(),
             "auc": aucs[index].as_dict(),
         }
     return records
+
+
+def _roc(p: Predictions) -> list[dict[str, float | None]]:
+    """Points of the malignant score's ROC curve; the first, where nothing is called, has no threshold."""
+    return [
+        {"threshold": float(limit) if np.isfinite(limit) else None, "false_positive_rate": across, "sensitivity": up}
+        for limit, across, up in roc(*malignant_scores(p)).tolist()
+    ]
+
+
+def _reliability(p: Predictions, draws: int) -> list[dict[str, Any]]:
+    """The bins of the ECE: how sure the first rank was, and how often it was right."""
+    sure, right = p.scores.max(axis=1), p.scores.argmax(axis=1) == p.truth
+    return [
+        {
+            "score": float(sure[rows].mean(dtype=np.float64)),
+            "right": proportion(right[rows], p.groups[rows], draws).as_dict(),
+        }
+        for rows in reliability(p.scores)
+    ]
+
+
+def _conformal(p: Predictions, draws: int) -> dict[str, Any] | None:
+    """What the model's own sets of classes do here, under its one threshold and under those of each class."""
+    if p.conformal is None:
+        return None
+    one, own = p.conformal.marginal, p.conformal.classes
+    by_class = np.array([own.get(label, one).threshold for label in p.labels], np.float32)
+    return {
+        "marginal": {"promised": one.coverage} | _sets(np.full(len(p.labels), one.threshold, np.float32), p, draws),
+        "by_class": _sets(by_class, p, draws),
+        "classes": {
+            label: {"promised": own.get(label, one).coverage} | _sets(by_class, p.where(p.truth == index), draws)
+            for index, label in enumerate(p.labels)
+            if (p.truth == index).any()
+        },
+    }
+
+
+def _sets(thresholds: Floats, p: Predictions, draws: int) -> dict[str, Any]:
+    covered, size = measured_sets(thresholds, p.scores, p.truth, p.groups, draws)
+    return {"covered": covered.as_dict(), "size": size.as_dict()}
