@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.intervals import DRAWS, Estimate, bootstrap_many, proportion, wilson
+from spot_bench.mcnemar import compare_answers
 from spot_bench.metrics import kl, rates_at, recalls
 from spot_bench.predict import Predictions
 from spot_bench.summary import FIGURES, compute_figures, malignant_mask, malignant_scores, summarize
 from spot_edge.errors import DataError
 
-__all__ = ["SCHEMA", "compare"]
+__all__ = ["HARMS", "SCHEMA", "aligned", "compare"]
 
 SCHEMA = 1
+HARMS = ("malignancy lost", "now wrong", "still wrong", "now right")  # what a changed first rank did, worst first
 _DISTANCES = ("mean_abs_logit_difference", "kl")
 
 
@@ -27,19 +29,20 @@ def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) ->
     is surer than the two figures it is made of. `draws` is the number of resamples. The two may order their labels
     differently; other labels or other images are a DataError.
     """
-    other = _aligned(baseline, other)
+    other = aligned(baseline, other)
     names = [*FIGURES, *(f"recall {label}" for label in baseline.labels)]
     own, others, differences, distances = _paired(baseline, other, len(names), draws)
     return {
         "schema": SCHEMA,
-        "baseline": summarize(baseline, own[: len(FIGURES)]),
-        "other": summarize(other, others[: len(FIGURES)]),
+        "baseline": summarize(baseline, own[: len(FIGURES)], draws=draws),
+        "other": summarize(other, others[: len(FIGURES)], draws=draws),
         "differences": {
             **_records(FIGURES, differences[: len(FIGURES)]),
             "recall": _records(baseline.labels, _recall_differences(baseline, differences[len(FIGURES) :])),
             "operating_points": _point_differences(baseline, other, draws),
         },
-        "agreement": _agreement(baseline, other),
+        "mcnemar": _mcnemar(baseline, other),
+        "agreement": _agreement(baseline, other, draws),
         **_records(_DISTANCES, distances),
         "classes": _class_distances(baseline, other, draws),
         "largest_logit_difference": float(np.abs(other.logits - baseline.logits).max()),
@@ -48,8 +51,8 @@ def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) ->
     }
 
 
-def _aligned(baseline: Predictions, other: Predictions) -> Predictions:
-    """`other` with its columns in the order of `baseline`'s."""
+def aligned(baseline: Predictions, other: Predictions) -> Predictions:
+    """`other` with its columns in the order of `baseline`'s; DataError for other labels or other images."""
     if not len(baseline.truth) or not np.array_equal(baseline.images, other.images):
         raise DataError(f"{_called(other)} and {_called(baseline)} were not run on the same images: run both again")
     if sorted(other.labels) != sorted(baseline.labels):
@@ -137,14 +140,14 @@ def _point_differences(baseline: Predictions, other: Predictions, draws: int) ->
     return found
 
 
-def _agreement(baseline: Predictions, other: Predictions) -> dict[str, Any]:
+def _agreement(baseline: Predictions, other: Predictions, draws: int) -> dict[str, Any]:
     """How often both rank the same class first: overall, by true class, and without the most frequent class."""
     same = baseline.scores.argmax(axis=1) == other.scores.argmax(axis=1)
     truth, labels = baseline.truth, baseline.labels
     common = labels.index("nv") if "nv" in labels else int(np.bincount(truth, minlength=len(labels)).argmax())
 
     def share(rows: NDArray[np.bool_]) -> dict[str, float | int | None]:
-        return proportion(same[rows], baseline.groups[rows]).as_dict()
+        return proportion(same[rows], baseline.groups[rows], draws).as_dict()
 
     return {
         "all": share(np.ones(len(truth), bool)),
@@ -153,19 +156,42 @@ def _agreement(baseline: Predictions, other: Predictions) -> dict[str, Any]:
     }
 
 
+def _mcnemar(baseline: Predictions, other: Predictions) -> dict[str, Any]:
+    """First ranks that were right before and are not now, and the other way round: of all images, and by true class."""
+    before, after = (model.scores.argmax(axis=1) == baseline.truth for model in (baseline, other))
+
+    def over(rows: NDArray[np.bool_]) -> dict[str, Any]:
+        return compare_answers(before[rows], after[rows], baseline.groups[rows])
+
+    truth = baseline.truth
+    return {
+        "all": over(np.ones(len(truth), bool)),
+        "classes": {label: over(truth == index) for index, label in enumerate(baseline.labels)},
+    }
+
+
 def _flips(baseline: Predictions, other: Predictions) -> list[dict[str, Any]]:
-    """The images whose first-ranked class changed, those of which the baseline was surest first."""
+    """The images whose first-ranked class changed, in the order of HARMS, those of which the baseline was surest first.
+
+    First come malignant lesions that are no longer called malignant.
+    """
+    truth, mask = baseline.truth, malignant_mask(baseline)
     before, after = baseline.scores.argmax(axis=1), other.scores.argmax(axis=1)
     sure = baseline.scores.max(axis=1)
+    harms = np.full(len(truth), HARMS.index("still wrong"))
+    harms[after == truth] = HARMS.index("now right")
+    harms[before == truth] = HARMS.index("now wrong")
+    harms[mask[truth] & mask[before] & ~mask[after]] = HARMS.index("malignancy lost")
     rows = np.flatnonzero(before != after)
     return [
         {
             "image": str(baseline.images[row]),
-            "label": baseline.labels[baseline.truth[row]],
+            "label": baseline.labels[truth[row]],
+            "harm": HARMS[harms[row]],
             "baseline": {"label": baseline.labels[before[row]], "score": float(sure[row])},
             "other": {"label": baseline.labels[after[row]], "score": float(other.scores[row, after[row]])},
         }
-        for row in rows[np.argsort(-sure[rows], kind="stable")]
+        for row in rows[np.lexsort((-sure[rows], harms[rows]))]
     ]
 
 

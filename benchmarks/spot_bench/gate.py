@@ -53,7 +53,7 @@ def judge_drift(comparison: dict[str, Any], margins: Margins, *, measured_on: st
     verdict: Verdict = "fails" if "fails" in verdicts else "cannot tell" if "cannot tell" in verdicts else "passes"
     if comparison["largest_score_difference"] <= SAME_SCORES:
         verdict = "passes"
-    return Drift(verdict, comparison["baseline"]["model"]["id"], measured_on, criteria)
+    return Drift(verdict, comparison["baseline"]["model"].get("id", ""), measured_on, criteria)
 
 
 def _criteria(comparison: dict[str, Any], margins: Margins) -> Iterator[Criterion]:
@@ -83,7 +83,7 @@ def _turned(estimate: dict[str, Any]) -> dict[str, Any]:
     """A difference of which more is better as one of which more is worse."""
     if estimate["value"] is None:
         return estimate
-    return estimate | {"value": -estimate["value"], "low": -estimate["high"], "high": -estimate["low"]}
+    return estimate | {"value": 0 - estimate["value"], "low": 0 - estimate["high"], "high": 0 - estimate["low"]}
 
 
 def _criterion(name: str, worse: dict[str, Any], margin: float) -> Criterion:
