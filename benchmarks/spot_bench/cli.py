@@ -46,11 +46,11 @@ class _Over:
     runtime: str | None
     as_json: bool
 
-    def images(self) -> Manifest:
-        """The images of the part that was asked for."""
+    def images(self, *, check_files: bool = True) -> Manifest:
+        """The images of the part that was asked for; whether they are there need not be checked."""
         from spot_bench.manifest import read_manifest
 
-        manifest = read_manifest(self.data, root=self.root)
+        manifest = read_manifest(self.data, root=self.root, check_files=check_files)
         return manifest if self.part == "all" else manifest.part(self.part)
 
     def classifier(self, model: Path) -> Classifier:
@@ -84,26 +84,38 @@ def _over_data(command: Callable[..., None]) -> Callable[..., None]:
 @bench.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
 @click.option("--baseline", required=True, type=_PATH, help="Model file to compare with, such as the float32 one.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["fails", "cannot-tell"]),
+    help="End with exit code 8 where a model's verdict is this, or worse.",
+)
 @_over_data
-def drift(over: _Over, models: tuple[Path, ...], baseline: Path) -> None:
-    """How far each MODEL's answers are from the baseline's, with 95 % intervals over lesions."""
-    report_file = _new_report(over.out)
-    from spot_bench.drift import SCHEMA, compare
-    from spot_bench.machine import describe_machine
+def drift(over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | None) -> None:
+    """How far each MODEL's answers are from the baseline's, with 95 % intervals over lesions.
+
+    MODEL and the baseline are model files, or predictions that were kept (.npz): those are not run again. With --out
+    the folder gets report.json, report.html and the predictions of every model.
+    """
+    out = None if over.out is None else _new_folder(over.out)
+    from spot_bench.answers import answers_of, is_kept, keep_answers
+    from spot_bench.report import drift_report, refuse_verdict
     from spot_bench.terminal import drift_lines
 
-    images = over.images()
-    reference = _predict(over.classifier(baseline), images)
-    comparisons = [compare(reference, _predict(over.classifier(model), images)) for model in models]
-    report = {
-        "schema": SCHEMA,
-        "machine": describe_machine(),
-        "data": {"name": over.data.name, "part": over.part, "images": len(images.items)},
-        "comparisons": comparisons,
-    }
-    _write(report, report_file)
-    blocks = (line for comparison in comparisons for line in [*drift_lines(comparison), ""])
+    files = (baseline, *models)
+    images = over.images(check_files=not all(map(is_kept, files)))
+    found = [answers_of(file, lambda model: _predict(over.classifier(model), images)) for file in files]
+    if out is not None:
+        keep_answers(found, out)
+    sizes = [None if is_kept(file) else file.stat().st_size for file in files]
+    report = drift_report(found[0], found[1:], images, name=over.data.name, part=over.part, sizes=sizes)
+    if out is not None:
+        from spot_bench.page import write_page
+
+        write_page(report, images, out / "report.html")
+        _write(report, out / "report.json")
+    blocks = (line for comparison in report["comparisons"] for line in [*drift_lines(comparison), ""])
     _show(report, blocks, over.as_json)
+    refuse_verdict(report, fail_on)
 
 
 @bench.command()
@@ -192,6 +204,16 @@ def _bar(images: Manifest, name: str) -> Any:
 
 def _new_report(out: Path | None) -> Path | None:
     return None if out is None else _new_file(out, "report.json")
+
+
+def _new_folder(folder: Path) -> Path:
+    """The folder of a report; refused, before any work is done, where it holds one, or a part of one, already."""
+    for pattern in ("report.*", "predictions-*.npz"):
+        for file in folder.glob(pattern):
+            raise OutputError(f"{file}: exists already: name another folder with --out")
+    from spot_edge.files import make_folder
+
+    return make_folder(folder)
 
 
 def _new_file(folder: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +12,12 @@ __all__ = ["drift_lines", "outside_lines", "overhead_lines"]
 
 FEW_LESIONS = 30  # classes with fewer are shown as counts: their percentages say less than they seem to
 MOST_FLIPS = 5
+MOST_NAME = 24  # characters of a subgroup
 
 _NAMES = {
     "accuracy": "accuracy",
+    "top2_accuracy": "among first two",
+    "top3_accuracy": "among first three",
     "balanced_accuracy": "balanced accuracy",
     "macro_auc": "macro AUC",
     "malignant_auc": "malignant AUC",
@@ -28,11 +32,18 @@ def drift_lines(comparison: dict[str, Any]) -> Iterator[str]:
     own, other = comparison["baseline"], comparison["other"]
     yield f"{_title(other)} against {_title(own)}, on {own['images']} images of {own['lesions']} lesions"
     yield ""
+    yield from _verdict_lines(comparison["verdict"])
+    yield ""
     yield from align([["", "baseline", "this model", "difference"], *_figure_rows(comparison)])
     yield ""
     yield "first rank, by true class (recall)"
-    yield from align([["", "lesions", "baseline", "this model", "difference", "agree"], *_class_rows(comparison)])
+    heads = ["", "lesions", "baseline", "this model", "difference", "agree", "lost", "gained", "p"]
+    yield from align([heads, *_class_rows(comparison)])
+    yield "lost, gained: images that only the baseline, only this model ranked right; p: exact McNemar, by lesion"
     yield ""
+    if comparison["subgroups"]:
+        yield from _subgroup_lines(comparison["subgroups"])
+        yield ""
     for name, share in comparison["agreement"].items():
         if name != "classes":
             yield f"same first rank, {name}: {figure(share)} of {share['n']} images"
@@ -105,11 +116,41 @@ def _class_rows(comparison: dict[str, Any]) -> Iterator[list[str]]:
         else:
             row += [figure(record["recall"]) for record in (own, other)]
             row.append(change(comparison["differences"]["recall"][label]))
-        yield [*row, f"{100 * shares:.1f} %"]
+        test = comparison["mcnemar"]["classes"][label]
+        moved = [str(test["images"]["lost"]), str(test["images"]["gained"]), f"{test['lesions']['p']:.3f}"]
+        yield [*row, f"{100 * shares:.1f} %", *moved]
+
+
+def _subgroup_lines(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    rows, few = [["", "lesions", "balanced accuracy", "malignant recall", "agree"]], []
+    for attribute, records in found.items():
+        for record in records:
+            name = f"{attribute.replace('_', ' ')} {record['subgroup'] or 'not stated'}"
+            if record["agreement"] is None:
+                few.append(f"{name} ({record['lesions']})")
+                continue
+            pairs = [record[key] for key in ("balanced_accuracy", "malignant_recall")]
+            changes = ["too few to tell" if pair is None else change(pair["difference"]) for pair in pairs]
+            name = name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
+            rows.append([name, str(record["lesions"]), *changes, figure(record["agreement"])])
+    yield "subgroups: this model less the baseline"
+    yield from align(rows)
+    if few:
+        yield from textwrap.wrap(f"too few to tell (lesions): {', '.join(few)}", 120)
+
+
+def _verdict_lines(verdict: dict[str, Any]) -> Iterator[str]:
+    yield f"no worse than the baseline, by the converter's margins: {verdict['verdict']}"
+    rows = [["", "worse by, points", "margin", "lesions", ""]]
+    for c in verdict["criteria"]:
+        worse = f"{100 * c['worse_by']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
+        told = f"; {c['would_tell']} lesions would tell" if c["would_tell"] else ""
+        rows.append([f"  {c['name']}", worse, f"{100 * c['margin']:.1f}", str(c["n"]), c["verdict"] + told])
+    yield from align(rows)
 
 
 def _flip_lines(flips: list[dict[str, Any]], images: int) -> Iterator[str]:
-    yield f"{len(flips)} of {images} images changed their first rank" + (", the surest first:" if flips else "")
+    yield f"{len(flips)} of {images} images changed their first rank" + (", worst first:" if flips else "")
     for flip in flips[:MOST_FLIPS]:
         before, after = (f"{flip[key]['label']} {flip[key]['score']:.2f}" for key in ("baseline", "other"))
-        yield f"  {flip['image']} ({flip['label']}): {before} -> {after}"
+        yield f"  {flip['image']} ({flip['label']}): {before} -> {after}, {flip['harm']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from spot_bench import drift
 from spot_bench.calibration import operating_points, softmax
+from spot_bench.gate import Margins, judge_drift
 from spot_bench.predict import Predictions
 from spot_bench.summary import FIGURES, summarize
 from spot_bench.terminal import drift_lines
@@ -23,6 +24,11 @@ MALIGNANT = (False, True, False, False)
 def compare(baseline: Predictions, other: Predictions) -> dict[str, Any]:
     """With fewer resamples than users get: the tests ask for no precision."""
     return drift.compare(baseline, other, draws=200)
+
+
+def lines_of(comparison: dict[str, Any]) -> list[str]:
+    verdict = asdict(judge_drift(comparison, Margins(), measured_on="made up"))
+    return list(drift_lines({"verdict": verdict, **comparison, "subgroups": {}}))
 
 
 def scored(logits: np.ndarray) -> dict[str, Any]:
@@ -88,17 +94,23 @@ def test_a_damaged_class_shows(baseline: Predictions) -> None:
     assert report["kl"]["value"] > 0
 
 
-def test_flips_are_listed_surest_first(baseline: Predictions) -> None:
+def test_flips_are_listed_worst_first(baseline: Predictions) -> None:
+    first = baseline.scores.argmax(axis=1)
+    missed = np.flatnonzero((baseline.truth == 1) & (first == 1))[:2]
+    mended = np.flatnonzero((baseline.truth == 2) & (first == 0))[:1]
+    broken = np.flatnonzero((baseline.truth == 2) & (first == 2))[:2]
     logits = baseline.logits.copy()
-    logits[7] = [0, 9, 0, 0] if baseline.scores[7].argmax() != 1 else [9, 0, 0, 0]
-    logits[400] = [0, 9, 0, 0] if baseline.scores[400].argmax() != 1 else [9, 0, 0, 0]
+    logits[missed] = logits[mended] = [0, 0, 9, 0]
+    logits[broken] = [9, 0, 0, 0]
     flips = compare(baseline, replace(baseline, **scored(logits)))["flips"]
-    assert {flip["image"] for flip in flips} == {"7.jpg", "400.jpg"}
-    assert flips[0]["baseline"]["score"] >= flips[1]["baseline"]["score"]
+    assert [flip["harm"] for flip in flips] == ["malignancy lost"] * 2 + ["now wrong"] * 2 + ["now right"]
+    assert {flip["image"] for flip in flips} == {f"{row}.jpg" for row in (*missed, *mended, *broken)}
+    for surer, other in (flips[:2], flips[2:4]):
+        assert surer["baseline"]["score"] >= other["baseline"]["score"]
     for flip in flips:
         row = int(flip["image"].removesuffix(".jpg"))
         assert flip["label"] == LABELS[baseline.truth[row]]
-        assert flip["baseline"]["label"] == LABELS[baseline.scores[row].argmax()]
+        assert flip["baseline"]["label"] == LABELS[first[row]]
         assert flip["baseline"]["label"] != flip["other"]["label"]
 
 
@@ -118,7 +130,7 @@ def test_columns_are_matched_by_label(baseline: Predictions) -> None:
 
 
 def test_summary_counts_what_it_rests_on(baseline: Predictions) -> None:
-    summary = summarize(baseline)
+    summary = summarize(baseline, draws=200)
     assert (summary["images"], summary["lesions"]) == (600, 300)
     vasc = summary["classes"]["vasc"]
     assert (vasc["images"], vasc["lesions"]) == (30, 15)
@@ -128,7 +140,7 @@ def test_summary_counts_what_it_rests_on(baseline: Predictions) -> None:
     point = summary["operating_points"]["sensitivity-90"]
     assert point["sensitivity"]["groups"] == 45
     assert point["specificity"]["groups"] == 255
-    assert summary == drift.compare(baseline, baseline)["baseline"]
+    assert summary == compare(baseline, baseline)["baseline"]
 
 
 def test_a_data_set_without_malignancy_is_summarized(baseline: Predictions) -> None:
@@ -136,7 +148,7 @@ def test_a_data_set_without_malignancy_is_summarized(baseline: Predictions) -> N
     report = compare(plain, plain)
     assert report["baseline"]["malignant_auc"]["value"] is None
     assert report["differences"]["operating_points"] == {}
-    lines = "\n".join(drift_lines(report))
+    lines = "\n".join(lines_of(report))
     assert "malignant" not in lines
 
 
@@ -149,7 +161,7 @@ def test_a_part_without_malignant_images_is_compared(baseline: Predictions) -> N
     assert report["baseline"]["operating_points"]["sensitivity-90"]["sensitivity"]["value"] is None
     assert report["baseline"]["operating_points"]["sensitivity-90"]["specificity"]["value"] > 0
     json.dumps(report, allow_nan=False)
-    assert "  mel" not in "\n".join(drift_lines(report))
+    assert "  mel" not in "\n".join(lines_of(report))
 
 
 def test_reports_are_json(baseline: Predictions) -> None:
@@ -173,11 +185,11 @@ def test_what_cannot_be_compared_is_refused(baseline: Predictions, change: dict[
 def test_terminal_shows_few_lesions_as_counts(baseline: Predictions) -> None:
     logits = baseline.logits.copy()
     logits[:, 1] -= 3
-    lines = list(drift_lines(compare(baseline, replace(baseline, **scored(logits)))))
+    lines = lines_of(compare(baseline, replace(baseline, **scored(logits))))
     (vasc,) = [line for line in lines if line.startswith("vasc")]
     (nv,) = [line for line in lines if line.startswith("nv")]
     assert " of 30" in vasc
     assert " to " in nv
     assert any(line.startswith("sensitivity-90: sensitivity") for line in lines)
-    assert any("changed their first rank, the surest first" in line for line in lines)
+    assert any("changed their first rank, worst first" in line for line in lines)
     assert max(map(len, lines)) <= 120

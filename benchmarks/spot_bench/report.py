@@ -1,0 +1,72 @@
+"""The report of `spot-edge bench drift`: every comparison with its verdict and its subgroups, as one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from spot_bench.drift import SCHEMA, aligned, compare
+from spot_bench.gate import Margins, judge_drift
+from spot_bench.intervals import DRAWS
+from spot_bench.machine import describe_machine
+from spot_bench.manifest import Manifest
+from spot_bench.predict import Predictions
+from spot_bench.subgroups import subgroups
+from spot_edge.errors import CheckError
+from spot_edge.modelspec import Verdict
+
+__all__ = ["called", "drift_report", "refuse_verdict"]
+
+
+def drift_report(
+    baseline: Predictions,
+    others: Sequence[Predictions],
+    manifest: Manifest,
+    *,
+    name: str,
+    part: str,
+    sizes: Sequence[int | None],
+    draws: int = DRAWS,
+) -> dict[str, Any]:
+    """All `others` against `baseline` on images of `manifest`, which is called `name` and is the part `part` of it.
+
+    `sizes` are the bytes of the model files, the baseline's first; None where only predictions were given. Verdicts
+    are the converter's, with its default margins.
+    """
+    return {
+        "schema": SCHEMA,
+        "machine": describe_machine(),
+        "data": {"name": name, "part": part, "images": len(manifest.items)},
+        "bytes": list(sizes),
+        "comparisons": [_comparison(baseline, other, manifest, part, draws) for other in others],
+    }
+
+
+def refuse_verdict(report: dict[str, Any], fail_on: str | None) -> None:
+    """CheckError where a verdict in `report` is as bad as `fail_on`: "fails", "cannot-tell", or None for never."""
+    if fail_on is None:
+        return
+    refused: tuple[Verdict, ...] = ("fails",) if fail_on == "fails" else ("fails", "cannot tell")
+    for comparison in report["comparisons"]:
+        verdict = comparison["verdict"]
+        if verdict["verdict"] in refused:
+            undone = [c["name"] for c in verdict["criteria"] if c["verdict"] == verdict["verdict"]]
+            raise CheckError(
+                f"{called(comparison['other'])} against {called(comparison['baseline'])}: {verdict['verdict']} "
+                f"({', '.join(undone)})"
+            )
+
+
+def called(summary: dict[str, Any]) -> str:
+    """The name and variant of a summary's model."""
+    return " ".join(filter(None, (summary["model"].get("name"), summary["model"].get("variant")))) or "a model"
+
+
+def _comparison(baseline: Predictions, other: Predictions, manifest: Manifest, part: str, draws: int) -> dict[str, Any]:
+    comparison = compare(baseline, other, draws=draws)
+    return {
+        "verdict": asdict(judge_drift(comparison, Margins(), measured_on=part)),
+        **comparison,
+        "subgroups": subgroups(baseline, aligned(baseline, other), manifest, draws=draws),
+    }
