@@ -16,6 +16,7 @@ from spot_bench.predict import Predictions
 from spot_bench.summary import FIGURES, summarize
 from spot_bench.terminal import drift_lines
 from spot_edge.errors import DataError
+from spot_edge.modelspec import Conformal, SetThreshold
 
 LABELS = ("bkl", "mel", "nv", "vasc")
 MALIGNANT = (False, True, False, False)
@@ -141,6 +142,46 @@ def test_summary_counts_what_it_rests_on(baseline: Predictions) -> None:
     assert point["sensitivity"]["groups"] == 45
     assert point["specificity"]["groups"] == 255
     assert summary == compare(baseline, baseline)["baseline"]
+
+
+def test_summary_has_what_a_report_shows(baseline: Predictions) -> None:
+    first, truth = baseline.scores.argmax(axis=1), baseline.truth
+    thresholds = Conformal(SetThreshold(0.9, 0.1, 300), {"mel": SetThreshold(0.95, 0.0, 45)}, "made up")
+    summary = summarize(replace(baseline, conformal=thresholds), draws=50)
+    mel = summary["classes"]["mel"]
+    assert mel["precision"]["value"] == (truth[first == 1] == 1).mean()
+    assert mel["precision"]["n"] == (first == 1).sum()
+    assert mel["specificity"]["value"] == (first[truth != 1] != 1).mean()
+    assert summary["accuracy"]["value"] < summary["top2_accuracy"]["value"] < summary["top3_accuracy"]["value"] < 1
+    assert len(summary["reliability"]) == 15
+    assert all(found["right"]["n"] == 40 for found in summary["reliability"])
+    assert len(summary["roc"]) <= 200
+    assert summary["roc"][0] == {"threshold": None, "false_positive_rate": 0, "sensitivity": 0}
+    point = summary["operating_points"]["sensitivity-90"]
+    missed, alarms = point["type_2_errors"], point["type_1_errors"]
+    assert (missed["of"], alarms["of"]) == (90, 510)
+    assert 1 - missed["count"] / missed["of"] == pytest.approx(point["sensitivity"]["value"])
+    assert 1 - alarms["count"] / alarms["of"] == pytest.approx(point["specificity"]["value"])
+    sets = summary["conformal"]
+    members = baseline.scores >= np.float32(0.1)
+    assert sets["marginal"]["covered"]["value"] == members[np.arange(600), truth].mean()
+    assert sets["marginal"]["size"]["value"] == pytest.approx(members.sum() / 600)
+    assert sets["classes"]["mel"]["covered"]["value"] == 1  # its own threshold is 0
+    assert (sets["classes"]["mel"]["promised"], sets["classes"]["nv"]["promised"]) == (0.95, 0.9)
+    assert sets["by_class"]["size"]["value"] > sets["marginal"]["size"]["value"]
+    json.dumps(summary, allow_nan=False)
+
+
+def test_what_was_lost_and_gained(baseline: Predictions) -> None:
+    logits = baseline.logits.copy()
+    logits[:, 1] -= 3
+    other = replace(baseline, **scored(logits))
+    found = compare(baseline, other)["mcnemar"]
+    before, after = (model.scores.argmax(axis=1) == baseline.truth for model in (baseline, other))
+    assert found["all"]["images"]["lost"] == (before & ~after).sum()
+    assert found["all"]["images"]["gained"] == (after & ~before).sum()
+    assert found["classes"]["mel"]["lesions"]["p"] < 1e-6
+    assert sum(test["images"]["lost"] for test in found["classes"].values()) == found["all"]["images"]["lost"]
 
 
 def test_a_data_set_without_malignancy_is_summarized(baseline: Predictions) -> None:

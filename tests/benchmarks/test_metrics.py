@@ -142,3 +142,59 @@ def test_the_youden_threshold_is_the_largest_of_the_best() -> None:
         best = max(sum(metrics.rates_at(scores[:, 1], positive, t)) for t in np.unique(scores[:, 1]))
         found = metrics.youden_threshold(scores[:, 1], positive)
         assert sum(metrics.rates_at(scores[:, 1], positive, found)) == pytest.approx(best)
+
+
+def reference_case() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(11)
+    scores = random.dirichlet(np.ones(4), 200)
+    truth = random.integers(0, 4, 200)
+    scores = scores * 0.6
+    scores[np.arange(200), truth] += 0.04
+    return truth, scores / scores.sum(axis=1, keepdims=True)
+
+
+def test_as_scikit_learn_has_it() -> None:
+    """top_k_accuracy_score and roc_curve(drop_intermediate=False) of scikit-learn 1.9.1 on the reference case."""
+    truth, scores = reference_case()
+    assert metrics.top_accuracy(truth, scores, 2) == pytest.approx(0.635)
+    assert metrics.top_accuracy(truth, scores, 3) == pytest.approx(0.865)
+    curve = metrics.roc(scores[:, 1] + scores[:, 3], truth == 1, most=1000)
+    assert len(curve) == 201
+    for row, (across, up, threshold) in {
+        1: (0.0, 0.0196078431372549, 0.9577109054482095),
+        50: (0.24161073825503357, 0.27450980392156865, 0.6690361546934407),
+        120: (0.6040268456375839, 0.5882352941176471, 0.43264834511580985),
+        200: (1.0, 1.0, 0.0765625935614608),
+    }.items():
+        assert curve[row].tolist() == pytest.approx([threshold, across, up])
+
+
+def test_top_accuracy() -> None:
+    truth, scores = random_case(3)
+    assert metrics.top_accuracy(truth, scores, 1) == metrics.accuracy(truth, scores)  # ties as argmax breaks them
+    assert math.isnan(metrics.top_accuracy(truth, scores, 4))
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
+    random = np.random.default_rng(2)
+    positive = random.random(5000) < 0.2
+    score = random.normal(positive * 1.5, 1)
+    curve = metrics.roc(score, positive, most=200)
+    assert 100 < len(curve) <= 200
+    assert curve[0].tolist() == [math.inf, 0, 0]
+    assert curve[-1, 1:].tolist() == [1, 1]
+    assert np.trapezoid(curve[:, 2], curve[:, 1]) == pytest.approx(metrics.auc(positive, score), abs=0.002)
+    assert len(metrics.roc(score, np.zeros(5000, bool))) == 0
+    few = metrics.roc(np.array([0.5, 0.5, 0.1]), np.array([True, False, True]))
+    assert few.tolist() == [[math.inf, 0, 0], [0.5, 1, 0.5], [0.1, 1, 1]]
+
+
+def test_reliability_bins_make_up_the_ece() -> None:
+    truth, scores = reference_case()
+    right, sure = scores.argmax(axis=1) == truth, scores.max(axis=1)
+    bins = metrics.reliability(scores)
+    assert sorted(np.concatenate(bins)) == list(range(200))
+    assert {len(rows) for rows in bins} == {13, 14}
+    gaps = [abs(sure[rows].mean() - right[rows].mean()) * len(rows) for rows in bins]
+    assert sum(gaps) / 200 == pytest.approx(metrics.ece(truth, scores))
+    assert len(metrics.reliability(scores[:4])) == 4

@@ -9,7 +9,7 @@ import pytest
 
 from spot_bench.predict import Predictions, load_predictions, save_predictions
 from spot_edge.errors import DataError, OutputError
-from spot_edge.modelspec import OperatingPoint, Rate
+from spot_edge.modelspec import Conformal, OperatingPoint, Rate, SetThreshold
 
 RATE = Rate(0.9, 0.8, 0.95, 40)
 SOME = Predictions(
@@ -23,6 +23,7 @@ SOME = Predictions(
     model={"name": "toy"},
     malignant=(True, None),
     operating_points=(OperatingPoint("sensitivity-90", 0.25, RATE, RATE, "validation"),),
+    conformal=Conformal(SetThreshold(0.9, 0.2, 745), {"mel": SetThreshold(0.95, 0.01, 61)}, "validation"),
 )
 
 
@@ -33,7 +34,7 @@ def test_predictions_read_back(tmp_path: Path) -> None:
         before, after = getattr(SOME, name), getattr(found, name)
         assert before.dtype == after.dtype
         assert before.tolist() == after.tolist()
-    for name in ("labels", "skipped", "model", "malignant", "operating_points"):
+    for name in ("labels", "skipped", "model", "malignant", "operating_points", "conformal"):
         assert getattr(SOME, name) == getattr(found, name)
 
 

@@ -41,7 +41,9 @@ svg { max-width: 100%; height: auto; display: block; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 11px; } .wide { overflow: visible; } table { font-size: 9px; }
-  td small { font-size: 8px; } h2 { margin-top: 1.4rem; } .sheet { grid-template-columns: repeat(5, 1fr); }
+  td small { font-size: 8px; } .quiet, .sheet figure { font-size: 9px; }
+  .beside { break-inside: avoid; } h2 { margin-top: 1.4rem; }
+  .sheet { grid-template-columns: repeat(5, 1fr); }
   .model { break-before: page; } .model:first-of-type { break-before: auto; }
 }
 """

@@ -1,0 +1,202 @@
+"""The page of a drift report, and the command that writes it, on made-up predictions: no model file is run."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from dataclasses import replace
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spot_bench.calibration import operating_points, softmax
+from spot_bench.cli import bench
+from spot_bench.conformal import conformal_thresholds
+from spot_bench.drawings import draw_lesion, encode_jpeg
+from spot_bench.manifest import Manifest, read_manifest
+from spot_bench.page import page, write_page
+from spot_bench.predict import Predictions, save_predictions
+from spot_bench.report import drift_report, refuse_verdict
+from spot_edge.errors import CheckError, DataError, OutputError
+
+IMAGES = 120
+LABELS = ("bkl", "mel", "nv")
+MALIGNANT = (False, True, False)
+
+
+def answers(logits: np.ndarray) -> dict[str, Any]:
+    return {"logits": logits.astype(np.float32), "scores": softmax(logits).astype(np.float32)}
+
+
+@pytest.fixture(scope="module")
+def float32() -> Predictions:
+    random = np.random.default_rng(8)
+    truth = np.arange(IMAGES) % 3
+    logits = random.normal(0, 1, (IMAGES, 3))
+    logits[np.arange(IMAGES), truth] += 2
+    groups, found = np.array([f"lesion-{row}" for row in range(IMAGES)]), answers(logits)
+    return Predictions(
+        labels=LABELS,
+        truth=truth,
+        groups=groups,
+        images=np.array([f"{row}.jpg" for row in range(IMAGES)]),
+        model={"name": "toy", "variant": "float32", "id": "ab" * 32, "runtime": "made up", "version": "1"},
+        malignant=MALIGNANT,
+        operating_points=operating_points(MALIGNANT, found["scores"], truth, groups, measured_on="made up"),
+        conformal=conformal_thresholds(LABELS, found["scores"], truth, groups, measured_on="made up"),
+        **found,
+    )
+
+
+@pytest.fixture(scope="module")
+def damaged(float32: Predictions) -> Predictions:
+    """Hardly ever says melanoma any more."""
+    logits = float32.logits.copy()
+    logits[:, 1] -= 3
+    return replace(float32, model=float32.model | {"variant": "int8 <b>odd</b>/x"}, **answers(logits))
+
+
+@pytest.fixture(scope="module")
+def data(float32: Predictions, damaged: Predictions, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of all images, of which three are there: melanomas that the damaged model misses."""
+    folder = tmp_path_factory.mktemp("data")
+    first, after = float32.scores.argmax(axis=1), damaged.scores.argmax(axis=1)
+    for row in np.flatnonzero((first == 1) & (after != 1))[:3]:
+        (folder / f"{row}.jpg").write_bytes(encode_jpeg(draw_lesion(int(row), 300, 225)))
+    lines = ["image,label,group,split,sex"]
+    for row, truth in enumerate(float32.truth):
+        lines.append(f"{row}.jpg,{LABELS[truth]},lesion-{row},test,{'female' if row < 20 else 'male'}")
+    (folder / "data.csv").write_text("\n".join(lines))
+    return folder / "data.csv"
+
+
+@pytest.fixture(scope="module")
+def manifest(data: Path) -> Manifest:
+    return read_manifest(data, check_files=False)
+
+
+@pytest.fixture(scope="module")
+def report(float32: Predictions, damaged: Predictions, manifest: Manifest) -> dict[str, Any]:
+    others, about = [damaged, float32], {"name": "data.csv", "part": "test"}
+    return drift_report(float32, others, manifest, sizes=[8_000_000, None, 8_000_000], draws=100, **about)
+
+
+class Tags(HTMLParser):
+    """Every opened element is closed in order; gathers their names and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(report: dict[str, Any], manifest: Manifest, tmp_path: Path) -> None:
+    write_page(report, manifest, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    names = {tag for tag, _ in tags.seen}
+    assert not names & {"script", "link", "iframe"}
+    sources = [attributes["src"] for tag, attributes in tags.seen if tag == "img"]
+    assert len(sources) == 3
+    assert all(source and source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert set(re.findall(r"https?://[^\"' )]*", text)) == {"http://www.w3.org/2000/svg"}
+    assert "int8 &lt;b&gt;odd&lt;/b&gt;/x" in text
+    assert "<b>odd" not in text
+
+
+def test_thumbnails_are_small_and_say_nothing_more(report: dict[str, Any], manifest: Manifest, tmp_path: Path) -> None:
+    write_page(report, manifest, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    encoded = re.search(r"data:image/jpeg;base64,([^\"]*)", text)
+    assert encoded is not None
+    picture = Image.open(io.BytesIO(base64.b64decode(encoded[1])))
+    assert picture.size == (120, 90)
+    assert not picture.getexif()
+
+
+def test_the_page_says_what_matters(report: dict[str, Any]) -> None:
+    text = page(report, {})
+    assert "Worse than toy float32, beyond the margin for: balanced accuracy, recall mel" in text
+    assert 'class="verdict fails"' in text
+    assert 'class="verdict passes"' in text
+    assert "images of malignant lesions had a malignant class first and now have a benign one" in text
+    assert f"All {IMAGES} images keep their first answer." in text
+    assert "sex: male (balanced accuracy -" in text
+    assert re.search("too few to tell</span> .lesions.: female .20.", text)
+    assert text.index("malignancy lost") < text.index("now right")
+    assert "8.00 MB" in text
+
+
+def test_a_page_without_malignancy_or_sets(float32: Predictions, manifest: Manifest) -> None:
+    plain = replace(float32, malignant=(), operating_points=(), conformal=None, model={})
+    report = drift_report(plain, [plain], manifest, name="d", part="all", sizes=[None, None], draws=20)
+    text = page(report, {})
+    assert "Malignant lesions found" not in text
+    assert "Sets of classes" not in text
+    assert "Errors at the operating points" not in text
+
+
+def test_verdicts_become_errors(report: dict[str, Any]) -> None:
+    refuse_verdict(report, None)
+    with pytest.raises(CheckError, match=r"toy int8 .* against toy float32: fails \(balanced accuracy, recall mel"):
+        refuse_verdict(report, "fails")
+    undecided = {"comparisons": [json.loads(json.dumps(report["comparisons"][1]))]}
+    undecided["comparisons"][0]["verdict"]["verdict"] = "cannot tell"
+    refuse_verdict(undecided, "fails")
+    with pytest.raises(CheckError, match="cannot tell"):
+        refuse_verdict(undecided, "cannot-tell")
+
+
+def run(*arguments: str | Path) -> None:
+    bench.main([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def test_kept_answers_are_compared_without_a_model(
+    float32: Predictions,
+    damaged: Predictions,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("spot_bench.report.drift_report", partial(drift_report, draws=50))
+    save_predictions(float32, tmp_path / "a.npz")
+    save_predictions(damaged, tmp_path / "b.npz")
+    asked = ["drift", tmp_path / "b.npz", "--baseline", tmp_path / "a.npz", "--data", data]
+    with pytest.raises(CheckError, match="fails"):
+        run(*asked, "--out", tmp_path / "out", "--fail-on", "cannot-tell")
+    files = {"predictions-0-float32.npz", "predictions-1-int8-b-odd-b-x.npz", "report.html", "report.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == files  # written before the verdict counts
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["bytes"] == [None, None]
+    assert report["comparisons"][0]["verdict"]["verdict"] == "fails"
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
+    with pytest.raises(OutputError, match="exists already: name another folder"):
+        run(*asked, "--out", tmp_path / "out")
+    other = tmp_path / "other.csv"
+    other.write_text("image,label,split\nelsewhere.jpg,nv,test\n")
+    with pytest.raises(DataError, match=r"other\.csv: does not list 0\.jpg"):
+        run(*asked[:-1], other)
+    (tmp_path / "b.npz").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"b\.npz: not a file of predictions"):
+        run(*asked)
