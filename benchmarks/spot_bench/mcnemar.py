@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,12 @@ __all__ = ["compare_answers", "exact_mcnemar"]
 
 def exact_mcnemar(lost: int, gained: int) -> float:
     """The two-sided p-value of `lost` against `gained` under a fair coin: exact, by the binomial distribution."""
-    total, fewer = lost + gained, min(lost, gained)
-    if lost == gained:
-        return 1.0
-    halves = total * math.log(2)
-    tail = math.fsum(math.exp(_log_choose(total, k) - halves) for k in range(fewer + 1))
-    return min(2 * tail, 1.0)
+    total = lost + gained
+    ways = reached = 1  # of choosing no, one, two … of all
+    for chosen in range(min(lost, gained)):
+        ways = ways * (total - chosen) // (chosen + 1)
+        reached += ways
+    return min(2 * reached / (1 << total), 1.0)
 
 
 def compare_answers(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
@@ -40,7 +39,3 @@ def compare_answers(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[s
 
 def _tested(lost: int, gained: int) -> dict[str, Any]:
     return {"lost": lost, "gained": gained, "p": exact_mcnemar(lost, gained)}
-
-
-def _log_choose(total: int, chosen: int) -> float:
-    return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(total - chosen + 1)
