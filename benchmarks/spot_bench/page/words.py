@@ -72,6 +72,9 @@ def _subgroups(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
         if record[key] is not None and (record[key]["difference"]["high"] or 0.0) < 0
     ]
     if worse:
-        yield f"Of {len(told)} subgroups, taken one by one, these are surely worse off: {'; '.join(worse)}."
+        yield (
+            f"Among {len(told)} subgroups the whole interval is a loss for {'; '.join(worse)}. Of so many, one may be "
+            "so by chance."
+        )
     elif told:
-        yield f"In none of {len(told)} subgroups with enough lesions is a loss certain."
+        yield f"In none of {len(told)} subgroups with enough lesions is the whole interval a loss."
