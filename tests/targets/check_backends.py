@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spot_edge.errors import CheckError
 from spot_train.fit import predict_logits
 from spot_train.smallrun import restore
 
@@ -44,10 +45,10 @@ blur = 0.25
 [train]
 batch = 8
 stored_size = 72
-head_epochs = 1
+head_epochs = 3
 head_learning_rate = 3e-3
 epochs = 2
-learning_rate = 5e-4
+learning_rate = 1e-4
 ema = 0.5
 """
 MIXED = """
@@ -77,8 +78,8 @@ def draw_colours(folder: Path) -> None:
     for channel, name in enumerate(("red", "green", "blue")):
         (folder / name).mkdir(parents=True)
         for number in range(60):
-            coarse = random.integers(60, 150, (6, 8, 3), np.uint8)
-            coarse[..., channel] += 80
+            coarse = random.integers(30, 120, (6, 8, 3), np.uint8)
+            coarse[..., channel] += 120
             Image.fromarray(coarse).resize((96, 72)).save(folder / name / f"{number:02}.png")
 
 
@@ -137,7 +138,7 @@ def test_a_killed_training_goes_on_to_its_end_and_has_learned(folder: Path, back
     run = folder / f"colours-{backend}"
     with open(run / "history.csv", newline="") as file:
         epochs = [(row["phase"], row["epoch"]) for row in csv.DictReader(file)]
-    assert epochs == [("head", "1"), ("all", "1"), ("all", "2")]
+    assert epochs == [("head", "1"), ("head", "2"), ("head", "3"), ("all", "1"), ("all", "2")]
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["balanced_accuracy"]["value"] > 0.7  # guessing gives a third
     assert json.loads((run / "run.json").read_text())["environment"]["backend"] == backend
@@ -153,9 +154,14 @@ def test_its_file_gives_the_same_logits_under_tensorflow(folder: Path, backend: 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_its_run_converts_to_int8_here(folder: Path, backend: str) -> None:
-    out = folder / f"family-{backend}"
-    finished(started("tensorflow", "-m", "spot_edge.cli", "convert", folder / f"colours-{backend}", "--out", out))
-    info = finished(started("tensorflow", "-m", "spot_edge.cli", "info", out / "colours-int8.tflite", "--json"))
+    run, out = folder / f"colours-{backend}", folder / f"family-{backend}"
+    process = started("tensorflow", "-m", "spot_edge.cli", "convert", run, "--out", out, "--variants", "float32,int8")
+    said = process.communicate()[0]
+    assert process.returncode in {0, CheckError.exit_code}, (
+        said
+    )  # on 18 images the gate may keep a file apart: that is no fault
+    (file,) = out.rglob("colours-int8.tflite")
+    info = finished(started("tensorflow", "-m", "spot_edge.cli", "info", file, "--json"))
     assert [label["label"] for label in json.loads(info)["spec"]["labels"]] == ["blue", "green", "red"]
 
 
