@@ -121,16 +121,20 @@ def drift(over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | 
 @bench.command()
 @click.argument("model", type=_PATH)
 @click.option("--embeddings", is_flag=True, help="Keep the embeddings too: 5 kB an image.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
 @_over_data
-def predict(over: _Over, model: Path, embeddings: bool) -> None:
+def predict(over: _Over, model: Path, embeddings: bool, resume: bool) -> None:
     """MODEL's answers to every image, kept as OUT/predictions.npz: statistics need no second run."""
     if over.out is None:
         raise click.UsageError("say where to with --out FOLDER")
-    file = _new_file(over.out, "predictions.npz")
-    from spot_bench.predict import save_predictions
+    from spot_edge.files import make_folder
 
-    answers = _predict(over.classifier(model), over.images(), embeddings)
-    save_predictions(answers, file)
+    file = make_folder(over.out) / "predictions.npz" if resume else _new_file(over.out, "predictions.npz")
+    from spot_bench.predict import predict_into
+
+    images, classifier = over.images(), over.classifier(model)
+    with _bar(images, classifier.model.name) as bar:
+        answers = predict_into(file, classifier, images, _counting(bar), embeddings=embeddings, resume=resume)
     about = answers.model | {"images": len(answers.truth), "skipped": len(answers.skipped)}
     _show(about, [f"{file}: {len(answers.truth)} images, {len(answers.skipped)} skipped"], over.as_json)
 
@@ -191,11 +195,21 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
     click.echo(f"{folder}: drawn")
 
 
-def _predict(classifier: Classifier, images: Manifest, embeddings: bool = False) -> Predictions:
+def _predict(classifier: Classifier, images: Manifest) -> Predictions:
     from spot_bench.predict import predict
 
     with _bar(images, classifier.model.name) as bar:
-        return predict(classifier, images, lambda done, _: bar.update(1), embeddings=embeddings)
+        return predict(classifier, images, _counting(bar))
+
+
+def _counting(bar: Any) -> Callable[[int, int], None]:
+    """Moves `bar` on, whose time left is that of the images still to be run."""
+
+    def more(done: int, total: int) -> None:
+        bar.length = total
+        bar.update(1)
+
+    return more
 
 
 def _bar(images: Manifest, name: str) -> Any:

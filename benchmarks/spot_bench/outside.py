@@ -11,7 +11,8 @@ from spot_bench.calibration import measured_rates
 from spot_bench.intervals import bootstrap
 from spot_bench.manifest import Manifest
 from spot_bench.metrics import auc, malignant_score
-from spot_bench.predict import describe_model, run_over
+from spot_bench.passes import run_over
+from spot_bench.predict import describe_model
 from spot_edge.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def one_class(
         raise DataError(
             f"{manifest.origin}: needs images labelled {positive!r} and others (it has {', '.join(manifest.labels)})"
         )
-    kept, skipped, scores, _ = run_over(classifier, manifest, progress)
+    answers = run_over(classifier, manifest, progress)
+    kept, scores = answers.kept, answers.scores
     truth = np.array([item.label == positive for item in kept])
     groups = np.array([item.group for item in kept])
     own = scores[:, names.index(label)].astype(np.float64)
@@ -57,7 +59,7 @@ def one_class(
         "schema": SCHEMA,
         "model": describe_model(classifier),
         "data": {"name": manifest.origin.name, "images": len(kept), "positive": int(truth.sum())},
-        "skipped": [{"image": image, "reason": reason} for image, reason in skipped],
+        "skipped": [{"image": image, "reason": reason} for image, reason in answers.skipped],
         "positive": positive,
         "class": label,
         "auc": bootstrap(auc, groups, truth, own).as_dict(),

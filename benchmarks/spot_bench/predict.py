@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -13,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.manifest import Item, Manifest
-from spot_edge.errors import CheckError, DataError, InputError
+from spot_bench.journal import Journal
+from spot_bench.manifest import Manifest
+from spot_bench.passes import run_over
+from spot_edge.errors import DataError, OutputError
 from spot_edge.files import write_whole
 from spot_edge.modelspec import Conformal, OperatingPoint, Rate, SetThreshold
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
 
-__all__ = ["Predictions", "describe_model", "load_predictions", "predict", "run_over", "save_predictions"]
+__all__ = ["Predictions", "describe_model", "load_predictions", "predict", "predict_into", "save_predictions"]
 
 SCHEMA = 1
-MOST_SKIPPED = 0.01
 _OPTIONAL = ("embeddings",)
 _ARRAYS = ("truth", "scores", "logits", "groups", "images")
 
@@ -58,6 +60,7 @@ def predict(
     progress: Callable[[int, int], None] | None = None,
     *,
     embeddings: bool = False,
+    journal: Journal | None = None,
 ) -> Predictions:
     """Run `classifier` over every image of `manifest`; `progress(done, all)` is called after each.
 
@@ -72,55 +75,52 @@ def predict(
             f"{manifest.origin}: labels that {classifier.model.name} does not know: {', '.join(unknown)} "
             f"(it knows {', '.join(columns)})"
         )
-    found: list[NDArray[np.float32]] | None = [] if embeddings else None
-    kept, skipped, scores, logits = run_over(classifier, manifest, progress, found)
+    found = run_over(classifier, manifest, progress, embeddings=embeddings, journal=journal)
     return Predictions(
         labels=tuple(columns),
-        truth=np.array([columns[item.label] for item in kept], np.int64),
-        scores=scores,
-        logits=logits,
-        groups=np.array([item.group for item in kept]),
-        images=np.array([manifest.name(item) for item in kept]),
-        skipped=skipped,
+        truth=np.array([columns[item.label] for item in found.kept], np.int64),
+        scores=found.scores,
+        logits=found.logits,
+        groups=np.array([item.group for item in found.kept]),
+        images=np.array([manifest.name(item) for item in found.kept]),
+        skipped=found.skipped,
         model=describe_model(classifier),
         malignant=tuple(label.malignant for label in spec.labels),
         operating_points=spec.operating_points,
         conformal=spec.conformal,
-        embeddings=None if found is None else np.stack(found),
+        embeddings=found.embeddings,
     )
 
 
-def run_over(
+def predict_into(
+    file: Path,
     classifier: Classifier,
     manifest: Manifest,
     progress: Callable[[int, int], None] | None = None,
-    embeddings: list[NDArray[np.float32]] | None = None,
-) -> tuple[list[Item], tuple[tuple[str, str], ...], NDArray[np.float32], NDArray[np.float32]]:
-    """The images that could be judged, those that could not and why, and scores and logits in the model's order.
+    *,
+    embeddings: bool = False,
+    resume: bool = False,
+) -> Predictions:
+    """`predict`, its answers saved as `file`; each is kept in FILE.partial beside it as it comes.
 
-    `embeddings`, where given, is filled with those of the images.
+    `resume` goes on from what an interrupted run left there, and reads `file` where it is finished: DataError where
+    that was another model, runtime or list of images. Without it, whatever a run left is an OutputError.
     """
-    columns = [label.label for label in classifier.model.spec.labels]
-    kept: list[Item] = []
-    skipped: list[tuple[str, str]] = []
-    scores, logits = [], []
-    for done, item in enumerate(manifest.items, 1):
+    partial = file.with_suffix(".partial")
+    if file.exists():
+        if not resume:
+            raise OutputError(f"{file}: exists already: name another folder with --out")
+        answers = load_predictions(file)
+        _refuse_others(answers, classifier, manifest, file, embeddings)
+    else:
+        journal = Journal(partial, _about(classifier, manifest, embeddings), resume=resume)
         try:
-            prediction = classifier.classify(item.image)
-        except InputError as error:
-            skipped.append((manifest.name(item), str(error)))
-        else:
-            by_label = {score.label: score.score for score in prediction.ranked}
-            scores.append([by_label[label] for label in columns])
-            logits.append(prediction.evidence.mean(axis=(0, 1), dtype=np.float64))
-            if embeddings is not None:
-                embeddings.append(prediction.embedding)
-            kept.append(item)
-        if progress is not None:
-            progress(done, len(manifest.items))
-    _refuse_many_skipped(skipped, manifest)
-    _refuse_no_numbers(np.array(scores), np.array(logits), classifier.model.name)
-    return kept, tuple(skipped), np.array(scores, np.float32), np.array(logits, np.float32)
+            answers = predict(classifier, manifest, progress, embeddings=embeddings, journal=journal)
+            save_predictions(answers, file)
+        finally:
+            journal.close()
+    partial.unlink(missing_ok=True)
+    return answers
 
 
 def describe_model(classifier: Classifier) -> dict[str, str]:
@@ -189,15 +189,25 @@ def _conformal(record: dict[str, Any] | None) -> Conformal | None:
     return Conformal(SetThreshold(**record["marginal"]), classes, record["measured_on"])
 
 
-def _refuse_many_skipped(skipped: list[tuple[str, str]], manifest: Manifest) -> None:
-    if len(skipped) > MOST_SKIPPED * len(manifest.items):
-        raise DataError(
-            f"{manifest.origin}: {len(skipped)} of {len(manifest.items)} images cannot be judged, "
-            f"first {skipped[0][1]}: mend or remove them"
-        )
+def _about(classifier: Classifier, manifest: Manifest, embeddings: bool) -> dict[str, str]:
+    """What a journal belongs to, in the words in which a difference is told."""
+    listed = "".join(f"{manifest.name(item)}\0{item.label}\0{item.group}\n" for item in manifest.items)
+    return {
+        "model": classifier.model.id,
+        "runtime": f"{classifier.runtime.name} {classifier.runtime.version}",
+        "list of images": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest(),
+        "answer to --embeddings": "yes" if embeddings else "no",
+    }
 
 
-def _refuse_no_numbers(scores: NDArray[np.float64], logits: NDArray[np.float64], name: str) -> None:
-    broken = int((~np.isfinite(scores).all(axis=1) | ~np.isfinite(logits).all(axis=1)).sum())
-    if broken:
-        raise CheckError(f"{name}: its scores or evidence are not numbers on {broken} of {len(scores)} images")
+def _refuse_others(
+    found: Predictions, classifier: Classifier, manifest: Manifest, file: Path, embeddings: bool
+) -> None:
+    skipped = {name for name, _ in found.skipped}
+    listed = [(manifest.name(item), item.label, item.group) for item in manifest.items]
+    labels = (found.labels[index] for index in found.truth)
+    same = [row for row in listed if row[0] not in skipped] == list(
+        zip(found.images.tolist(), labels, found.groups.tolist(), strict=True)
+    )
+    if not same or found.model != describe_model(classifier) or embeddings != (found.embeddings is not None):
+        raise DataError(f"{file}: answers of another model, runtime or list of images: name another folder with --out")

@@ -1,0 +1,150 @@
+"""Long passes: killed and taken up again, and no larger for more images. With the embedded model, no training."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spot_bench.drawings import draw_shapes
+from spot_bench.manifest import Item, Manifest, read_manifest, write_manifest
+from spot_bench.predict import load_predictions, predict, predict_into
+from spot_edge.classifier import Classifier
+from spot_edge.errors import DataError, OutputError
+
+_MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from spot_bench.manifest import Item, Manifest
+from spot_bench.passes import run_over
+from spot_edge.classifier import Classifier
+
+class Painted(Classifier):
+    def prepare(self, source):
+        return super().prepare(np.full((240, 320, 3), 128, np.uint8))  # anew each time: .2 MB
+
+    def judge(self, prepared):  # the network itself, but for one run, would take minutes
+        self.said = getattr(self, "said", None) or super().judge(prepared)
+        return self.said
+
+count = int(sys.argv[1])
+items = tuple(Item(Path(f"{number}.jpg"), "nv", str(number)) for number in range(count))
+answers = run_over(Painted.load(threads=1), Manifest(items, Path("painted")))
+assert len(answers.kept) == count
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hundred and fifty drawn shapes as a CSV file that calls them by names that the embedded model knows."""
+    folder = tmp_path_factory.mktemp("data")
+    draw_shapes(folder, per_class=50, width=64, height=48)
+    found = read_manifest(folder)
+    names = {"circle": "nv", "square": "mel", "triangle": "bkl"}
+    items = tuple(replace(item, label=names[item.label]) for item in found.items)
+    write_manifest(Manifest(items, folder), folder / "data.csv")
+    return folder / "data.csv"
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier.load(threads=1)
+
+
+def command(data: Path, out: Path, *more: str) -> list[str]:
+    model = Path(sys.modules[Classifier.__module__].__file__ or "").parent / "models" / "spot-int8.tflite"
+    told = ["--data", str(data), "--part", "all", "--out", str(out), "--threads", "1"]
+    return [sys.executable, "-m", "spot_edge.cli", "bench", "predict", str(model), *told, *more]
+
+
+def test_a_killed_run_is_taken_up_again(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+    screen, side = pty.openpty()
+    running = subprocess.Popen(command(data, tmp_path), stdout=side, stderr=side)
+    os.close(side)
+    shown = ""
+    while not re.search(r" [1-9]\d/150\s+00:00:\d\d", shown):  # some tens are done, and how long the rest will take
+        shown += os.read(screen, 1000).decode(errors="replace")
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    os.close(screen)
+
+    partial = tmp_path / "predictions.partial"
+    assert [path.name for path in tmp_path.iterdir()] == [partial.name]
+    before = len(partial.read_bytes().splitlines()) - 1
+    assert 10 <= before < 150
+    again = subprocess.run(command(data, tmp_path), capture_output=True, text=True, check=False)
+    assert again.returncode == OutputError.exit_code
+    assert again.stderr.splitlines()[-1].endswith("left by an interrupted run: go on with --resume, or remove it")
+
+    resumed = subprocess.run(command(data, tmp_path, "--resume"), capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.npz"]
+    found, whole = load_predictions(tmp_path / "predictions.npz"), predict(classifier, read_manifest(data))
+    for name in ("truth", "scores", "logits", "groups", "images"):
+        assert getattr(found, name).tolist() == getattr(whole, name).tolist(), name
+
+
+def test_only_what_is_missing_is_run_and_half_a_line_is_not_believed(
+    data: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    part = replace(read_manifest(data), items=read_manifest(data).items[:12])
+    file = tmp_path / "p.npz"
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(file, classifier, part, interrupt, embeddings=True)
+    partial = tmp_path / "p.partial"
+    content = partial.read_bytes()
+    partial.write_bytes(content[:-9] + b"\0\0\0")  # as after a loss of power
+    seen: list[tuple[int, int]] = []
+    found = predict_into(
+        file, classifier, part, lambda done, total: seen.append((done, total)), embeddings=True, resume=True
+    )
+    assert seen == [(number, 8) for number in range(1, 9)]
+    whole = predict(classifier, part, embeddings=True)
+    np.testing.assert_array_equal(found.scores, whole.scores)
+    np.testing.assert_array_equal(found.embeddings, whole.embeddings)
+    finished = predict_into(file, classifier, part, interrupt, embeddings=True, resume=True)
+    assert finished.scores.tolist() == found.scores.tolist()
+    with pytest.raises(OutputError, match="exists already"):
+        predict_into(file, classifier, part, embeddings=True)
+    with pytest.raises(DataError, match="answers of another model, runtime or list of images"):
+        predict_into(file, classifier, replace(part, items=part.items[1:]), embeddings=True, resume=True)
+
+
+def test_only_the_same_run_is_gone_on_with(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+    part = replace(read_manifest(data), items=read_manifest(data).items[:3])
+    file, partial = tmp_path / "p.npz", tmp_path / "p.partial"
+    missing = replace(part, items=(*part.items[:2], Item(Path("missing.jpg"), "nv", "x")))
+    with pytest.raises(DataError, match=r"1 of 3 images \(33.3 %\) cannot be judged, first missing\.jpg: no such file"):
+        predict_into(file, classifier, missing)
+    with pytest.raises(DataError, match=r"p\.partial: was begun with another list of images: remove it, or name"):
+        predict_into(file, classifier, part, resume=True)
+    with pytest.raises(DataError, match="another list of images, answer to --embeddings"):
+        predict_into(file, classifier, part, embeddings=True, resume=True)
+    partial.write_bytes(b"something else\n")
+    with pytest.raises(DataError, match="not a file of unfinished predictions"):
+        predict_into(file, classifier, part, resume=True)
+    partial.write_bytes(b"")  # killed before the first line was whole
+    assert len(predict_into(file, classifier, part, resume=True).truth) == 3
+
+
+def test_ten_times_as_many_images_take_no_more_memory() -> None:
+    few, many = (
+        int(subprocess.run([sys.executable, "-c", _MEMORY, str(count)], capture_output=True, check=True).stdout)
+        for count in (200, 2000)
+    )
+    assert many < few + 10_000  # kB: the 1,800 pictures more are 400 MB
