@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class Journal:
             self._file = open(path, "r+b" if path.exists() else "x+b")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-        header = {"schema": SCHEMA, **about}
+        header: dict[str, Any] = {"schema": SCHEMA, **about}
         first = self._file.readline()
         if first.endswith(b"\n"):
             try:
@@ -82,7 +83,7 @@ class Journal:
         self._file.truncate()
 
 
-def _refuse_other(line: bytes, header: dict[str, str | int], path: Path) -> None:
+def _refuse_other(line: bytes, header: dict[str, Any], path: Path) -> None:
     try:
         found = dict(json.loads(line))
     except (ValueError, TypeError):
