@@ -1,4 +1,4 @@
-"""`spot-edge bench`: drift, predict, outside, overhead, draw; latency joins it. Numpy and interpreter come later."""
+"""`spot-edge bench` and its subcommands. Numpy and interpreter come with the one that runs."""
 
 from __future__ import annotations
 
@@ -156,6 +156,27 @@ def outside(over: _Over, model: Path, positive: str, label: str) -> None:
     report["data"]["part"] = over.part
     _write(report, report_file)
     _show(report, outside_lines(report), over.as_json)
+
+
+@bench.command()
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
+@click.option("--images", type=click.IntRange(1), help="A sample of so many, the classes in turns [every image].")
+@_over_data
+def robustness(over: _Over, models: tuple[Path, ...], images: int | None) -> None:
+    """Whether each MODEL answers alike under compression, turns, light, blur, another resizing and mirroring."""
+    report_file = _new_report(over.out)
+    from spot_bench.machine import describe_machine
+    from spot_bench.robustness import SCHEMA, measure_robustness
+    from spot_bench.robustness_lines import robustness_lines
+
+    manifest, records = over.images(), []
+    for classifier in map(over.classifier, models):
+        with _bar(manifest, classifier.model.name) as bar:
+            records.append(measure_robustness(classifier, manifest, _counting(bar), sample=images))
+    data = {"name": over.data.name, "part": over.part, "images": len(manifest.items), "sample": images}
+    report = {"schema": SCHEMA, "machine": describe_machine(), "data": data, "models": records}
+    _write(report, report_file)
+    _show(report, robustness_lines(report), over.as_json)
 
 
 bench.add_command(latency_cli.latency)

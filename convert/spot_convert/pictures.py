@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spot_bench.manifest import Item, Manifest
 from spot_bench.predict import Predictions
-from spot_convert.calibration import in_turns
+from spot_bench.turns import in_turns
 
 __all__ = ["Pictures"]
 
