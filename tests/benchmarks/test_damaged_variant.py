@@ -1,0 +1,63 @@
+"""A file of which one layer was damaged so that melanoma suffers and nobody else: accuracy hides it, the gate does not.
+
+The damage is the kind that a bad scale makes: the melanoma row of the last convolution's weights shrunk by a sixth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from spot_bench.drift import compare
+from spot_bench.gate import Margins, judge_drift
+from spot_bench.manifest import read_manifest
+from spot_bench.metrics import accuracy, recalls
+from spot_bench.predict import predict
+from spot_convert.graph import Graph, pack, unpack
+from spot_edge.classifier import Classifier
+from spot_edge.modelfile import ModelFile, read_model, seal, verify
+
+FACTOR = 0.84
+
+
+def damaged(model: ModelFile, label: str, factor: float) -> ModelFile:
+    """`model` with the weights that make the evidence of `label` multiplied by `factor`, in its own int8."""
+    graph = Graph(unpack(model.content))
+    names = [tensor.name.decode() for tensor in graph.graph.tensors]
+    (number,) = (index for index, name in enumerate(names) if name.endswith("evidence_1/convolution"))
+    tensor = graph.graph.tensors[number]
+    stored = np.asarray(graph.model.buffers[tensor.buffer].data, np.uint8)
+    weights = stored.view(np.int8).reshape(tensor.shape).copy()
+    row = [known.label for known in model.spec.labels].index(label)
+    weights[row] = np.rint(weights[row] * factor).astype(np.int8)
+    graph.fill(number, weights)
+    return verify(seal(pack(graph.model), replace(model.spec, drift=None)), "damaged.tflite")
+
+
+def test_the_damage_is_to_one_class_alone() -> None:
+    sound, worse = read_model(), damaged(read_model(), "mel", FACTOR)
+    picture = np.random.default_rng(0).integers(0, 255, (225, 300, 3), np.uint8)
+    before, after = (Classifier(model, threads=1).classify(picture).evidence for model in (sound, worse))
+    changed = np.abs(before - after).max(axis=(0, 1)) > 0
+    labels = [label.label for label in sound.spec.labels]
+    assert [label for label, flag in zip(labels, changed, strict=True) if flag] == ["mel"]
+    assert worse.id != sound.id
+
+
+def test_what_overall_accuracy_hides_the_gate_of_each_class_shows(ham10000: Path) -> None:
+    images = read_manifest(ham10000).part("val")
+    model = read_model()
+    sound, worse = (predict(Classifier(file), images) for file in (model, damaged(model, "mel", FACTOR)))
+    before, after = accuracy(sound.truth, sound.scores), accuracy(worse.truth, worse.scores)
+    assert abs(after - before) < 0.01
+    mel = sound.labels.index("mel")
+    assert recalls(worse.truth, worse.scores)[mel] < recalls(sound.truth, sound.scores)[mel] - 0.05
+
+    drift = judge_drift(compare(sound, worse), Margins(), measured_on="validation")
+    failing = [criterion.name for criterion in drift.criteria if criterion.verdict == "fails"]
+    assert drift.verdict == "fails"
+    assert "recall mel" in failing
+    assert "balanced accuracy" not in failing
+    assert "macro AUC" not in failing
