@@ -68,7 +68,7 @@ def bootstrap(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Estimate:
-    """`statistic(*arrays)` and its percentile interval over resampled groups.
+    """`statistic(*arrays)` and its expanded percentile interval over resampled groups.
 
     Every array has one row an image, resampled alike: a paired difference is a statistic of both models' scores.
     Resamples on which the statistic is NaN (no positive was drawn) are left out.
@@ -92,7 +92,7 @@ def bootstrap_many(
     found = np.array([statistics(*(array[rows] for array in arrays)) for rows in resamples(groups, draws, seed)])
     images, lesions = len(groups), len(np.unique(np.asarray(groups)))
     return [
-        Estimate(float(value), *_percentiles(column), images, lesions)
+        Estimate(float(value), *_percentiles(column, lesions), images, lesions)
         for value, column in zip(values, found.T, strict=True)
     ]
 
@@ -100,7 +100,7 @@ def bootstrap_many(
 def proportion(
     hits: NDArray[np.bool_], groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS, seed: int = 0
 ) -> Estimate:
-    """The share of `hits` with its percentile interval over resampled groups.
+    """The share of `hits` with its expanded percentile interval over resampled groups.
 
     Where all or none hit, resampling would call itself certain: the Wilson interval of the groups stands instead.
     """
@@ -116,12 +116,29 @@ def proportion(
     generator = np.random.default_rng(seed)
     drawn = (generator.integers(0, lesions, lesions) for _ in range(draws))
     shares = np.array([successes[chosen].sum() / sizes[chosen].sum() for chosen in drawn])
-    return Estimate(value, *_percentiles(shares), images, lesions)
+    return Estimate(value, *_percentiles(shares, lesions), images, lesions)
 
 
-def _percentiles(column: NDArray[np.float64]) -> tuple[float, float]:
+def _percentiles(column: NDArray[np.float64], groups: int) -> tuple[float, float]:
+    """The middle 95 % of resampled figures, and a little more where groups are few.
+
+    Resamples vary less than samples do, by (n - 1) / n, and know nothing of Student's t: the percentiles are moved
+    out by both (Hesterberg 2015, "expanded percentile interval"). Of 1,000 groups they are the plain ones.
+    """
     defined = column[~np.isnan(column)]
     if not len(defined):
         return float("nan"), float("nan")
-    low, high = np.percentile(defined, [2.5, 97.5])
+    tail = 100 * NormalDist().cdf(-math.sqrt(groups / (groups - 1)) * _student(groups - 1)) if groups > 1 else 0.0
+    low, high = np.percentile(defined, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def _student(freedom: int) -> float:
+    """The 97.5 % point of Student's t, by its expansion about the normal one (Abramowitz and Stegun 26.7.5)."""
+    z, f = _Z, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * f)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * f**3)
+    )
