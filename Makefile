@@ -5,7 +5,7 @@ DEMO := .venv-demo
 PIP := -m pip install --quiet --disable-pip-version-check
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train ablation restore-run clean
+.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train bench-frontier ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint          ruff, mypy, import-linter"
 	@echo "make bench         our own overhead and the embedded model's latency, as tables"
 	@echo "make bench-train   the training loop against its own compiled step"
+	@echo "make bench-frontier what width and resolution save in size and time, as docs/frontier.md: some ten minutes"
 	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
@@ -48,6 +49,9 @@ bench: $(VENV)/.installed
 
 bench-train: $(VENV)/.installed
 	$(VENV)/bin/python train/loop_speed.py $(ARGS)
+
+bench-frontier: $(VENV)/.installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python benchmarks/frontier.py --out runs/frontier --page docs $(ARGS)
 
 ablation: $(VENV)/.installed
 	$(VENV)/bin/python train/ablation.py --data $(DATA) --trunk $(or $(TRUNK),imagenet) --out runs/ablation $(ARGS)
