@@ -65,7 +65,9 @@ def test_damaged_images_are_skipped_while_they_are_few(int8: Classifier, manifes
     ((image, reason),) = found.skipped
     assert image == damaged.as_posix()
     assert "not an image" in reason
-    with pytest.raises(DataError, match=r"1 of 31 images cannot be judged, first .*damaged\.jpg: not an image"):
+    with pytest.raises(
+        DataError, match=r"1 of 31 images \(3.2 %\) cannot be judged, first .*damaged\.jpg: not an image"
+    ):
         predict(int8, replace(manifest, items=(*manifest.items[:30], item)))
 
 
