@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from spot_bench.svg import BLUE, GREY, ORANGE, Panel, document, text
 from spot_bench.tables import figure
-from spot_train.svg import BLUE, GREY, ORANGE, Panel, document, text
 
 __all__ = ["page", "picture"]
 
