@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spot_bench.predict import Predictions, load_predictions, save_predictions
+from spot_bench.manifest import Manifest
+from spot_bench.predict import Predictions, load_predictions, predict, predict_into, save_predictions
 
-__all__ = ["answers_of", "is_kept", "keep_answers"]
+if TYPE_CHECKING:
+    from spot_edge.classifier import Classifier
+
+__all__ = ["is_kept", "keep_answers", "run_model"]
 
 
 def is_kept(file: Path) -> bool:
@@ -16,13 +21,29 @@ def is_kept(file: Path) -> bool:
     return file.suffix == ".npz"
 
 
-def answers_of(file: Path, run: Callable[[Path], Predictions]) -> Predictions:
-    """The predictions that `file` holds, or else those that `run` makes with the model in it."""
-    return load_predictions(file) if is_kept(file) else run(file)
+def keep_answers(file: Path, folder: Path | None, number: int) -> Predictions:
+    """The predictions that `file` holds, copied into `folder` where one is named; the baseline has number 0."""
+    answers = load_predictions(file)
+    if folder is not None:
+        save_predictions(answers, _place(folder, number, answers.model.get("variant", "")))
+    return answers
 
 
-def keep_answers(answers: Sequence[Predictions], folder: Path) -> None:
-    """Write each as predictions-<number>-<variant>.npz in `folder`; the baseline comes first and has number 0."""
-    for number, predictions in enumerate(answers):
-        variant = re.sub(r"[^A-Za-z0-9.-]+", "-", predictions.model.get("variant", "")) or "model"
-        save_predictions(predictions, folder / f"predictions-{number}-{variant}.npz")
+def run_model(
+    classifier: Classifier,
+    images: Manifest,
+    progress: Callable[[int, int], None],
+    folder: Path | None,
+    number: int,
+    *,
+    resume: bool = False,
+) -> Predictions:
+    """The model's answers, kept in `folder` as they come where one is named; `resume` goes on from what is there."""
+    if folder is None:
+        return predict(classifier, images, progress)
+    file = _place(folder, number, classifier.model.spec.variant)
+    return predict_into(file, classifier, images, progress, resume=resume)
+
+
+def _place(folder: Path, number: int, variant: str) -> Path:
+    return folder / f"predictions-{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', variant) or 'model'}.npz"

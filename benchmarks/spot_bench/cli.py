@@ -18,7 +18,6 @@ from spot_edge.errors import OutputError
 
 if TYPE_CHECKING:
     from spot_bench.manifest import Manifest
-    from spot_bench.predict import Predictions
     from spot_edge.classifier import Classifier
 
 __all__ = ["bench"]
@@ -89,23 +88,31 @@ def _over_data(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Choice(["fails", "cannot-tell"]),
     help="End with exit code 8 where a model's verdict is this, or worse.",
 )
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
 @_over_data
-def drift(over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | None) -> None:
+def drift(over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | None, resume: bool) -> None:
     """How far each MODEL's answers are from the baseline's, with 95 % intervals over lesions.
 
     MODEL and the baseline are model files, or predictions that were kept (.npz): those are not run again. With --out
-    the folder gets report.json, report.html and the predictions of every model.
+    the folder gets report.json, report.html and the predictions of every model, each answer as it comes.
     """
-    out = None if over.out is None else _new_folder(over.out)
-    from spot_bench.answers import answers_of, is_kept, keep_answers
+    if resume and over.out is None:
+        raise click.UsageError("--resume goes on in the folder of --out: name it")
+    out = None if over.out is None else _new_folder(over.out, resume=resume)
+    from spot_bench.answers import is_kept, keep_answers, run_model
     from spot_bench.report import drift_report, refuse_verdict
     from spot_bench.terminal import drift_lines
 
     files = (baseline, *models)
     images = over.images(check_files=not all(map(is_kept, files)))
-    found = [answers_of(file, lambda model: _predict(over.classifier(model), images)) for file in files]
-    if out is not None:
-        keep_answers(found, out)
+    found = []
+    for number, file in enumerate(files):
+        if is_kept(file):
+            found.append(keep_answers(file, out, number))
+            continue
+        classifier = over.classifier(file)
+        with _bar(images, classifier.model.name) as bar:
+            found.append(run_model(classifier, images, _counting(bar), out, number, resume=resume))
     sizes = [None if is_kept(file) else file.stat().st_size for file in files]
     report = drift_report(found[0], found[1:], images, name=over.data.name, part=over.part, sizes=sizes)
     if out is not None:
@@ -151,7 +158,7 @@ def outside(over: _Over, model: Path, positive: str, label: str) -> None:
     from spot_bench.terminal import outside_lines
 
     images, classifier = over.images(), over.classifier(model)
-    with _bar(images, model.name) as bar:
+    with _bar(images, classifier.model.name) as bar:
         report = one_class(classifier, images, positive, label, lambda done, _: bar.update(1))
     report["data"]["part"] = over.part
     _write(report, report_file)
@@ -216,13 +223,6 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
     click.echo(f"{folder}: drawn")
 
 
-def _predict(classifier: Classifier, images: Manifest) -> Predictions:
-    from spot_bench.predict import predict
-
-    with _bar(images, classifier.model.name) as bar:
-        return predict(classifier, images, _counting(bar))
-
-
 def _counting(bar: Any) -> Callable[[int, int], None]:
     """Moves `bar` on, whose time left is that of the images still to be run."""
 
@@ -234,18 +234,19 @@ def _counting(bar: Any) -> Callable[[int, int], None]:
 
 
 def _bar(images: Manifest, name: str) -> Any:
-    return click.progressbar(length=len(images.items), label=name, file=sys.stderr, show_pos=True)
+    return click.progressbar(length=len(images.items), label=Path(name).name, file=sys.stderr, show_pos=True)
 
 
 def _new_report(out: Path | None) -> Path | None:
     return None if out is None else _new_file(out, "report.json")
 
 
-def _new_folder(folder: Path) -> Path:
-    """The folder of a report; refused, before any work is done, where it holds one, or a part of one, already."""
-    for pattern in ("report.*", "predictions-*.npz"):
-        for file in folder.glob(pattern):
-            raise OutputError(f"{file}: exists already: name another folder with --out")
+def _new_folder(folder: Path, *, resume: bool) -> Path:
+    """The folder of a report; refused, before any work is done, where it holds one, or unasked a part of one."""
+    for file in folder.glob("report.*"):
+        raise OutputError(f"{file}: exists already: name another folder with --out")
+    for file in () if resume else folder.glob("predictions-*"):
+        raise OutputError(f"{file}: left by an interrupted run: go on with --resume, or name another folder with --out")
     from spot_edge.files import make_folder
 
     return make_folder(folder)

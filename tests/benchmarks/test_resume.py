@@ -46,9 +46,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hundred and fifty drawn shapes as a CSV file that calls them by names that the embedded model knows."""
+    """Four hundred and fifty drawn shapes as a CSV file that calls them by names that the embedded model knows."""
     folder = tmp_path_factory.mktemp("data")
-    draw_shapes(folder, per_class=50, width=64, height=48)
+    draw_shapes(folder, per_class=150, width=64, height=48)
     found = read_manifest(folder)
     names = {"circle": "nv", "square": "mel", "triangle": "bkl"}
     items = tuple(replace(item, label=names[item.label]) for item in found.items)
@@ -61,27 +61,37 @@ def classifier() -> Classifier:
     return Classifier.load(threads=1)
 
 
-def command(data: Path, out: Path, *more: str) -> list[str]:
-    model = Path(sys.modules[Classifier.__module__].__file__ or "").parent / "models" / "spot-int8.tflite"
+MODEL = str(Path(sys.modules[Classifier.__module__].__file__ or "").parent / "models" / "spot-int8.tflite")
+
+
+def command(data: Path, out: Path, *more: str, name: str = "predict") -> list[str]:
     told = ["--data", str(data), "--part", "all", "--out", str(out), "--threads", "1"]
-    return [sys.executable, "-m", "spot_edge.cli", "bench", "predict", str(model), *told, *more]
+    return [sys.executable, "-m", "spot_edge.cli", "bench", name, MODEL, *told, *more]
 
 
-def test_a_killed_run_is_taken_up_again(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+def kill_when(asked: list[str], shows: str) -> None:
+    """Run a command at a terminal of its own until that `shows` something."""
     screen, side = pty.openpty()
-    running = subprocess.Popen(command(data, tmp_path), stdout=side, stderr=side)
+    running = subprocess.Popen(asked, stdout=side, stderr=side)
     os.close(side)
     shown = ""
-    while not re.search(r" [1-9]\d/150\s+00:00:\d\d", shown):  # some tens are done, and how long the rest will take
-        shown += os.read(screen, 1000).decode(errors="replace")
+    while not re.search(shows, shown, re.DOTALL):
+        try:
+            shown += os.read(screen, 1000).decode(errors="replace")
+        except OSError:
+            raise AssertionError(shown) from None
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     os.close(screen)
 
+
+def test_a_killed_run_is_taken_up_again(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+    kill_when(command(data, tmp_path), r" [1-9]\d+/450\s+00:00:\d\d")  # some tens are done; how long the rest will take
+
     partial = tmp_path / "predictions.partial"
     assert [path.name for path in tmp_path.iterdir()] == [partial.name]
     before = len(partial.read_bytes().splitlines()) - 1
-    assert 10 <= before < 150
+    assert 10 <= before < 450
     again = subprocess.run(command(data, tmp_path), capture_output=True, text=True, check=False)
     assert again.returncode == OutputError.exit_code
     assert again.stderr.splitlines()[-1].endswith("left by an interrupted run: go on with --resume, or remove it")
@@ -92,6 +102,27 @@ def test_a_killed_run_is_taken_up_again(data: Path, classifier: Classifier, tmp_
     found, whole = load_predictions(tmp_path / "predictions.npz"), predict(classifier, read_manifest(data))
     for name in ("truth", "scores", "logits", "groups", "images"):
         assert getattr(found, name).tolist() == getattr(whole, name).tolist(), name
+
+
+def test_a_killed_comparison_is_taken_up_again(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+    asked = command(data, tmp_path, "--baseline", MODEL, name="drift")
+    kill_when(asked, r" 450/450.* [1-9]\d+/450\s+00:00:\d\d")  # the baseline is through, the other is not
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions-0-int8.npz", "predictions-1-int8.partial"}
+    again = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert again.returncode == OutputError.exit_code
+    assert "left by an interrupted run: go on with --resume, or name another folder" in again.stderr
+    resumed = subprocess.run([*asked, "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    kept = {"predictions-0-int8.npz", "predictions-1-int8.npz", "report.html", "report.json"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    whole = predict(classifier, read_manifest(data))
+    for number in range(2):
+        np.testing.assert_array_equal(
+            load_predictions(tmp_path / f"predictions-{number}-int8.npz").scores, whole.scores
+        )
+    finished = subprocess.run([*asked, "--resume"], capture_output=True, text=True, check=False)
+    assert finished.returncode == OutputError.exit_code
+    assert "exists already" in finished.stderr
 
 
 def test_only_what_is_missing_is_run_and_half_a_line_is_not_believed(
