@@ -88,9 +88,12 @@ def _over_data(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Choice(["fails", "cannot-tell"]),
     help="End with exit code 8 where a model's verdict is this, or worse.",
 )
+@click.option("--latency", help="Report or history of `bench latency`, whose times join the page.")
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
 @_over_data
-def drift(over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | None, resume: bool) -> None:
+def drift(
+    over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | None, latency: str | None, resume: bool
+) -> None:
     """How far each MODEL's answers are from the baseline's, with 95 % intervals over lesions.
 
     MODEL and the baseline are model files, or predictions that were kept (.npz): those are not run again. With --out
@@ -100,9 +103,11 @@ def drift(over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | 
         raise click.UsageError("--resume goes on in the folder of --out: name it")
     out = None if over.out is None else _new_folder(over.out, resume=resume)
     from spot_bench.answers import is_kept, keep_answers, run_model
+    from spot_bench.history import read_report
     from spot_bench.report import drift_report, refuse_verdict
     from spot_bench.terminal import drift_lines
 
+    times = None if latency is None else read_report(latency)
     files = (baseline, *models)
     images = over.images(check_files=not all(map(is_kept, files)))
     found = []
@@ -114,7 +119,7 @@ def drift(over: _Over, models: tuple[Path, ...], baseline: Path, fail_on: str | 
         with _bar(images, classifier.model.name) as bar:
             found.append(run_model(classifier, images, _counting(bar), out, number, resume=resume))
     sizes = [None if is_kept(file) else file.stat().st_size for file in files]
-    report = drift_report(found[0], found[1:], images, name=over.data.name, part=over.part, sizes=sizes)
+    report = drift_report(found[0], found[1:], images, name=over.data.name, part=over.part, sizes=sizes, latency=times)
     if out is not None:
         from spot_bench.page import write_page
 

@@ -13,10 +13,12 @@ from spot_bench.machine import describe_machine
 from spot_bench.manifest import Manifest
 from spot_bench.predict import Predictions
 from spot_bench.subgroups import subgroups
-from spot_edge.errors import CheckError
+from spot_edge.errors import CheckError, DataError
 from spot_edge.modelspec import Verdict
 
 __all__ = ["called", "drift_report", "refuse_verdict"]
+
+_OF_TIMES = ("threads", "delegate", "steady", "rows_ms")
 
 
 def drift_report(
@@ -27,20 +29,36 @@ def drift_report(
     name: str,
     part: str,
     sizes: Sequence[int | None],
+    latency: dict[str, Any] | None = None,
     draws: int = DRAWS,
 ) -> dict[str, Any]:
     """All `others` against `baseline` on images of `manifest`, which is called `name` and is the part `part` of it.
 
-    `sizes` are the bytes of the model files, the baseline's first; None where only predictions were given. Verdicts
-    are the converter's, with its default margins.
+    `sizes` are the bytes of the model files, the baseline's first; None where only predictions were given. `latency` is
+    a report of `bench latency`, from which the same files' times are taken. Verdicts are the converter's, with its
+    default margins.
     """
+    timed = [_timed(latency, answers.model.get("id")) for answers in (baseline, *others)]
+    if latency is not None and not any(timed):
+        raise DataError("the latency report knows none of these model files: time them with `bench latency`")
     return {
         "schema": SCHEMA,
         "machine": describe_machine(),
         "data": {"name": name, "part": part, "images": len(manifest.items)},
-        "bytes": list(sizes),
+        "bytes": [size or (time and time["bytes"]) for size, time in zip(sizes, timed, strict=True)],
+        "latency": latency
+        and {
+            **{key: latency[key] for key in ("when", "machine", "conditions")},
+            "models": [time and {key: time[key] for key in _OF_TIMES} for time in timed],
+        },
         "comparisons": [_comparison(baseline, other, manifest, part, draws) for other in others],
     }
+
+
+def _timed(latency: dict[str, Any] | None, model_id: str | None) -> dict[str, Any] | None:
+    """The model file's entry in a latency report: its fastest, where it was run in several ways."""
+    found = [] if latency is None else [one for one in latency["models"] if one["model"]["id"] == model_id]
+    return min(found, key=lambda one: float(one["rows_ms"]["total"]["p50"]["value"]), default=None)
 
 
 def refuse_verdict(report: dict[str, Any], fail_on: str | None) -> None:

@@ -139,12 +139,37 @@ def test_the_page_says_what_matters(report: dict[str, Any]) -> None:
     assert "Worse than toy float32, beyond the margin for: balanced accuracy, recall mel" in text
     assert 'class="verdict fails"' in text
     assert 'class="verdict passes"' in text
-    assert "images of malignant lesions had a malignant class first and now have a benign one" in text
+    assert re.search(r"Of malignant lesions, \d+ images had a malignant class first and now a benign one", text)
     assert f"All {IMAGES} images keep their first answer." in text
     assert "sex: male (balanced accuracy -" in text
     assert re.search("too few to tell</span> .lesions.: female .20.", text)
     assert text.index("malignancy lost") < text.index("now right")
-    assert "8.00 MB" in text
+    assert "<td>8.00</td>" in text
+
+
+def test_times_and_sizes_of_a_latency_report_join(
+    float32: Predictions, damaged: Predictions, manifest: Manifest
+) -> None:
+    def entry(model_id: str, milliseconds: float, threads: int) -> dict[str, Any]:
+        median = {"value": milliseconds, "low": milliseconds - 1, "high": milliseconds + 1}
+        ran = {"bytes": 3_000_000, "threads": threads, "delegate": True, "steady": threads == 1}
+        return {"model": {"id": model_id}, **ran, "rows_ms": {"total": {"p50": median}}}
+
+    other = replace(damaged, model=damaged.model | {"id": "cd" * 32})
+    latency = {"when": "2026-01-01", "machine": {}, "conditions": {}, "models": []}
+    about = {"name": "d", "part": "test", "sizes": [8_000_000, None], "draws": 20}
+    with pytest.raises(DataError, match="knows none of these model files"):
+        drift_report(float32, [other], manifest, latency=latency, **about)
+    plain = page(drift_report(float32, [other], manifest, **about), {})
+    assert "ms an answer" not in plain
+    assert "What it costs" not in plain  # one size alone is no frontier
+    latency["models"] = [entry("ab" * 32, 20, 1), entry("cd" * 32, 12, 1), entry("cd" * 32, 8, 2)]
+    report = drift_report(float32, [other], manifest, latency=latency, **about)
+    assert report["bytes"] == [8_000_000, 3_000_000]
+    assert [time["threads"] for time in report["latency"]["models"]] == [1, 2]  # the fastest way of each
+    text = page(report, {})
+    assert "8.0<small>7.0 to 9.0</small><small>2 threads</small><small>not steady</small>" in text
+    assert "milliseconds for an answer" in text
 
 
 def test_a_page_without_malignancy_or_sets(float32: Predictions, manifest: Manifest) -> None:

@@ -12,6 +12,7 @@ from spot_bench.page.cells import Cell, plain
 from spot_bench.page.confusions import confusion_table
 from spot_bench.page.contact import MOST_SHOWN, contact_sheet, thumbnails
 from spot_bench.page.curves import reliability_svg, roc_svg
+from spot_bench.page.frontier import frontier_svg
 from spot_bench.page.style import STYLE
 from spot_bench.page.words import headline, sentences
 from spot_bench.report import called
@@ -62,6 +63,9 @@ def _top(report: dict[str, Any]) -> Iterator[Cell]:
             f"{plain(headline(comparison))}</p><ul>{points}</ul></div>"
         )
     yield tables.overview(report)
+    picture = frontier_svg(report)
+    if picture:
+        yield f"<figure><figcaption>What it costs, what it achieves</figcaption>{picture}</figure>"
 
 
 def _model(comparison: dict[str, Any], pictures: dict[str, str]) -> Iterator[Cell]:

@@ -26,14 +26,29 @@ _FIGURES = {
 
 
 def overview(report: dict[str, Any]) -> Cell:
-    """Size, accuracy and verdict of every model, the baseline first."""
+    """Size, time, accuracy and verdict of every model, the baseline first."""
     summaries = [report["comparisons"][0]["baseline"], *(c["other"] for c in report["comparisons"])]
     verdicts = ["baseline", *(c["verdict"]["verdict"] for c in report["comparisons"])]
+    times = report["latency"]["models"] if report["latency"] else None
     rows = []
-    for summary, size, verdict in zip(summaries, report["bytes"], verdicts, strict=True):
-        scores = [measured(summary[key]) for key in ("accuracy", "balanced_accuracy")]
-        rows.append([plain(called(summary)), f"{size / 1e6:.2f} MB" if size else "-", *scores, plain(verdict)])
-    return table(["model", "size", "accuracy", "balanced accuracy", "verdict"], rows)
+    for index, summary in enumerate(summaries):
+        size = report["bytes"][index]
+        row = [plain(called(summary)), f"{size / 1e6:.2f}" if size else "-"]
+        row += [_milliseconds(times[index])] if times else []
+        row += [measured(summary[key]) for key in ("accuracy", "balanced_accuracy")]
+        rows.append([*row, plain(verdicts[index])])
+    heads = ["model", "MB", *(["ms an answer"] if times else []), "accuracy", "balanced accuracy", "verdict"]
+    return table(heads, rows)
+
+
+def _milliseconds(time: dict[str, Any] | None) -> Cell:
+    if time is None:
+        return "-"
+    median = time["rows_ms"]["total"]["p50"]
+    interval = "" if median["low"] is None else f"<small>{median['low']:.1f} to {median['high']:.1f}</small>"
+    threads = f"<small>{time['threads']} thread{'s' if time['threads'] > 1 else ''}</small>"
+    steady = "" if time["steady"] else "<small>not steady</small>"
+    return f"{median['value']:.1f}{interval}{threads}{steady}"
 
 
 def criteria(verdict: dict[str, Any]) -> Cell:

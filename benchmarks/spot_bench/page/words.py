@@ -57,10 +57,8 @@ def _flips(comparison: dict[str, Any]) -> Iterator[str]:
         f"{overall['lost']} were right and no longer are, {overall['gained']} the other way round."
     )
     if harms["malignancy lost"]:
-        yield (
-            f"{harms['malignancy lost']} images of malignant lesions had a malignant class first and now have a "
-            "benign one."
-        )
+        images = "1 image" if harms["malignancy lost"] == 1 else f"{harms['malignancy lost']} images"
+        yield f"Of malignant lesions, {images} had a malignant class first and now a benign one."
 
 
 def _subgroups(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
