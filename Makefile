@@ -5,7 +5,7 @@ DEMO := .venv-demo
 PIP := -m pip install --quiet --disable-pip-version-check
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train bench-frontier ablation restore-run clean
+.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train bench-frontier bench-outputs ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench         our own overhead and the embedded model's latency, as tables"
 	@echo "make bench-train   the training loop against its own compiled step"
 	@echo "make bench-frontier what width and resolution save in size and time, as docs/frontier.md: some ten minutes"
+	@echo "make bench-outputs what evidence, embedding and tail cost in bytes and time; RUN=folder [runs/spot]"
 	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
@@ -52,6 +53,9 @@ bench-train: $(VENV)/.installed
 
 bench-frontier: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python benchmarks/frontier.py --out runs/frontier --page docs $(ARGS)
+
+bench-outputs: $(VENV)/.installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python convert/outputs_cost.py $(or $(RUN),runs/spot) $(ARGS)
 
 ablation: $(VENV)/.installed
 	$(VENV)/bin/python train/ablation.py --data $(DATA) --trunk $(or $(TRUNK),imagenet) --out runs/ablation $(ARGS)
