@@ -30,7 +30,7 @@ from spot_edge.interpreter import RUNTIMES, default_threads
 __all__ = ["CALL_TARGET", "PROCESS_TARGET", "SCHEMA", "Ratio", "call_overhead", "measure_overhead", "process_overhead"]
 
 SCHEMA = 1
-CALL_TARGET = 1.10
+CALL_TARGET = 1.05
 PROCESS_TARGET = 1.40
 _WARMUP = 20
 
