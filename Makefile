@@ -3,9 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 DEMO := .venv-demo
 PIP := -m pip install --quiet --disable-pip-version-check
+PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train bench-frontier bench-outputs ablation restore-run clean
+.PHONY: help demo toolkit test test-targets test-backends lint bench bench-train bench-frontier bench-outputs bench-peers ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -18,6 +19,7 @@ help:
 	@echo "make bench-train   the training loop against its own compiled step"
 	@echo "make bench-frontier what width and resolution save in size and time, as docs/frontier.md: some ten minutes"
 	@echo "make bench-outputs what evidence, embedding and tail cost in bytes and time; RUN=folder [runs/spot]"
+	@echo "make bench-peers   the embedded model beside other runtimes, as docs/peers.md: some ten minutes, most of it installing"
 	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
@@ -57,6 +59,11 @@ bench-frontier: $(VENV)/.installed
 bench-outputs: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python convert/outputs_cost.py $(or $(RUN),runs/spot) $(ARGS)
 
+bench-peers: $(VENV)/.installed
+	-$(MAKE) --keep-going $(PEERS:%=.venv-peers-%/.installed)
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m peers.networks runs/peers
+	$(VENV)/bin/python -m peers --networks runs/peers --page docs/peers.md $(ARGS)
+
 ablation: $(VENV)/.installed
 	$(VENV)/bin/python train/ablation.py --data $(DATA) --trunk $(or $(TRUNK),imagenet) --out runs/ablation $(ARGS)
 
@@ -74,6 +81,11 @@ $(DEMO)/.installed: $(shell find edge_runtime -type f -not -path '*/__pycache__/
 $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) -c constraints/dev.txt $(TOOLKIT)
+	touch $@
+
+.venv-peers-%/.installed: constraints/peers-%.txt
+	$(PYTHON) -m venv .venv-peers-$*
+	.venv-peers-$*/bin/python $(PIP) -r $<
 	touch $@
 
 .venv-%/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/%.txt
