@@ -9,7 +9,7 @@ import click
 
 from peers.compare import compare
 from peers.page import page, problems, target_lines
-from peers.rows import ROWS
+from peers.rows import ROWS, python_of
 from spot_bench.conditions import Sensors, Watch
 from spot_bench.machine import describe_machine
 from spot_edge.errors import CheckError, SpotError, one_line
@@ -29,7 +29,15 @@ def main(networks: Path, out: Path, rounds: int, threads: int) -> None:
     watch = Watch(Sensors())
     watch.start()
     with click.progressbar(length=rounds, label="rounds") as bar:
-        entries = compare(ROWS, networks, read_model(), rounds=rounds, threads=threads, progress=lambda: bar.update(1))
+        entries = compare(
+            ROWS,
+            networks,
+            read_model(),
+            python=python_of,
+            rounds=rounds,
+            threads=threads,
+            progress=lambda: bar.update(1),
+        )
     others = watch.finish()["others"]
     text = page(entries, describe_machine(), others, rounds, threads)
     write_whole(out, text.encode())

@@ -8,6 +8,7 @@ import select
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ class Child:
     def end(self) -> None:
         """End the process, by closing its questions and then by force."""
         with self._process, self._log:
-            self._process.stdin and self._process.stdin.close()
+            assert self._process.stdin is not None
+            with suppress(OSError):  # of one that is dead
+                self._process.stdin.close()
             try:
                 self._process.wait(5)
             except subprocess.TimeoutExpired:
@@ -76,7 +79,7 @@ class Child:
     def _read(self) -> Any:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], self._patience)[0]:
-            raise AdapterError(f"no answer in {self._patience:.0f} s")
+            raise AdapterError(f"no answer in {self._patience:g} s")
         line = self._process.stdout.readline()
         if not line:
             raise self._failure()

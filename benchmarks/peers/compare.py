@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peers.children import AdapterError, Child, NotInstalledError
-from peers.rows import EXPORTER, FLOAT, Row, python_of
+from peers.rows import EXPORTER, FLOAT, Row
 from spot_bench.intervals import Estimate, bootstrap
 from spot_edge.errors import InterpreterError
 from spot_edge.modelfile import ModelFile
@@ -65,9 +65,9 @@ def compare(
     folder: Path,
     model: ModelFile,
     *,
+    python: Callable[[str], Path],
     rounds: int,
     threads: int = 1,
-    python: Callable[[str], Path] = python_of,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Found]:
     """Start all `rows`, check them against the first float32 one, and time them in turns.
@@ -92,7 +92,8 @@ def compare(
             for place in random.permutation(len(entries)):
                 with entries[place].trying():
                     _take_turn(entries[place], number)
-            progress()
+            if number >= 0:
+                progress()
     finally:
         for found in entries:
             found.end()
