@@ -29,7 +29,7 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is 
 
 def export(weights: str, temperature: float, folder: Path) -> None:
     """`float32.onnx` and `int8.onnx` into `folder`, where `calibration.npy` lies."""
-    plain, ready, small = (folder / name for name in ("float32.onnx", "ready.onnx", "int8.onnx"))
+    plain, ready, unfinished = (folder / name for name in ("float32.onnx", "ready.onnx", "unfinished.onnx"))
     side = np.load(folder / "calibration.npy", mmap_mode="r").shape[1]
     image = torch.zeros(1, 3, side, side)
     names = {"input_names": ["image"], "output_names": ["scores", "evidence", "embedding"]}
@@ -37,8 +37,9 @@ def export(weights: str, temperature: float, folder: Path) -> None:
     quant_pre_process(plain, ready)
     types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
     reader = _Pictures(folder / "calibration.npy")
-    quantize_static(ready, small, reader, QuantFormat.QDQ, per_channel=True, **types)
+    quantize_static(ready, unfinished, reader, QuantFormat.QDQ, per_channel=True, **types)
     ready.unlink()
+    unfinished.replace(folder / "int8.onnx")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ embedded model's own, which is their int8. The ONNX files are made in the enviro
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from dataclasses import replace
@@ -38,7 +37,8 @@ def main(folder: Path) -> None:
     model = read_model()
     small = folder / f"{INT8}.tflite"
     if small.exists() and small.read_bytes() != model.content:
-        shutil.rmtree(folder)
+        for made in (f"{FLOAT}.tflite", f"{FLOAT}.onnx", f"{INT8}.onnx"):
+            (folder / made).unlink(missing_ok=True)
     make_folder(folder)
     write_whole(small, model.content)
     make_inputs(folder, model)
