@@ -66,12 +66,12 @@ def test_real_adapters_agree_and_are_timed(networks: Path) -> None:
         assert entry.samples("bare").shape == entry.samples("file").shape == (ROUNDS, CALLS)
         assert entry.agreement == "5 of 5, within 0"
         assert entry.samples("bare").min() > 0
-        assert entry.samples("file").mean() > entry.samples("bare").mean()
+        assert entry.samples("file").min() > entry.samples("bare").min()
     assert found[4].samples("bare").shape == (1, 1)
     assert (found[4].agreement, list(found[4].times)) == ("gives no scores", ["bare"])
     ratio = against(found[1], found[0], "file")
     assert ratio is not None
-    assert 0.3 < ratio.value < 3
+    assert ratio.low <= ratio.value <= ratio.high
     text = page(found, describe_machine(), 0.5, ROUNDS, 1)
     assert "do not trust" in text
     assert text.count("| ours | ai-edge-litert ") == 2
