@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RUNTIMES",
+    "Camera",
+    "CameraError",
     "CheckError",
     "Classifier",
     "DataError",
@@ -31,6 +33,8 @@ __all__ = [
 
 _HOMES = {
     "RUNTIMES": "interpreter",
+    "Camera": "camera.camera",
+    "CameraError": "errors",
     "CheckError": "errors",
     "Classifier": "classifier",
     "DataError": "errors",
@@ -46,8 +50,18 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from spot_edge.camera.camera import Camera
     from spot_edge.classifier import Classifier
-    from spot_edge.errors import CheckError, DataError, InputError, InterpreterError, ModelError, OutputError, SpotError
+    from spot_edge.errors import (
+        CameraError,
+        CheckError,
+        DataError,
+        InputError,
+        InterpreterError,
+        ModelError,
+        OutputError,
+        SpotError,
+    )
     from spot_edge.heatmap import overlay
     from spot_edge.interpreter import RUNTIMES
     from spot_edge.modelfile import read_model

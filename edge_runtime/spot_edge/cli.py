@@ -1,6 +1,6 @@
 """The command `spot-edge`: a group whose subcommands are imported when they are run.
 
-The device package brings `classify` and `info`; further ones are found by entry points of the group
+The device package brings `classify`, `camera` and `info`; further ones are found by entry points of the group
 `spot_edge.commands`. A SpotError becomes one line on stderr and an exit code from the table in `errors`.
 """
 
@@ -26,6 +26,7 @@ ENTRY_POINTS = "spot_edge.commands"
 # name → module and attribute, and the line that --help shows without importing it
 _OWN = {
     "classify": ("spot_edge.commands.classify:classify", "Say what lesion pictures look most like, and how urgent."),
+    "camera": ("spot_edge.commands.camera:camera", "List cameras, take a picture, watch focus and light."),
     "info": ("spot_edge.commands.info:info", "Show what a model file carries."),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "EXIT_CODES",
+    "CameraError",
     "CheckError",
     "DataError",
     "InputError",
@@ -61,6 +62,16 @@ class CheckError(SpotError):
     exit_code = 8
 
 
+class CameraError(SpotError):
+    """A camera that is missing, closed to us, busy, unplugged or silent; `passing` where waiting may help."""
+
+    exit_code = 9
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
 EXIT_CODES: dict[int, str] = {
     0: "everything asked for was done",
     1: "a bug in spot-edge: the traceback belongs in a report",
@@ -71,6 +82,7 @@ EXIT_CODES: dict[int, str] = {
     6: "a result could not be written",
     7: "a data set, split, recipe or run directory cannot be used",
     8: "a check that had to hold failed",
+    9: "no camera, or it gives no picture",
     130: "interrupted",
 }
 

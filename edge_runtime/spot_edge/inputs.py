@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spot_edge.errors import InputError
+from spot_edge.source import Source
 
 __all__ = ["HEATMAP", "SUFFIXES", "Found", "find_pictures", "unique_name"]
 
@@ -23,6 +24,7 @@ class Found:
     path: str  # "-" for standard input
     relative: str
     problem: InputError | None = None  # why it stands for nothing
+    frame: Source | None = None  # what a camera has taken already
 
 
 def find_pictures(names: Sequence[str]) -> list[Found]:

@@ -16,6 +16,8 @@ IMPORTED = f"import json, sys; print(json.dumps([name for name in {HEAVY} if nam
 def test_the_public_names_are_these() -> None:
     assert spot_edge.__all__ == [
         "RUNTIMES",
+        "Camera",
+        "CameraError",
         "CheckError",
         "Classifier",
         "DataError",
@@ -64,6 +66,11 @@ def test_help_and_version_import_no_numpy_pillow_or_interpreter(python) -> None:
         ended = python("-c", script)
         heavy = json.loads(ended.stdout.splitlines()[-1])
         assert set(heavy) <= {"importlib.metadata"}, option
+
+
+def test_looking_for_cameras_needs_no_numpy_or_pillow(python) -> None:
+    script = f"from spot_edge.camera import listing, kernel; listing.list_cameras(kernel.Kernel()); {IMPORTED}"
+    assert json.loads(python("-c", script).stdout) == []
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,14 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...|-")
+@click.argument("paths", nargs=-1, metavar="PATH...|-")
+@click.option(
+    "--camera",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[DEVICE|auto]",
+    help="Take one picture with a camera instead.",
+)
 @click.option("--model", type=click.Path(), help="Model file [the embedded model].")
 @click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="Classes to show in words.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, one complete answer each.")
@@ -45,6 +53,7 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 @click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [the first that is installed].")
 def classify(
     paths: tuple[str, ...],
+    camera: str | None,
     model: str | None,
     top: int,
     as_json: bool,
@@ -59,6 +68,10 @@ def classify(
     PATH is a file, a folder (searched with all its folders), a quoted pattern such as "scans/**/*.jpg", or - for
     standard input. A picture that cannot be judged is reported, and the rest goes on.
     """
+    if bool(paths) == (camera is not None):
+        raise click.UsageError(
+            "Missing argument 'PATH...|-'." if not paths else "a PATH and --camera exclude one another"
+        )
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude one another")
     from spot_edge.classifier import Classifier
@@ -68,7 +81,7 @@ def classify(
         classifier = Classifier.load(model, runtime=runtime, threads=threads)
     gc.enable()
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
-    found = find_pictures(paths)
+    found = find_pictures(paths) if camera is None else [_taken(camera)]
     form = "json" if as_json else "csv" if as_csv else None
     writer = writer_for(form, sys.stdout, [label.label for label in classifier.model.spec.labels], top)
     failed = 0
@@ -92,16 +105,31 @@ def _one(picture: Found, classifier: Classifier, writer: Writer, keeper: Any) ->
     try:
         if picture.problem:
             raise picture.problem
-        source = Source.of(_standard_input(), "-") if picture.path == "-" else Source.of(picture.path)
-        prepared = classifier.prepare(source)
+        prepared = classifier.prepare(_source(picture))
     except InputError as error:
-        writer.failure(picture.path, str(error))
+        writer.failure(picture, str(error))
         click.echo(f"spot-edge: {one_line(str(error))}", err=True)
         return False
     prediction = classifier.judge(prepared)
     keeper.keep(picture.relative, prepared, prediction)
     writer.answer(prediction)
     return True
+
+
+def _taken(camera: str) -> Found:
+    """A picture taken with `camera` just now."""
+    from spot_edge.camera.camera import Camera
+
+    with Camera(camera) as source:
+        jpeg, now = next(source), time.time()
+        frame = Source.frame(jpeg, source.opened, now)
+    return Found(frame.name, time.strftime("camera-%Y%m%d-%H%M%S", time.localtime(now)), frame=frame)
+
+
+def _source(picture: Found) -> Source:
+    if picture.frame:
+        return picture.frame
+    return Source.of(_standard_input(), "-") if picture.path == "-" else Source.of(picture.path)
 
 
 def _standard_input() -> bytes:

@@ -13,7 +13,7 @@ from typing import IO, Protocol
 from spot_edge.errors import OutputError
 from spot_edge.files import write_whole
 from spot_edge.image import Prepared
-from spot_edge.inputs import HEATMAP, unique_name
+from spot_edge.inputs import HEATMAP, Found, unique_name
 from spot_edge.prediction import SCHEMA, Prediction
 from spot_edge.wording import DISCLAIMER, describe
 
@@ -28,7 +28,7 @@ class Writer(Protocol):
     def answer(self, prediction: Prediction) -> None:
         """Write one answer."""
 
-    def failure(self, name: str, reason: str) -> None:
+    def failure(self, picture: Found, reason: str) -> None:
         """Write that one picture could not be judged."""
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class Nowhere:
     def answer(self, prediction: Prediction) -> None:
         """Write nothing."""
 
-    def failure(self, name: str, reason: str) -> None:
+    def failure(self, picture: Found, reason: str) -> None:
         """Write nothing."""
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class _Words:
         self._any = True
         _print(describe(prediction, self._top), self._stream)
 
-    def failure(self, name: str, reason: str) -> None:
+    def failure(self, picture: Found, reason: str) -> None:
         """Nothing: the reason goes to stderr anyway."""
 
     def close(self) -> None:
@@ -80,10 +80,9 @@ class _JsonLines:
     def answer(self, prediction: Prediction) -> None:
         self._line(prediction.as_dict())
 
-    def failure(self, name: str, reason: str) -> None:
-        self._line(
-            {"schema": SCHEMA, "source": {"kind": "bytes" if name == "-" else "path", "name": name}, "error": reason}
-        )
+    def failure(self, picture: Found, reason: str) -> None:
+        kind = "frame" if picture.frame else "bytes" if picture.path == "-" else "path"
+        self._line({"schema": SCHEMA, "source": {"kind": kind, "name": picture.path}, "error": reason})
 
     def close(self) -> None:
         """Nothing more: each line is complete."""
@@ -110,8 +109,8 @@ class _Csv:
             "",
         )
 
-    def failure(self, name: str, reason: str) -> None:
-        self._row(name, *[""] * (4 + len(self._labels)), reason)
+    def failure(self, picture: Found, reason: str) -> None:
+        self._row(picture.path, *[""] * (4 + len(self._labels)), reason)
 
     def close(self) -> None:
         """Nothing more: each row is complete."""

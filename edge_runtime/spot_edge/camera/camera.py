@@ -1,0 +1,130 @@
+"""The camera of the device, whichever it is: an iterator of JPEG bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from spot_edge.camera.kernel import Kernel
+from spot_edge.errors import CameraError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["SIZE", "TIMEOUT", "Camera"]
+
+SIZE = (1280, 960)
+TIMEOUT = 5.0
+_WARM_UP_FRAMES, _WARM_UP_SECONDS = 8, 2.0  # until exposure and white balance have settled; whichever ends first
+
+
+class Feed(Protocol):
+    """What all kinds of camera have in common."""
+
+    name: str
+    live: bool  # whether its first pictures are worse than later ones
+
+    def read(self, deadline: float) -> bytes:
+        """The next JPEG. StopIteration where there are no more, CameraError where none comes until `deadline`."""
+
+    def lock(self, locked: bool) -> None:
+        """Hold focus, exposure and white balance, or let them go."""
+
+    def close(self) -> None:
+        """Let the camera go."""
+
+
+class Camera:
+    """A camera as an iterator of JPEG bytes.
+
+    `name` is "auto" (the first USB camera, else the Pi's own), "pi", a device such as "/dev/video0", or a folder or
+    file of pictures. The camera is opened when the first picture is asked for; its first frames are dropped while
+    exposure settles. Every wait ends after `timeout` seconds. After a CameraError the next picture that is asked for
+    opens the camera anew: where the error is `passing` (unplugged, busy, silent), a long-running program asks on.
+
+    `controls` sets focus, exposure and their like by name; `lock` holds (True) or frees (False) focus, exposure, white
+    balance and gain. Cameras keep both until they are unplugged. One thread at a time may use a Camera.
+    """
+
+    def __init__(
+        self,
+        name: str = "auto",
+        *,
+        size: tuple[int, int] = SIZE,
+        timeout: float = TIMEOUT,
+        controls: Mapping[str, int | None] | None = None,
+        lock: bool | None = None,
+        kernel: Kernel | None = None,
+    ) -> None:
+        self.name = os.fspath(name)
+        self._size, self._timeout, self._lock = size, timeout, lock
+        self._controls, self._kernel = dict(controls or {}), kernel or Kernel()
+        self._feed: Feed | None = None
+
+    def __iter__(self) -> Camera:
+        return self
+
+    def __next__(self) -> bytes:
+        """The next picture, taken no more than half a second before it is asked for."""
+        try:
+            if self._feed is None:
+                self._feed = self._open()
+                self._warm_up(self._feed)
+            return self._feed.read(time.monotonic() + self._timeout)
+        except CameraError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def opened(self) -> str:
+        """The name of the camera that is open: what "auto" found."""
+        return self._feed.name if self._feed else self.name
+
+    def close(self) -> None:
+        """Let the camera go; the next picture that is asked for opens it anew."""
+        if self._feed is not None:
+            feed, self._feed = self._feed, None
+            feed.close()
+
+    def _open(self) -> Feed:
+        from spot_edge.camera.device import Device
+        from spot_edge.camera.pictures import Pictures
+
+        name = self.name
+        if name == "auto":
+            from spot_edge.camera.listing import find_camera
+            from spot_edge.camera.pi import has_pi_camera
+
+            found = find_camera(self._kernel) or ("pi" if has_pi_camera() else None)
+            if found is None:
+                raise CameraError("no camera found: plug one in, or name it (--camera /dev/video0)", passing=True)
+            name = found
+        if name == "pi":
+            from spot_edge.camera.pi import PiCamera
+
+            return PiCamera(self._size, self._controls, self._timeout)
+        if os.path.isdir(name) or (os.path.exists(name) and stat.S_ISREG(os.stat(name).st_mode)):
+            return Pictures(name)
+        return Device(name, self._size, self._controls, self._kernel)
+
+    def _warm_up(self, feed: Feed) -> None:
+        if self._lock is False:
+            feed.lock(False)
+        until = time.monotonic() + _WARM_UP_SECONDS
+        for _ in range(_WARM_UP_FRAMES if feed.live else 0):
+            feed.read(time.monotonic() + self._timeout)
+            if time.monotonic() > until:
+                break
+        if self._lock:
+            feed.lock(True)

@@ -1,0 +1,135 @@
+"""Focus, exposure, white balance, zoom and their like, by one name each whatever a driver calls them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spot_edge.camera import v4l2
+from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.v4l2 import ask
+from spot_edge.errors import CameraError
+
+__all__ = ["Control", "controls", "lock", "press_or_set", "unlock"]
+
+# our name → V4L2's number
+_NAMES = {
+    "focus": 0x009A090A,
+    "focus-auto": 0x009A090C,
+    "exposure": 0x009A0902,
+    "exposure-auto": 0x009A0901,
+    "white-balance": 0x0098091A,
+    "white-balance-auto": 0x0098090C,
+    "gain": 0x00980913,
+    "gain-auto": 0x00980912,
+    "zoom": 0x009A090D,
+    "brightness": 0x00980900,
+    "contrast": 0x00980901,
+    "saturation": 0x00980902,
+    "sharpness": 0x0098091B,
+    "power-line": 0x00980918,
+}
+# what the camera finds by itself → the control by which it does, and the value that stops it
+_AUTOMATIC = {
+    "focus": ("focus-auto", 0),
+    "exposure": ("exposure-auto", 1),
+    "white-balance": ("white-balance-auto", 0),
+    "gain": ("gain-auto", 0),
+}
+_BUTTON = 4
+_OFF, _READ_ONLY = 0x1, 0x4
+_NEXT = 0x80000000
+_MANY = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control that a camera offers; a button has no value, and is pressed."""
+
+    name: str
+    number: int
+    low: int
+    high: int
+    step: int
+    default: int
+    button: bool = False
+    value: int | None = None
+
+
+def controls(kernel: Kernel, handle: int) -> Iterator[Control]:
+    """The controls that we have a name for, and all buttons."""
+    ours = {number: name for name, number in _NAMES.items()}
+    number = 0
+    for _ in range(_MANY):
+        try:
+            number, kind, name, low, high, step, default, flags, *_ = ask(
+                kernel, handle, v4l2.CONTROL_INFO, 3, 36, number | _NEXT
+            )
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTTY):
+                raise
+            return
+        if flags & (_OFF | _READ_ONLY):
+            continue
+        if kind == _BUTTON:
+            said = name.partition(b"\0")[0].decode(errors="replace")
+            yield Control(said.lower().replace(" ", "-"), number, low, high, step, default, button=True)
+        elif number in ours:
+            yield Control(ours[number], number, low, high, step, default, value=_value(kernel, handle, number))
+
+
+def press_or_set(kernel: Kernel, handle: int, path: str, name: str, value: int | None) -> None:
+    """Set the control `name` to `value`, or press it; what the camera would find by itself is taken from it first."""
+    offered = {control.name: control for control in controls(kernel, handle)}
+    control = offered.get(name)
+    if control is None:
+        raise CameraError(f"{path}: has no control {name!r}: it offers {', '.join(offered) or 'none'}")
+    if control.button != (value is None):
+        raise CameraError(f"{path}: {name} {'takes no value' if control.button else 'needs a value'}")
+    if value is not None and not control.low <= value <= control.high:
+        raise CameraError(f"{path}: {name} goes from {control.low} to {control.high}, not to {value}")
+    automatic, manual = _AUTOMATIC.get(name, ("", 0))
+    if automatic in offered:
+        _set(kernel, handle, path, offered[automatic], manual)
+    _set(kernel, handle, path, control, value or 0)
+
+
+def lock(kernel: Kernel, handle: int, path: str) -> None:
+    """Hold what the camera has found by itself: read each value, stop the automatism, set the value."""
+    offered = {control.name: control for control in controls(kernel, handle)}
+    held = False
+    for name, (automatic, manual) in _AUTOMATIC.items():
+        if automatic not in offered:
+            continue
+        held = True
+        if offered[automatic].value != manual:
+            _set(kernel, handle, path, offered[automatic], manual)
+            if name in offered:
+                _set(kernel, handle, path, offered[name], offered[name].value or 0)
+    if not held:
+        raise CameraError(f"{path}: lets neither focus, exposure nor white balance be locked")
+
+
+def unlock(kernel: Kernel, handle: int, path: str) -> None:
+    """Give back to the camera what it finds by itself."""
+    offered = {control.name: control for control in controls(kernel, handle)}
+    for automatic, _ in _AUTOMATIC.values():
+        if automatic in offered:
+            _set(kernel, handle, path, offered[automatic], offered[automatic].default)
+
+
+def _value(kernel: Kernel, handle: int, number: int) -> int | None:
+    try:
+        return int(ask(kernel, handle, v4l2.CONTROL, 3, 27, number, 0)[1])
+    except OSError:  # some cameras list a control and then refuse to tell it
+        return None
+
+
+def _set(kernel: Kernel, handle: int, path: str, control: Control, value: int) -> None:
+    try:
+        ask(kernel, handle, v4l2.CONTROL, 3, 28, control.number, value)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise
+        raise CameraError(f"{path}: {control.name} cannot be set to {value}: {error.strerror}") from error

@@ -1,0 +1,135 @@
+"""One V4L2 camera that streams: MJPEG where it can, YUYV where it must."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from spot_edge.camera import v4l2
+from spot_edge.camera.controls import lock, press_or_set, unlock
+from spot_edge.camera.jpeg import encode, whole
+from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.listing import FORMATS, check_is_camera, formats
+from spot_edge.camera.v4l2 import ask, explained
+from spot_edge.errors import CameraError
+
+__all__ = ["Device"]
+
+_CAPTURE, _MAPPED, _PROGRESSIVE = 1, 1, 1  # V4L2's buffer type, memory and field that are used throughout
+_BUFFERS = 4
+_DAMAGED, _MONOTONIC = 0x40, 0x2000  # flags of a buffer
+_OLDEST = 0.5  # seconds: what lay in the buffers while nobody asked is no answer
+_SPIN = 0.01
+
+
+class Device:
+    """The camera at `path`, streaming at about `size`. CameraError where it cannot."""
+
+    live = True
+
+    def __init__(self, path: str, size: tuple[int, int], controls: Mapping[str, int | None], kernel: Kernel) -> None:
+        self.name = path
+        self._kernel, self._maps, self._handle = kernel, list[Any](), -1
+        with explained(path):
+            self._handle = kernel.open(path)
+        try:
+            with explained(path):
+                check_is_camera(kernel, self._handle, path)
+                self._agree_on(*size)
+                for name, value in controls.items():
+                    press_or_set(kernel, self._handle, path, name, value)
+                self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _agree_on(self, width: int, height: int) -> None:
+        offered = formats(self._kernel, self._handle)
+        wanted = next((form for form in FORMATS if form in offered), None)
+        if wanted is None:
+            raise CameraError(f"{self.name}: offers {', '.join(offered) or 'no format'}; need {' or '.join(FORMATS)}")
+        code = int.from_bytes(wanted.encode(), "little")
+        answer = ask(self._kernel, self._handle, v4l2.FORMAT, 3, 5, _CAPTURE, width, height, code, _PROGRESSIVE)
+        _, width, height, code, _, stride, _, colorspace, _, _, encoding, quantization, _ = answer
+        if v4l2.fourcc(code) not in FORMATS:
+            raise CameraError(f"{self.name}: gives {v4l2.fourcc(code)} though it offered {wanted}")
+        self._yuyv = None
+        if v4l2.fourcc(code) == "YUYV":
+            from spot_edge.camera.yuyv import Yuyv
+
+            self._yuyv = Yuyv(width, height, stride, colorspace, encoding, quantization)
+
+    def _start(self) -> None:
+        kernel, handle = self._kernel, self._handle
+        count = ask(kernel, handle, v4l2.REQUEST_BUFFERS, 3, 8, _BUFFERS, _CAPTURE, _MAPPED)[0]
+        for index in range(count):
+            answer = ask(kernel, handle, v4l2.BUFFER, 3, 9, *_buffer(index))
+            offset, length = answer[-4] & 0xFFFFFFFF, answer[-3]  # of the union, only its first four bytes are set
+            self._maps.append(kernel.map(handle, length, offset))
+            self._queue(index)
+        ask(kernel, handle, v4l2.STREAM, 1, 18, _CAPTURE)
+
+    def lock(self, locked: bool) -> None:
+        """Hold focus, exposure and white balance as they are, or let the camera find them again."""
+        with explained(self.name):
+            (lock if locked else unlock)(self._kernel, self._handle, self.name)
+
+    def read(self, deadline: float) -> bytes:
+        """The next whole picture as a JPEG, waiting for it until `deadline` of the monotonic clock."""
+        asked = time.monotonic()
+        seen = "nothing came"
+        while True:
+            with explained(self.name):
+                taken = self._dequeue(deadline)
+                if taken is None:
+                    waited = f"{self.name}: no picture within {max(0.0, deadline - asked):.1f} s ({seen})"
+                    raise CameraError(f"{waited}: unplug the camera and plug it in again", passing=True)
+                index, used, flags, stamp = taken
+                data = bytes(self._maps[index][:used])
+                self._queue(index)
+            try:
+                if flags & _MONOTONIC and stamp < asked - _OLDEST:
+                    continue
+                if flags & _DAMAGED:
+                    raise ValueError("damaged on its way")
+                return encode(self._yuyv.picture(data)) if self._yuyv else whole(data)
+            except ValueError as error:
+                seen = f"the last frame: {error}"
+
+    def _dequeue(self, deadline: float) -> tuple[int, int, int, float] | None:
+        """A filled buffer's index, length, flags and time; None when `deadline` passes first."""
+        while self._kernel.wait(self._handle, deadline - time.monotonic()):
+            try:
+                answer = ask(self._kernel, self._handle, v4l2.BUFFER, 3, 17, *_buffer(0))
+            except OSError as error:
+                if error.errno != errno.EAGAIN or time.monotonic() > deadline:
+                    raise
+                time.sleep(_SPIN)  # a device that complains has no frame; do not ask it without pause
+                continue
+            index, _, used, flags, _, seconds, micros = answer[:7]
+            return index, used, flags, seconds + micros / 1e6
+        return None
+
+    def _queue(self, index: int) -> None:
+        ask(self._kernel, self._handle, v4l2.BUFFER, 3, 15, *_buffer(index))
+
+    def close(self) -> None:
+        """Stop, and let the camera go; nothing of it that has failed already can fail again."""
+        if self._handle < 0:
+            return
+        with suppress(OSError):
+            ask(self._kernel, self._handle, v4l2.STREAM, 1, 19, _CAPTURE)
+        for buffer in self._maps:
+            buffer.close()
+        self._maps = []
+        with suppress(OSError):
+            self._kernel.close(self._handle)
+        self._handle = -1
+
+
+def _buffer(index: int) -> tuple[Any, ...]:
+    """The first fields of a `v4l2_buffer`, up to its memory."""
+    return (index, _CAPTURE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"", 0, _MAPPED)

@@ -1,0 +1,40 @@
+"""Whether a picture is sharp and well lit, as figures to watch while focus and light are set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["Reading", "read_quality"]
+
+_DARK, _BRIGHT = 16, 250  # grey levels beyond which detail is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one picture shows of its own quality. Sharpness has no unit: with one lesion in view, more is sharper."""
+
+    width: int
+    height: int
+    sharpness: float
+    brightness: float  # mean grey level, 0 to 255
+    too_dark: float  # share of the pixels
+    too_bright: float
+
+
+def read_quality(picture: Image.Image) -> Reading:
+    """The quality of the central half of `picture`: the rim of a dermatoscope is always dark."""
+    width, height = picture.size
+    box = (width // 4, height // 4, width - width // 4, height - height // 4)
+    grey = np.asarray(picture.crop(box).convert("L")).astype(np.int16)
+    curve = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    return Reading(
+        width,
+        height,
+        sharpness=float(np.abs(curve).mean()),
+        brightness=float(grey.mean()),
+        too_dark=float((grey < _DARK).mean()),
+        too_bright=float((grey > _BRIGHT).mean()),
+    )

@@ -1,0 +1,172 @@
+"""`spot-edge camera`: which cameras there are, one picture, and figures to set focus and light by."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spot_edge.camera.camera import SIZE, TIMEOUT, Camera
+from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.listing import Listed, list_cameras
+from spot_edge.errors import CameraError, InputError, one_line
+from spot_edge.files import write_whole
+
+__all__ = ["camera"]
+
+_PAUSE = 0.5  # seconds between looking for a camera that has gone
+
+
+def _size(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
+    sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
+    if sides is None:
+        raise click.BadParameter("like 1280x960")
+    return int(sides[1]), int(sides[2])
+
+
+def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    for value in values:
+        name, equals, number = value.partition("=")
+        if equals and not re.fullmatch(r"-?\d{1,9}", number):
+            raise click.BadParameter(f"{value!r}: NAME=NUMBER, or NAME alone for a button")
+        found[name] = int(number) if equals else None
+    return found
+
+
+def _camera_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every subcommand that opens a camera, given to it as one Camera, its `source`."""
+
+    @click.argument("device", default="auto")
+    @click.option("--size", default="{}x{}".format(*SIZE), show_default=True, callback=_size, metavar="WxH")
+    @click.option("--set", "controls", multiple=True, callback=_settings, metavar="NAME=N", help="Set a control.")
+    @click.option("--lock/--unlock", default=None, help="Hold, or free, focus, exposure and white balance.")
+    @click.option("--timeout", type=click.FloatRange(0.1, 60), default=TIMEOUT, show_default=True, metavar="SECONDS")
+    @functools.wraps(command)
+    def with_camera(
+        device: str,
+        size: tuple[int, int],
+        controls: dict[str, int | None],
+        lock: bool | None,
+        timeout: float,
+        **others: Any,
+    ) -> None:
+        command(Camera(device, size=size, controls=controls, lock=lock, timeout=timeout), **others)
+
+    return with_camera
+
+
+@click.group()
+def camera() -> None:
+    """List cameras, take a picture, watch focus and light.
+
+    DEVICE is auto (the first USB camera, else the Pi's own), pi, a device such as /dev/video0, or a folder or file of
+    pictures. Controls that are set or locked stay so until the camera is unplugged.
+    """
+    gc.enable()
+
+
+@camera.command("list")
+def list_() -> None:
+    """Show every camera with its formats, sizes and controls."""
+    found = list_cameras(Kernel())
+    if not found:
+        raise CameraError("no camera found: plug one in", passing=True)
+    for listed in found:
+        click.echo("\n".join(one_line(line) for line in _lines(listed)))
+
+
+@camera.command()
+@_camera_options
+@click.option("-o", "--out", metavar="FILE", help="Where to, - for standard output [capture-DATE-TIME.jpg].")
+def capture(source: Camera, out: str | None) -> None:
+    """Take one picture and keep it as the camera encoded it."""
+    with source:
+        picture = next(source)
+        taken_by = source.opened
+    if out == "-":
+        sys.stdout.buffer.write(picture)
+        return
+    path = Path(out or time.strftime("capture-%Y%m%d-%H%M%S.jpg"))
+    write_whole(path, picture)
+    click.echo(one_line(f"{taken_by}: {path}, {len(picture) / 1000:.0f} kB"))
+
+
+@camera.command()
+@_camera_options
+@click.option("--seconds", type=click.FloatRange(0.1), default=math.inf, help="Stop after so long [Ctrl-C stops].")
+def preview(source: Camera, seconds: float) -> None:
+    """Show rate, sharpness and light of the camera, once a second, until Ctrl-C.
+
+    Turn the focus until sharpness is at its best; too bright and too dark are shares of the central half's pixels. A
+    camera that is unplugged is waited for.
+    """
+    with source, suppress(KeyboardInterrupt):
+        _watch(source, time.monotonic() + seconds)
+    if sys.stdout.isatty():
+        click.echo()
+
+
+def _watch(source: Camera, end: float) -> None:
+    from spot_edge.camera.readings import read_quality
+    from spot_edge.image import decode
+
+    best, said = 0.0, ""
+    while time.monotonic() < end:
+        try:
+            picture, rate = _second(source)
+            if picture is None:
+                return
+            reading = read_quality(decode(picture, source.opened)[0])
+        except (CameraError, InputError) as error:
+            if not getattr(error, "passing", True):
+                raise
+            if str(error) != said:
+                said = str(error)
+                click.echo(f"spot-edge: {one_line(said)}", err=True)
+            time.sleep(_PAUSE)
+            continue
+        best, said = max(best, reading.sharpness), ""
+        line = (
+            f"{rate:5.1f} frames/s  {reading.width}x{reading.height}  {len(picture) / 1000:.0f} kB  "
+            f"sharpness {reading.sharpness:.1f} (best {best:.1f})  brightness {reading.brightness:.0f}  "
+            f"too bright {100 * reading.too_bright:.0f} %  too dark {100 * reading.too_dark:.0f} %"
+        )
+        if sys.stdout.isatty():
+            click.echo(f"\r{line}\033[K", nl=False)
+        else:
+            click.echo(line)
+
+
+def _second(source: Camera) -> tuple[bytes | None, float]:
+    """The last picture of a second's, and how many came in it; None where there are no more."""
+    last, count, start, now = None, 0, 0.0, 0.0
+    for picture in source:
+        last, count, now = picture, count + 1, time.monotonic()
+        start = start or now
+        if now - start >= 1:
+            break
+    return last, (count - 1) / (now - start) if now > start else 0.0
+
+
+def _lines(listed: Listed) -> Iterator[str]:
+    if listed.problem:
+        yield str(listed.problem)
+        return
+    yield f"{listed.path}  {listed.name}  ({listed.bus})"
+    for form, sizes in listed.formats.items():
+        yield f"  {form}  {' '.join(sizes)}"
+    for control in listed.controls:
+        if control.button:
+            yield f"  {control.name}  a button"
+        else:
+            yield f"  {control.name}={control.value}  {control.low} to {control.high}, default {control.default}"

@@ -1,0 +1,124 @@
+"""The Pi's own camera, as far as it can be tried without one: a stand-in that keeps picamera2's order of colours."""
+
+from __future__ import annotations
+
+import sys
+import types
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spot_edge import Camera, CameraError
+from spot_edge.camera.kernel import Kernel
+from spot_edge.image import decode
+
+RED = np.zeros((48, 64, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
+
+
+class Job:
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+    def get_result(self, timeout: float | None = None) -> Any:
+        assert timeout is not None
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+class Picamera2:
+    """What of picamera2 is used; its "BGR888" is R, G, B in memory, its "RGB888" the other way round."""
+
+    infos: tuple[dict[str, str], ...] = ({"Id": "/base/soc/i2c0mux/i2c@1/imx708@1a"},)
+    answers: list[Any] = []  # noqa: RUF012
+    controls: dict[str, bool] = {}  # noqa: RUF012
+    open = 0
+
+    @classmethod
+    def global_camera_info(cls) -> list[dict[str, str]]:
+        return list(cls.infos)
+
+    def __init__(self) -> None:
+        if not self.infos:
+            raise IndexError("list index out of range")
+        Picamera2.open += 1
+
+    def create_video_configuration(self, main: dict[str, Any]) -> dict[str, Any]:
+        return main
+
+    def configure(self, main: dict[str, Any]) -> None:
+        self.reverse = {"BGR888": 1, "RGB888": -1}[main["format"]]
+
+    def start(self) -> None:
+        """As the real one."""
+
+    def capture_array(self, name: str, wait: bool) -> Job:
+        assert (name, wait) == ("main", False)
+        answer = self.answers.pop(0) if self.answers else RED
+        return Job(answer[..., :: self.reverse] if isinstance(answer, np.ndarray) else answer)
+
+    def set_controls(self, controls: dict[str, bool]) -> None:
+        Picamera2.controls = controls
+
+    def close(self) -> None:
+        Picamera2.open -= 1
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch) -> None:
+    module = types.ModuleType("picamera2")
+    module.__spec__ = ModuleSpec("picamera2", None)
+    module.Picamera2 = Picamera2  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    monkeypatch.setattr(Picamera2, "open", 0)
+    monkeypatch.setattr(Picamera2, "answers", [])
+
+
+class NoUsb(Kernel):
+    def nodes(self) -> list[str]:
+        return []
+
+
+def test_it_is_found_where_no_usb_camera_is_and_its_colours_are_right() -> None:
+    with Camera(kernel=NoUsb()) as camera:
+        picture, _ = decode(next(camera), "pi")
+        assert camera.opened == "pi"
+    assert picture.getpixel((30, 20)) == pytest.approx((250, 10, 20), abs=3)
+    assert Picamera2.open == 0
+
+
+def test_usb_cameras_that_libcamera_knows_are_not_it(monkeypatch) -> None:
+    monkeypatch.setattr(Picamera2, "infos", ({"Id": "/base/scb/pcie@7d500000/usb@0,0-1.2:1.0-046d:0825"},))
+    with pytest.raises(CameraError, match="no camera found"):
+        next(Camera(kernel=NoUsb()))
+
+
+def test_it_can_be_locked() -> None:
+    next(Camera("pi", lock=True))
+    assert Picamera2.controls == {"AeEnable": False, "AwbEnable": False}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(TimeoutError(), "no picture in time"), (RuntimeError("gone"), "pi: gone: another program")]
+)
+def test_what_it_raises_becomes_one_line_and_it_is_opened_anew(answer: Exception, said: str) -> None:
+    Picamera2.answers = [RED] * 8 + [answer]
+    camera = Camera("pi")
+    with pytest.raises(CameraError, match=said) as caught:
+        next(camera)
+    assert caught.value.passing
+    assert Picamera2.open == 0
+    assert next(camera)
+
+
+def test_no_camera_on_its_cable(monkeypatch) -> None:
+    monkeypatch.setattr(Picamera2, "infos", ())
+    with pytest.raises(CameraError, match="pi: list index out of range"):
+        next(Camera("pi"))
+
+
+def test_v4l2_s_controls_are_not_its_own() -> None:
+    with pytest.raises(CameraError, match="focus cannot be set"):
+        next(Camera("pi", controls={"focus": 1}))
