@@ -198,6 +198,11 @@ def test_layouts_on_this_system_and_on_a_32_bit_one() -> None:
         assert struct.calcsize(f"={narrow}") == sizes[1]
 
 
+def test_formats_have_names_whatever_their_bytes() -> None:
+    codes = (0x47504A4D, 0x56595559, 0x20363159, 0x20363159 | 1 << 31, 0x01FF0203)
+    assert [v4l2.fourcc(code) for code in codes] == ["MJPG", "YUYV", "Y16", "Y16-BE", "\x03\x02\ufffd\x01"]
+
+
 def test_the_numbers_of_the_requests_are_those_of_the_kernel_s_headers() -> None:
     found = [layout.number(3, which) for layout, which in ((v4l2.FORMAT, 5), (v4l2.BUFFER, 15), (v4l2.BUFFER, 17))]
     wide = struct.calcsize("P") == 8
@@ -252,9 +257,15 @@ def test_silence_ends_in_time_and_a_frame_that_comes_later_is_taken(jpeg, warm) 
 def test_a_device_that_complains_without_end_does_not_spin_for_ever(warm) -> None:
     kernel = Scripted(*warm, *[errno.EAGAIN] * 1000)
     start = time.monotonic()
-    refused(kernel)
+    assert refused(kernel).passing
     assert time.monotonic() - start < 2
     assert kernel.calls.count("DQBUF") < 60
+
+
+def test_bad_frames_that_come_faster_than_they_are_looked_at_end_in_time(warm) -> None:
+    start = time.monotonic()
+    assert "the last frame: no JPEG in 9 bytes" in str(refused(Scripted(*warm, *[b"not a one"] * 200_000)))
+    assert time.monotonic() - start < 2
 
 
 def test_unplugged_within_a_frame_and_plugged_in_again(jpeg, warm) -> None:
@@ -311,6 +322,12 @@ def test_a_node_that_is_no_camera(capabilities: int, said: str) -> None:
 def test_a_camera_of_other_formats_alone() -> None:
     assert "offers H264, pRAA; need MJPG or JPEG or YUYV" in str(refused(Scripted(form="H264,pRAA")))
     assert find_camera(Scripted(form="H264,pRAA")) is None
+
+
+def test_a_camera_that_nothing_feeds_yet() -> None:
+    error = refused(Scripted(form=""))
+    assert "offers no picture yet" in str(error)
+    assert error.passing
 
 
 def test_mjpeg_is_preferred_and_yuyv_taken_in_the_size_that_the_driver_gives(warm, jpeg) -> None:

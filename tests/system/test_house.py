@@ -57,7 +57,7 @@ def test_the_readme_documents_every_exit_code(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "docs/install.md"]
+    "document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "docs/install.md", "docs/camera.md"]
 )
 def test_links_within_the_repository_lead_somewhere(repository: Path, document: str) -> None:
     path = repository / document

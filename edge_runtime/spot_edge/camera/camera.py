@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -114,7 +113,7 @@ class Camera:
             from spot_edge.camera.pi import PiCamera
 
             return PiCamera(self._size, self._controls, self._timeout)
-        if os.path.isdir(name) or (os.path.exists(name) and stat.S_ISREG(os.stat(name).st_mode)):
+        if os.path.isdir(name) or os.path.isfile(name):
             return Pictures(name)
         return Device(name, self._size, self._controls, self._kernel)
 

@@ -48,11 +48,13 @@ class Device:
 
     def _agree_on(self, width: int, height: int) -> None:
         offered = formats(self._kernel, self._handle)
+        if not offered:
+            raise CameraError(f"{self.name}: offers no picture yet: is what should feed it running?", passing=True)
         wanted = next((form for form in FORMATS if form in offered), None)
         if wanted is None:
-            raise CameraError(f"{self.name}: offers {', '.join(offered) or 'no format'}; need {' or '.join(FORMATS)}")
-        code = int.from_bytes(wanted.encode(), "little")
-        answer = ask(self._kernel, self._handle, v4l2.FORMAT, 3, 5, _CAPTURE, width, height, code, _PROGRESSIVE)
+            raise CameraError(f"{self.name}: offers {', '.join(offered)}; need {' or '.join(FORMATS)}")
+        asked = (_CAPTURE, width, height, offered[wanted], _PROGRESSIVE)
+        answer = ask(self._kernel, self._handle, v4l2.FORMAT, 3, 5, *asked)
         _, width, height, code, _, stride, _, colorspace, _, _, encoding, quantization, _ = answer
         if v4l2.fourcc(code) not in FORMATS:
             raise CameraError(f"{self.name}: gives {v4l2.fourcc(code)} though it offered {wanted}")
@@ -101,11 +103,11 @@ class Device:
 
     def _dequeue(self, deadline: float) -> tuple[int, int, int, float] | None:
         """A filled buffer's index, length, flags and time; None when `deadline` passes first."""
-        while self._kernel.wait(self._handle, deadline - time.monotonic()):
+        while (left := deadline - time.monotonic()) > 0 and self._kernel.wait(self._handle, left):
             try:
                 answer = ask(self._kernel, self._handle, v4l2.BUFFER, 3, 17, *_buffer(0))
             except OSError as error:
-                if error.errno != errno.EAGAIN or time.monotonic() > deadline:
+                if error.errno != errno.EAGAIN:
                     raise
                 time.sleep(_SPIN)  # a device that complains has no frame; do not ask it without pause
                 continue

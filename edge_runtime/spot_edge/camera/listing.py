@@ -58,7 +58,7 @@ def _look_at(path: str, kernel: Kernel) -> Listed | None:
             handle = kernel.open(path)
             try:
                 name, bus = check_is_camera(kernel, handle, path)
-                offered = {form: _sizes(kernel, handle, form) for form in formats(kernel, handle)}
+                offered = {form: _sizes(kernel, handle, code) for form, code in formats(kernel, handle).items()}
                 return Listed(path, name, bus, offered, tuple(controls(kernel, handle)))
             finally:
                 kernel.close(handle)
@@ -88,9 +88,9 @@ def check_is_camera(kernel: Kernel, handle: int, path: str) -> tuple[str, str]:
     return _text(card), _text(bus)
 
 
-def formats(kernel: Kernel, handle: int) -> list[str]:
-    """The names of the pixel formats that are offered."""
-    found = []
+def formats(kernel: Kernel, handle: int) -> dict[str, int]:
+    """The pixel formats that are offered: name → V4L2's number."""
+    found: dict[str, int] = {}
     for index in range(_MANY):
         try:
             answer = ask(kernel, handle, v4l2.FORMAT_INFO, 3, 2, index, _CAPTURE)
@@ -98,13 +98,13 @@ def formats(kernel: Kernel, handle: int) -> list[str]:
             if error.errno != errno.EINVAL:  # which means: no more
                 raise
             break
-        found.append(fourcc(answer[4]))
+        found[fourcc(answer[4])] = answer[4]
     return found
 
 
-def _sizes(kernel: Kernel, handle: int, form: str) -> tuple[str, ...]:
+def _sizes(kernel: Kernel, handle: int, code: int) -> tuple[str, ...]:
     """The sizes of a pixel format, the largest first."""
-    code, found = int.from_bytes(form.ljust(4).encode(), "little"), []
+    found = []
     for index in range(_MANY):
         try:
             _, _, kind, *sides = ask(kernel, handle, v4l2.SIZE_INFO, 3, 74, index, code)

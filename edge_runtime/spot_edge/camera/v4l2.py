@@ -96,5 +96,6 @@ def ask(kernel: Kernel, handle: int, layout: Layout, direction: int, which: int,
 
 
 def fourcc(code: int) -> str:
-    """The name of a pixel format, as in "MJPG"."""
-    return code.to_bytes(4, "little").decode("ascii", "replace").rstrip("\0 ")
+    """The name of a pixel format, as in "MJPG"; those of the other byte order end in "-BE", as elsewhere."""
+    letters = (code & 0x7FFFFFFF).to_bytes(4, "little").decode("ascii", "replace").rstrip("\0 ")
+    return f"{letters}-BE" if code >> 31 else letters
