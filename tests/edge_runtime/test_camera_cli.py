@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +31,16 @@ def folder(tmp_path: Path, draw, encode) -> Path:
 @pytest.fixture
 def whole(folder: Path) -> bytes:
     return (folder / "c.jpg").read_bytes()[:-999]
+
+
+@pytest.fixture
+def started() -> Callable[..., subprocess.Popen[bytes]]:
+    """started(*arguments): `spot-edge camera` as a process that runs."""
+
+    def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "spot_edge.cli", "camera", *map(str, arguments)], **options)
+
+    return start
 
 
 def test_a_folder_is_a_camera_of_its_whole_pictures(folder: Path, whole: bytes) -> None:
@@ -73,17 +88,13 @@ def test_capture_names_its_file_by_the_time(spot_edge, folder, tmp_path) -> None
 def test_a_picture_that_cannot_be_kept_ends_with_6(spot_edge, folder, tmp_path) -> None:
     ended = spot_edge("camera", "capture", folder, "-o", tmp_path / "none" / "a.jpg")
     assert ended.returncode == 6
-    if Path("/dev/full").exists():
-        with open("/dev/full", "wb") as full:
-            assert spot_edge_to(full, folder) == 6
 
 
-def spot_edge_to(stream, folder) -> int:
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "spot_edge.cli", "camera", "capture", folder, "-o", "-"]
-    return subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, check=False).returncode
+def test_a_picture_for_which_standard_output_has_no_room_ends_with_6(started, folder) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("NOT RUN: this system has no /dev/full")
+    with open("/dev/full", "wb") as full:
+        assert started("capture", folder, "-o", "-", stdout=full).wait(60) == 6
 
 
 def test_preview_says_rate_sharpness_and_light(spot_edge, folder) -> None:
@@ -98,6 +109,14 @@ def test_preview_waits_for_a_camera_that_is_not_there_yet(spot_edge) -> None:
     ended = spot_edge("camera", "preview", "/dev/video-none", "--seconds", "1.2")
     assert (ended.returncode, ended.stdout) == (0, b"")
     assert ended.stderr.decode().count("/dev/video-none: no such camera: plug it in") == 1
+
+
+def test_ctrl_c_ends_a_preview_well(started) -> None:
+    process = started("preview", "/dev/video-none", stderr=subprocess.PIPE)
+    assert process.stderr.readline().startswith(b"spot-edge: /dev/video-none: no such camera")
+    process.send_signal(signal.SIGINT)
+    assert (process.wait(60), process.stderr.read()) == (0, b"")
+    process.stderr.close()
 
 
 def test_preview_does_not_wait_for_what_will_not_pass(spot_edge, tmp_path) -> None:

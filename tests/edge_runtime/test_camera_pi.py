@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from spot_edge import Camera, CameraError
 from spot_edge.camera.kernel import Kernel
+from spot_edge.commands.camera import camera
 from spot_edge.image import decode
 
 RED = np.zeros((48, 64, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
@@ -93,6 +95,19 @@ def test_usb_cameras_that_libcamera_knows_are_not_it(monkeypatch) -> None:
     monkeypatch.setattr(Picamera2, "infos", ({"Id": "/base/scb/pcie@7d500000/usb@0,0-1.2:1.0-046d:0825"},))
     with pytest.raises(CameraError, match="no camera found"):
         next(Camera(kernel=NoUsb()))
+
+
+def test_it_is_listed(monkeypatch) -> None:
+    monkeypatch.setattr(Kernel, "nodes", lambda self: [])
+    assert CliRunner().invoke(camera, ["list"]).output == "pi  the Pi's own camera\n"
+
+
+def test_where_it_is_installed_but_broken_only_who_asks_for_it_is_told(monkeypatch) -> None:
+    monkeypatch.delattr(sys.modules["picamera2"], "Picamera2")
+    with pytest.raises(CameraError, match="no camera found"):
+        next(Camera(kernel=NoUsb()))
+    with pytest.raises(CameraError, match="picamera2 cannot be imported"):
+        next(Camera("pi"))
 
 
 def test_it_can_be_locked() -> None:

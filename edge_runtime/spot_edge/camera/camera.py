@@ -50,7 +50,7 @@ class Camera:
 
     def __init__(
         self,
-        name: str = "auto",
+        name: str | os.PathLike[str] = "auto",
         *,
         size: tuple[int, int] = SIZE,
         timeout: float = TIMEOUT,
@@ -58,7 +58,7 @@ class Camera:
         lock: bool | None = None,
         kernel: Kernel | None = None,
     ) -> None:
-        self.name = os.fspath(name)
+        self.name: str = os.fspath(name)
         self._size, self._timeout, self._lock = size, timeout, lock
         self._controls, self._kernel = dict(controls or {}), kernel or Kernel()
         self._feed: Feed | None = None

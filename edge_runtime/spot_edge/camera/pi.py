@@ -9,8 +9,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from PIL import Image
-
 from spot_edge.camera.jpeg import encode
 from spot_edge.errors import CameraError
 
@@ -24,7 +22,11 @@ def has_pi_camera() -> bool:
     """Whether picamera2 is installed and knows a camera that is the Pi's own."""
     if find_spec("picamera2") is None:
         return False
-    return any("usb" not in str(info.get("Id", "")) for info in _picamera2().global_camera_info())
+    try:
+        with _explained():
+            return any("usb" not in str(info.get("Id", "")) for info in _picamera2().global_camera_info())
+    except CameraError:  # installed but broken: who asks for "pi" is told why
+        return False
 
 
 class PiCamera:
@@ -45,6 +47,8 @@ class PiCamera:
 
     def read(self, deadline: float) -> bytes:
         """The next picture as a JPEG."""
+        from PIL import Image
+
         with _explained():
             job = self._camera.capture_array("main", wait=False)
             return encode(Image.fromarray(job.get_result(timeout=max(0.0, deadline - time.monotonic()))))
@@ -63,7 +67,10 @@ class PiCamera:
 
 def _picamera2() -> Any:
     """The class Picamera2, imported only when it is used."""
-    return import_module("picamera2").Picamera2
+    try:
+        return import_module("picamera2").Picamera2
+    except Exception as error:  # it loads libcamera, numpy and more, built for Debian's Python: much can fail to fit
+        raise CameraError(f"pi: picamera2 cannot be imported: {error}: see docs/camera.md") from error
 
 
 @contextmanager

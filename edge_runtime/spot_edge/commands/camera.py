@@ -18,6 +18,7 @@ import click
 from spot_edge.camera.camera import SIZE, TIMEOUT, Camera
 from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.listing import Listed, list_cameras
+from spot_edge.camera.pi import has_pi_camera
 from spot_edge.errors import CameraError, InputError, one_line
 from spot_edge.files import write_whole
 
@@ -79,10 +80,18 @@ def camera() -> None:
 def list_() -> None:
     """Show every camera with its formats, sizes and controls."""
     found = list_cameras(Kernel())
-    if not found:
+    shown = ["\n".join(one_line(line) for line in _lines(listed)) for listed in found if not listed.problem]
+    if has_pi_camera():
+        shown.append("pi  the Pi's own camera")
+    for text in shown:
+        click.echo(text)
+    problems = [listed.problem for listed in found if listed.problem]
+    for problem in problems:
+        click.echo(f"spot-edge: {one_line(str(problem))}", err=True)
+    if not shown and not problems:
         raise CameraError("no camera found: plug one in", passing=True)
-    for listed in found:
-        click.echo("\n".join(one_line(line) for line in _lines(listed)))
+    if not shown:
+        raise click.exceptions.Exit(CameraError.exit_code)
 
 
 @camera.command()
@@ -159,9 +168,6 @@ def _second(source: Camera) -> tuple[bytes | None, float]:
 
 
 def _lines(listed: Listed) -> Iterator[str]:
-    if listed.problem:
-        yield str(listed.problem)
-        return
     yield f"{listed.path}  {listed.name}  ({listed.bus})"
     for form, sizes in listed.formats.items():
         yield f"  {form}  {' '.join(sizes)}"
