@@ -45,6 +45,7 @@ class Scripted(Kernel):
         self.open_handles = 0
         self.size: tuple[int, int] | None = None
         self.controls: dict[int, list[Any]] = {}  # number → type, name, low, high, step, default, value
+        self.jumping: dict[int, tuple[int, int]] = {}  # a control that, when it is set, sets another
         self.queue: list[int] = []
         self.buffers = [bytearray(200_000) for _ in range(4)]
 
@@ -137,6 +138,9 @@ class Scripted(Kernel):
     def _S_CTRL(self, data: bytearray) -> None:  # noqa: N802
         number, value = struct.unpack("Ii", data)
         self.controls[number][-1] = value
+        if number in self.jumping:
+            jumps, to = self.jumping[number]
+            self.controls[jumps][-1] = to
 
 
 class _Mapped(bytearray):
@@ -379,7 +383,7 @@ def values(kernel: Scripted) -> dict[int, int]:
 
 
 def with_controls(jpeg: bytes, **options: Any) -> Scripted:
-    kernel = Scripted(*[jpeg] * 9)
+    kernel = Scripted(*[jpeg] * 11)
     kernel.controls = CONTROLS()
     next(camera(kernel, **options))
     return kernel
@@ -396,6 +400,14 @@ def test_locking_keeps_what_was_found_and_unlocking_gives_it_back(jpeg) -> None:
     kernel.frames = [jpeg] * 9
     next(camera(kernel, lock=False))
     assert values(kernel) | {0x009A0901: 3, 0x0098090C: 1} == values(kernel)
+
+
+def test_a_value_that_jumps_when_it_is_locked_is_set_back(jpeg) -> None:
+    kernel = Scripted(*[jpeg] * 10, numbered(jpeg, 1))
+    kernel.controls, kernel.jumping = CONTROLS(), {0x009A0901: (0x009A0902, 250)}
+    assert next(camera(kernel, lock=True)) == numbered(jpeg, 1)
+    assert values(kernel)[0x009A0902] == 777
+    assert kernel.calls.count("S_CTRL") == 3  # both automatisms, and exposure; white balance has no value here
 
 
 @pytest.mark.parametrize(

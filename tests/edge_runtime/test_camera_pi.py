@@ -128,6 +128,16 @@ def test_what_it_raises_becomes_one_line_and_it_is_opened_anew(answer: Exception
     assert next(camera)
 
 
+def test_one_that_does_not_start_is_let_go(monkeypatch) -> None:
+    def start(self: Picamera2) -> None:
+        raise RuntimeError("Camera frontend has timed out!")
+
+    monkeypatch.setattr(Picamera2, "start", start)
+    with pytest.raises(CameraError, match="pi: Camera frontend has timed out!"):
+        next(Camera("pi"))
+    assert Picamera2.open == 0
+
+
 def test_no_camera_on_its_cable(monkeypatch) -> None:
     monkeypatch.setattr(Picamera2, "infos", ())
     with pytest.raises(CameraError, match="pi: list index out of range"):

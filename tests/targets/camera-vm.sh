@@ -42,7 +42,7 @@ unpack() {
     for package in "$archives"/*.deb; do
         case ${package##*/} in
         # never run here; and programs for this machine use its own C library
-        perl* | libperl* | dpkg_* | tar_* | debconf* | *-locales_* | libc6_*_amd64.deb | libc-bin* | libc6-dev*) ;;
+        perl* | libperl* | iso-codes_* | lib*san?-arm64* | dpkg_* | tar_* | debconf* | *-locales_* | libc6_*_amd64.deb | libc-bin* | libc6-dev*) ;;
         *) dpkg -x "$package" "$2" ;;
         esac
     done

@@ -124,9 +124,11 @@ class UsbCamera:
         size, low, high, step, default, now = control
         if request == 1:
             control[5] = int.from_bytes(data, "little")
+            if control is self.controls[EXPOSURE_AUTO]:
+                self.controls[EXPOSURE][5] = 250  # as cameras do that forget, when they are locked, what they had found
             return b""
         if request in (0x85, 0x86):
-            return size.to_bytes(2, "little") if request == 0x85 else b"\x03"
+            return size.to_bytes(2, "little") if request == 0x85 else b"\x0b"  # it changes by itself, too
         chosen = {0x81: now, 0x82: low, 0x83: high, 0x84: step, 0x87: default}[request]
         return chosen.to_bytes(size, "little")
 

@@ -18,6 +18,7 @@ __all__ = ["SIZE", "TIMEOUT", "Camera"]
 SIZE = (1280, 960)
 TIMEOUT = 5.0
 _WARM_UP_FRAMES, _WARM_UP_SECONDS = 8, 2.0  # until exposure and white balance have settled; whichever ends first
+_FRAMES_AFTER_LOCK = 2  # on their way already, or taken while the camera changed
 
 
 class Feed(Protocol):
@@ -127,3 +128,5 @@ class Camera:
                 break
         if self._lock:
             feed.lock(True)
+            for _ in range(_FRAMES_AFTER_LOCK if feed.live else 0):
+                feed.read(time.monotonic() + self._timeout)

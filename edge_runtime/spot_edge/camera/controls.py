@@ -96,17 +96,19 @@ def press_or_set(kernel: Kernel, handle: int, path: str, name: str, value: int |
 
 
 def lock(kernel: Kernel, handle: int, path: str) -> None:
-    """Hold what the camera has found by itself: read each value, stop the automatism, set the value."""
+    """Hold what the camera has found by itself: stop each automatism, and set its value where that made it jump."""
     offered = {control.name: control for control in controls(kernel, handle)}
     held = False
     for name, (automatic, manual) in _AUTOMATIC.items():
         if automatic not in offered:
             continue
         held = True
-        if offered[automatic].value != manual:
-            _set(kernel, handle, path, offered[automatic], manual)
-            if name in offered:
-                _set(kernel, handle, path, offered[name], offered[name].value or 0)
+        if offered[automatic].value == manual:
+            continue
+        _set(kernel, handle, path, offered[automatic], manual)
+        control = offered.get(name)
+        if control and control.value is not None and control.value != _value(kernel, handle, control.number):
+            _set(kernel, handle, path, control, control.value)
     if not held:
         raise CameraError(f"{path}: lets neither focus, exposure nor white balance be locked")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -39,11 +39,15 @@ class PiCamera:
             raise CameraError(f"pi: {', '.join(controls)} cannot be set on the Pi's own camera")
         if find_spec("picamera2") is None:
             raise CameraError("pi: needs picamera2: `sudo apt install python3-picamera2`")
-        self._camera: Any = None
         with _explained():
             self._camera = _picamera2()()
-            self._camera.configure(self._camera.create_video_configuration(main={"format": _RGB, "size": size}))
-            self._camera.start()
+        try:
+            with _explained():
+                self._camera.configure(self._camera.create_video_configuration(main={"format": _RGB, "size": size}))
+                self._camera.start()
+        except CameraError:
+            self.close()
+            raise
 
     def read(self, deadline: float) -> bytes:
         """The next picture as a JPEG."""
@@ -60,9 +64,8 @@ class PiCamera:
 
     def close(self) -> None:
         """Stop, and let the camera go."""
-        if self._camera is not None:
-            camera, self._camera = self._camera, None
-            camera.close()
+        with suppress(OSError, RuntimeError):  # of what has failed already
+            self._camera.close()
 
 
 def _picamera2() -> Any:
