@@ -34,6 +34,12 @@ END
     APT_CONFIG=$apt/apt.conf "${@:2}"
 }
 
+# one of the programs that were unpacked, or one that runs them: tool COMMAND…
+tool() {
+    local libraries=$work/tools/usr/lib/x86_64-linux-gnu:$work/tools/lib/x86_64-linux-gnu
+    PATH=$work/tools/usr/bin:$work/tools/bin:$PATH LD_LIBRARY_PATH=$libraries "$@"
+}
+
 # every package of a list and what it needs, unpacked: unpack ARCHITECTURE FOLDER PACKAGE…
 unpack() {
     local archives=$work/apt-$1/cache/archives
@@ -65,7 +71,7 @@ packages() {
     unpack_only arm64 "$work/kernel" "linux-image-$kernel" "linux-headers-$kernel" "linux-headers-${kernel%-arm64}-common"
     unpack_only amd64 "$work/kernel" linux-kbuild-6.1 v4l2loopback-dkms
     # wheels for that system, chosen by this machine's pip
-    env -u LD_LIBRARY_PATH "$python" -m pip install -qq --disable-pip-version-check --only-binary=:all: \
+    "$python" -m pip install -qq --disable-pip-version-check --only-binary=:all: \
         --implementation cp --python-version 3.11 --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 \
         --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
         --target "$work/root/opt/site" -c constraints/dev.txt numpy pillow click pytest ai-edge-litert
@@ -77,24 +83,24 @@ assemble() {
     echo "== a loopback camera for it: v4l2loopback, compiled"
     loopback=$(echo "$sources"/v4l2loopback-*)
     sed -i "s,^include .*/linux,include $sources/linux," "$sources/linux-headers-$kernel/Makefile"
-    make -s -C "$sources/linux-headers-$kernel" M="$loopback" DEB_BUILD_ARCH=amd64 DEB_HOST_ARCH=arm64 \
+    tool make -s -C "$sources/linux-headers-$kernel" M="$loopback" DEB_BUILD_ARCH=amd64 DEB_HOST_ARCH=arm64 \
         DEB_HOST_GNU_TYPE=aarch64-linux-gnu modules
 
     echo "== the system, as one archive"
     local modules=lib/modules/$kernel
     mkdir -p "$work/root/$modules" "$work/root/"{proc,sys,dev,tmp,run,root,opt}
     cp "$loopback/v4l2loopback.ko" "$work/kernel/$modules/kernel/"
-    depmod -b "$work/kernel" "$kernel"
-    for module in vivid v4l2loopback uvcvideo vhci-hcd evdev; do
-        modprobe -d "$work/kernel" -S "$kernel" --show-depends $module
+    tool depmod -b "$work/kernel" "$kernel"
+    for module in vivid v4l2loopback uvcvideo vhci-hcd; do
+        tool modprobe -d "$work/kernel" -S "$kernel" --show-depends $module
     done | sed -n 's/^insmod //p' | sort -u | while read -r path _; do
         install -D "$path" "$work/root/$modules/${path#"$work/kernel/$modules/"}"
     done
     cp "$work/kernel/$modules"/modules.{builtin,builtin.modinfo,order} "$work/root/$modules/"
-    depmod -b "$work/root" "$kernel"
+    tool depmod -b "$work/root" "$kernel"
     rm -rf "$work/root/usr/share/"{doc,locale,man,info} "$work/root/opt/armhf/usr/share"
     # what Debian does when it installs Python; without it every start would compile all that is imported
-    env -u LD_LIBRARY_PATH "$python" -m compileall -q -s "$work/root" -p / "$work/root/usr/lib/python3.11"
+    "$python" -m compileall -q -s "$work/root" -p / "$work/root/usr/lib/python3.11"
     cat >"$work/root/init" <<'END'
 #!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONPATH=/opt/spot:/opt/site PYTHONDONTWRITEBYTECODE=1
@@ -110,11 +116,8 @@ END
     cp "$work/kernel/boot/vmlinuz-$kernel" "$work/vmlinuz"
 }
 
-archive() { (cd "$1" && find . | cpio --quiet -o -H newc --owner 0:0 >"$2.part") && mv "$2.part" "$2"; }
+archive() { (cd "$1" && find . | tool cpio --quiet -o -H newc --owner 0:0 >"$2.part") && mv "$2.part" "$2"; }
 
-export PATH=$work/tools/usr/bin:$work/tools/bin:$PATH
-libraries=$work/tools/usr/lib/x86_64-linux-gnu:$work/tools/lib/x86_64-linux-gnu
-export LD_LIBRARY_PATH=$libraries:$libraries/pulseaudio
 start=$SECONDS
 if [ ! -e "$work/vmlinuz" ]; then
     rm -rf "$work"
@@ -132,13 +135,13 @@ fi
 echo "== the wheel and its checks"
 rm -rf "$work/check" "$work/wheel"
 mkdir -p "$work/check/opt/check"
-env -u LD_LIBRARY_PATH "$python" -m build --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
-env -u LD_LIBRARY_PATH "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/check/opt/spot" "$work/wheel/"*.whl
+"$python" -m build --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
+"$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/check/opt/spot" "$work/wheel/"*.whl
 cp tests/targets/{check_camera,usb_camera}.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
 archive "$work/check" "$work/check.cpio"
 cat "$work/system.cpio" "$work/check.cpio" >"$work/initrd"
 echo "== boot ($((SECONDS - start)) s until here)"
-timeout "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 1500 -kernel "$work/vmlinuz" -initrd "$work/initrd" \
+tool timeout "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 1500 -kernel "$work/vmlinuz" -initrd "$work/initrd" \
     -append "console=ttyAMA0 quiet panic=-1" -nographic -no-reboot -nic none -monitor none -serial stdio \
     </dev/null | tee "$work/log" || echo "the emulator ended with $?"
 grep -q "^check_camera.py ended with 0" "$work/log"
