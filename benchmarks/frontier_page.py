@@ -85,12 +85,14 @@ def picture(members: Sequence[Any]) -> str:
             row = sorted((m for m in members if (m.width, m.variant) == (width, variant)), key=lambda m: m.side)
             points = [(math.log2(m.ratio.value), math.log2(m.bytes / 1e6)) for m in row]
             parts.append(panel.line(points, colour, dots=True))
-            x, y = panel.place(*points[-1])
-            parts.append(text(x + 7, y + 4, f"{width:g} {variant}", size=11, colour=colour))
+            left = variant == "float32"  # names at the left and words above; of int8 at the right and below
+            x, y = panel.place(*points[0 if left else -1])
+            name = f"{width:g} {variant}"
+            parts.append(text(x - 7 if left else x + 7, y + 4, name, anchor="end" if left else "start", colour=colour))
             for m, point in zip(row, points, strict=True):
                 x, y = panel.place(*point)
                 said = f"{m.side}" + (f": {m.accuracy['value']:.3f}" if m.accuracy else "")
-                parts.append(text(x, y - 7, said, anchor="middle", size=9, colour=GREY))
+                parts.append(text(x, y - 7 if left else y + 14, said, anchor="middle", size=9, colour=GREY))
     parts.append(
         text(64, 456, "At the dots: the side in pixels, and balanced accuracy where trained", size=11, colour=GREY)
     )
