@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from spot_bench.system_files import number_in, text_in
+
 __all__ = ["BUSY", "Reading", "Sensors", "Watch", "throttling"]
 
 BUSY = 0.10  # other work that takes more of the processors' time makes figures unsteady
@@ -44,22 +46,22 @@ class Sensors:
     def read(self) -> Reading:
         """The machine now."""
         cores = self.sysfs / "devices" / "system" / "cpu"
-        clocks = [_number(path) for path in cores.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+        clocks = [number_in(path) for path in cores.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
         known = [clock for clock in clocks if clock is not None]
-        throttles = [_number(path) for path in cores.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
+        throttles = [number_in(path) for path in cores.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
         counts = [int(count) for count in throttles if count is not None]
         temperature, flags = self._ask("measure_temp", r"temp=([\d.]+)"), self._ask("get_throttled", r"=0x([0-9a-f]+)")
         return Reading(
             temperature_c=float(temperature) if temperature else self._hottest(),
             mhz=max(known) / 1000 if known else None,
-            governor=_text(cores / "cpu0" / "cpufreq" / "scaling_governor"),
+            governor=text_in(cores / "cpu0" / "cpufreq" / "scaling_governor"),
             flags=int(flags, 16) if flags else None,
             events=sum(counts) if counts else None,
         )
 
     def ticks(self) -> tuple[float, float] | None:
         """All processors' time since boot and what of it was spent working, for anyone: in ticks of the clock."""
-        line = (_text(self.proc / "stat") or "").partition("\n")[0]
+        line = (text_in(self.proc / "stat") or "").partition("\n")[0]
         try:
             spent = [int(word) for word in line.split()[1:9]]
             return sum(spent), sum(spent) - spent[3] - spent[4]  # idle, and waiting for a disk
@@ -67,7 +69,7 @@ class Sensors:
             return None
 
     def _hottest(self) -> float | None:
-        found = [_number(path) for path in self.sysfs.glob("class/thermal/thermal_zone*/temp")]
+        found = [number_in(path) for path in self.sysfs.glob("class/thermal/thermal_zone*/temp")]
         return max((value / 1000 for value in found if value is not None), default=None)
 
     def _ask(self, what: str, pattern: str) -> str | None:
@@ -167,17 +169,3 @@ def _own_seconds() -> float:
 def _range(values: Sequence[float | None]) -> list[float] | None:
     known = [value for value in values if value is not None]
     return [min(known), max(known)] if known else None
-
-
-def _number(path: Path) -> float | None:
-    try:
-        return float(path.read_text())
-    except (OSError, ValueError):  # a thermal zone may be there and refuse to be read
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None

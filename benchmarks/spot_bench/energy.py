@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spot_bench.system_files import number_in, text_in
+
 __all__ = ["Meter", "Spent", "find_meter"]
 
 
@@ -54,7 +56,7 @@ class Meter:
         return Spent(joules, took, runs)
 
     def _count(self) -> list[float | None]:
-        return [_number(path) for path, _ in self.counters]
+        return [number_in(path) for path, _ in self.counters]
 
 
 def find_meter(sysfs: Path = Path("/sys")) -> Meter | None:
@@ -66,8 +68,8 @@ def _rapl(sysfs: Path) -> Meter | None:
     """The processor packages; not their parts, nor the platform that holds them, which would count twice."""
     counters, names = [], []
     for zone in sorted(sysfs.glob("class/powercap/intel-rapl:*")):
-        name, limit = _text(zone / "name") or zone.name, _number(zone / "max_energy_range_uj")
-        if zone.name.count(":") == 1 and name != "psys" and limit and _number(zone / "energy_uj") is not None:
+        name, limit = text_in(zone / "name") or zone.name, number_in(zone / "max_energy_range_uj")
+        if zone.name.count(":") == 1 and name != "psys" and limit and number_in(zone / "energy_uj") is not None:
             counters.append((zone / "energy_uj", limit))
             names.append(name)
     return Meter(f"RAPL {', '.join(names)}", tuple(counters)) if counters else None
@@ -75,13 +77,13 @@ def _rapl(sysfs: Path) -> Meter | None:
 
 def _sensor(sysfs: Path) -> Meter | None:
     """The first hwmon sensor of power, one of Texas Instruments' INA family before any other."""
-    chips = [(_text(path / "name") or "", path) for path in sorted(sysfs.glob("class/hwmon/hwmon*"))]
+    chips = [(text_in(path / "name") or "", path) for path in sorted(sysfs.glob("class/hwmon/hwmon*"))]
     for name, path in sorted(chips, key=lambda chip: not chip[0].startswith("ina")):
         for power in sorted(path.glob("power*_input")):
-            if _number(power) is not None:
+            if number_in(power) is not None:
                 return Meter(f"{name} {power.name}", watts=_scaled(1e-6, power))
         volts, amperes = path / "in1_input", path / "curr1_input"
-        if name.startswith("ina") and _number(volts) is not None and _number(amperes) is not None:
+        if name.startswith("ina") and number_in(volts) is not None and number_in(amperes) is not None:
             return Meter(f"{name} in1 x curr1", watts=_scaled(1e-6, volts, amperes))  # millivolts, milliamperes
     return None
 
@@ -92,25 +94,10 @@ def _scaled(scale: float, *paths: Path) -> Callable[[], float | None]:
     def read() -> float | None:
         product = scale
         for path in paths:
-            value = _number(path)
+            value = number_in(path)
             if value is None:
                 return None
             product *= value
         return product
 
     return read
-
-
-def _number(path: Path) -> float | None:
-    text = _text(path)
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None

@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+from spot_bench.system_files import text_in
+
 __all__ = ["describe_machine"]
 
 _BOARD = Path("/proc/device-tree/model")  # a Raspberry Pi's own name
@@ -21,25 +23,18 @@ def describe_machine() -> dict[str, str | int | None]:
         "architecture": platform.machine(),
         "cpu": _board() or _cpu_model() or platform.processor() or platform.machine(),
         "cores": cores,
-        "governor": _text(_GOVERNOR),
+        "governor": text_in(_GOVERNOR),
         "python": platform.python_version(),
     }
 
 
 def _board() -> str | None:
-    return (_text(_BOARD) or "").rstrip("\0") or None
+    return (text_in(_BOARD) or "").rstrip("\0") or None
 
 
 def _cpu_model() -> str | None:
-    for line in (_text(_CPUINFO) or "").splitlines():
+    for line in (text_in(_CPUINFO) or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip().lower() in ("model name", "hardware") and value.strip():
             return value.strip()
     return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None

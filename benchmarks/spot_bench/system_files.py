@@ -1,0 +1,23 @@
+"""What the kernel tells in small files under /proc and /sys; None where there is no such file, or it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["number_in", "text_in"]
+
+
+def text_in(path: Path) -> str | None:
+    """The file's text without the spaces around it."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:  # a thermal zone may be there and refuse to be read
+        return None
+
+
+def number_in(path: Path) -> float | None:
+    """The number that the file holds."""
+    try:
+        return float(text_in(path) or "")
+    except ValueError:
+        return None
