@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spot_bench.manifest import Manifest
-from spot_bench.predict import Predictions, load_predictions, predict, predict_into, save_predictions
+from spot_bench.predict import Predictions, predict, predict_into, save_predictions
+from spot_edge.errors import DataError
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
 
-__all__ = ["is_kept", "keep_answers", "run_model"]
+__all__ = ["is_kept", "keep_answers", "refuse_other_labels", "run_model"]
 
 
 def is_kept(file: Path) -> bool:
@@ -21,9 +22,18 @@ def is_kept(file: Path) -> bool:
     return file.suffix == ".npz"
 
 
-def keep_answers(file: Path, folder: Path | None, number: int) -> Predictions:
-    """The predictions that `file` holds, copied into `folder` where one is named; the baseline has number 0."""
-    answers = load_predictions(file)
+def refuse_other_labels(files: Sequence[Path], labels: Sequence[Sequence[str]]) -> None:
+    """DataError, before any of them is run, where a file knows other labels than the first: the baseline."""
+    for file, own in zip(files, labels, strict=True):
+        if sorted(own) != sorted(labels[0]):
+            raise DataError(
+                f"{file} knows the labels {', '.join(own)}, but {files[0]} {', '.join(labels[0])}: "
+                "they cannot be compared"
+            )
+
+
+def keep_answers(answers: Predictions, folder: Path | None, number: int) -> Predictions:
+    """Earlier answers, copied into `folder` where one is named; the baseline has number 0."""
     if folder is not None:
         save_predictions(answers, _place(folder, number, answers.model.get("variant", "")))
     return answers

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from spot_edge.errors import OutputError
 
 if TYPE_CHECKING:
     from spot_bench.manifest import Manifest
+    from spot_bench.predict import Predictions
     from spot_edge.classifier import Classifier
 
 __all__ = ["bench"]
@@ -102,22 +103,24 @@ def drift(
     if resume and over.out is None:
         raise click.UsageError("--resume goes on in the folder of --out: name it")
     out = None if over.out is None else _new_folder(over.out, resume=resume)
-    from spot_bench.answers import is_kept, keep_answers, run_model
+    from spot_bench.answers import is_kept, keep_answers, refuse_other_labels, run_model
     from spot_bench.history import read_report
+    from spot_bench.predict import Predictions, load_predictions
     from spot_bench.report import drift_report, refuse_verdict
     from spot_bench.terminal import drift_lines
 
     times = None if latency is None else read_report(latency)
     files = (baseline, *models)
     images = over.images(check_files=not all(map(is_kept, files)))
+    sources = [load_predictions(file) if is_kept(file) else over.classifier(file) for file in files]
+    refuse_other_labels(files, [_labels(source) for source in sources])
     found = []
-    for number, file in enumerate(files):
-        if is_kept(file):
-            found.append(keep_answers(file, out, number))
+    for number, source in enumerate(sources):
+        if isinstance(source, Predictions):
+            found.append(keep_answers(source, out, number))
             continue
-        classifier = over.classifier(file)
-        with _bar(images, classifier.model.name) as bar:
-            found.append(run_model(classifier, images, _counting(bar), out, number, resume=resume))
+        with _bar(images, source.model.name) as bar:
+            found.append(run_model(source, images, _counting(bar), out, number, resume=resume))
     sizes = [None if is_kept(file) else file.stat().st_size for file in files]
     report = drift_report(found[0], found[1:], images, name=over.data.name, part=over.part, sizes=sizes, latency=times)
     if out is not None:
@@ -226,6 +229,12 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
             name = f"drawn-{kind}-{seed + number:03}.jpg"
             write_whole(folder / name, encode_jpeg(draw_lesion(seed + number, kind=kind)))
     click.echo(f"{folder}: drawn")
+
+
+def _labels(source: Predictions | Classifier) -> Sequence[str]:
+    from spot_bench.predict import Predictions
+
+    return source.labels if isinstance(source, Predictions) else [label.label for label in source.model.spec.labels]
 
 
 def _counting(bar: Any) -> Callable[[int, int], None]:

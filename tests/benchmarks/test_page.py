@@ -225,3 +225,7 @@ def test_kept_answers_are_compared_without_a_model(
     (tmp_path / "b.npz").write_bytes(b"no")
     with pytest.raises(DataError, match=r"b\.npz: not a file of predictions"):
         run(*asked)
+    save_predictions(replace(damaged, labels=("bkl", "mel", "scc")), tmp_path / "b.npz")
+    with pytest.raises(DataError, match=r"b\.npz knows the labels bkl, mel, scc, but .*a\.npz bkl, mel, nv"):
+        run(*asked, "--out", tmp_path / "early")
+    assert not any((tmp_path / "early").iterdir())  # said before anything is run
