@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 import pytest
@@ -16,6 +19,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
+
+MadeOnce: TypeAlias = Callable[[str, Callable[[Path], None]], Path]
 
 RECIPE = """
 name = "shapes"
@@ -38,51 +43,67 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """made_once(name, make): a folder that one of the processes that share these tests has filled with make(folder)."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = shared / f"once-{name}", shared / f"once-{name}.done"
+        with (shared / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def shapes(made_once: MadeOnce) -> Path:
     """Class folders of circles, squares and triangles."""
     from spot_bench.drawings import draw_shapes
 
-    folder = tmp_path_factory.mktemp("shapes")
-    draw_shapes(folder, per_class=80, seed=3)
-    return folder
+    return made_once("shapes", lambda folder: draw_shapes(folder, per_class=80, seed=3))
 
 
 @pytest.fixture(scope="session")
-def restored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def restored_run(made_once: MadeOnce) -> Path:
     """The embedded model's run, rebuilt from models/spot."""
     from spot_train.smallrun import restore
 
-    out = tmp_path_factory.mktemp("restored") / "spot"
-    restore(REPOSITORY / "models" / "spot", out)
-    return out
+    return made_once("restored", lambda folder: restore(REPOSITORY / "models" / "spot", folder / "spot")) / "spot"
 
 
 @pytest.fixture(scope="session")
-def shapes_run(shapes: Path, restored_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shapes_run(shapes: Path, restored_run: Path, made_once: MadeOnce) -> Path:
     """A run trained on the shapes, from the embedded model's trunk: no download, no data set."""
     from spot_train.cli import train
 
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "shapes.toml").write_text(RECIPE)
-    run = folder / "run"
-    done = _command(
-        train, folder / "shapes.toml", "--data", shapes, "--out", run, "--trunk", restored_run / "model.keras"
-    )
-    assert "balanced accuracy on validation" in done
-    assert "images/s" in done
-    return run
+    def make(folder: Path) -> None:
+        recipe, trunk = folder / "shapes.toml", restored_run / "model.keras"
+        recipe.write_text(RECIPE)
+        done = _command(train, recipe, "--data", shapes, "--out", folder / "run", "--trunk", trunk)
+        assert "balanced accuracy on validation" in done
+        assert "images/s" in done
+
+    return made_once("run", make) / "run"
 
 
 @pytest.fixture(scope="session")
-def shapes_family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shapes_family(shapes_run: Path, made_once: MadeOnce) -> Path:
     """The folder of model files made from `shapes_run`."""
     from spot_convert.cli import convert
 
-    out = tmp_path_factory.mktemp("family")
-    done = _command(convert, shapes_run, "--out", out)
-    assert "shapes-int8.tflite" in done
-    assert "same first rank" in done
-    return out
+    def make(folder: Path) -> None:
+        done = _command(convert, shapes_run, "--out", folder)
+        assert "shapes-int8.tflite" in done
+        assert "same first rank" in done
+
+    return made_once("family", make)
 
 
 def _command(command: click.Command, *arguments: object) -> str:
@@ -93,7 +114,7 @@ def _command(command: click.Command, *arguments: object) -> str:
 
 
 @pytest.fixture(scope="session")
-def ham10000(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ham10000(made_once: MadeOnce) -> Path:
     """The HAM10000 manifest with its images beside it, where ../shared/data is there."""
     import shutil
     import tarfile
@@ -101,9 +122,11 @@ def ham10000(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = SHARED / "data"
     if not (data / "ham10000-split.csv").is_file():
         pytest.skip("NOT RUN: HAM10000 is not at ../shared/data: nothing was checked against real images")
-    folder = tmp_path_factory.mktemp("ham10000")
-    for archive in sorted(data.glob("ham10000-images-*.tar")):
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-    shutil.copyfile(data / "ham10000-split.csv", folder / "ham10000-split.csv")
-    return folder / "ham10000-split.csv"
+
+    def make(folder: Path) -> None:
+        for archive in sorted(data.glob("ham10000-images-*.tar")):
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+        shutil.copyfile(data / "ham10000-split.csv", folder / "ham10000-split.csv")
+
+    return made_once("ham10000", make) / "ham10000-split.csv"

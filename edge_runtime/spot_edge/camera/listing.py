@@ -77,7 +77,7 @@ def check_is_camera(kernel: Kernel, handle: int, path: str) -> tuple[str, str]:
     try:
         driver, card, bus, _, whole, node, *_ = ask(kernel, handle, v4l2.CAPABILITY, 2, 0)
     except OSError as error:
-        if error.errno in (errno.ENOTTY, errno.EINVAL):
+        if error.errno in (errno.ENOTTY, errno.EINVAL, errno.ENOSYS):  # the last one: below an emulator
             raise NotACamera(f"{path}: not a camera: see `spot-edge camera list`") from error
         raise
     able = node if whole & _PER_NODE else whole

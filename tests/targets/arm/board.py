@@ -1,0 +1,109 @@
+"""`board.py pi3|pi4|pi5 FOLDER`: what the kernel of a Raspberry Pi tells in /proc and /sys, written below FOLDER.
+
+The interpreters choose their kernels by the processor that is described there, and give up their fast ones where none
+is; emulation alone would show them the PC that it runs on. Written from what is published of the boards, not copied
+from any.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Board:
+    model: str
+    part: int  # of ARM's processors
+    revision: int
+    megahertz: int
+    features: str
+    caches: tuple[tuple[int, str, int, bool], ...]  # level, kind, kB, whether all cores share it
+    variant: int = 0
+
+
+_BASE = "fp asimd evtstrm crc32 cpuid"
+BOARDS = {
+    "pi3": Board(
+        "Raspberry Pi 3 Model B Plus Rev 1.3",
+        0xD03,
+        4,
+        1400,
+        _BASE,
+        ((1, "Data", 32, False), (1, "Instruction", 32, False), (2, "Unified", 512, True)),
+    ),
+    "pi4": Board(
+        "Raspberry Pi 4 Model B Rev 1.5",
+        0xD08,
+        3,
+        1800,
+        _BASE,
+        ((1, "Data", 32, False), (1, "Instruction", 48, False), (2, "Unified", 1024, True)),
+    ),
+    "pi5": Board(
+        "Raspberry Pi 5 Model B Rev 1.0",
+        0xD0B,
+        1,
+        2400,
+        "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+        (
+            (1, "Data", 64, False),
+            (1, "Instruction", 64, False),
+            (2, "Unified", 512, False),
+            (3, "Unified", 2048, True),
+        ),
+        variant=4,
+    ),
+}
+CORES = range(4)
+
+
+def files(board: Board) -> dict[str, str]:
+    """Paths below the root, and what they hold."""
+    found = {
+        "proc/cpuinfo": "".join(
+            f"processor\t: {core}\nBogoMIPS\t: 108.00\nFeatures\t: {board.features}\nCPU implementer\t: 0x41\n"
+            f"CPU architecture: 8\nCPU variant\t: {board.variant:#x}\nCPU part\t: {board.part:#x}\n"
+            f"CPU revision\t: {board.revision}\n\n"
+            for core in CORES
+        )
+        + f"Model\t\t: {board.model}\n",
+        "proc/device-tree/model": board.model + "\0",
+        "sys/class/thermal/thermal_zone0/temp": "48312\n",
+        "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+    }
+    cpu = "sys/devices/system/cpu"
+    found |= {f"{cpu}/{name}": "0-3\n" for name in ("possible", "present", "online")}
+    for core in CORES:
+        own = f"{cpu}/cpu{core}"
+        found |= {
+            f"{own}/cpufreq/cpuinfo_max_freq": f"{1000 * board.megahertz}\n",
+            f"{own}/cpufreq/cpuinfo_min_freq": "600000\n",
+            f"{own}/topology/physical_package_id": "0\n",
+            f"{own}/topology/core_id": f"{core}\n",
+            f"{own}/topology/core_siblings_list": "0-3\n",
+            f"{own}/topology/thread_siblings_list": f"{core}\n",
+        }
+        for index, (level, kind, kilobytes, shared) in enumerate(board.caches):
+            cache = f"{own}/cache/index{index}"
+            found |= {
+                f"{cache}/level": f"{level}\n",
+                f"{cache}/type": f"{kind}\n",
+                f"{cache}/size": f"{kilobytes}K\n",
+                f"{cache}/shared_cpu_list": "0-3\n" if shared else f"{core}\n",
+                f"{cache}/coherency_line_size": "64\n",
+            }
+    return found
+
+
+def main() -> None:
+    folder = Path(sys.argv[2])
+    for name, content in files(BOARDS[sys.argv[1]]).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""`make arm`: the device package's tests on ARM, and the instructions it takes there, under emulation.
+
+check.py              everything
+check.py NAME …       only these of its steps
+check.py run SYSTEM ARGUMENT…   Python in one of the systems, such as: run pi4-litert -m spot_edge.cli info
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from instructions import check_counts
+from systems import HERE, SYSTEMS
+
+TESTS = Path("/opt/check/tests/edge_runtime")
+INFERENCE = ("test_interpreter.py", "test_classifier.py", "test_golden_answers.py")
+CANNOT = 75  # what unpack.sh ends with where this machine cannot
+
+_WHERE_AM_I = """
+import platform, sys, spot_edge
+from spot_edge.interpreter import find_runtime
+print(platform.machine(), "%d.%d" % sys.version_info[:2], find_runtime(), spot_edge.__file__)
+"""
+
+
+def check(name: str, *files: str) -> str:
+    """Run a system's tests, all or those in `files`; their last line. Raises RuntimeError with what went wrong."""
+    system = SYSTEMS[name]
+    found = system.run("-c", _WHERE_AM_I, capture_output=True)
+    expected = f"{system.machine} {system.python} {system.runtime} /opt/spot/spot_edge/__init__.py"
+    if found.stdout.strip() != expected:
+        raise RuntimeError(f"this should be {expected}, but is: {found.stdout}{found.stderr}")
+    options = (
+        "-q",
+        "--color=no",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/opt/check/pyproject.toml",
+        "--rootdir",
+        "/opt/check",
+    )
+    paths = [TESTS / file for file in files] or [TESTS]
+    done = system.run("-m", "pytest", *options, *paths, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise RuntimeError(done.stdout)
+    return f"{expected.rpartition(' ')[0]}: {done.stdout.splitlines()[-1]}"
+
+
+# the longest first, for as many run at once as there are processors
+STEPS: dict[str, Callable[[], str]] = {
+    "pi4-litert": partial(check, "pi4-litert"),
+    "pi4-tflite": partial(check, "pi4-tflite"),
+    "32-bit": partial(check, "32-bit"),
+    "counts": check_counts,
+    "trixie": partial(check, "trixie"),
+    "forky": partial(check, "forky"),
+    **{name: partial(check, name, *INFERENCE) for name in ("pi3-litert", "pi5-litert", "pi3-tflite", "pi5-tflite")},
+}
+
+
+def step(name: str) -> bool:
+    """Run a step and say how it ended."""
+    start = time.monotonic()
+    try:
+        said, ended_well = STEPS[name](), True
+    except RuntimeError as error:
+        said, ended_well = str(error), False
+    heading = f"{'==' if ended_well else '!! FAILED:'} {name}, {time.monotonic() - start:.0f} s"
+    print(f"{heading}\n{said.rstrip()}", flush=True)
+    return ended_well
+
+
+def main() -> int:
+    start = time.monotonic()
+    arguments = sys.argv[1:]
+    unpacked = subprocess.run([HERE / "unpack.sh"], check=False, stdout=subprocess.PIPE, text=True)
+    if unpacked.returncode == CANNOT:
+        print(f"!! NOT RUN: make arm: {unpacked.stdout.strip()}")
+        return 0
+    if unpacked.returncode:
+        print(unpacked.stdout)
+        return 1
+    if arguments[:1] == ["run"]:
+        return SYSTEMS[arguments[1]].run(*arguments[2:]).returncode
+    print(f"== unpacked, {time.monotonic() - start:.0f} s", flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = list(pool.map(step, arguments or STEPS))
+    print(f"== {sum(ended)} of {len(ended)} steps ended well, {time.monotonic() - start:.0f} s")
+    return 0 if all(ended) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""What is counted, run inside the emulated system: `counted.py OUT sections|start PICTURE`, or `… OUT invoke MODEL`.
+
+Before each mark its name is appended to OUT, behind which the counting plugin puts the instructions since the start.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_process = os.getpid()
+_file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+PACKAGES = ("click", "numpy", "PIL", "ai_edge_litert", "tflite_runtime", "spot_edge")
+
+
+def mark(name: str) -> None:
+    """Have the plugin write the count so far, under `name`."""
+    os.write(_file, f"{name} ".encode())
+    os.kill(_process, 0)
+
+
+def sections(path: str) -> None:
+    """One classification, its halves, and the same decoding, resizing and running without our code around them."""
+    import numpy as np
+    from PIL import Image
+
+    from spot_edge import Classifier
+    from spot_edge.interpreter import RUNTIMES, find_runtime
+
+    picture = Path(path).read_bytes()
+    classifier = Classifier.load(threads=1)
+    module = __import__(RUNTIMES[find_runtime()][0], fromlist=["Interpreter"])
+    bare = module.Interpreter(model_content=classifier.model.content, num_threads=1)
+    bare.allocate_tensors()
+    index, size = bare.get_input_details()[0]["index"], classifier.model.spec.image.size
+
+    def decode_and_resize() -> Any:
+        image = Image.open(io.BytesIO(picture)).convert("RGB")
+        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))[np.newaxis]
+
+    tensor = decode_and_resize()
+    prepared = classifier.prepare(picture)
+    bare.set_tensor(index, tensor)
+    runs: dict[str, Callable[[], Any]] = {
+        "invoke": bare.invoke,
+        "decode-resize": decode_and_resize,
+        "prepare": lambda: classifier.prepare(picture),
+        "judge": lambda: classifier.judge(prepared),
+        "classify": lambda: classifier.classify(picture),
+    }
+    for name, run in runs.items():
+        for _ in range(3):  # a first call is dearer: caches are made
+            run()
+        mark(f"before-{name}")
+        run()
+        mark(name)
+
+
+def start(picture: str) -> None:
+    """The command `spot-edge classify PICTURE` from its start to its end, with marks where a package is imported first.
+
+    A mark names what has run since the mark before it.
+    """
+    mark("python")
+    inside = ["our own code"]
+    known = builtins.__import__
+
+    def importing(name: str, *arguments: Any, **options: Any) -> Any:
+        package = name.partition(".")[0]
+        first = package in PACKAGES and package not in sys.modules
+        if first:
+            mark(inside[-1])
+            inside.append(f"import {package}")
+        try:
+            return known(name, *arguments, **options)
+        finally:
+            if first:
+                mark(inside.pop())
+
+    builtins.__import__ = importing
+    from spot_edge import classifier as room
+    from spot_edge.cli import main
+
+    def within(owner: Any, attribute: str, name: str) -> None:
+        run = getattr(owner, attribute)
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            mark(inside[-1])
+            inside.append(name)
+            try:
+                return run(*arguments, **options)
+            finally:
+                mark(inside.pop())
+
+        setattr(owner, attribute, timed)
+
+    within(room, "read_model", "read and verify the model")
+    within(room, "Interpreter", "load the model")
+    within(room.Classifier, "prepare", "decode and resize")
+    within(room.Classifier, "judge", "run the network and judge")
+    main(["classify", "--threads", "1", picture])
+
+
+def invoke(model: str) -> None:
+    """One run of a model file's network with XNNPACK, and one without it."""
+    import numpy as np
+
+    from spot_edge.interpreter import Interpreter
+    from spot_edge.modelfile import read_model
+
+    file = read_model(model)
+    size = file.spec.image.size
+    tensor = np.random.default_rng(5).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+    for name, delegate in (("invoke", True), ("without XNNPACK", False)):
+        interpreter = Interpreter(file, threads=1, delegate=delegate)
+        interpreter.invoke(tensor)
+        mark(f"before-{name}")
+        interpreter.invoke(tensor)
+        mark(name)
+
+
+if __name__ == "__main__":
+    {"sections": sections, "start": start, "invoke": invoke}[sys.argv[2]](sys.argv[3])

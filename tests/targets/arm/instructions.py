@@ -1,0 +1,169 @@
+"""How many instructions a classification takes on the cores of a Raspberry Pi, against the budget in instructions.json.
+
+They are those that a process retires under emulation: no caches, no memory, no clock. So they are no latency, but they
+come out alike on every machine, and a change that costs two per cent more is seen. `instructions.py --renew` writes
+what was counted as the new budget; `instructions.py MODEL …` counts the networks of other model files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from systems import HERE, SYSTEMS, WORK
+
+BUDGET = HERE / "instructions.json"
+MORE = 1.02  # times the budget, from which on the check fails
+OUTSIDE = 1.05  # times decoding and resizing, that `classify` may take outside the interpreter
+PICTURE = HERE.parents[2] / "examples" / "drawn-melanoma-001.jpg"  # 600x450
+COUNTED = ("pi3-litert", "pi4-litert", "pi5-litert", "pi4-tflite")
+RENEW = "if that is meant, tests/targets/arm/instructions.py --renew"
+PARTS = ("invoke", "decode-resize", "prepare", "classify", "start")
+
+_VERSIONS = """
+import json
+from importlib.metadata import version
+import spot_edge, spot_edge.interpreter as i
+names = ["numpy", "pillow", "click", i.find_runtime()]
+print(json.dumps({"model": spot_edge.read_model().id[:16], **{name: version(name) for name in names}}))
+"""
+
+
+def run_counted(name: str, what: str, path: Path = PICTURE) -> list[tuple[str, int]]:
+    """Run counted.py in a system: what it marked, in order, with the instructions until then; last `end`."""
+    system, out = SYSTEMS[name], WORK / f"counted-{name}-{what}"
+    out.unlink(missing_ok=True)
+    root = WORK / system.root
+    # Plugins need the emulator that is not static, which cannot enter another root: it is told where that is instead.
+    libraries = WORK / "tools" / "usr" / "lib" / "x86_64-linux-gnu"
+    packages = [root / path.lstrip("/") for path in system.environment()["python_path"].split(":")]
+    inside = {"LD_LIBRARY_PATH": "", "PYTHONHASHSEED": "0", "PYTHONPATH": ":".join(map(str, packages))}
+    emulator = [WORK / "tools" / "usr" / "bin" / "qemu-aarch64", "-cpu", system.core, "-L", root]
+    emulator += ["-plugin", f"{WORK / 'count.so'},out={out}"]
+    for key, value in inside.items():
+        emulator += ["-E", f"{key}={value}"]
+    command = [*emulator, root / "usr" / "bin" / f"python{system.python}", HERE / "counted.py", out, what, path]
+    own_proc = 'mount --bind "$1/proc" "$2/proc" && mount --bind "$1/sys" "$2/sys" && shift 2 && exec "$@"'
+    board = WORK / "boards" / str(system.board)
+    namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", own_proc, "sh", board, root]
+    done = subprocess.run(
+        [*map(str, [*namespace, *command])],
+        env=os.environ | {"LD_LIBRARY_PATH": str(libraries)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name} {what} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    marked = [line.rpartition(" ") for line in out.read_text().splitlines()]
+    return [(label or "end", int(number)) for label, _, number in marked]
+
+
+def count_sections(name: str, what: str = "sections", path: Path = PICTURE) -> dict[str, int]:
+    """Instructions of each section in one system."""
+    at = dict(run_counted(name, what, path))
+    return {part: at[part] - at[f"before-{part}"] for part in at if f"before-{part}" in at}
+
+
+def count_start(name: str) -> dict[str, int]:
+    """Instructions of `spot-edge classify` from start to exit by what they were for, the most first."""
+    shares: dict[str, int] = {}
+    last = 0
+    for label, number in run_counted(name, "start"):
+        shares[label] = shares.get(label, 0) + number - last
+        last = number
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def count_all() -> dict[str, Any]:
+    """What is counted, for every system, with the versions of what ran."""
+    counts = {}
+    for name in COUNTED:
+        shares = count_start(name)
+        counts[name] = {
+            "versions": json.loads(SYSTEMS[name].run("-c", _VERSIONS, capture_output=True).stdout),
+            **count_sections(name),
+            "start": sum(shares.values()),
+            "shares": shares,
+        }
+    return counts
+
+
+def compare(counts: dict[str, Any], budget: dict[str, Any]) -> list[str]:
+    """What is wrong with `counts`: each in a line."""
+    wrong = []
+    for name, found in counts.items():
+        outside, bare = found["classify"] - found["invoke"], found["decode-resize"]
+        if outside > OUTSIDE * bare:
+            wrong.append(
+                f"{name}: outside the interpreter classify takes {outside / bare:.3f} of decoding and resizing"
+            )
+        kept = budget.get(name, {})
+        if kept.get("versions") != found["versions"]:
+            wrong.append(f"{name}: the budget is of {kept.get('versions')}, this of {found['versions']}: {RENEW}")
+            continue
+        for part in PARTS:
+            ratio = found[part] / kept[part]
+            if ratio > MORE:
+                wrong.append(f"{name}: {part} takes {100 * (ratio - 1):.1f} % more instructions than its budget")
+            elif ratio < 2 - MORE:
+                wrong.append(f"{name}: {part} takes {100 * (1 - ratio):.1f} % fewer than its budget: {RENEW}")
+    return wrong
+
+
+def table(counts: dict[str, Any]) -> str:
+    """The counts as in docs/arm.md, in millions."""
+    lines = [
+        "| million instructions | " + " | ".join(PARTS) + " | classify outside the interpreter, of decode-resize |",
+        "|---|" + "---|" * (len(PARTS) + 1),
+    ]
+    for name, found in counts.items():
+        outside = (found["classify"] - found["invoke"]) / found["decode-resize"]
+        cells = [f"{found[part] / 1e6:.1f}" for part in PARTS]
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {outside:.3f} |")
+    shares = counts["pi4-litert"]["shares"]
+    whole = sum(shares.values())
+    lines += ["", "| `spot-edge classify` from start to exit, pi4-litert | million | share |", "|---|---|---|"]
+    lines += [f"| {label} | {number / 1e6:.1f} | {100 * number / whole:.0f} % |" for label, number in shares.items()]
+    return "\n".join(lines)
+
+
+def check_counts(renew: bool = False) -> str:
+    """The table of what was counted. Raises RuntimeError where it breaks the budget."""
+    counts = count_all()
+    if renew:
+        kept = {name: {key: found[key] for key in ("versions", *PARTS)} for name, found in counts.items()}
+        BUDGET.write_text(json.dumps(kept, indent=1) + "\n")
+    wrong = compare(counts, json.loads(BUDGET.read_text()))
+    if wrong:
+        raise RuntimeError("\n".join([table(counts), "", *wrong]))
+    return table(counts)
+
+
+def count_models(paths: list[str]) -> None:
+    """Print what one run of each model file takes, with XNNPACK and without it."""
+    print("| million instructions | " + " | ".join(f"{name} | without XNNPACK" for name in COUNTED) + " |")
+    print("|---|" + "---|---|" * len(COUNTED))
+    for path in paths:
+        cells = []
+        for name in COUNTED:
+            try:
+                cells += [
+                    f"{number / 1e6:.1f}" for number in count_sections(name, "invoke", Path(path).resolve()).values()
+                ]
+            except RuntimeError:
+                cells += ["refused", ""]
+        print(f"| {Path(path).name} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] and sys.argv[1] != "--renew":
+        sys.exit(count_models(sys.argv[1:]))
+    try:
+        print(check_counts(renew=sys.argv[1:] == ["--renew"]))
+    except RuntimeError as error:
+        sys.exit(str(error))

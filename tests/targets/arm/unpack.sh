@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Unpacks below build/arm what `make arm` runs: emulators, Debian for arm64, armhf and two newer Debians for this
+# processor, wheels for each from this machine's own apt and pip sources, and the device package's built wheel with its
+# tests. Ends with 75 and one line where this machine cannot do so.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+: "${VENV:=.venv}"
+python="$PWD/$VENV/bin/python"
+work=$PWD/build/arm
+. tests/targets/debian.sh
+
+cannot() { echo "$1" && exit 75; }
+
+# wheels for another system, chosen by this machine's pip: wheels FOLDER PYTHON MACHINE CONSTRAINTS PACKAGE…
+wheels() {
+    local platforms=(--platform "manylinux2014_$3") glibc
+    for glibc in 17 27 28 34; do platforms+=(--platform "manylinux_2_${glibc}_$3"); done
+    "$python" -m pip install --quiet --quiet --disable-pip-version-check --no-warn-conflicts --no-compile --only-binary=:all: \
+        --implementation cp --python-version "$2" "${platforms[@]}" --target "$work/$1" -c "constraints/$4.txt" "${@:5}"
+}
+
+# a Debian for this processor in which /bin and /lib are links, as its packages take for granted: newer SUITE PACKAGE…
+newer() {
+    local folder
+    for folder in bin sbin lib lib64; do
+        mkdir -p "$work/$1/usr/$folder"
+        ln -sfn "usr/$folder" "$work/$1/$folder"
+    done
+    unpack "$1-amd64" "$work/$1" "${@:2}"
+}
+
+emulators() {
+    without='^(libc6|libc-bin)_' unpack bookworm-amd64 "$work/tools" qemu-user # whose plugins count; this machine's own libc
+    unpack_only bookworm-amd64 "$work/tools" qemu-user-static                  # which needs nothing in another root
+}
+
+packages() {
+    local steps=() step
+    emulators & steps+=($!)
+    unpack bookworm-arm64 "$work/arm64" python3 libstdc++6 busybox-static & steps+=($!)
+    unpack bookworm-armhf "$work/armhf" python3 python3-numpy python3-pil libatomic1 libstdc++6 busybox-static & steps+=($!)
+    newer trixie python3.13 libstdc++6 busybox-static & steps+=($!)
+    newer forky python3.14 libstdc++6 busybox-static & steps+=($!)
+    wheels arm64/opt/litert 3.11 aarch64 dev ai-edge-litert numpy pillow click pytest & steps+=($!)
+    wheels arm64/opt/tflite 3.11 aarch64 bookworm tflite-runtime numpy pillow click pytest & steps+=($!)
+    # numpy and Pillow are Debian's there: the package index has none for 32 bits
+    wheels armhf/opt/tflite 3.11 armv7l bookworm --no-deps tflite-runtime click pytest iniconfig packaging pluggy pygments & steps+=($!)
+    wheels trixie/opt/litert 3.13 x86_64 newer ai-edge-litert numpy pillow click pytest & steps+=($!)
+    wheels forky/opt/litert 3.14 x86_64 newer ai-edge-litert numpy pillow click pytest & steps+=($!)
+    for step in "${steps[@]}"; do wait "$step" || return; done
+}
+
+finish() {
+    local root name
+    for root in arm64 armhf trixie forky; do
+        for name in sh cat head; do ln -sf /bin/busybox "$work/$root/bin/$name"; done
+    done
+    for name in pi3 pi4 pi5; do "$python" tests/targets/arm/board.py $name "$work/boards/$name"; done
+    ${CC:-cc} -O2 -shared -fPIC -o "$work/count.so" tests/targets/arm/count.c
+    touch "$work/ready"
+}
+
+# what Debian and pip do when they install; without it every start would compile all that is imported
+compile() {
+    "$python" -m compileall -q -s "$work/$1" -p / "${@:2}"
+}
+
+under_test() {
+    local root
+    rm -rf "$work/wheel"
+    "$python" -m build --quiet --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
+    for root in arm64 armhf trixie forky; do
+        rm -rf "$work/$root/opt/"{spot,check}
+        mkdir -p "$work/$root/opt/check/tests"
+        "$python" -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --no-deps --no-compile \
+            --target "$work/$root/opt/spot" "$work/wheel/"*.whl
+        cp pyproject.toml "$work/$root/opt/check"
+        cp -r tests/conftest.py tests/edge_runtime examples "$work/$root/opt/check/tests"
+    done
+    compile arm64 "$work/arm64/usr/lib/python3.11" "$work/arm64/opt"
+    compile armhf "$work/armhf/usr/lib/python3.11" "$work/armhf/usr/lib/python3/dist-packages" "$work/armhf/opt"
+}
+
+[ "$(uname -sm)" = "Linux x86_64" ] || cannot "it is made for Linux on x86-64, this is $(uname -sm)"
+for name in apt-get dpkg unshare ${CC:-cc}; do command -v "$name" >/dev/null || cannot "this machine has no $name"; done
+[ -n "$mirror" ] || cannot "apt knows no Debian archive here"
+unshare --user --map-root-user --mount sh -c 'mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && test -w /proc/sys/fs/binfmt_misc/register' ||
+    cannot "a namespace of our own cannot register an emulator here (that takes Linux 6.7 and user namespaces)"
+if [ ! -e "$work/ready" ]; then
+    rm -rf "$work"
+    mkdir -p "$work"
+    packages || cannot "packages could not be had, as said above"
+    finish
+fi
+under_test
