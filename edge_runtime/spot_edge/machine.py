@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,20 +28,21 @@ _PARTS = {  # ARM's numbers of the processors that Raspberry Pis have: on 64 bit
 class Machine:
     """What does not change while it runs; None for what it does not tell."""
 
-    board: str | None  # a Raspberry Pi's own name
-    processor: str | None
-    architecture: str  # in the kernel's words
-    bits: int  # of this program
-    cores: int  # that this process may use
-    max_mhz: float | None
-    memory: int | None  # bytes
-    system: str | None
-    kernel: str
+    board: str | None = None  # a Raspberry Pi's own name
+    processor: str | None = None
+    architecture: str | None = None  # in the kernel's words
+    bits: int | None = None  # of this program
+    cores: int | None = None  # that this process may use
+    max_mhz: float | None = None
+    clock_driver: str | None = None
+    memory: int | None = None  # bytes
+    system: str | None = None
+    kernel: str | None = None
 
     @property
     def narrow(self) -> bool:
         """Whether this is a 32-bit program on a 64-bit kernel; `armv8l` is what linux32 makes of aarch64."""
-        return self.bits == 32 and ("64" in self.architecture or self.architecture == "armv8l")
+        return self.bits == 32 and self.architecture is not None and bool(re.search("64|^armv8l", self.architecture))
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
@@ -48,7 +50,8 @@ def read_machine(root: Path = Path("/")) -> Machine:
     cpuinfo = _pairs(root / "proc" / "cpuinfo", ":")
     boards = [text_in(root / board) for board in _BOARDS]
     systems = [_pairs(root / system, "=").get("PRETTY_NAME") for system in _SYSTEMS]
-    limits = [number_in(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/cpuinfo_max_freq")]
+    cores = root / "sys" / "devices" / "system" / "cpu"
+    limits = [number_in(path) for path in cores.glob("cpu[0-9]*/cpufreq/cpuinfo_max_freq")]
     return Machine(
         board=next(filter(None, [*boards, cpuinfo.get("Model")]), None),
         processor=_PARTS.get(cpuinfo.get("CPU part", "")) or cpuinfo.get("model name") or cpuinfo.get("Hardware"),
@@ -56,6 +59,7 @@ def read_machine(root: Path = Path("/")) -> Machine:
         bits=8 * struct.calcsize("P"),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         max_mhz=max((limit / 1000 for limit in limits if limit is not None), default=None),
+        clock_driver=text_in(cores / "cpu0" / "cpufreq" / "scaling_driver"),
         memory=_memory(root, "MemTotal"),
         system=next(filter(None, systems), None),
         kernel=f"{platform.system()} {platform.release()}",

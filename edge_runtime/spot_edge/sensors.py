@@ -22,11 +22,18 @@ _FLAG_FILE = "devices/platform/soc*/soc*:firmware/get_throttled"
 class Reading:
     """The machine at one moment; None for what it does not tell."""
 
-    temperature_c: float | None
-    mhz: float | None  # of the fastest core
-    governor: str | None
-    flags: int | None  # get_throttled: see FLAGS
-    events: int | None  # how often an Intel core was throttled since boot
+    temperature_c: float | None = None
+    mhz: float | None = None  # of the fastest core
+    governor: str | None = None
+    flags: int | None = None  # of get_throttled
+    events: int | None = None  # how often an Intel core was throttled since boot
+
+    def signs(self, *, since_boot: bool = False) -> list[str] | None:
+        """The flags by name: those that are up now, or those that have been since boot."""
+        if self.flags is None:
+            return None
+        flags = self.flags >> SINCE_BOOT if since_boot else self.flags
+        return [name for bit, name in FLAGS.items() if flags & bit]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ __all__ = ["number_in", "text_in"]
 def text_in(path: Path) -> str | None:
     """The file's text without the spaces around it, and without the zero byte that ends a device tree's."""
     try:
-        return path.read_text(errors="replace").rstrip("\0").strip()
+        return path.read_text(errors="replace").strip(" \t\r\n\0")
     except OSError:  # a thermal zone may be there and refuse to be read
         return None
 

@@ -1,4 +1,4 @@
-"""Temperature, clock, throttling, other work and energy, read from a made-up machine."""
+"""Throttling, other work and energy, read from a made-up machine."""
 
 from __future__ import annotations
 
@@ -30,40 +30,14 @@ def root(tmp_path: Path) -> Path:
         {
             f"{CORES}/cpu0/cpufreq/scaling_cur_freq": 1500000,
             f"{CORES}/cpu1/cpufreq/scaling_cur_freq": 2400000,
-            f"{CORES}/cpu0/cpufreq/scaling_governor": "ondemand",
             "class/thermal/thermal_zone0/temp": 48312,
-            "class/thermal/thermal_zone1/temp": "not a number",
         },
     )
     return tmp_path
 
 
-def firmware(folder: Path, flags: str, temperature: str = "61.7") -> str:
-    script = folder / "vcgencmd"
-    answers = f'measure_temp) echo "temp={temperature}\'C";; get_throttled) echo throttled={flags};;'
-    script.write_text(f"#!/bin/sh\ncase $1 in {answers} esac\n")
-    script.chmod(0o755)
-    return str(script)
-
-
-def test_readings_come_from_sysfs(root: Path) -> None:
-    assert Sensors(root, vcgencmd=None).read() == Reading(48.312, 2400.0, "ondemand", None, None)
-    put(root / "sys", {f"{CORES}/cpu1/thermal_throttle/core_throttle_count": 3})
-    assert Sensors(root, vcgencmd=None).read().events == 3
-
-
-def test_a_raspberry_pi_is_asked_first(root: Path, tmp_path: Path) -> None:
-    found = Sensors(root, vcgencmd=firmware(tmp_path, "0x50005")).read()
-    assert (found.temperature_c, found.flags) == (61.7, 0x50005)
-    broken = tmp_path / "broken"
-    broken.write_text("#!/bin/sh\necho VCHI initialization failed; exit 255\n")
-    broken.chmod(0o755)
-    assert Sensors(root, vcgencmd=str(broken)).read().flags is None
-
-
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     sensors = Sensors(tmp_path, vcgencmd=str(tmp_path / "missing"))
-    assert sensors.read() == Reading(None, None, None, None, None)
     watch = Watch(sensors)
     watch.start()
     watch.look()
