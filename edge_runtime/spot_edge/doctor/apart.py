@@ -38,7 +38,7 @@ class Ended:
 def run_apart(module: str, name: str, *arguments: Any, timeout: float) -> Ended:
     """Go through the generator `module.name(*arguments)` in a new process; what it yields are objects of JSON."""
     told = json.dumps([sys.path, module, name, arguments])
-    command = [sys.executable, "-c", _CHILD, told]
+    command = [sys.executable, "-P", "-c", _CHILD, told]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as late:

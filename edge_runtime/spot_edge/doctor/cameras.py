@@ -43,8 +43,10 @@ def read_cameras(kernel: Kernel) -> Cameras:
     for listed in list_cameras(kernel):
         problem = str(listed.problem) if listed.problem else None
         if not problem and not set(listed.formats) & set(FORMATS):
-            offers = ", ".join(listed.formats) or "no picture yet"
-            problem = f"{listed.path}: offers {offers}, and {' or '.join(FORMATS)} is needed: use another camera"
+            offers = ", ".join(listed.formats)
+            problem = f"{listed.path}: offers {offers}; need {' or '.join(FORMATS)}: use another camera"
+            if not offers:
+                problem = f"{listed.path}: offers no picture yet: is what should feed it running?"
         seen.append(Seen(listed.path, listed.name, tuple(listed.formats), problem))
     return Cameras((*seen, *_pi_cameras()), _permitted())
 

@@ -28,7 +28,7 @@ def read_room(root: Path = Path("/")) -> Room:
 def _free(folder: str | None) -> int | None:
     try:
         return shutil.disk_usage(folder).free if folder else None
-    except OSError:  # a folder that was removed under our feet
+    except OSError:  # a share that is away
         return None
 
 
