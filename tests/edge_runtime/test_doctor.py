@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,16 +240,6 @@ def test_a_folder_that_was_removed_under_it(tmp_path: Path) -> None:
     assert b"self-test   passed" in ended.stdout
 
 
-def test_a_crash_leaves_no_file(broken, tmp_path: Path, monkeypatch) -> None:
-    resource = pytest.importorskip("resource")
-    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-    monkeypatch.chdir(tmp_path)
-    code = "import os, resource; print(resource.getrlimit(resource.RLIMIT_CORE)[0]); os.abort()"
-    assert broken("ai_edge_litert", f"import sys; sys.stdout = sys.stderr\n{code}").returncode == 5
-    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
-
-
 @posix
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     (tmp_path / "ai_edge_litert").mkdir()
@@ -259,6 +250,7 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as running:
         while not (tmp_path / "begun").exists():
             assert running.poll() is None
+            time.sleep(0.01)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the child gets it too
         out, said = running.communicate(timeout=60)
     assert (running.returncode, out, said.split()) == (130, b"", [b"interrupted"])

@@ -68,6 +68,19 @@ def test_one_that_does_not_end_is_ended(child) -> None:
     assert child("yield {'a': 1}\ntime.sleep(60)", timeout=3) == Ended([{"a": 1}], "no end within 3 s", late=True)
 
 
+@posix
+def test_a_crash_leaves_no_file(child) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        ended = child("import resource\nyield {'limit': resource.getrlimit(resource.RLIMIT_CORE)[0]}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    assert ended == Ended([{"limit": 0}])
+
+
 def test_no_python_to_start(monkeypatch) -> None:
     monkeypatch.setattr("sys.executable", "/missing/python")
     ended = run_apart("x", "y", timeout=1)
@@ -128,6 +141,8 @@ def test_another_model_s_answer_is_not_known(kept: Answer | None) -> None:
         (Ended([{"step": "read the model"}, {"error": "a: damaged", "code": 4}]), ModelError, "a: damaged"),
         (Ended([{"step": "classify", "package": "x"}, {"error": "TypeError: y", "code": None}]),
          InterpreterError, "self-test: TypeError: y at 'classify': install x again"),
+        (Ended([{"step": "write and read a JPEG", "package": "pillow"}, {"error": "bytes: no decoder", "code": 3}]),
+         CheckError, "self-test: bytes: no decoder at 'write and read a JPEG': install pillow again"),
         (Ended(), CheckError, "self-test: ended without a word at 'start Python': please report it"),
     ],
 )  # fmt: skip

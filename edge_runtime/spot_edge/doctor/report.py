@@ -86,13 +86,13 @@ def _selftest(selftest: SelfTest) -> str:
         return f"failed at '{selftest.step}'" if selftest.step else _NOT_KNOWN
     median, first = _milliseconds(selftest.median_ms), _milliseconds(selftest.first_ms)
     word = "passed" if selftest.passed else "failed"
-    return f"{word}: {median} a picture (median of {selftest.runs}, the first {first}){_answer(selftest.away)}"
+    return f"{word}: {_answer(selftest.away)} in {median} (median of {selftest.runs}, first {first})"
 
 
 def _answer(away: float | None) -> str:
     if away is None:
-        return ""
-    return f", scores up to {away:.2f} from those expected" if away > EQUAL else ", as expected"
+        return "an answer"
+    return f"scores up to {away:.2f} off the expected ones" if away > EQUAL else "the expected answer"
 
 
 def _camera(seen: Seen) -> str:

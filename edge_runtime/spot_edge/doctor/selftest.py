@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_edge.doctor.apart import Ended, run_apart
-from spot_edge.errors import CheckError, InterpreterError, SpotError
+from spot_edge.errors import CheckError, InterpreterError, ModelError, SpotError
 
 __all__ = ["ANSWER", "EQUAL", "LATE", "Answer", "SelfTest", "judge", "read_answer", "run_selftest"]
 
@@ -93,9 +93,9 @@ def judge(ended: Ended, kept: Answer | None) -> SelfTest:
 
 def _error(ended: Ended, step: Mapping[str, Any], last: Mapping[str, Any]) -> SpotError:
     """Why there are no scores."""
-    if last.get("code"):
-        kinds = {kind.exit_code: kind for kind in SpotError.__subclasses__()}
-        return kinds[last["code"]](last["error"])
+    for told in (ModelError, InterpreterError):
+        if last.get("code") == told.exit_code:
+            return told(last["error"])
     package = step.get("package")
     said = last.get("error") or ended.how or "ended without a word"
     kind = CheckError if package in (None, "numpy", "pillow") else InterpreterError
