@@ -10,11 +10,12 @@ import click
 from peers.compare import compare
 from peers.page import page, problems, target_lines
 from peers.rows import ROWS, python_of
-from spot_bench.conditions import Sensors, Watch
+from spot_bench.conditions import Watch
 from spot_bench.machine import describe_machine
 from spot_edge.errors import CheckError, SpotError, one_line
 from spot_edge.files import write_whole
 from spot_edge.modelfile import read_model
+from spot_edge.sensors import Sensors
 
 _PATH = click.Path(path_type=Path)
 

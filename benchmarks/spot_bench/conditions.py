@@ -3,86 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spot_bench.system_files import number_in, text_in
+from spot_edge.sensors import FLAGS, SINCE_BOOT, Reading, Sensors
+from spot_edge.system_files import text_in
 
-__all__ = ["BUSY", "Reading", "Sensors", "Watch", "throttling"]
+__all__ = ["BUSY", "Watch", "throttling"]
 
 BUSY = 0.10  # other work that takes more of the processors' time makes figures unsteady
 
 _EVERY = 2.0  # seconds between readings while measuring: vcgencmd is a process of some milliseconds
 _FALL = 0.90  # a clock below this share of its start under load is throttled
-_NOW = {1: "under-voltage", 2: "clock capped", 4: "throttled", 8: "soft temperature limit"}
-_SINCE_BOOT = 16  # the same four bits, this much higher: has occurred since boot
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The machine at one moment; None for what it does not tell."""
-
-    temperature_c: float | None
-    mhz: float | None  # of the fastest core
-    governor: str | None
-    flags: int | None  # vcgencmd get_throttled
-    events: int | None  # how often an Intel core was throttled since boot
-
-
-@dataclass(frozen=True, slots=True)
-class Sensors:
-    """Where readings come from. Tests name a folder and a script of their own."""
-
-    sysfs: Path = Path("/sys")
-    proc: Path = Path("/proc")
-    vcgencmd: str | None = "vcgencmd"
-
-    def read(self) -> Reading:
-        """The machine now."""
-        cores = self.sysfs / "devices" / "system" / "cpu"
-        clocks = [number_in(path) for path in cores.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-        known = [clock for clock in clocks if clock is not None]
-        throttles = [number_in(path) for path in cores.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
-        counts = [int(count) for count in throttles if count is not None]
-        temperature, flags = self._ask("measure_temp", r"temp=([\d.]+)"), self._ask("get_throttled", r"=0x([0-9a-f]+)")
-        return Reading(
-            temperature_c=float(temperature) if temperature else self._hottest(),
-            mhz=max(known) / 1000 if known else None,
-            governor=text_in(cores / "cpu0" / "cpufreq" / "scaling_governor"),
-            flags=int(flags, 16) if flags else None,
-            events=sum(counts) if counts else None,
-        )
-
-    def ticks(self) -> tuple[float, float] | None:
-        """All processors' time since boot and what of it was spent working, for anyone: in ticks of the clock."""
-        line = (text_in(self.proc / "stat") or "").partition("\n")[0]
-        try:
-            spent = [int(word) for word in line.split()[1:9]]
-            return sum(spent), sum(spent) - spent[3] - spent[4]  # idle, and waiting for a disk
-        except (ValueError, IndexError):
-            return None
-
-    def _hottest(self) -> float | None:
-        found = [number_in(path) for path in self.sysfs.glob("class/thermal/thermal_zone*/temp")]
-        return max((value / 1000 for value in found if value is not None), default=None)
-
-    def _ask(self, what: str, pattern: str) -> str | None:
-        """What a Raspberry Pi's firmware says."""
-        command = self.vcgencmd and shutil.which(self.vcgencmd)
-        if not command:
-            return None
-        try:
-            done = subprocess.run([command, what], capture_output=True, text=True, timeout=5, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        found = re.search(pattern, done.stdout)
-        return found[1] if found else None
 
 
 class Watch:
@@ -100,7 +35,7 @@ class Watch:
     def start(self) -> None:
         """Warm-up is over: the clock is what it is under load."""
         self._start = self._sensors.read()
-        self._ticks, self._own = self._sensors.ticks(), _own_seconds()
+        self._ticks, self._own = _ticks(self._sensors.root), _own_seconds()
         self._next = time.monotonic() + _EVERY
 
     def look(self) -> None:
@@ -131,7 +66,7 @@ class Watch:
 
     def _others(self) -> float | None:
         """The share of all processors' time since the start that went to other processes, or to other guests."""
-        before, now = self._ticks, self._sensors.ticks()
+        before, now = self._ticks, _ticks(self._sensors.root)
         if before is None or now is None or now[0] <= before[0]:
             return None
         own = (_own_seconds() - self._own) * os.sysconf("SC_CLK_TCK")
@@ -149,8 +84,8 @@ def throttling(before: Reading, start: Reading, later: Sequence[Reading]) -> lis
         return None
     why = []
     flags, old = [reading.flags for reading in readings if reading.flags is not None], before.flags or 0
-    for bit, name in _NOW.items():
-        past = bit << _SINCE_BOOT
+    for bit, name in FLAGS.items():
+        past = bit << SINCE_BOOT
         if any(value & bit or value & past & ~old for value in flags):
             why.append(name)
     if before.events is not None and any((reading.events or 0) > before.events for reading in readings):
@@ -159,6 +94,16 @@ def throttling(before: Reading, start: Reading, later: Sequence[Reading]) -> lis
     if start.mhz and clocks and min(clocks) < _FALL * start.mhz:
         why.append(f"clock fell from {start.mhz:.0f} to {min(clocks):.0f} MHz")
     return why
+
+
+def _ticks(root: Path) -> tuple[float, float] | None:
+    """All processors' time since boot and what of it was spent working, for anyone: in ticks of the clock."""
+    line = (text_in(root / "proc" / "stat") or "").partition("\n")[0]
+    try:
+        spent = [int(word) for word in line.split()[1:9]]
+        return sum(spent), sum(spent) - spent[3] - spent[4]  # idle, and waiting for a disk
+    except (ValueError, IndexError):
+        return None
 
 
 def _own_seconds() -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spot_bench.system_files import number_in, text_in
+from spot_edge.system_files import number_in, text_in
 
 __all__ = ["Meter", "Spent", "find_meter"]
 

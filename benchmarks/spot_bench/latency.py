@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.conditions import BUSY, Sensors, Watch
+from spot_bench.conditions import BUSY, Watch
 from spot_bench.energy import Meter, find_meter
 from spot_bench.intervals import bootstrap
 from spot_bench.machine import describe_machine
@@ -22,6 +22,7 @@ from spot_bench.rounds import ROWS, Configuration, Runner, run, start, take_turn
 from spot_bench.utilisation import Peak, count_work, measure_peak, utilisation
 from spot_edge.errors import DataError, InterpreterError
 from spot_edge.interpreter import bare_resolver, default_threads, find_runtime
+from spot_edge.sensors import Sensors
 
 __all__ = ["BLOCKS", "PERCENTILES", "SCHEMA", "Plan", "measure"]
 
@@ -61,7 +62,7 @@ def measure(
     if not models or plan.samples < 1:
         raise DataError("latency: needs at least one model and one sample")
     plan, remarks = _possible(plan)
-    watch, meter = Watch(plan.sensors), find_meter(plan.sensors.sysfs)
+    watch, meter = Watch(plan.sensors), find_meter(plan.sensors.root / "sys")
     idle = meter and meter.measure(lambda: time.sleep(0.05), _ENERGY_SECONDS)
     runners = _start(models, picture, plan)
     watch.start()

@@ -1,6 +1,6 @@
 """The command `spot-edge`: a group whose subcommands are imported when they are run.
 
-The device package brings `classify`, `camera` and `info`; further ones are found by entry points of the group
+The device package brings `classify`, `camera`, `info` and `doctor`; further ones are found by entry points of the group
 `spot_edge.commands`. A SpotError becomes one line on stderr and an exit code from the table in `errors`.
 """
 
@@ -28,6 +28,7 @@ _OWN = {
     "classify": ("spot_edge.commands.classify:classify", "Say what lesion pictures look most like, and how urgent."),
     "camera": ("spot_edge.commands.camera:camera", "List cameras, take a picture, watch focus and light."),
     "info": ("spot_edge.commands.info:info", "Show what a model file carries."),
+    "doctor": ("spot_edge.commands.doctor:doctor", "Say what this machine is and what is wrong with it."),
 }
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())

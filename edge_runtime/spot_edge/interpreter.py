@@ -1,4 +1,7 @@
-"""One interface to the TFLite interpreters: LiteRT, tflite-runtime and TensorFlow's own, tried in that order."""
+"""One interface to the TFLite interpreters: LiteRT, tflite-runtime and TensorFlow's own, tried in that order.
+
+Nothing here needs numpy before a model is run: which interpreters are installed can be said where numpy is broken.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from spot_edge.errors import InterpreterError
 from spot_edge.modelfile import ModelFile
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray  # slow to import
 
 __all__ = [

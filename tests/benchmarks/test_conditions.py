@@ -1,4 +1,4 @@
-"""Temperature, clock, throttling, other work and energy, read from a made-up machine."""
+"""Throttling, other work and energy, read from a made-up machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from spot_bench import conditions
-from spot_bench.conditions import Reading, Sensors, Watch, throttling
+from spot_bench.conditions import Watch, throttling
 from spot_bench.energy import find_meter
+from spot_edge.sensors import Reading, Sensors
 
 CORES = "devices/system/cpu"
 
@@ -23,47 +24,20 @@ def put(root: Path, files: dict[str, object]) -> None:
 
 
 @pytest.fixture
-def sysfs(tmp_path: Path) -> Path:
-    root = tmp_path / "sys"
+def root(tmp_path: Path) -> Path:
     put(
-        root,
+        tmp_path / "sys",
         {
             f"{CORES}/cpu0/cpufreq/scaling_cur_freq": 1500000,
             f"{CORES}/cpu1/cpufreq/scaling_cur_freq": 2400000,
-            f"{CORES}/cpu0/cpufreq/scaling_governor": "ondemand",
             "class/thermal/thermal_zone0/temp": 48312,
-            "class/thermal/thermal_zone1/temp": "not a number",
         },
     )
-    return root
-
-
-def firmware(folder: Path, flags: str, temperature: str = "61.7") -> str:
-    script = folder / "vcgencmd"
-    answers = f'measure_temp) echo "temp={temperature}\'C";; get_throttled) echo throttled={flags};;'
-    script.write_text(f"#!/bin/sh\ncase $1 in {answers} esac\n")
-    script.chmod(0o755)
-    return str(script)
-
-
-def test_readings_come_from_sysfs(sysfs: Path) -> None:
-    assert Sensors(sysfs, vcgencmd=None).read() == Reading(48.312, 2400.0, "ondemand", None, None)
-    put(sysfs, {f"{CORES}/cpu1/thermal_throttle/core_throttle_count": 3})
-    assert Sensors(sysfs, vcgencmd=None).read().events == 3
-
-
-def test_a_raspberry_pi_is_asked_first(sysfs: Path, tmp_path: Path) -> None:
-    found = Sensors(sysfs, vcgencmd=firmware(tmp_path, "0x50005")).read()
-    assert (found.temperature_c, found.flags) == (61.7, 0x50005)
-    broken = tmp_path / "broken"
-    broken.write_text("#!/bin/sh\necho VCHI initialization failed; exit 255\n")
-    broken.chmod(0o755)
-    assert Sensors(sysfs, vcgencmd=str(broken)).read().flags is None
+    return tmp_path
 
 
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
-    sensors = Sensors(tmp_path, tmp_path, vcgencmd=str(tmp_path / "missing"))
-    assert sensors.read() == Reading(None, None, None, None, None)
+    sensors = Sensors(tmp_path, vcgencmd=str(tmp_path / "missing"))
     watch = Watch(sensors)
     watch.start()
     watch.look()
@@ -97,11 +71,11 @@ def test_an_idle_clock_before_is_no_reference() -> None:
     assert throttling(replace(COOL, mhz=3000.0), COOL, [COOL, COOL]) == []
 
 
-def test_a_watch_sees_a_clock_that_falls(sysfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watch_sees_a_clock_that_falls(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conditions, "_EVERY", 0.0)
-    watch = Watch(Sensors(sysfs, vcgencmd=None))
+    watch = Watch(Sensors(root, vcgencmd=None))
     watch.start()
-    put(sysfs, {f"{CORES}/cpu1/cpufreq/scaling_cur_freq": 1000000})
+    put(root / "sys", {f"{CORES}/cpu1/cpufreq/scaling_cur_freq": 1000000})
     watch.look()
     found = watch.finish()
     assert found["throttled"] is True
@@ -111,10 +85,10 @@ def test_a_watch_sees_a_clock_that_falls(sysfs: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_share_of_other_work(tmp_path: Path) -> None:
-    put(tmp_path, {"stat": "cpu  1000 0 0 9000 0 0 0 0 0 0\ncpu0 1 2 3"})
-    watch = Watch(Sensors(tmp_path, tmp_path, vcgencmd=None))
+    put(tmp_path / "proc", {"stat": "cpu  1000 0 0 9000 0 0 0 0 0 0\ncpu0 1 2 3"})
+    watch = Watch(Sensors(tmp_path, vcgencmd=None))
     watch.start()
-    put(tmp_path, {"stat": "cpu  7000 0 1000 11000 900 0 0 100 0 0\ncpu0 1 2 3"})
+    put(tmp_path / "proc", {"stat": "cpu  7000 0 1000 11000 900 0 0 100 0 0\ncpu0 1 2 3"})
     assert watch.finish()["others"] == pytest.approx(7100 / 10000, abs=0.01)
 
 

@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 from spot_bench import latency, rounds
-from spot_bench.conditions import Sensors
 from spot_bench.dense import ROWS, WIDTH, dense_layer
 from spot_bench.drawings import draw_lesion, encode_jpeg
 from spot_bench.history import append_report, check_history, read_report
@@ -25,6 +24,7 @@ from spot_bench.utilisation import Peak, Work, count_work, measure_peak, utilisa
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, InterpreterError, OutputError
 from spot_edge.modelfile import read_model, seal
+from spot_edge.sensors import Sensors
 
 PICTURE = encode_jpeg(draw_lesion(1, 320, 240))
 WARMUP = 20
@@ -51,13 +51,13 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def report(twin: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    sysfs = tmp_path_factory.mktemp("sys")
-    zone = sysfs / "class" / "powercap" / "intel-rapl:0"
+    root = tmp_path_factory.mktemp("root")
+    zone = root / "sys" / "class" / "powercap" / "intel-rapl:0"
     zone.mkdir(parents=True)
     for name, content in {"name": "package-0", "energy_uj": "5", "max_energy_range_uj": "9"}.items():
         (zone / name).write_text(content)
     seen: list[int] = []
-    plan = Plan(samples=8, seconds=0, threads=(1,), delegates=(True, False), cold=1, sensors=Sensors(sysfs))
+    plan = Plan(samples=8, seconds=0, threads=(1,), delegates=(True, False), cold=1, sensors=Sensors(root))
     found = measure([twin, None], PICTURE, plan, seen.append)
     assert seen == list(range(1, 9))
     return found

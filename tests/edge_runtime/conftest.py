@@ -102,3 +102,63 @@ def spot_edge(python: Callable[..., Any]) -> Callable[..., Any]:
         return ended
 
     return run
+
+
+_BOARDS: dict[str, dict[str, Any]] = {
+    "pi3": {"model": "Raspberry Pi 3 Model B Plus Rev 1.3", "part": "0xd03", "mhz": 1400, "memory": 944264},
+    "pi4": {"model": "Raspberry Pi 4 Model B Rev 1.5", "part": "0xd08", "mhz": 1800, "memory": 3884376},
+    "pi5": {"model": "Raspberry Pi 5 Model B Rev 1.0", "part": "0xd0b", "mhz": 2400, "memory": 8254000},
+}
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Callable[[dict[str, object]], Path]:
+    """plant(files): a root folder of a machine that tells these files, each with one line."""
+
+    def put(files: dict[str, object]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / "root" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{content}\n")
+        return tmp_path / "root"
+
+    return put
+
+
+@pytest.fixture
+def board(plant: Callable[[dict[str, object]], Path]) -> Callable[..., Path]:
+    """board(name, **files): the root folder of a Raspberry Pi, as its kernel would fill it."""
+
+    def make(name: str, files: dict[str, object] | None = None) -> Path:
+        about = _BOARDS[name]
+        core = f"CPU implementer\t: 0x41\nCPU part\t: {about['part']}\n\n"
+        clocks = "sys/devices/system/cpu/cpu{}/cpufreq"
+        ours: dict[str, object] = {
+            "proc/device-tree/model": f"{about['model']}\0",
+            "proc/cpuinfo": f"{4 * core}Serial\t\t: 10000000deadbeef\nModel\t\t: {about['model']}",
+            "proc/meminfo": f"MemTotal:  {about['memory']} kB\nMemFree: 1 kB\nMemAvailable:  {about['memory'] // 2} kB",
+            "etc/os-release": 'NAME="Debian GNU/Linux"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian',
+            "sys/class/thermal/thermal_zone0/temp": 48312,
+            "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
+        }
+        for number in range(4):
+            clock = clocks.format(number)
+            ours |= {f"{clock}/cpuinfo_max_freq": 1000 * about["mhz"], f"{clock}/scaling_cur_freq": 600000 + number}
+            ours |= {f"{clock}/scaling_governor": "ondemand", f"{clock}/scaling_driver": "cpufreq-dt"}
+        return plant(ours | (files or {}))
+
+    return make
+
+
+@pytest.fixture
+def firmware(tmp_path: Path) -> Callable[..., str]:
+    """firmware(flags, temperature): a program that answers as a Raspberry Pi's vcgencmd."""
+
+    def make(flags: str, temperature: str = "61.7") -> str:
+        script = tmp_path / "vcgencmd"
+        answers = f"""measure_temp) echo "temp={temperature}'C";; get_throttled) echo throttled={flags};;"""
+        script.write_text(f"#!/bin/sh\ncase $1 in {answers} esac\n")
+        script.chmod(0o755)
+        return str(script)
+
+    return make

@@ -12,7 +12,7 @@ from typing import Any
 from spot_edge.camera.jpeg import encode
 from spot_edge.errors import CameraError
 
-__all__ = ["PiCamera", "has_pi_camera"]
+__all__ = ["PiCamera", "find_pi_cameras", "has_pi_camera"]
 
 # libcamera names its formats by the bytes of a little-endian word: its "RGB888" is B, G, R in memory, its "BGR888" RGB
 _RGB = "BGR888"
@@ -20,13 +20,19 @@ _RGB = "BGR888"
 
 def has_pi_camera() -> bool:
     """Whether picamera2 is installed and knows a camera that is the Pi's own."""
-    if find_spec("picamera2") is None:
-        return False
     try:
-        with _explained():
-            return any("usb" not in str(info.get("Id", "")) for info in _picamera2().global_camera_info())
+        return bool(find_pi_cameras())
     except CameraError:  # installed but broken: who asks for "pi" is told why
         return False
+
+
+def find_pi_cameras() -> list[str]:
+    """The sensors of the Pi's own cameras, as in "imx708"; none without picamera2. CameraError where that is broken."""
+    if find_spec("picamera2") is None:
+        return []
+    with _explained():
+        infos = _picamera2().global_camera_info()
+        return [str(info.get("Model", "?")) for info in infos if "usb" not in str(info.get("Id", ""))]
 
 
 class PiCamera:

@@ -1,0 +1,79 @@
+"""Which cameras there are, and whether this user may open them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.listing import FORMATS, list_cameras
+from spot_edge.camera.pi import find_pi_cameras
+from spot_edge.doctor.apart import run_apart
+from spot_edge.errors import CameraError
+
+__all__ = ["Cameras", "Seen", "read_cameras", "tell_pi_cameras"]
+
+_LATE = 30.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One camera, the formats of its pictures, and what is wrong with it."""
+
+    path: str
+    name: str
+    formats: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cameras:
+    """All cameras, and whether this user is of the group that may open them; None where that is not known."""
+
+    seen: tuple[Seen, ...] = ()
+    permitted: bool | None = None
+
+
+def read_cameras(kernel: Kernel) -> Cameras:
+    """The cameras that the kernel knows, and the Pi's own."""
+    seen = []
+    for listed in list_cameras(kernel):
+        problem = str(listed.problem) if listed.problem else None
+        if not problem and not set(listed.formats) & set(FORMATS):
+            offers = ", ".join(listed.formats)
+            problem = f"{listed.path}: offers {offers}; need {' or '.join(FORMATS)}: use another camera"
+            if not offers:
+                problem = f"{listed.path}: offers no picture yet: is what should feed it running?"
+        seen.append(Seen(listed.path, listed.name, tuple(listed.formats), problem))
+    return Cameras((*seen, *_pi_cameras()), _permitted())
+
+
+def tell_pi_cameras() -> Iterator[dict[str, Any]]:
+    """The child's side: importing picamera2 loads much native code."""
+    try:
+        yield {"names": find_pi_cameras()}
+    except CameraError as error:
+        yield {"error": str(error)}
+
+
+def _pi_cameras() -> list[Seen]:
+    if find_spec("picamera2") is None:
+        return []
+    ended = run_apart("spot_edge.doctor.cameras", "tell_pi_cameras", timeout=_LATE)
+    told = ended.records[-1] if ended.records else {"error": f"pi: picamera2 {ended.how}: see docs/camera.md"}
+    if "error" in told:
+        return [Seen("pi", "?", problem=told["error"])]
+    return [Seen("pi", name) for name in told["names"]]
+
+
+def _permitted() -> bool | None:
+    """Whether the group that Debian gives cameras to is this user's."""
+    try:
+        import grp  # not on every system
+
+        return os.geteuid() == 0 or grp.getgrnam("video").gr_gid in (os.getegid(), *os.getgroups())
+    except (ImportError, KeyError):
+        return None

@@ -1,0 +1,148 @@
+"""What was found, in lines for a bug report."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from spot_edge.doctor.cameras import Seen
+from spot_edge.doctor.examine import Findings
+from spot_edge.doctor.privacy import without_users
+from spot_edge.doctor.problems import Problem
+from spot_edge.doctor.selftest import EQUAL, SelfTest
+from spot_edge.errors import ModelError, one_line
+from spot_edge.modelfile import ModelFile
+from spot_edge.sensors import Reading
+
+__all__ = ["report_lines"]
+
+_WIDTH, _KEY = 80, 12
+_NOT_KNOWN = "not known"
+
+
+def report_lines(findings: Findings, problems: Sequence[Problem]) -> list[str]:
+    """The report: a line or a few for each thing looked at, then what is wrong."""
+    lines = []
+    for key, value in _rows(findings):
+        lines += _wrapped(f"{key:<{_KEY}}", value)
+    stops = [problem.text for problem in problems if problem.exit_code]
+    remarks = [problem.text for problem in problems if not problem.exit_code]
+    none = "nothing stops it from working" if problems else "nothing wrong was found"
+    lines += ["", "problems:" if stops else f"problems: {none}"]
+    for texts, title in ((stops, []), (remarks, ["", "remarks:"])):
+        lines += title if texts else []
+        for text in texts:
+            lines += _wrapped("- ", text)
+    return lines
+
+
+def _rows(findings: Findings) -> Iterator[tuple[str, str]]:
+    machine, software, room = findings.machine, findings.software, findings.room
+    yield "spot-edge", software.spot_edge
+    yield "python", _joined(software.python, machine.bits and f"{machine.bits} bits")
+    yield "machine", machine.board or machine.processor or _NOT_KNOWN
+    yield (
+        "processor",
+        _joined(
+            machine.board and machine.processor,
+            machine.architecture,
+            machine.narrow and "a 64-bit kernel under 32-bit programs (see linux32 in docs/install.md)",
+            machine.cores and f"{machine.cores} core{'s' * (machine.cores > 1)}",
+        ),
+    )
+    yield "memory", _joined(_size(machine.memory), room.memory is not None and f"{_size(room.memory)} available")
+    yield "system", _joined(machine.system, machine.kernel)
+    yield "packages", _joined(*(f"{name} {version or _NOT_KNOWN}" for name, version in software.packages.items()))
+    found = software.interpreters.items()
+    yield (
+        "interpreter",
+        _joined(*(f"{name} {version or ''}".strip() + " (used)" * (name == software.used) for name, version in found))
+        if found
+        else "none",
+    )
+    yield from _model_rows(findings.model)
+    yield "self-test", _selftest(findings.selftest)
+    cameras = [_camera(seen) for seen in findings.cameras.seen] or ["none found"]
+    yield "cameras", cameras[0]
+    yield from (("", camera) for camera in cameras[1:])
+    yield "temperature", _temperature(findings)
+    yield "clock", _clock(findings)
+    yield "throttling", _throttling(findings.reading)
+    yield "free disk", f"{_size(room.here)} here, {_size(room.temporary)} for temporary files"
+
+
+def _model_rows(model: ModelFile | ModelError | None) -> Iterator[tuple[str, str]]:
+    if not isinstance(model, ModelFile):
+        yield "model", _NOT_KNOWN if model is None else "refused"
+        return
+    spec = model.spec
+    yield "model", f"{model.name}: '{spec.name}', variant {spec.variant}, {_size(len(model.content))}, undamaged"
+    yield "id", model.id
+    yield "measured in", f"{spec.measured_in.runtime} {spec.measured_in.version}"
+
+
+def _selftest(selftest: SelfTest) -> str:
+    if selftest.median_ms is None:
+        return f"failed at '{selftest.step}'" if selftest.step else _NOT_KNOWN
+    median, first = _milliseconds(selftest.median_ms), _milliseconds(selftest.first_ms)
+    word = "passed" if selftest.passed else "failed"
+    return f"{word}: {_answer(selftest.away)} in {median} (median of {selftest.runs}, first {first})"
+
+
+def _answer(away: float | None) -> str:
+    if away is None:
+        return "an answer"
+    return f"scores up to {away:.2f} off the expected ones" if away > EQUAL else "the expected answer"
+
+
+def _camera(seen: Seen) -> str:
+    if seen.name == "?":
+        return f"{seen.path}: cannot be opened"
+    return f"{seen.path}: {seen.name}" + f" ({', '.join(seen.formats)})" * bool(seen.formats)
+
+
+def _temperature(findings: Findings) -> str:
+    zones = [f"{heat:.1f} C ({kind})" for kind, heat in findings.zones.items()]
+    firmware = findings.reading.temperature_c
+    return _joined(*zones) if zones or firmware is None else f"{firmware:.1f} C"
+
+
+def _clock(findings: Findings) -> str:
+    now, most = findings.reading.mhz, findings.machine.max_mhz
+    return _joined(
+        now and f"{now:.0f} MHz now",
+        most and f"{most:.0f} MHz at most",
+        findings.reading.governor and f"governor {findings.reading.governor}",
+    )
+
+
+def _throttling(reading: Reading) -> str:
+    now, ever = reading.signs(), reading.signs(since_boot=True)
+    if now is not None:
+        return f"now: {', '.join(now) or 'none'}; since the last start: {', '.join(ever or ()) or 'none'}"
+    return _NOT_KNOWN if reading.events is None else f"{reading.events} times since the last start"
+
+
+def _joined(*parts: str | bool | int | float | None) -> str:
+    return ", ".join(str(part) for part in parts if part) or _NOT_KNOWN
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return _NOT_KNOWN
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
+
+
+def _milliseconds(time: float | None) -> str:
+    return _NOT_KNOWN if time is None else f"{time:.0f} ms" if time >= 100 else f"{time:.3g} ms"
+
+
+def _wrapped(lead: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        one_line(without_users(text)),
+        _WIDTH,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

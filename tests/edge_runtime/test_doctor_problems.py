@@ -1,0 +1,214 @@
+"""What the doctor calls a problem, and how it says so, on made-up machines."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.v4l2 import CAPABILITY
+from spot_edge.doctor import cameras as looking
+from spot_edge.doctor import examine as examining
+from spot_edge.doctor.cameras import Cameras, Seen, read_cameras
+from spot_edge.doctor.examine import Findings, examine
+from spot_edge.doctor.problems import Problem, find_problems
+from spot_edge.doctor.record import as_record
+from spot_edge.doctor.report import report_lines
+from spot_edge.doctor.room import Room, read_room
+from spot_edge.doctor.selftest import SelfTest
+from spot_edge.doctor.software import Software
+from spot_edge.errors import CheckError, InterpreterError, ModelError
+from spot_edge.machine import Machine
+from spot_edge.sensors import Reading
+
+SCOPE = Seen("/dev/video0", "Scope 2", ("MJPG", "YUYV"))
+PASSED = SelfTest(load_ms=1.0, first_ms=16.2, median_ms=14.6, runs=9, away=0.0)
+WELL = Findings(cameras=Cameras((SCOPE,), True), selftest=PASSED)
+USERMOD = 'run `sudo usermod -aG video "$USER"`, then log in again'
+
+
+class Nodes(Kernel):
+    """A kernel with these video devices, each of which refuses with an error, or tells its bytes of QUERYCAP."""
+
+    def __init__(self, *answers: int | bytearray) -> None:
+        self.answers = answers
+
+    def nodes(self) -> list[str]:
+        return [f"/dev/video{number}" for number in range(len(self.answers))]
+
+    def open(self, path: str) -> int:
+        number = int(path.removeprefix("/dev/video"))
+        answer = self.answers[number]
+        if isinstance(answer, int):
+            raise OSError(answer, "scripted")
+        return number
+
+    def close(self, handle: int) -> None:
+        """As the real one."""
+
+    def ioctl(self, handle: int, request: int, data: bytearray) -> None:
+        answer = self.answers[handle]
+        if request >> 16 & 0x3FFF != CAPABILITY.size or isinstance(answer, int):
+            raise OSError(errno.EINVAL, "no more")
+        data[:] = answer
+
+
+def texts(findings: Findings) -> list[str]:
+    return [problem.text for problem in find_problems(findings)]
+
+
+def test_nothing_wrong_is_said_so() -> None:
+    assert find_problems(WELL) == []
+    assert report_lines(WELL, [])[-1] == "problems: nothing wrong was found"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"cameras": Cameras((), True)}, ["no camera found: plug one in"]),
+        ({"cameras": Cameras((), None)}, ["no camera found: plug one in"]),
+        ({"cameras": Cameras((), False)}, ["no camera found: plug one in", "this user is not in the group video: run"]),
+        ({"cameras": Cameras((SCOPE,), False)}, []),  # opened all the same
+        ({"cameras": Cameras((SCOPE, Seen("/dev/video2", "?", (), "/dev/video2: busy")), True)}, ["/dev/video2: busy"]),
+        ({"cameras": Cameras((Seen("/dev/video0", "?", (), f"closed: {USERMOD}"),), False)}, [f"closed: {USERMOD}"]),
+        ({"reading": Reading(flags=0x1)}, ["under-voltage now: use the power supply made for this board"]),
+        ({"reading": Reading(flags=0x10000)}, ["under-voltage since the last start: use the power supply"]),
+        ({"reading": Reading(flags=0x10001)}, ["under-voltage now: "]),
+        ({"reading": Reading(flags=0xE0008)},
+         ["slowed down now (soft temperature limit)", "slowed down since the last start (clock capped, throttled)"]),
+        ({"reading": Reading(flags=0)}, []),
+        ({"reading": Reading(temperature_c=80.2)}, ["hot: 80 C: "]),
+        ({"reading": Reading(temperature_c=79.9)}, []),
+        ({"zones": {"cpu-thermal": 84.0, "board": 30.0}}, ["hot: 84 C: "]),
+        ({"reading": Reading(governor="powersave"), "machine": Machine(clock_driver="cpufreq-dt")},
+         ["the clock governor powersave holds the processor at its slowest: echo ondemand"]),
+        ({"reading": Reading(governor="powersave"), "machine": Machine(clock_driver="intel_pstate")}, []),
+        ({"room": Room(199_000_000, 10**9, 10**9)}, ["the disk is nearly full: 199 MB free in this folder"]),
+        ({"room": Room(10**9, 0, 10**9)}, ["the disk is nearly full: 0 MB free for temporary files"]),
+        ({"room": Room(10**9, 10**9, 99_000_000)}, ["little memory: 99 MB available"]),
+        ({"failed": ("sensors: KeyError: 1",)}, ["the doctor could not look at the sensors: KeyError: 1: please"]),
+        ({"selftest": replace(PASSED, remarks=("measured elsewhere",))}, ["measured elsewhere"]),
+    ],
+)  # fmt: skip
+def test_remarks_do_not_stop_it(changed: dict[str, Any], said: list[str]) -> None:
+    found = find_problems(replace(WELL, **changed))
+    assert len(found) == len(said)
+    assert all(problem.text.startswith(start) for problem, start in zip(found, said, strict=True))
+    assert {problem.exit_code for problem in found} <= {0}
+
+
+def test_what_stops_it_comes_first_and_is_said_once() -> None:
+    none, refused = InterpreterError("no interpreter"), ModelError("refused")
+    ended = SelfTest(InterpreterError("no interpreter"), "classify")
+    findings = Findings(software=Software(error=none), model=refused, selftest=ended)
+    found = find_problems(findings)
+    assert [(problem.text, problem.exit_code) for problem in found][:2] == [("no interpreter", 5), ("refused", 4)]
+    assert [problem.exit_code for problem in found[2:]] == [0]
+    wrong = find_problems(replace(WELL, selftest=SelfTest(CheckError("wrong"), "classify")))
+    assert wrong == [Problem("wrong", 8)]
+
+
+def test_cameras_that_are_not_permitted_or_of_no_use(monkeypatch) -> None:
+    monkeypatch.setattr(looking, "find_spec", lambda name: None)
+    card = CAPABILITY.pack(b"uvcvideo", b"Scope 2", b"usb-1.2", 0, 0x80000000, 0x04000001)
+    found = read_cameras(Nodes(errno.EACCES, errno.EBUSY, card)).seen
+    assert [(seen.path, seen.name) for seen in found] == [
+        ("/dev/video2", "Scope 2"),
+        ("/dev/video0", "?"),
+        ("/dev/video1", "?"),
+    ]
+    assert found[0].problem == "/dev/video2: offers no picture yet: is what should feed it running?"
+    assert found[1].problem == f"/dev/video0: no permission: {USERMOD}"
+    assert "in use by another program" in str(found[2].problem)
+
+
+@pytest.fixture
+def untested(monkeypatch) -> None:
+    """Without the self-test, which test_doctor.py really runs: it looks at nothing under a root."""
+    monkeypatch.setattr(examining, "run_selftest", lambda path: PASSED)
+
+
+@pytest.mark.parametrize("name", ["pi3", "pi4", "pi5"])
+@pytest.mark.usefixtures("untested")
+def test_the_report_of_a_raspberry_pi(name: str, board, firmware) -> None:
+    findings = examine(None, board(name), Nodes(), firmware("0x50000"))
+    said = "\n".join(report_lines(findings, find_problems(findings)))
+    assert re.search(r"^machine     Raspberry Pi \d Model B", said, re.MULTILINE)
+    assert re.search(r"^processor   Cortex-A\d\d, ", said, re.MULTILINE)
+    assert "\nsystem      Debian GNU/Linux 12 (bookworm), " in said
+    assert "\ntemperature 48.3 C (cpu-thermal)\n" in said
+    assert re.search(r"^clock       600 MHz now, \d{4} MHz at most, governor ondemand$", said, re.MULTILINE)
+    assert "\nthrottling  now: none; since the last start: under-voltage, throttled\n" in said
+    assert "under-voltage since the last start: use the power supply made for this board" in said
+    assert "deadbeef" not in said
+    assert max(map(len, said.splitlines())) <= 80
+    record = as_record(findings, find_problems(findings))
+    assert record["throttling"] == {"now": [], "since_boot": ["under-voltage", "throttled"]}
+    assert "deadbeef" not in json.dumps(record)
+
+
+@pytest.mark.usefixtures("untested")
+def test_the_report_of_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+    findings = examine(None, tmp_path, Nodes(), str(tmp_path / "missing"))
+    said = "\n".join(report_lines(findings, find_problems(findings)))
+    for key in ("machine", "memory", "temperature", "clock", "throttling"):
+        assert f"\n{key:<11} not known\n" in said
+    assert as_record(findings, [])["throttling"] == {"now": None, "since_boot": None}
+
+
+def fail(*arguments: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+@pytest.mark.usefixtures("untested")
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("read_machine", "machine"),
+        ("read_room", "room"),
+        ("read_software", "software"),
+        ("read_model", "model"),
+        ("read_cameras", "cameras"),
+        ("run_selftest", "self-test"),
+    ],
+)
+def test_a_part_that_fails_leaves_the_others(name: str, part: str, board, firmware, monkeypatch) -> None:
+    whole = examine(None, board("pi4"), Nodes(), firmware("0x0"))
+    monkeypatch.setattr(examining, name, fail)
+    findings = examine(None, board("pi4"), Nodes(), firmware("0x0"))
+    assert findings.failed == (f"{part}: ZeroDivisionError: a bug",)
+    lines, before = (report_lines(each, find_problems(each)) for each in (findings, whole))
+    assert f"could not look at the {part}: ZeroDivisionError: a bug" in " ".join("\n".join(lines).split())
+    assert len(set(before) - set(lines)) <= 8
+    assert json.dumps(as_record(findings, find_problems(findings)))
+
+
+def test_no_folder_for_temporary_files(monkeypatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    found = read_room()
+    assert found.here
+    assert found.temporary is None
+
+
+def test_long_texts_are_wrapped_and_control_characters_shown() -> None:
+    lines = report_lines(WELL, [Problem("a\x1b[2J " + 60 * "word ", 8), Problem("b")])
+    at = lines.index("problems:")
+    assert lines[at + 1].startswith("- a\\x1b[2J word")
+    assert all(line.startswith("  word") for line in lines[at + 2 : at + 5])
+    assert lines[-2:] == ["remarks:", "- b"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_32_bit_program_on_a_64_bit_kernel_is_said(plant: Callable[..., Path]) -> None:
+    lines = report_lines(replace(WELL, machine=Machine(bits=32, architecture="aarch64", cores=4)), [])
+    assert "32-bit programs (see linux32 in docs/install.md)" in " ".join(" ".join(lines).split())

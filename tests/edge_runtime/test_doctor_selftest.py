@@ -1,0 +1,188 @@
+"""The self-test: how a process's end is told, what is taken for a wrong answer, and the answer that is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot_edge.doctor.apart import Ended, run_apart
+from spot_edge.doctor.selftest import ANSWER, Answer, SelfTest, judge, read_answer, run_selftest
+from spot_edge.doctor.trial import draw
+from spot_edge.errors import CheckError, InterpreterError, ModelError
+from spot_edge.interpreter import installed_runtimes
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+SCORES = {"a": 0.7, "b": 0.3}
+KEPT = Answer("id", "ai-edge-litert", SCORES)
+WELL = {
+    "model": "id",
+    "runtime": "ai-edge-litert",
+    "scores": [SCORES, SCORES],
+    "remarks": [],
+    "load_ms": 1.0,
+    "took_ms": [9.0, 2.0, 4.0, 3.0],
+}
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """child(code, timeout): how a generator of this code ends in a process of its own."""
+
+    def run(code: str, timeout: float = 60) -> Ended:
+        body = "".join(f"    {line}\n" for line in code.splitlines())
+        (tmp_path / "task_of_a_test.py").write_text(f"import os, sys, time\ndef work(*given):\n{body}")
+        monkeypatch.syspath_prepend(tmp_path)
+        return run_apart("task_of_a_test", "work", "é\n", [1], None, timeout=timeout)
+
+    return run
+
+
+def test_what_it_yields_comes_back_whatever_else_is_printed(child) -> None:
+    ended = child(
+        "print('INFO: [1]'); print('no end', end='')\nyield {'given': given}\nprint('[1]\\n{')\nyield {'a': 1}"
+    )
+    assert ended == Ended([{"given": ["é\n", [1], None]}, {"a": 1}])
+
+
+@posix
+@pytest.mark.parametrize(
+    ("number", "meaning"), [(4, "illegal instruction"), (11, "segmentation fault"), (6, "aborted"), (9, "killed")]
+)
+def test_a_signal_is_told_in_words(number: int, meaning: str, child) -> None:
+    ended = child(f"yield {{'step': 'one'}}\nos.kill(os.getpid(), {number})")
+    assert ended == Ended([{"step": "one"}], f"ended by signal {number} ({meaning})", number)
+
+
+def test_a_traceback_is_told_by_its_last_line(child) -> None:
+    assert child("yield {}\nraise KeyError('x')") == Ended([{}], "ended with code 1 (KeyError: 'x')")
+
+
+def test_one_that_does_not_end_is_ended(child) -> None:
+    assert child("yield {'a': 1}\ntime.sleep(60)", timeout=3) == Ended([{"a": 1}], "no end within 3 s", late=True)
+
+
+@posix
+def test_a_crash_leaves_no_file(child) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        ended = child("import resource\nyield {'limit': resource.getrlimit(resource.RLIMIT_CORE)[0]}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    assert ended == Ended([{"limit": 0}])
+
+
+def test_no_python_to_start(monkeypatch) -> None:
+    monkeypatch.setattr("sys.executable", "/missing/python")
+    ended = run_apart("x", "y", timeout=1)
+    assert ended.how.startswith("cannot be started: ")
+    found = judge(ended, None)
+    assert (found.step, found.passed) == ("start Python", False)
+    assert "cannot be started" in str(found.error)
+
+
+def test_a_good_answer() -> None:
+    found = judge(Ended([{"step": "classify"}, WELL]), KEPT)
+    assert found == SelfTest(None, None, 1.0, 9.0, 3.0, 3, 0.0, ())
+    assert found.passed
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([{"a": math.nan, "b": 0.3}] * 2, "scores that are no numbers"),
+        ([{"a": math.inf, "b": 0.3}] * 2, "scores that are no numbers"),
+        ([{"a": 0.7, "b": 0.4}] * 2, "scores that add up to 1.100 and not to 1"),
+        ([SCORES, {"a": 0.6, "b": 0.4}], "two answers to the same picture"),
+        ([{"a": 0.3, "b": 0.7}] * 2, "a wrong answer to a known picture (scores up to 0.40 away)"),
+    ],
+)
+def test_a_wrong_answer(scores: list[dict[str, float]], said: str) -> None:
+    found = judge(Ended([WELL | {"scores": scores}]), KEPT)
+    assert isinstance(found.error, CheckError)
+    assert str(found.error) == f"self-test: {said}: install another version of ai-edge-litert"
+    assert not found.passed
+
+
+@pytest.mark.parametrize(("runtime", "remarks"), [("ai-edge-litert", 1), ("tflite-runtime", 0)])
+def test_an_answer_that_was_rounded_elsewhere_is_a_remark_at_most(runtime: str, remarks: int) -> None:
+    found = judge(Ended([WELL | {"scores": [{"a": 0.66, "b": 0.34}] * 2, "runtime": runtime}]), KEPT)
+    assert found.passed
+    assert found.away == pytest.approx(0.04)
+    assert len(found.remarks) == remarks
+
+
+@pytest.mark.parametrize("kept", [None, replace(KEPT, model="another")])
+def test_another_model_s_answer_is_not_known(kept: Answer | None) -> None:
+    found = judge(Ended([WELL | {"scores": [{"a": 0.3, "b": 0.7}] * 2}]), kept)
+    assert (found.passed, found.away) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind", "said"),
+    [
+        (Ended([{"step": "load the model", "package": "x"}], "ended by signal 4 (illegal instruction)", 4),
+         InterpreterError, "at 'load the model': this build of x may not fit this processor: install another version"),
+        (Ended([{"step": "import numpy", "package": "numpy"}], "ended by signal 4 (illegal instruction)", 4),
+         CheckError, "at 'import numpy': this build of numpy may not fit this processor"),
+        (Ended([{"step": "classify", "package": "x"}], "ended by signal 9 (killed)", 9),
+         InterpreterError, "memory may have run out: end other programs"),
+        (Ended([{"step": "classify", "package": "x"}], "no end within 120 s", late=True),
+         InterpreterError, "no end within 120 s at 'classify': end other programs and try again"),
+        (Ended([{"step": "read the model"}, {"error": "a: damaged", "code": 4}]), ModelError, "a: damaged"),
+        (Ended([{"step": "classify", "package": "x"}, {"error": "TypeError: y", "code": None}]),
+         InterpreterError, "self-test: TypeError: y at 'classify': install x again"),
+        (Ended([{"step": "write and read a JPEG", "package": "pillow"}, {"error": "bytes: no decoder", "code": 3}]),
+         CheckError, "self-test: bytes: no decoder at 'write and read a JPEG': install pillow again"),
+        (Ended(), CheckError, "self-test: ended without a word at 'start Python': please report it"),
+    ],
+)  # fmt: skip
+def test_an_end_before_the_answer(ended: Ended, kind: type[Exception], said: str) -> None:
+    found = judge(ended, KEPT)
+    assert type(found.error) is kind
+    assert said in str(found.error)
+    assert (found.passed, found.median_ms) == (False, None)
+
+
+def test_the_picture_is_drawn_the_same_everywhere() -> None:
+    assert hashlib.sha256(draw().tobytes()).hexdigest()[:16] == "e720c14d3062fbee"
+
+
+def test_the_kept_answer_is_the_embedded_model_s(model, classifier) -> None:
+    """Where it is not, because the embedded model was renewed: the new answer is printed, to be put in its place."""
+    kept = read_answer()
+    answer = classifier.classify(draw())
+    new = {
+        "model": model.id,
+        "runtime": answer.runtime.name,
+        "scores": {score.label: round(score.score, 6) for score in answer.ranked},
+    }
+    renew = f"put this into {ANSWER.name}, as LiteRT answers on x86-64:\n{json.dumps(new, indent=2)}"
+    assert kept is not None, renew
+    assert kept.model == model.id, renew
+    assert kept.runtime == model.spec.measured_in.runtime
+    away = max(abs(score.score - kept.scores[score.label]) for score in answer.ranked)
+    assert away < (1e-5 if installed_runtimes()[0] == kept.runtime else 0.2), renew
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"model": "a"}'])
+def test_a_build_without_an_answer(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "answer.json"
+    if content is not None:
+        path.write_text(content)
+    assert read_answer(path) is None
+
+
+def test_a_model_that_is_not_there() -> None:
+    found = run_selftest("/missing/model.tflite")
+    assert isinstance(found.error, ModelError)
+    assert found.step == "read the model"
