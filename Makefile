@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets test-backends camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers ablation restore-run clean
+.PHONY: help demo toolkit test test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -14,6 +14,7 @@ help:
 	@echo "make test          the toolkit (TensorFlow and all) and every test of it"
 	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
 	@echo "make test-backends a tiny training under Keras' three backends, in environments without TensorFlow where it is another"
+	@echo "make arm           the device package on ARM under emulation: its tests, and the instructions it takes"
 	@echo "make camera-vm     cameras against the kernel's own drivers, in an arm64 system under emulation"
 	@echo "make lint          ruff, mypy, import-linter"
 	@echo "make bench         our own overhead and the embedded model's latency, as tables"
@@ -33,13 +34,16 @@ demo: $(DEMO)/.installed
 toolkit: $(VENV)/.installed
 
 test: $(VENV)/.installed
-	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest --cov --cov-report=term $(ARGS)
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term $(ARGS)
 
 test-targets: $(VENV)/.installed
 	PYTHON=$(PYTHON) VENV=$(VENV) tests/targets/run.sh
 
 test-backends: $(VENV)/.installed .venv-jax/.installed .venv-torch/.installed
 	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest -q -s tests/targets/check_backends.py $(ARGS)
+
+arm: $(VENV)/.installed
+	VENV=$(VENV) $(VENV)/bin/python tests/targets/arm/check.py $(ARGS)
 
 camera-vm: $(VENV)/.installed
 	VENV=$(VENV) tests/targets/camera-vm.sh

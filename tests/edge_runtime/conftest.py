@@ -6,8 +6,11 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +95,48 @@ def python() -> Callable[..., subprocess.CompletedProcess[bytes]]:
     return run
 
 
+def _forked(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """The command line in a copy of this process, which has imported everything already."""
+    from spot_edge.cli import main
+
+    with ExitStack() as files:
+        streams = [files.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        streams[0].write(options.get("input", b""))
+        streams[0].seek(0)
+        child = os.fork()
+        if not child:
+            try:
+                for number, stream in enumerate(streams):
+                    os.dup2(stream.fileno(), number)
+                sys.stdin, sys.stdout, sys.stderr = (open(n, m, encoding="utf-8") for n, m in enumerate("rww"))  # noqa: SIM115
+                sys.stderr.reconfigure(errors="backslashreplace", line_buffering=True)
+                os.chdir(options.get("cwd", "."))
+                main([os.fsdecode(a) if isinstance(a, bytes | os.PathLike) else str(a) for a in arguments])
+            except SystemExit as exit_:
+                sys.stdout.flush()
+                os._exit(exit_.code if isinstance(exit_.code, int) else 1)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for stream in streams:
+            stream.seek(0)
+        return subprocess.CompletedProcess(arguments, code, streams[1].read(), streams[2].read())
+
+
 @pytest.fixture(scope="session")
 def spot_edge(python: Callable[..., Any]) -> Callable[..., Any]:
-    """spot_edge(*arguments): the command line in a process of its own; what it said is never a traceback."""
+    """spot_edge(*arguments): the command line in a process of its own; what it said is never a traceback.
+
+    With TESTS_FORK set (`make arm`: below an emulator every start of Python takes seconds) that process is a copy of
+    this one, but where a test gives the process an environment of its own.
+    """
 
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        ended = python("-m", "spot_edge.cli", *arguments, **options)
+        if os.environ.get("TESTS_FORK") and "env" not in options:
+            ended = _forked(*arguments, **options)
+        else:
+            ended = python("-m", "spot_edge.cli", *arguments, **options)
         assert b"Traceback" not in ended.stderr, ended.stderr.decode()
         return ended
 

@@ -148,7 +148,7 @@ def test_bytes_behind_or_before_it_are_refused(model) -> None:
 def test_a_flipped_bit_anywhere_is_refused(model) -> None:
     draws, size = np.random.default_rng(7), len(model.content)
     content = bytearray(model.content)
-    for at in [*draws.integers(0, size, 400).tolist(), *range(size - 200, size)]:
+    for at in [*draws.integers(0, size, 60).tolist(), *range(size - 200, size)]:
         bit = 1 << int(draws.integers(8))
         content[at] ^= bit
         with pytest.raises(ModelError):
@@ -166,14 +166,14 @@ def test_damage_that_was_sealed_in_is_a_model_error_or_harmless(model, flatbuffe
     skipped = range(first, first + unread.compress_size)
     behind = [at for at in range(len(flatbuffer), len(content) - 76) if at not in skipped]
     refused = 0
-    for at in [*draws.choice(behind, 150).tolist(), *range(len(content) - 98, len(content) - 76), *range(0, 400, 4)]:
+    for at in [*draws.choice(behind, 80).tolist(), *range(len(content) - 98, len(content) - 76), *range(0, 400, 8)]:
         kept, content[at] = content[at], int(draws.integers(256))
         try:
             verify(redigested(bytes(content)), "sealed damage")
         except ModelError:
             refused += 1
         content[at] = kept
-    assert refused > 100
+    assert refused > 60
 
 
 def test_sealing_again_gives_the_same_bytes(model, flatbuffer) -> None:

@@ -1,4 +1,4 @@
-"""`board.py pi3|pi4|pi5 FOLDER`: what the kernel of a Raspberry Pi tells in /proc and /sys, written below FOLDER.
+"""`board.py pi2|pi3|pi4|pi5 FOLDER`: what the kernel of a Raspberry Pi tells in /proc and /sys, written below FOLDER.
 
 The interpreters choose their kernels by the processor that is described there, and give up their fast ones where none
 is; emulation alone would show them the PC that it runs on. Written from what is published of the boards, not copied
@@ -21,10 +21,20 @@ class Board:
     features: str
     caches: tuple[tuple[int, str, int, bool], ...]  # level, kind, kB, whether all cores share it
     variant: int = 0
+    architecture: int = 8
 
 
 _BASE = "fp asimd evtstrm crc32 cpuid"
 BOARDS = {
+    "pi2": Board(
+        "Raspberry Pi 2 Model B Rev 1.1",
+        0xC07,
+        5,
+        900,
+        "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm",
+        ((1, "Data", 32, False), (1, "Instruction", 32, False), (2, "Unified", 512, True)),
+        architecture=7,
+    ),
     "pi3": Board(
         "Raspberry Pi 3 Model B Plus Rev 1.3",
         0xD03,
@@ -64,7 +74,7 @@ def files(board: Board) -> dict[str, str]:
     found = {
         "proc/cpuinfo": "".join(
             f"processor\t: {core}\nBogoMIPS\t: 108.00\nFeatures\t: {board.features}\nCPU implementer\t: 0x41\n"
-            f"CPU architecture: 8\nCPU variant\t: {board.variant:#x}\nCPU part\t: {board.part:#x}\n"
+            f"CPU architecture: {board.architecture}\nCPU variant\t: {board.variant:#x}\nCPU part\t: {board.part:#x}\n"
             f"CPU revision\t: {board.revision}\n\n"
             for core in CORES
         )

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # inside.sh ROOT COMMAND…: runs a command in an unpacked system, of this processor's kind or another, without being root
 # and without telling the machine: in a namespace where an emulator ($emulator, of the kind $binary) is registered for
-# its programs, and where /proc and /sys are those of $board, a folder. $core is the processor that is emulated.
+# its programs, and where /proc and /sys are those of $board, a folder. $core is the processor that is emulated; with
+# $network programs find this machine's name servers, certificates and package index.
 set -euo pipefail
 if [ -z "${in_namespace-}" ]; then
     in_namespace=1 exec unshare --user --map-root-user --mount --pid --fork --kill-child "$0" "$@"
@@ -32,7 +33,14 @@ else
 fi
 cd "$root"
 environment=(PATH=/usr/bin:/bin:/usr/sbin HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
-[ -z "${core-}" ] || environment+=("QEMU_CPU=$core")
+[ -z "${core-}" ] || environment+=("QEMU_CPU=$core" TESTS_FORK=1)
 [ -z "${python_path-}" ] || environment+=("PYTHONPATH=$python_path")
 [ -z "${library_path-}" ] || environment+=("LD_LIBRARY_PATH=$library_path")
+if [ -n "${network-}" ]; then
+    mkdir -p "$root/etc/ssl/certs"
+    for name in resolv.conf hosts pip.conf ssl/certs/ca-certificates.crt; do
+        [ -e "/etc/$name" ] && cp -L "/etc/$name" "$root/etc/$name"
+    done
+    while IFS= read -r line; do environment+=("$line"); done < <(env | grep -E '^(PIP_|SSL_CERT_FILE=|https?_proxy=)' || true)
+fi
 exec env -i "${environment[@]}" /usr/sbin/chroot "$root" "${@:2}"

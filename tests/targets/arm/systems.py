@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HERE", "SYSTEMS", "WORK", "System"]
+__all__ = ["DEBIAN_BLAS", "HERE", "SYSTEMS", "WORK", "System"]
 
 HERE = Path(__file__).parent
 WORK = HERE.parents[2] / "build" / "arm"
 
-_BLAS = "/usr/lib/arm-linux-gnueabihf"  # Debian chooses its numpy's libraries by links that unpacking does not make
+# Debian chooses its numpy's libraries by links that unpacking does not make
+DEBIAN_BLAS = ":".join(
+    f"/usr/lib/{kind}-linux-gnu{abi}/{name}"
+    for kind, abi in (("aarch64", ""), ("arm", "eabihf"))
+    for name in ("blas", "lapack")
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class System:
         if self.board:
             told["board"] = str(WORK / "boards" / self.board)
         if self.root == "armhf":
-            told["library_path"] = f"{_BLAS}/blas:{_BLAS}/lapack"
+            told["library_path"] = DEBIAN_BLAS
         return os.environ | told
 
     def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -63,7 +68,7 @@ SYSTEMS = {
     "pi3-tflite": System("arm64", "3.11", "aarch64", "tflite-runtime", "cortex-a53", "pi3"),
     "pi5-litert": System("arm64", "3.11", "aarch64", "ai-edge-litert", "cortex-a76", "pi5"),
     "pi5-tflite": System("arm64", "3.11", "aarch64", "tflite-runtime", "cortex-a76", "pi5"),
-    "32-bit": System("armhf", "3.11", "armv7l", "tflite-runtime", "cortex-a7"),
+    "32-bit": System("armhf", "3.11", "armv7l", "tflite-runtime", "cortex-a7", "pi2"),
     "trixie": System("trixie", "3.13", "x86_64", "ai-edge-litert"),
     "forky": System("forky", "3.14", "x86_64", "ai-edge-litert"),
 }

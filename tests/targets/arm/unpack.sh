@@ -55,7 +55,7 @@ finish() {
     for root in arm64 armhf trixie forky; do
         for name in sh cat head; do ln -sf /bin/busybox "$work/$root/bin/$name"; done
     done
-    for name in pi3 pi4 pi5; do "$python" tests/targets/arm/board.py $name "$work/boards/$name"; done
+    for name in pi2 pi3 pi4 pi5; do "$python" tests/targets/arm/board.py $name "$work/boards/$name"; done
     ${CC:-cc} -O2 -shared -fPIC -o "$work/count.so" tests/targets/arm/count.c
     touch "$work/ready"
 }
