@@ -109,15 +109,20 @@ class _Kiosk:
             prepared = self._classifier.prepare(picture.frame or picture.path)
         except (CameraError, InputError) as error:
             _raise_lasting(error)
+            self._forget_wishes()
             self._screen.show(refused(str(error)))
         else:
             prediction = self._classifier.judge(prepared)
+            self._forget_wishes()
             self._screen.show(judged(prediction))
             self._keeper.keep(picture.relative, prepared, prediction)
-        self._keys.forget()  # who presses twice wants one picture
-        self._buttons.pressed()
         self._begin_to_count()
         return 0.0
+
+    def _forget_wishes(self) -> None:
+        """Who has pressed again before there was an answer wants one picture."""
+        self._keys.forget()
+        self._buttons.pressed()
 
     def _take(self) -> Found:
         try:

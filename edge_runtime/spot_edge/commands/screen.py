@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -33,7 +34,7 @@ class Screen:
         self._blocks = "utf" in (self._stream.encoding or "").lower()
         self._size = (0, 0)
         self._text: Text = lambda columns, lines: []
-        self._note = self._said = ""
+        self._note = self._said = self._status = ""
 
     def __enter__(self) -> Screen:
         if self._terminal:
@@ -80,12 +81,16 @@ class Screen:
     def _draw(self) -> None:
         columns, rows = self._size = _size()
         note = ["", *textwrap.wrap(self._note, columns - 2)] if self._note else []
-        lines = self._text(columns - 2, rows - _STATUS_LINES - 1 - len(note))
+        lines = self._text(columns - 2, rows - _STATUS_LINES - len(note))
+        self._status = ""
         self._write(_CLEAR + "\r\n".join(f"{_LEFT}{line}" for line in lines + note))
 
     def _below(self, line: str) -> None:
         if _size() != self._size:
             self._draw()
+        if line == self._status:
+            return
+        self._status = line
         columns, rows = self._size
         lines = textwrap.wrap(line, columns - 2, max_lines=_STATUS_LINES, placeholder=" ...")
         lines = [""] * (_STATUS_LINES - len(lines)) + lines
@@ -93,8 +98,14 @@ class Screen:
         self._write("".join(f"\033[{top + at};1H{_LEFT}{line}\033[K" for at, line in enumerate(lines)))
 
     def _write(self, text: str) -> None:
-        self._stream.write(text if self._blocks else text.translate(_ASCII))
-        self._stream.flush()
+        try:
+            self._stream.write(text if self._blocks else text.translate(_ASCII))
+            self._stream.flush()
+        except OSError:
+            if not self._terminal:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # or what is left would fail again
+            raise KeyboardInterrupt from None  # a terminal that has gone; its SIGHUP may be on its way
 
 
 def _tell(line: str) -> None:
