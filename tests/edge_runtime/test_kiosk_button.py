@@ -14,13 +14,29 @@ from spot_edge.camera.button import EVENT, Buttons, presses
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Linux's input devices")
 
-# What a 64-bit kernel and, to a 32-bit program, the same kernel wrote for one press of KEY_CAMERA: each line an event
 WIDE = struct.Struct("<qqHHi")
 NARROW = struct.Struct("<iiHHi")
+# One press of KEY_CAMERA as Linux 6.1 on arm64 wrote it to a 64-bit and to a 32-bit program (make camera-vm): down, the
+# end of that report, up, the end of that report.
+WIDE_PRESS = bytes.fromhex(
+    "cf10026b00000000f93a0d00000000000100d40001000000cf10026b00000000f93a0d00000000000000000000000000"
+    "cf10026b0000000055040e00000000000100d40000000000cf10026b0000000055040e00000000000000000000000000"
+)
+NARROW_PRESS = bytes.fromhex(
+    "cf10026bf93a0d000100d40001000000cf10026bf93a0d000000000000000000"
+    "cf10026b55040e000100d40000000000cf10026b55040e000000000000000000"
+)
 
 
 def events(layout: struct.Struct, *found: tuple[int, int, int]) -> bytes:
     return b"".join(layout.pack(1_764_000_000, 123_456, *event) for event in found)
+
+
+@pytest.mark.parametrize(("data", "layout"), [(WIDE_PRESS, WIDE), (NARROW_PRESS, NARROW)], ids=["64-bit", "32-bit"])
+def test_what_a_kernel_wrote_is_one_press(data: bytes, layout: struct.Struct) -> None:
+    assert presses(data, layout) == 1
+    assert presses(data[: layout.size], layout) == 1
+    assert presses(data[layout.size :], layout) == 0
 
 
 @pytest.mark.parametrize("layout", [WIDE, NARROW], ids=["64-bit", "32-bit"])

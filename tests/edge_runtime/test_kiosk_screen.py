@@ -42,7 +42,7 @@ def test_the_larger_the_screen_the_larger_the_letters(prediction) -> None:
     category = prediction.triage.category
     assert judged(prediction)(78, 22)[:5] == banner(category, 78)
     assert judged(prediction)(78, 14)[:3] == banner(category, 78, small=True)
-    assert "model score" in judged(prediction)(78, 12)[1]
+    assert "model score" in judged(prediction)(78, 10)[1]
 
 
 def test_a_screen_that_is_too_small_says_so(prediction) -> None:

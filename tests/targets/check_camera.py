@@ -411,6 +411,7 @@ class Kiosk:
     def __exit__(self, *ended: object) -> None:
         self.process.kill()
         self.process.wait()
+        print(SAID.read_text())  # seen where a test fails
 
     def said(self, words: str) -> int:
         """How often it said `words`."""
@@ -450,13 +451,14 @@ def uinput() -> None:
 def test_the_button_of_a_usb_camera_judges_what_it_sees(uinput: None, dermatoscope: UsbCamera) -> None:
     with Kiosk() as kiosk:
         for count in (1, 2):
-            until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event") and dermatoscope.heard, 60)
+            until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event") and dermatoscope.heard, 120)
             dermatoscope.press(True)
-            until(lambda count=count: kiosk.said("looks most like  melanoma") == count, 30)
+            until(lambda count=count: kiosk.said("looks most like  melanoma") == count, 60)
             until(lambda: dermatoscope.heard)
             dermatoscope.press(False)
             dermatoscope.pull()
-            until(lambda: not kiosk.has_open("video") and not kiosk.has_open("input/event"), 30)
+            until(lambda: not kiosk.has_open("video") and not kiosk.has_open("input/event"), 60)
+            until(lambda: not cameras("Dermatoscope"), 20)
             dermatoscope.plug()
         assert kiosk.end() == 0
     assert kiosk.said("Picture taken at") == 2
@@ -467,17 +469,17 @@ def test_the_button_of_a_usb_camera_judges_what_it_sees(uinput: None, dermatosco
 def test_a_key_that_is_held_pressed_half_way_or_pulled(uinput: None, loopback: None) -> None:
     with fed(LESION), Kiosk(LOOP) as kiosk, plugged(SPACE) as keyboard:
         with plugged(CAMERA, CAMERA_FOCUS) as key:
-            until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event"), 60)
+            until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event"), 120)
             key.press(CAMERA_FOCUS)
             keyboard.press(SPACE)  # without that key, a keyboard is no trigger
             key.press(CAMERA, seconds=1.5)  # the kernel repeats it
-            until(lambda: kiosk.said("Picture taken at") == 1, 30)
+            until(lambda: kiosk.said("Picture taken at") == 1, 60)
         until(lambda: not kiosk.has_open("input/event"))
         with plugged(CAMERA) as key:
             until(lambda: kiosk.has_open("input/event"))
             assert kiosk.said("Picture taken at") == 1
             key.press(CAMERA)
-            until(lambda: kiosk.said("Picture taken at") == 2, 30)
+            until(lambda: kiosk.said("Picture taken at") == 2, 60)
         assert kiosk.end() == 0
     assert kiosk.said("Traceback") == 0
 
@@ -541,9 +543,9 @@ def test_on_a_console_its_keyboard_takes_pictures_and_q_ends(uinput: None, loopb
         stack.enter_context(fed(LESION))
         console = stack.enter_context(open("/dev/tty1", "rb+", buffering=0))
         kiosk = stack.enter_context(Kiosk(LOOP, stdin=console, stdout=console, start_new_session=True))
-        until(lambda: "frames/s" in screen(), 60)
+        until(lambda: "frames/s" in screen(), 120)
         keyboard.press(SPACE)
-        until(lambda: "looks most like  melanoma" in screen(), 30)
+        until(lambda: "looks most like  melanoma" in screen(), 60)
         until(lambda: "frames/s" in screen())
         shown = screen()
         keyboard.press(Q)
