@@ -354,14 +354,15 @@ os._exit = last
 
 
 def test_hundreds_of_pictures_take_no_more_memory(stack: ExitStack, frames: Path) -> None:
+    fast = platform.machine() in ("x86_64", "AMD64")  # elsewhere a picture may take a second, and an emulator grows too
     peaks = []
-    for count in (40, 440 if platform.machine() in ("x86_64", "AMD64") else 80):  # an emulated one takes a second each
+    for count in (40, 440 if fast else 80):
         process = begin(stack, (frames,), MEASURED, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         said, _ = process.communicate(b"\n" * count + b"q\n", timeout=300)
         assert said.count(ANSWER) == count
         peaks.append(int(said.split()[-1]) / (1 << 20 if sys.platform == "darwin" else 1 << 10))
     print(f"{peaks[0]:.1f} MB, then {peaks[1]:.1f} MB")
-    assert peaks[1] - peaks[0] < 4
+    assert peaks[1] - peaks[0] < (4 if fast else 16)
 
 
 @pytest.mark.parametrize("arguments", [["--size", "big"], ["a", "b"], ["--threads", "1"]])

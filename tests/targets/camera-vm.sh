@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 : "${VENV:=.venv}"
 python="$PWD/$VENV/bin/python"
 work=$PWD/build/camera-vm
-seconds=300 # that the system may run
+seconds=600 # that the system may run
 drivers="vivid v4l2loopback uvcvideo vhci-hcd uinput evdev"
 
 skip() { echo "!! NOT RUN: make camera-vm: $1" && exit 0; }
