@@ -1,7 +1,7 @@
 """The command `spot-edge`: a group whose subcommands are imported when they are run.
 
-The device package brings `classify`, `camera`, `info` and `doctor`; further ones are found by entry points of the group
-`spot_edge.commands`. A SpotError becomes one line on stderr and an exit code from the table in `errors`.
+The device package brings `classify`, `camera`, `kiosk`, `info` and `doctor`; further ones are found by entry points of
+the group `spot_edge.commands`. A SpotError becomes one line on stderr and an exit code from the table in `errors`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ ENTRY_POINTS = "spot_edge.commands"
 _OWN = {
     "classify": ("spot_edge.commands.classify:classify", "Say what lesion pictures look most like, and how urgent."),
     "camera": ("spot_edge.commands.camera:camera", "List cameras, take a picture, watch focus and light."),
+    "kiosk": ("spot_edge.commands.kiosk:kiosk", "Judge what a camera sees at the press of its button or a key."),
     "info": ("spot_edge.commands.info:info", "Show what a model file carries."),
     "doctor": ("spot_edge.commands.doctor:doctor", "Say what this machine is and what is wrong with it."),
 }

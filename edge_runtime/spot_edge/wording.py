@@ -7,25 +7,35 @@ import textwrap
 from spot_edge.errors import one_line
 from spot_edge.prediction import NOTICE, Prediction, Triage
 
-__all__ = ["DISCLAIMER", "describe", "triage_line"]
+__all__ = ["DISCLAIMER", "answer", "describe", "triage_line"]
 
 WIDTH = 100
+_INDENT = 19
 DISCLAIMER = f"{NOTICE} Show a changing, bleeding or new lesion to a doctor, whatever the model says."
 
 
 def describe(prediction: Prediction, top: int) -> str:
     """A few lines for one picture: what it looks most like, how urgent, and what else must be said."""
-    lines = [one_line(prediction.source["name"])]
+    return "\n".join([one_line(prediction.source["name"]), *answer(prediction, top)])
+
+
+def answer(prediction: Prediction, top: int, width: int = WIDTH) -> list[str]:
+    """`describe` without the picture's name, for `width` columns."""
     shown = prediction.ranked[:top]
-    width = max(len(score.name) for score in shown)
-    for place, score in enumerate(shown):
+    longest = max(len(score.name) for score in shown)
+    said = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
+    narrow = _INDENT + longest + 2 + max(map(len, said)) > width  # where a column of headings would leave too little
+    lines = []
+    for place, (score, words) in enumerate(zip(shown, said, strict=True)):
         lead = "looks most like" if place == 0 else "then"
-        malignant = "  malignant" if score.malignant else ""
-        lines.append(f"  {lead:<15}  {score.name:<{width}}  model score {score.score:.2f}{malignant}")
-    lines += _wrapped("triage", triage_line(prediction.triage))
+        if narrow:
+            lines += [*_wrapped(lead, score.name, width, narrow), f"  {words}"]
+        else:
+            lines.append(f"  {lead:<15}  {score.name:<{longest}}  {words}")
+    lines += _wrapped("triage", triage_line(prediction.triage), width, narrow)
     for note in _notes(prediction):
-        lines += _wrapped("note", note)
-    return "\n".join(lines)
+        lines += _wrapped("note", note, width, narrow)
+    return lines
 
 
 def triage_line(triage: Triage) -> str:
@@ -49,8 +59,9 @@ def _percent(value: float, low: float, high: float) -> str:
     return f"{100 * value:.0f} % [{100 * low:.0f} to {100 * high:.0f}]"
 
 
-def _wrapped(lead: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=f"  {lead:<15}  ", subsequent_indent=" " * 19)
+def _wrapped(lead: str, text: str, width: int, narrow: bool) -> list[str]:
+    heading, indent = (f"{lead} ", 2) if narrow else (f"  {lead:<15}  ", _INDENT)
+    return textwrap.wrap(text, width, initial_indent=heading, subsequent_indent=" " * indent)
 
 
 def _notes(prediction: Prediction) -> list[str]:

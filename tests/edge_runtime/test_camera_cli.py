@@ -53,6 +53,12 @@ def test_a_folder_is_a_camera_of_its_whole_pictures(folder: Path, whole: bytes) 
         assert next(camera) == whole
 
 
+def test_the_pictures_of_a_folder_do_not_go_by(folder: Path, whole: bytes) -> None:
+    with Camera(str(folder)) as camera:
+        assert not camera.skip()
+        assert next(camera) == whole
+
+
 def test_a_file_is_a_camera_of_one_picture(folder: Path, whole: bytes) -> None:
     assert list(Camera(str(folder / "c.jpg"))) == [whole]
     assert len(list(Camera(str(folder / "e.png"), lock=True))) == 1

@@ -224,6 +224,24 @@ def test_frames_come_as_they_are_after_the_first_ones_are_dropped(jpeg, warm) ->
     assert kernel.calls[-1] == "STREAMOFF"
 
 
+def test_frames_that_go_by_are_neither_looked_at_nor_kept(jpeg, warm) -> None:
+    kernel = Scripted(*warm, b"bad", jpeg, NOTHING, numbered(jpeg, 1))
+    with camera(kernel) as source:
+        assert source.skip()
+        assert source.skip()
+        with pytest.raises(CameraError, match=r"no picture within 0\.2 s \(nothing came\)") as caught:
+            source.skip()
+        assert caught.value.passing
+        assert kernel.open_handles == 0
+        kernel.frames = [*warm, b"bad", *kernel.frames]
+        assert source.skip()
+        assert next(source) == numbered(jpeg, 1)
+        kernel.failing["DQBUF"] = errno.ENODEV
+        kernel.frames = [jpeg]
+        with pytest.raises(CameraError, match="unplugged"):
+            source.skip()
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -61,6 +61,10 @@ class Picamera2:
         answer = self.answers.pop(0) if self.answers else RED
         return Job(answer[..., :: self.reverse] if isinstance(answer, np.ndarray) else answer)
 
+    def capture_metadata(self, wait: bool) -> Job:
+        assert not wait
+        return Job(self.answers.pop(0) if self.answers else {"ExposureTime": 8000})
+
     def set_controls(self, controls: dict[str, bool]) -> None:
         Picamera2.controls = controls
 
@@ -126,6 +130,15 @@ def test_what_it_raises_becomes_one_line_and_it_is_opened_anew(answer: Exception
     assert caught.value.passing
     assert Picamera2.open == 0
     assert next(camera)
+
+
+def test_frames_go_by() -> None:
+    with Camera("pi") as camera:
+        assert camera.skip()
+        Picamera2.answers = [TimeoutError()]
+        with pytest.raises(CameraError, match="no picture in time"):
+            camera.skip()
+    assert Picamera2.open == 0
 
 
 def test_one_that_does_not_start_is_let_go(monkeypatch) -> None:

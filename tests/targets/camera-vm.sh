@@ -7,7 +7,8 @@ cd "$(dirname "$0")/../.."
 : "${VENV:=.venv}"
 python="$PWD/$VENV/bin/python"
 work=$PWD/build/camera-vm
-seconds=300 # that the system may run
+seconds=600 # that the system may run
+drivers="vivid v4l2loopback uvcvideo vhci-hcd uinput evdev"
 
 skip() { echo "!! NOT RUN: make camera-vm: $1" && exit 0; }
 
@@ -91,7 +92,7 @@ assemble() {
     mkdir -p "$work/root/$modules" "$work/root/"{proc,sys,dev,tmp,run,root,opt}
     cp "$loopback/v4l2loopback.ko" "$work/kernel/$modules/kernel/"
     tool depmod -b "$work/kernel" "$kernel"
-    for module in vivid v4l2loopback uvcvideo vhci-hcd; do
+    for module in $drivers; do
         tool modprobe -d "$work/kernel" -S "$kernel" --show-depends $module
     done | sed -n 's/^insmod //p' | sort -u | while read -r path _; do
         install -D "$path" "$work/root/$modules/${path#"$work/kernel/$modules/"}"
@@ -114,6 +115,7 @@ END
     chmod +x "$work/root/init"
     archive "$work/root" "$work/system.cpio"
     cp "$work/kernel/boot/vmlinuz-$kernel" "$work/vmlinuz"
+    echo "$drivers" >"$work/drivers"
 }
 
 archive() { (cd "$1" && find . | tool cpio --quiet -o -H newc --owner 0:0 >"$2.part") && mv "$2.part" "$2"; }
@@ -130,14 +132,14 @@ if [ ! -e "$work/vmlinuz" ]; then
     code=$?
     set -e
     [ $code = 0 ] || skip "packages could not be had, as said above"
-    assemble
 fi
+[ "$(cat "$work/drivers" 2>/dev/null)" = "$drivers" ] || assemble
 echo "== the wheel and its checks"
 rm -rf "$work/check" "$work/wheel"
 mkdir -p "$work/check/opt/check"
 "$python" -m build --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/check/opt/spot" "$work/wheel/"*.whl
-cp tests/targets/{check_camera,usb_camera}.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
+cp tests/targets/{check_camera,usb_camera,input_key}.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
 archive "$work/check" "$work/check.cpio"
 cat "$work/system.cpio" "$work/check.cpio" >"$work/initrd"
 echo "== boot ($((SECONDS - start)) s until here)"

@@ -1,5 +1,6 @@
 """A USB camera made of code: speaks USB/IP to the kernel's virtual host controller, so that uvcvideo drives it as it
-would any dermatoscope. What it sends is up to the test: pictures, broken ones, nothing, and a cable that is pulled.
+would any dermatoscope. What it sends is up to the test: pictures, broken ones, nothing, its button, and a cable that is
+pulled.
 """
 
 from __future__ import annotations
@@ -43,13 +44,24 @@ class UsbCamera:
     def plug(self) -> None:
         """Appear on the bus."""
         self._socket, theirs = socket.socketpair()
-        self._waiting: list[int] = []  # transfers that the driver has handed over, to be filled
+        self._waiting: list[int] = []  # transfers that the driver has handed over, to be filled with frames
+        self._to_press: list[int] = []  # and those to be filled when the button is pressed or let go
         self._lock, self._out = threading.Lock(), threading.Lock()
         self._probe = self._chosen(1)
         threading.Thread(target=self._serve, daemon=True).start()
         threading.Thread(target=self._stream, daemon=True).start()
         ATTACH.write_text(f"{self._port} {theirs.fileno()} 65538 {HIGH_SPEED}")
         theirs.close()
+
+    @property
+    def heard(self) -> bool:
+        """Whether the driver waits for the button: it does while a program has the camera open."""
+        return bool(self._to_press)
+
+    def press(self, down: bool) -> None:
+        """Press the button on the handle, or let it go."""
+        with self._lock:
+            self._reply(self._to_press.pop(0), bytes([2, 1, 0, down]))  # from interface 1, which streams: event 0
 
     def pull(self) -> None:
         """Vanish from the bus."""
@@ -65,9 +77,9 @@ class UsbCamera:
                 if command == 2:  # unlink
                     with self._lock:
                         mine = struct.unpack_from(">I", rest)[0]
-                        found = mine in self._waiting
-                        if found:
-                            self._waiting.remove(mine)
+                        found = [waiting for waiting in (self._waiting, self._to_press) if mine in waiting]
+                        for waiting in found:
+                            waiting.remove(mine)
                         self._send(struct.pack(">5Ii24x", 4, number, 0, 0, 0, -104 if found else 0))
                     continue
                 length = struct.unpack_from(">i", rest, 4)[0]
@@ -76,9 +88,9 @@ class UsbCamera:
                     answer = self._control(rest[20:28], data)
                     status = -32 if answer is None else 0
                     self._reply(number, (answer or b"")[:length] if direction else b"", status, len(data))
-                elif endpoint == 1:
+                else:
                     with self._lock:
-                        self._waiting.append(number)
+                        (self._waiting if endpoint == 1 else self._to_press).append(number)
 
     def _stream(self) -> None:
         """Fill the transfers that wait, a frame every 50 ms, each payload behind its two bytes of header."""
@@ -167,7 +179,8 @@ def text(index: int) -> bytes:
 
 
 def configuration() -> bytes:
-    """A camera of USB Video Class 1.0: one control interface, one that streams MJPEG in bulk."""
+    """A camera of USB Video Class 1.0: one control interface, which also tells of the button (its trigger, for general
+    use), and one that streams MJPEG in bulk."""
     units = b"".join(
         [
             # input terminal 1: a camera; exposure mode and time, focus, automatic focus
@@ -180,13 +193,15 @@ def configuration() -> bytes:
     )
     control = struct.pack("<BBBHHIBB", 13, 0x24, 1, 0x0100, 13 + len(units), 48_000_000, 1, 1) + units
     frames = b"".join(_frames())
-    inputs = struct.pack("<BBBBHBBBBBBBB", 14, 0x24, 1, 1, 14 + 11 + len(frames), 0x81, 0, 3, 0, 0, 0, 1, 0)
+    inputs = struct.pack("<BBBBHBBBBBBBB", 14, 0x24, 1, 1, 14 + 11 + len(frames), 0x81, 0, 3, 0, 1, 1, 1, 0)
     streaming = inputs + struct.pack("<11B", 11, 0x24, 6, 1, len(SIZES), 1, 1, 0, 0, 0, 0) + frames
     body = b"".join(
         [
             struct.pack("<8B", 8, 11, 0, 2, 0x0E, 3, 0, 0),  # the two interfaces belong together
-            struct.pack("<9B", 9, 4, 0, 0, 0, 0x0E, 1, 0, 0),
+            struct.pack("<9B", 9, 4, 0, 0, 1, 0x0E, 1, 0, 0),
             control,
+            struct.pack("<BBBBHB", 7, 5, 0x82, 3, 16, 8),
+            struct.pack("<BBBH", 5, 0x25, 3, 16),
             struct.pack("<9B", 9, 4, 1, 0, 1, 0x0E, 2, 0, 0),
             streaming,
             struct.pack("<BBBBHB", 7, 5, 0x81, 2, 512, 0),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from spot_edge.camera.kernel import Kernel
@@ -25,10 +26,13 @@ class Feed(Protocol):
     """What all kinds of camera have in common."""
 
     name: str
-    live: bool  # whether its first pictures are worse than later ones
+    live: bool  # whether its frames come by themselves, the first ones worse than later ones
 
     def read(self, deadline: float) -> bytes:
         """The next JPEG. StopIteration where there are no more, CameraError where none comes until `deadline`."""
+
+    def skip(self, deadline: float) -> None:
+        """Let the next frame go by without looking at it; where pictures wait to be asked for, nothing."""
 
     def lock(self, locked: bool) -> None:
         """Hold focus, exposure and white balance, or let them go."""
@@ -69,14 +73,15 @@ class Camera:
 
     def __next__(self) -> bytes:
         """The next picture, taken no more than half a second before it is asked for."""
-        try:
-            if self._feed is None:
-                self._feed = self._open()
-                self._warm_up(self._feed)
-            return self._feed.read(time.monotonic() + self._timeout)
-        except CameraError:
-            self.close()
-            raise
+        with self._fed() as feed:
+            return feed.read(time.monotonic() + self._timeout)
+
+    def skip(self) -> bool:
+        """Let the next frame go by, whole or not, at next to no cost: what a program does while it needs no picture, to
+        know that the camera is there. False where pictures wait until they are asked for, as in a folder."""
+        with self._fed() as feed:
+            feed.skip(time.monotonic() + self._timeout)
+            return feed.live
 
     def __enter__(self) -> Camera:
         return self
@@ -96,6 +101,18 @@ class Camera:
         if self._feed is not None:
             feed, self._feed = self._feed, None
             feed.close()
+
+    @contextmanager
+    def _fed(self) -> Iterator[Feed]:
+        """What gives the pictures, opened where it is not; a CameraError closes it."""
+        try:
+            if self._feed is None:
+                self._feed = self._open()
+                self._warm_up(self._feed)
+            yield self._feed
+        except CameraError:
+            self.close()
+            raise
 
     def _open(self) -> Feed:
         from spot_edge.camera.device import Device

@@ -87,8 +87,7 @@ class Device:
             with explained(self.name):
                 taken = self._dequeue(deadline)
                 if taken is None:
-                    waited = f"{self.name}: no picture within {max(0.0, deadline - asked):.1f} s ({seen})"
-                    raise CameraError(f"{waited}: unplug the camera and plug it in again", passing=True)
+                    raise self._silent(deadline - asked, seen)
                 index, used, flags, stamp = taken
                 data = bytes(self._maps[index][:used])
                 self._queue(index)
@@ -100,6 +99,19 @@ class Device:
                 return encode(self._yuyv.picture(data)) if self._yuyv else whole(data)
             except ValueError as error:
                 seen = f"the last frame: {error}"
+
+    def skip(self, deadline: float) -> None:
+        """Let the next frame go by without looking at it."""
+        asked = time.monotonic()
+        with explained(self.name):
+            taken = self._dequeue(deadline)
+            if taken is None:
+                raise self._silent(deadline - asked, "nothing came")
+            self._queue(taken[0])
+
+    def _silent(self, seconds: float, seen: str) -> CameraError:
+        waited = f"{self.name}: no picture within {max(0.0, seconds):.1f} s ({seen})"
+        return CameraError(f"{waited}: unplug the camera and plug it in again", passing=True)
 
     def _dequeue(self, deadline: float) -> tuple[int, int, int, float] | None:
         """A filled buffer's index, length, flags and time; None when `deadline` passes first."""

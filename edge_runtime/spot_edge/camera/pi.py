@@ -63,6 +63,11 @@ class PiCamera:
             job = self._camera.capture_array("main", wait=False)
             return encode(Image.fromarray(job.get_result(timeout=max(0.0, deadline - time.monotonic()))))
 
+    def skip(self, deadline: float) -> None:
+        """Let the next frame go by: its metadata alone is asked for."""
+        with _explained():
+            self._camera.capture_metadata(wait=False).get_result(timeout=max(0.0, deadline - time.monotonic()))
+
     def lock(self, locked: bool) -> None:
         """Hold exposure, gain and white balance as they are, or let the camera find them again."""
         with _explained():

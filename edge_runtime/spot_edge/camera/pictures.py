@@ -35,6 +35,9 @@ class Pictures:
             raise CameraError(f"{self.name}: holds no whole picture")
         raise StopIteration
 
+    def skip(self, deadline: float) -> None:
+        """Nothing: each picture waits until it is asked for."""
+
     def lock(self, locked: bool) -> None:
         """Nothing: pictures do not change."""
 

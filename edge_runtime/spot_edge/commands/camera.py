@@ -2,68 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import math
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
-from spot_edge.camera.camera import SIZE, TIMEOUT, Camera
+from spot_edge.camera.camera import Camera
 from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.listing import Listed, list_cameras
 from spot_edge.camera.pi import has_pi_camera
+from spot_edge.commands.taking import camera_options
 from spot_edge.errors import CameraError, InputError, one_line
 from spot_edge.files import write_whole
 
 __all__ = ["camera"]
 
 _PAUSE = 0.5  # seconds between looking for a camera that has gone
-
-
-def _size(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
-    sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
-    if sides is None:
-        raise click.BadParameter("like 1280x960")
-    return int(sides[1]), int(sides[2])
-
-
-def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int | None]:
-    found: dict[str, int | None] = {}
-    for value in values:
-        name, equals, number = value.partition("=")
-        if equals and not re.fullmatch(r"-?\d{1,9}", number):
-            raise click.BadParameter(f"{value!r}: NAME=NUMBER, or NAME alone for a button")
-        found[name] = int(number) if equals else None
-    return found
-
-
-def _camera_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of every subcommand that opens a camera, given to it as one Camera, its `source`."""
-
-    @click.argument("device", default="auto")
-    @click.option("--size", default="{}x{}".format(*SIZE), show_default=True, callback=_size, metavar="WxH")
-    @click.option("--set", "controls", multiple=True, callback=_settings, metavar="NAME=N", help="Set a control.")
-    @click.option("--lock/--unlock", default=None, help="Hold, or free, focus, exposure and white balance.")
-    @click.option("--timeout", type=click.FloatRange(0.1, 60), default=TIMEOUT, show_default=True, metavar="SECONDS")
-    @functools.wraps(command)
-    def with_camera(
-        device: str,
-        size: tuple[int, int],
-        controls: dict[str, int | None],
-        lock: bool | None,
-        timeout: float,
-        **others: Any,
-    ) -> None:
-        command(Camera(device, size=size, controls=controls, lock=lock, timeout=timeout), **others)
-
-    return with_camera
 
 
 @click.group()
@@ -95,7 +54,7 @@ def list_() -> None:
 
 
 @camera.command()
-@_camera_options
+@camera_options
 @click.option("-o", "--out", metavar="FILE", help="Where to, - for standard output [capture-DATE-TIME.jpg].")
 def capture(source: Camera, out: str | None) -> None:
     """Take one picture and keep it as the camera encoded it."""
@@ -111,7 +70,7 @@ def capture(source: Camera, out: str | None) -> None:
 
 
 @camera.command()
-@_camera_options
+@camera_options
 @click.option("--seconds", type=click.FloatRange(0.1), default=math.inf, help="Stop after so long [Ctrl-C stops].")
 def preview(source: Camera, seconds: float) -> None:
     """Show rate, sharpness and light of the camera, once a second, until Ctrl-C.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,12 +71,10 @@ def classify(
         )
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude one another")
-    from spot_edge.classifier import Classifier
+    from spot_edge.commands.loading import load
     from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
-    with _without_native_log():
-        classifier = Classifier.load(model, runtime=runtime, threads=threads)
-    gc.enable()
+    classifier = load(model, runtime=runtime, threads=threads)
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
     found = find_pictures(paths) if camera is None else [_taken(camera)]
     form = "json" if as_json else "csv" if as_csv else None
@@ -119,11 +114,10 @@ def _one(picture: Found, classifier: Classifier, writer: Writer, keeper: Any) ->
 def _taken(camera: str) -> Found:
     """A picture taken with `camera` just now."""
     from spot_edge.camera.camera import Camera
+    from spot_edge.commands.taking import take
 
     with Camera(camera) as source:
-        jpeg, now = next(source), time.time()
-        frame = Source.frame(jpeg, source.opened, now)
-    return Found(frame.name, time.strftime("camera-%Y%m%d-%H%M%S", time.localtime(now)), frame=frame)
+        return take(source)
 
 
 def _source(picture: Found) -> Source:
@@ -137,20 +131,6 @@ def _standard_input() -> bytes:
     if len(data) > LARGEST:
         raise InputError(f"-: more than {LARGEST >> 20} MB")
     return data
-
-
-@contextmanager
-def _without_native_log() -> Iterator[None]:
-    """Keep what the interpreter's C++ code logs while it loads ("INFO: Created …") from the user's screen."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""What all commands that use a camera have in common: its options, and a picture taken with it."""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from spot_edge.camera.camera import SIZE, TIMEOUT, Camera
+from spot_edge.inputs import Found
+from spot_edge.source import Source
+
+__all__ = ["camera_options", "take"]
+
+
+def camera_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that opens a camera, given to it as one Camera, its `source`."""
+
+    @click.argument("device", default="auto")
+    @click.option("--size", default="{}x{}".format(*SIZE), show_default=True, callback=_size, metavar="WxH")
+    @click.option("--set", "controls", multiple=True, callback=_settings, metavar="NAME=N", help="Set a control.")
+    @click.option("--lock/--unlock", default=None, help="Hold, or free, focus, exposure and white balance.")
+    @click.option("--timeout", type=click.FloatRange(0.1, 60), default=TIMEOUT, show_default=True, metavar="SECONDS")
+    @functools.wraps(command)
+    def with_camera(
+        device: str,
+        size: tuple[int, int],
+        controls: dict[str, int | None],
+        lock: bool | None,
+        timeout: float,
+        **others: Any,
+    ) -> None:
+        command(Camera(device, size=size, controls=controls, lock=lock, timeout=timeout), **others)
+
+    return with_camera
+
+
+def take(source: Camera) -> Found:
+    """A picture taken with `source` just now, its results named by the time. StopIteration where there are no more."""
+    jpeg, now = next(source), time.time()
+    frame = Source.frame(jpeg, source.opened, now)
+    return Found(frame.name, time.strftime("camera-%Y%m%d-%H%M%S", time.localtime(now)), frame=frame)
+
+
+def _size(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
+    sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
+    if sides is None:
+        raise click.BadParameter("like 1280x960")
+    return int(sides[1]), int(sides[2])
+
+
+def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    for value in values:
+        name, equals, number = value.partition("=")
+        if equals and not re.fullmatch(r"-?\d{1,9}", number):
+            raise click.BadParameter(f"{value!r}: NAME=NUMBER, or NAME alone for a button")
+        found[name] = int(number) if equals else None
+    return found

@@ -1,0 +1,97 @@
+"""What the kiosk's screen shows in whatever room there is, and in whatever letters."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from spot_edge.classifier import Classifier
+from spot_edge.commands.banner import banner
+from spot_edge.commands.panels import judged, ready, refused
+from spot_edge.commands.screen import Screen
+from spot_edge.source import Source
+from spot_edge.wording import DISCLAIMER
+
+SIZES = [(columns, lines) for columns in (38, 48, 58, 78, 98, 158) for lines in (13, 18, 22, 40)]
+
+
+@pytest.fixture(scope="module")
+def prediction(classifier: Classifier, lesion: bytes):
+    return classifier.classify(Source.frame(lesion, "/dev/video0", 1_764_000_000.0))
+
+
+def flowing(lines: list[str]) -> str:
+    return " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(("columns", "lines"), SIZES)
+def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: int, prediction) -> None:
+    for text in (ready("spot"), judged(prediction), refused("/dev/video0: the camera was unplugged")):
+        shown = text(columns, lines)
+        assert len(shown) <= lines
+        assert max(map(len, shown)) <= columns
+        assert "End: q." in flowing(shown)
+    shown = flowing(judged(prediction)(columns, lines))
+    assert DISCLAIMER in shown
+    assert f"{prediction.triage.category.upper()}: malignant score" in shown
+    assert f"looks most like {prediction.top.name} model score" in shown
+
+
+def test_the_larger_the_screen_the_larger_the_letters(prediction) -> None:
+    category = prediction.triage.category
+    assert judged(prediction)(78, 22)[:5] == banner(category, 78)
+    assert judged(prediction)(78, 14)[:3] == banner(category, 78, small=True)
+    assert "model score" in judged(prediction)(78, 10)[1]
+
+
+def test_a_screen_that_is_too_small_says_so(prediction) -> None:
+    shown = judged(prediction)(38, 8)
+    assert len(shown) == 8
+    assert "too small" in shown[-1]
+
+
+@pytest.mark.parametrize("words", ["review now", "review soon", "routine", "cannot assess", "ready"])
+@pytest.mark.parametrize("small", [False, True])
+def test_every_category_can_be_written_large_in_40_columns(words: str, small: bool) -> None:
+    for width in (38, 78):
+        drawn = banner(words, width, small=small)
+        assert drawn
+        assert max(map(len, drawn)) <= width
+        assert not set("".join(drawn)) - set(" █▀▄")
+    assert banner(words, 20, small=small) == []
+
+
+def test_the_two_sizes_of_letters_are_one_drawing() -> None:
+    large, small = banner("review now", 78), banner("review now", 78, small=True)
+    whole = [row.ljust(60) for row in [*large, ""]]
+    for line, (upper, lower) in zip(small, zip(whole[::2], whole[1::2], strict=True), strict=True):
+        assert [character in "█▀" for character in line.ljust(60)] == [character == "█" for character in upper]
+        assert [character in "█▄" for character in line.ljust(60)] == [character == "█" for character in lower]
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_letters_for_a_terminal_without_blocks(encoding: str, prediction) -> None:
+    with Terminal(io.BytesIO(), encoding=encoding) as stream:
+        with Screen(stream) as screen:
+            screen.show(judged(prediction))
+        shown = stream.buffer.getvalue().decode(encoding)
+    assert ("█" in shown) == (encoding == "utf-8")
+    assert ("####" in shown) == (encoding != "utf-8")
+
+
+def test_a_note_stays_below_the_text_until_the_next_one() -> None:
+    with Terminal(io.BytesIO(), encoding="utf-8") as stream:
+        screen = Screen(stream)
+        screen.show(ready("spot"))
+        screen.note("No permission\x1b for it.")
+        last = stream.buffer.getvalue().decode().split("\033[H")[-1]
+        assert last.endswith("No permission\\x1b for it.")
+        assert "Model spot." in last
+        screen.show(refused("gone"))
+        assert "permission" not in stream.buffer.getvalue().decode().split("\033[H")[-1]
