@@ -54,7 +54,7 @@ def read_signature(data: bytes, name: str) -> Signature:
         tensors = list(graphs[0].tables(_SUBGRAPH_TENSORS))
         inputs = _named(signatures[0], _SIGNATURE_INPUTS, tensors)
         outputs = _named(signatures[0], _SIGNATURE_OUTPUTS, tensors)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:  # OverflowError: on 32 bits
         raise ModelError(f"{name}: damaged .tflite structure") from error
     return Signature(inputs, outputs)
 

@@ -127,7 +127,7 @@ def _members(content: bytes, name: str) -> dict[str, bytes]:
             if len(members[key]) != entry[11]:
                 raise ModelError(f"{name}: its zip cannot be read")
             at += _ZIP_ENTRY + names + extras + comments
-    except (struct.error, UnicodeDecodeError) as error:
+    except (struct.error, OverflowError, UnicodeDecodeError) as error:  # OverflowError: offsets beyond 2 GB on 32 bits
         raise ModelError(f"{name}: its zip cannot be read") from error
     return members
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from spot_edge.errors import InputError
 from spot_edge.image import decode
 
 # EXIF orientation → how a camera that is held that way stores an upright picture
@@ -71,7 +73,12 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int, draw
 @pytest.mark.parametrize("junk", [b"junk", b"II*\0\x08\0\0\0\xff\xff junk", b"MM\0*\xff\xff\xff\xff", b""])
 def test_broken_exif_turns_nothing(form: str, junk: bytes, draw, encode) -> None:
     picture = draw(80, 60)
-    assert np.array_equal(pixels(encode(picture, form, exif=b"Exif\0\0" + junk)), pixels(encode(picture, form)))
+    broken = encode(picture, form, exif=b"Exif\0\0" + junk)
+    if form == "JPEG" and junk.endswith(b"\xff") and sys.maxsize < 2**32:  # an offset that its Pillow cannot go to
+        with pytest.raises(InputError, match="damaged image"):
+            pixels(broken)
+    else:
+        assert np.array_equal(pixels(broken), pixels(encode(picture, form)))
 
 
 def test_a_photograph_with_previews_behind_it_is_the_photograph(draw, encode) -> None:
