@@ -243,7 +243,7 @@ with Camera(sys.argv[1]) as camera:
 
 def test_a_32_bit_program_gets_the_same_bytes(loopback: None) -> None:
     with fed(LESION), in_32_bits(PICTURE_IN_32_BITS, LOOP) as program:
-        picture, said = program.communicate(timeout=60)
+        picture, said = program.communicate(timeout=120)
     assert program.returncode == 0, said.decode()
     assert picture == LESION
 
