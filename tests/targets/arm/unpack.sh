@@ -60,11 +60,6 @@ finish() {
     touch "$work/ready"
 }
 
-# what Debian and pip do when they install; without it every start would compile all that is imported
-compile() {
-    "$python" -m compileall -q -s "$work/$1" -p / "${@:2}"
-}
-
 under_test() {
     local root
     rm -rf "$work/wheel"
@@ -77,8 +72,12 @@ under_test() {
         cp pyproject.toml "$work/$root/opt/check"
         cp -r tests/conftest.py tests/edge_runtime examples "$work/$root/opt/check/tests"
     done
-    compile arm64 "$work/arm64/usr/lib/python3.11" "$work/arm64/opt"
-    compile armhf "$work/armhf/usr/lib/python3.11" "$work/armhf/usr/lib/python3/dist-packages" "$work/armhf/opt"
+    # what Debian and pip do when they install; without it every start would compile all that is imported
+    for root in arm64 armhf; do
+        "$python" -m compileall -q -s "$work/$root" -p / "$work/$root/"{usr/lib/python3.11,usr/lib/python3,opt}
+    done
+    tests/targets/arm/inside.sh "$work/trixie" /usr/bin/python3.13 -m compileall -q /usr/lib/python3.13 /opt
+    tests/targets/arm/inside.sh "$work/forky" /usr/bin/python3.14 -m compileall -q /usr/lib/python3.14 /opt
 }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || cannot "it is made for Linux on x86-64, this is $(uname -sm)"
