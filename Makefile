@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers ablation restore-run clean
+.PHONY: help demo toolkit test test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-frontier what width and resolution save in size and time, as docs/frontier.md: some ten minutes"
 	@echo "make bench-outputs what evidence, embedding and tail cost in bytes and time; RUN=folder [runs/spot]"
 	@echo "make bench-peers   the embedded model beside other runtimes, as docs/peers.md: some ten minutes, most of it installing"
+	@echo "make bench-stills  what decoding large JPEGs at a reduced size would change and save; DATA=manifest"
 	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
@@ -71,6 +72,9 @@ bench-peers: $(VENV)/.installed
 	-$(MAKE) --keep-going $(PEERS:%=.venv-peers-%/.installed)
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m peers.networks runs/peers
 	$(VENV)/bin/python -m peers --networks runs/peers --page docs/peers.md $(ARGS)
+
+bench-stills: $(VENV)/.installed
+	$(VENV)/bin/python benchmarks/large_stills.py --data $(DATA) $(ARGS)
 
 ablation: $(VENV)/.installed
 	$(VENV)/bin/python train/ablation.py --data $(DATA) --trunk $(or $(TRUNK),imagenet) --out runs/ablation $(ARGS)

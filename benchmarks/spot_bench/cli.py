@@ -202,7 +202,7 @@ bench.add_command(latency_cli.compare)
 @click.option("--model", type=_PATH, help="Model file [the embedded model].")
 @_JSON
 def overhead(model: Path | None, as_json: bool) -> None:
-    """What our own code costs on top of Pillow and the interpreter: per call, and per process."""
+    """What our own code costs on top of Pillow and the interpreter: per call, per large still, and per process."""
     from spot_bench.overhead import measure_overhead
     from spot_bench.terminal import overhead_lines
 

@@ -59,7 +59,12 @@ def overhead_lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"{report['model']['name']} in {runtime['name']} {runtime['version']}, {report['machine']['cpu']}"
     yield ""
     rows = [["", "ours ms", "bare ms", "ratio of medians", "of fastest", "n", "target"]]
-    for key, name in (("call", "classify, against its parts"), ("process", "command, against bare process")):
+    names = {
+        "call": "classify, against its parts",
+        "still": "the same, 12 megapixels",
+        "process": "command, against bare process",
+    }
+    for key, name in names.items():
         ratio = report[key]
         target = f"{ratio['target']:.2f} {'met' if ratio['met'] else 'missed'}"
         times = [f"{ratio['ours_ms']:.2f}", f"{ratio['bare_ms']:.2f}"]

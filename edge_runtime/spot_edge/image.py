@@ -109,6 +109,7 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
         raise
     except Exception as error:  # damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error …
         raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
+    # Turned whole: Pillow shrinks rows, then columns, rounding between, so a tensor turned afterwards is another one.
     if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow itself turns a TIFF upright while it loads it
         picture = picture.transpose(_UPRIGHT[orientation])
     if type(picture) is not Image.Image:  # still the file's own object, which remembers its EXIF and its tags

@@ -120,6 +120,7 @@ def test_overhead_of_a_process(int8: Classifier, shapes_family: Path) -> None:
         "runtime": {"name": "ai-edge-litert", "version": "2"},
         "machine": {"cpu": "some"},
         "call": found.as_dict(),
+        "still": found.as_dict(),
         "process": found.as_dict(),
     }
     assert any(line.startswith("command, against bare process") for line in overhead_lines(report))
