@@ -18,6 +18,7 @@ from systems import HERE, SYSTEMS, WORK
 
 BUDGET = HERE / "instructions.json"
 MORE = 1.02  # times the budget, from which on the check fails
+MORE_OF_START = 1.05  # it varies by 1.5 % with the folder that the systems lie in
 OUTSIDE = 1.05  # times decoding and resizing, that `classify` may take outside the interpreter
 PICTURE = HERE.parents[2] / "examples" / "drawn-melanoma-001.jpg"  # 600x450
 COUNTED = ("pi3-litert", "pi4-litert", "pi5-litert", "pi4-tflite")
@@ -108,9 +109,10 @@ def compare(counts: dict[str, Any], budget: dict[str, Any]) -> list[str]:
             continue
         for part in PARTS:
             ratio = found[part] / kept[part]
-            if ratio > MORE:
+            more = MORE_OF_START if part == "start" else MORE
+            if ratio > more:
                 wrong.append(f"{name}: {part} takes {100 * (ratio - 1):.1f} % more instructions than its budget")
-            elif ratio < 2 - MORE:
+            elif ratio < 2 - more:
                 wrong.append(f"{name}: {part} takes {100 * (1 - ratio):.1f} % fewer than its budget: {RENEW}")
     return wrong
 
