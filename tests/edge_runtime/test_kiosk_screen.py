@@ -35,6 +35,8 @@ def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: i
     shown = flowing(judged(prediction)(columns, lines))
     assert DISCLAIMER in shown
     assert f"{prediction.triage.category.upper()}: malignant score" in shown
+    if lines > 18:
+        assert "by /dev/video0" in shown
     assert f"looks most like {prediction.top.name} model score" in shown
 
 

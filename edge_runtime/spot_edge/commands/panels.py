@@ -34,9 +34,10 @@ def taking(columns: int, lines: int) -> list[str]:
 def judged(prediction: Prediction) -> Text:
     """The answer: how urgent in large letters, then all that `spot-edge classify` says."""
     time_of_day = time.strftime("%H:%M:%S", time.localtime(prediction.source["captured_at"]))
+    origin = one_line(f"Picture taken at {time_of_day} by {prediction.source['camera']}")
 
     def text(columns: int, lines: int) -> list[str]:
-        taken, end = [f"Picture taken at {time_of_day}"], _wrap(columns, DISCLAIMER)
+        taken, end = _wrap(columns, origin), _wrap(columns, DISCLAIMER)
         two, one = (answer(prediction, top, columns) for top in (2, 1))
         following = _wrap(columns, _NEXT)
         bodies = [
