@@ -69,7 +69,7 @@ def _fit(title: str, columns: int, lines: int, bodies: list[list[str]]) -> list[
     for head, body in [(head, body) for body in bodies[:3] for head in titles if head] + [([], b) for b in bodies]:
         if len(head) + len(body) <= lines:
             return head + body
-    return [*bodies[-1][: lines - 1], "(this screen is too small for the rest)"]
+    return [*bodies[-1][: lines - 1], "(screen too small for the rest)"]
 
 
 def _wrap(columns: int, *texts: str) -> list[str]:
