@@ -48,8 +48,15 @@ def kiosk(source: Camera, model: str | None, save: Path | None) -> None:
     """
     if os.name != "posix":
         raise click.UsageError("the kiosk needs Linux or another system with POSIX terminals")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: everything is put back in order
+    asked: list[int] = []  # to end
+
+    def end(number: int, frame: object) -> None:
+        asked.append(number)  # an exception that is raised while Python tidies up is lost
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
     with suppress(KeyboardInterrupt):
         from spot_edge.camera.button import Buttons
         from spot_edge.commands.keys import Keys
@@ -60,7 +67,7 @@ def kiosk(source: Camera, model: str | None, save: Path | None) -> None:
         classifier = load(model)
         keeper = Keeper(records=save and make_folder(save))
         with Keys(sys.stdin.fileno()) as keys, Buttons() as buttons, Screen() as screen, source:
-            _Kiosk(source, classifier, keeper, screen, keys, buttons).run()
+            _Kiosk(source, classifier, keeper, screen, keys, buttons).run(asked)
 
 
 class _Kiosk:
@@ -72,12 +79,13 @@ class _Kiosk:
         self._told = False  # of buttons that we may not read
         self._begin_to_count()
 
-    def run(self) -> None:
+    def run(self, asked: list[int]) -> None:
+        """Go on until somebody wishes to end, or `asked` holds something."""
         from spot_edge.commands.panels import ready
 
         self._screen.show(ready(self._classifier.model.spec.name))
         pause = 0.0
-        while (wish := self._wish(pause)) != "end":
+        while not asked and (wish := self._wish(pause)) != "end":
             pause = self._judge() if wish == "take" else self._watch()
 
     def _wish(self, seconds: float) -> Wish | None:
