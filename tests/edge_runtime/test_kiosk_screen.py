@@ -42,6 +42,11 @@ def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: i
     assert f"looks most like {prediction.top.name} model score" in shown
 
 
+def test_a_remark_does_not_push_the_disclaimer_out(prediction) -> None:
+    remarked = replace(prediction, remarks=("this file's figures were measured in another interpreter",) * 3)
+    assert DISCLAIMER in flowing(judged(remarked)(38, 13))
+
+
 def test_the_larger_the_screen_the_larger_the_letters(prediction) -> None:
     category = prediction.triage.category
     assert judged(prediction)(78, 22)[:5] == banner(category, 78)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
+from dataclasses import replace
 
 from spot_edge.commands.banner import banner
 from spot_edge.commands.screen import Text
@@ -39,12 +40,14 @@ def judged(prediction: Prediction) -> Text:
     def text(columns: int, lines: int) -> list[str]:
         taken, end = _wrap(columns, origin), _wrap(columns, DISCLAIMER)
         two, one = (answer(prediction, top, columns) for top in (2, 1))
+        bare = answer(replace(prediction, remarks=()), 1, columns)  # a remark must not push the disclaimer out
         following = _wrap(columns, _NEXT)
         bodies = [
             [*taken, *two, "", *end, "", *following],
             [*taken, *two, *end, *following],
             [*two, *end, *following],
             [*one, *end, *following],
+            [*bare, *end, *following],
         ]
         return _fit(prediction.triage.category, columns, lines, bodies)
 
