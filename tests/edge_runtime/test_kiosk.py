@@ -230,7 +230,7 @@ def test_a_terminal_that_is_closed_ends_it(terminal, frames: Path) -> None:
 
 def test_a_camera_that_is_not_there_is_waited_for(terminal, frames: Path, tmp_path: Path) -> None:
     later = tmp_path / "later"
-    kiosk = terminal(later)
+    kiosk = terminal(later, size=(300, 24))  # however long the path, it is not broken
     kiosk.until(b"later: no such")
     kiosk.press(b" ")
     kiosk.until(b"No answer.")
