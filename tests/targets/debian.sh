@@ -1,5 +1,6 @@
-# Sourced by checks that need a Debian other than this machine's: packages from this machine's own apt sources, unpacked
-# below $work, for any suite and architecture. Nothing is installed here, and nobody needs to be root.
+# Sourced by checks that need a Debian other than this machine's: packages from this machine's own apt sources, and wheels
+# from its package index, unpacked below $work for any suite and architecture. Nothing is installed here, and nobody needs
+# to be root. $python is one that has pip.
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' 2>/dev/null | grep -m1 '/debian/*$' || true)
 
@@ -48,4 +49,12 @@ unpack_only() {
 tool() {
     local libraries=$work/tools/usr/lib/x86_64-linux-gnu:$work/tools/lib/x86_64-linux-gnu
     PATH=$work/tools/usr/bin:$work/tools/bin:$PATH LD_LIBRARY_PATH=$libraries "$@"
+}
+
+# wheels for another system, chosen by this machine's pip: wheels FOLDER PYTHON MACHINE CONSTRAINTS PACKAGE…
+wheels() {
+    local platforms=(--platform "manylinux2014_$3") glibc
+    for glibc in 17 27 28 34; do platforms+=(--platform "manylinux_2_${glibc}_$3"); done
+    "$python" -m pip install --quiet --quiet --disable-pip-version-check --no-warn-conflicts --no-compile --only-binary=:all: \
+        --implementation cp --python-version "$2" "${platforms[@]}" --target "$work/$1" -c "constraints/$4.txt" "${@:5}"
 }

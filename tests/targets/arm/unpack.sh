@@ -11,14 +11,6 @@ work=$PWD/build/arm
 
 cannot() { echo "$1" && exit 75; }
 
-# wheels for another system, chosen by this machine's pip: wheels FOLDER PYTHON MACHINE CONSTRAINTS PACKAGE…
-wheels() {
-    local platforms=(--platform "manylinux2014_$3") glibc
-    for glibc in 17 27 28 34; do platforms+=(--platform "manylinux_2_${glibc}_$3"); done
-    "$python" -m pip install --quiet --quiet --disable-pip-version-check --no-warn-conflicts --no-compile --only-binary=:all: \
-        --implementation cp --python-version "$2" "${platforms[@]}" --target "$work/$1" -c "constraints/$4.txt" "${@:5}"
-}
-
 # a Debian for this processor in which /bin and /lib are links, as its packages take for granted: newer SUITE PACKAGE…
 newer() {
     local folder
@@ -70,7 +62,8 @@ under_test() {
         "$python" -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --no-deps --no-compile \
             --target "$work/$root/opt/spot" "$work/wheel/"*.whl
         cp pyproject.toml "$work/$root/opt/check"
-        cp -r tests/conftest.py tests/edge_runtime examples "$work/$root/opt/check/tests"
+        cp -r tests/conftest.py tests/edge_runtime "$work/$root/opt/check/tests"
+        cp -r examples "$work/$root/opt/check"
     done
     # what Debian and pip do when they install; without it every start would compile all that is imported
     for root in arm64 armhf; do

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The cameras against real drivers: boots a small arm64 Debian under emulation and runs check_camera.py in it, with the
-# built wheel. Packages come from this machine's own apt and pip sources and are unpacked below build/camera-vm, kept
+# The cameras against real drivers: boots a small arm64 Debian under emulation and runs the checks beside this file in
+# it, with the built wheel. Packages come from this machine's own apt and pip sources and are unpacked below build/camera-vm, kept
 # there for the next time; nothing is installed on this machine, and nobody needs to be root. `make clean` removes it.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../../.."
 : "${VENV:=.venv}"
 python="$PWD/$VENV/bin/python"
 work=$PWD/build/camera-vm
@@ -14,68 +14,32 @@ skip() { echo "!! NOT RUN: make camera-vm: $1" && exit 0; }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || skip "it is made for Linux on x86-64, this is $(uname -sm)"
 for tool in apt-get dpkg make; do command -v $tool >/dev/null || skip "this machine has no $tool"; done
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' | grep -m1 '/debian/*$' || true)
+. tests/targets/debian.sh
 [ -n "$mirror" ] || skip "apt knows no Debian archive here"
 
-# apt with lists and a state of its own, for any architecture: in_apt ARCHITECTURE COMMAND…
-in_apt() {
-    local apt=$work/apt-$1
-    if [ ! -e "$apt/apt.conf" ]; then
-        mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
-        : >"$apt/status"
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main" >"$apt/sources.list"
-        cat >"$apt/apt.conf" <<END
-APT { Architecture "$1"; Architectures { "$1"; }; Install-Recommends "false"; Sandbox::User ""; };
-Dir { State "$apt/state"; State::status "$apt/status"; Cache "$apt/cache"; };
-Dir::Etc { SourceList "$apt/sources.list"; SourceParts "/dev/null"; };
-Acquire::Languages "none"; Debug::NoLocking "true";
-END
-        APT_CONFIG=$apt/apt.conf apt-get -qq update
-    fi
-    APT_CONFIG=$apt/apt.conf "${@:2}"
+tools() { # whose programs use this machine's own C library
+    without='^(libc6_|libc-bin_|libc6-dev|lib[a-z]*san[0-9]-arm64)' \
+        unpack bookworm-amd64 "$work/tools" qemu-system-arm gcc-aarch64-linux-gnu kmod cpio
+    for name in depmod modprobe; do ln -sf kmod "$work/tools/bin/$name"; done # its own links are absolute
+    unpack_only bookworm-amd64 "$work/loopback" linux-kbuild-6.1 v4l2loopback-dkms
 }
 
-# one of the programs that were unpacked, or one that runs them: tool COMMAND…
-tool() {
-    local libraries=$work/tools/usr/lib/x86_64-linux-gnu:$work/tools/lib/x86_64-linux-gnu
-    PATH=$work/tools/usr/bin:$work/tools/bin:$PATH LD_LIBRARY_PATH=$libraries "$@"
-}
-
-# every package of a list and what it needs, unpacked: unpack ARCHITECTURE FOLDER PACKAGE…
-unpack() {
-    local archives=$work/apt-$1/cache/archives
-    in_apt "$1" apt-get -qq -y --download-only install "${@:3}" >/dev/null
-    mkdir -p "$2"
-    for package in "$archives"/*.deb; do
-        case ${package##*/} in
-        # never run here; and programs for this machine use its own C library
-        perl* | libperl* | iso-codes_* | lib*san?-arm64* | dpkg_* | tar_* | debconf* | *-locales_* | libc6_*_amd64.deb | libc-bin* | libc6-dev*) ;;
-        *) dpkg -x "$package" "$2" ;;
-        esac
-    done
-}
-
-# these packages alone, unpacked: unpack_only ARCHITECTURE FOLDER PACKAGE…
-unpack_only() {
-    mkdir -p "$2" "$work/debs"
-    (cd "$work/debs" && rm -f ./*.deb && in_apt "$1" apt-get -qq download "${@:3}" && for deb in *.deb; do dpkg -x "$deb" "$2"; done)
+system() {
+    local kernel
+    unpack bookworm-arm64 "$work/root" python3 busybox-static kmod libstdc++6
+    kernel=$(in_apt bookworm-arm64 apt-cache depends linux-image-arm64 | sed -n 's/.*Depends: linux-image-//p')
+    unpack_only bookworm-arm64 "$work/kernel" "linux-image-$kernel" "linux-headers-$kernel" "linux-headers-${kernel%-arm64}-common"
 }
 
 packages() {
+    local steps=() step
     echo "== packages: an emulator, a cross compiler, an arm64 system and its kernel"
-    unpack amd64 "$work/tools" qemu-system-arm gcc-aarch64-linux-gnu kmod cpio
-    for name in depmod modprobe; do ln -sf kmod "$work/tools/bin/$name"; done # its own links are absolute
-    unpack arm64 "$work/root" python3 busybox-static kmod libstdc++6
-    unpack armhf "$work/root/opt/armhf" python3 # a 32-bit system, of which only Python is run
-    local kernel
-    kernel=$(in_apt arm64 apt-cache depends linux-image-arm64 | sed -n 's/.*Depends: linux-image-//p')
-    unpack_only arm64 "$work/kernel" "linux-image-$kernel" "linux-headers-$kernel" "linux-headers-${kernel%-arm64}-common"
-    unpack_only amd64 "$work/kernel" linux-kbuild-6.1 v4l2loopback-dkms
-    # wheels for that system, chosen by this machine's pip
-    "$python" -m pip install -qq --disable-pip-version-check --only-binary=:all: \
-        --implementation cp --python-version 3.11 --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 \
-        --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
-        --target "$work/root/opt/site" -c constraints/dev.txt numpy pillow click pytest ai-edge-litert
+    tools & steps+=($!)
+    system & steps+=($!)
+    unpack bookworm-armhf "$work/root/opt/armhf" python3 & steps+=($!) # a 32-bit system, of which only Python is run
+    wheels root/opt/site 3.11 aarch64 dev numpy pillow click pytest ai-edge-litert & steps+=($!)
+    for step in "${steps[@]}"; do wait "$step"; done
+    cp -r "$work/loopback/." "$work/kernel"
 }
 
 assemble() {
@@ -101,15 +65,15 @@ assemble() {
     tool depmod -b "$work/root" "$kernel"
     rm -rf "$work/root/usr/share/"{doc,locale,man,info} "$work/root/opt/armhf/usr/share"
     # what Debian does when it installs Python; without it every start would compile all that is imported
-    "$python" -m compileall -q -s "$work/root" -p / "$work/root/usr/lib/python3.11"
+    "$python" -m compileall -q -s "$work/root" -p / "$work/root/"{usr/lib/python3.11,opt/site}
     cat >"$work/root/init" <<'END'
 #!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONPATH=/opt/spot:/opt/site PYTHONDONTWRITEBYTECODE=1
 busybox mount -t proc proc /proc && busybox mount -t sysfs sys /sys && busybox mount -t devtmpfs dev /dev
 busybox mkdir -p /dev/shm && busybox ln -s /proc/self/fd /dev/fd
 echo "booted in $(busybox cut -d' ' -f1 /proc/uptime) s"
-cd /opt/check && python3 -m pytest --color=no -q -ra -p no:cacheprovider --durations=5 check_camera.py
-echo "check_camera.py ended with $?"
+cd /opt/check && python3 -m pytest --color=no -q -ra -p no:cacheprovider --durations=5 check_vivid.py check_loopback.py check_usb.py check_kiosk.py
+echo "the checks ended with $?"
 busybox poweroff -f
 END
     chmod +x "$work/root/init"
@@ -139,11 +103,11 @@ rm -rf "$work/check" "$work/wheel"
 mkdir -p "$work/check/opt/check"
 "$python" -m build --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/check/opt/spot" "$work/wheel/"*.whl
-cp tests/targets/{check_camera,usb_camera,input_key}.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
+cp tests/targets/camera/*.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
 archive "$work/check" "$work/check.cpio"
 cat "$work/system.cpio" "$work/check.cpio" >"$work/initrd"
 echo "== boot ($((SECONDS - start)) s until here)"
 tool timeout "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 1500 -kernel "$work/vmlinuz" -initrd "$work/initrd" \
     -append "console=ttyAMA0 quiet panic=-1" -nographic -no-reboot -nic none -monitor none -serial stdio \
     </dev/null | tee "$work/log" || echo "the emulator ended with $?"
-grep -q "^check_camera.py ended with 0" "$work/log"
+grep -q "^the checks ended with 0" "$work/log"

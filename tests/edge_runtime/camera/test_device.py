@@ -1,0 +1,148 @@
+"""What a V4L2 camera gives, and how long is waited for it."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import struct
+import time
+from typing import Any
+
+import pytest
+
+from spot_edge import CameraError
+from spot_edge.camera import v4l2
+from spot_edge.image import decode
+
+NOTHING = None  # in a script: no frame comes
+
+
+def test_layouts_on_this_system_and_on_a_32_bit_one() -> None:
+    layouts = {
+        v4l2.CAPABILITY: (104, 104),
+        v4l2.FORMAT_INFO: (64, 64),
+        v4l2.SIZE_INFO: (44, 44),
+        v4l2.FORMAT: (208, 204),
+        v4l2.REQUEST_BUFFERS: (20, 20),
+        v4l2.BUFFER: (88, 68),
+        v4l2.STREAM: (4, 4),
+        v4l2.CONTROL_INFO: (68, 68),
+        v4l2.CONTROL: (8, 8),
+    }
+    here = {8: 0, 4: 1}[struct.calcsize("P")]
+    for layout, sizes in layouts.items():
+        assert layout.size == sizes[here]
+        narrow = layout.fields.replace("0P", "").replace("0L", "").replace("l", "i").replace("L", "I")
+        assert struct.calcsize(f"={narrow}") == sizes[1]
+
+
+def test_formats_have_names_whatever_their_bytes() -> None:
+    codes = (0x47504A4D, 0x56595559, 0x20363159, 0x20363159 | 1 << 31, 0x01FF0203)
+    assert [v4l2.fourcc(code) for code in codes] == ["MJPG", "YUYV", "Y16", "Y16-BE", "\x03\x02\ufffd\x01"]
+
+
+def test_the_numbers_of_the_requests_are_those_of_the_kernel_s_headers() -> None:
+    found = [layout.number(3, which) for layout, which in ((v4l2.FORMAT, 5), (v4l2.BUFFER, 15), (v4l2.BUFFER, 17))]
+    wide = struct.calcsize("P") == 8
+    assert found == ([0xC0D05605, 0xC058560F, 0xC0585611] if wide else [0xC0CC5605, 0xC044560F, 0xC0445611])
+
+
+def test_frames_come_as_they_are_after_the_first_ones_are_dropped(warm, scripted, camera, numbered) -> None:
+    frames = [numbered(number) for number in range(20)]
+    kernel = scripted(*frames)
+    with camera(kernel) as source:
+        assert list(itertools.islice(source, 12)) == frames[8:]
+        assert source.opened == "/dev/video0"
+        assert kernel.open_handles == 1
+    assert kernel.open_handles == 0
+    assert kernel.calls[-1] == "STREAMOFF"
+
+
+def test_frames_that_go_by_are_neither_looked_at_nor_kept(jpeg, warm, scripted, camera, numbered) -> None:
+    kernel = scripted(*warm, b"bad", jpeg, NOTHING, numbered(1))
+    with camera(kernel) as source:
+        assert source.skip()
+        assert source.skip()
+        with pytest.raises(CameraError, match=r"no picture within 0\.2 s \(nothing came\)") as caught:
+            source.skip()
+        assert caught.value.passing
+        assert kernel.open_handles == 0
+        kernel.frames = [*warm, b"bad", *kernel.frames]
+        assert source.skip()
+        assert next(source) == numbered(1)
+        kernel.failing["DQBUF"] = errno.ENODEV
+        kernel.frames = [jpeg]
+        with pytest.raises(CameraError, match="unplugged"):
+            source.skip()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\xff\xd8\xff\xe0 cut",
+        (b"whatever", 0x2000 | 0x40, 0.0),
+        lambda jpeg: jpeg[:-1],
+        lambda jpeg: (jpeg, 0x2000 | 0x40, 0.0),
+        lambda jpeg: (jpeg, 0x2000, 0.7),
+    ],
+    ids=["empty", "cut", "damaged", "cut-late", "flagged", "stale"],
+)
+def test_a_bad_frame_is_left_out(bad: Any, jpeg, warm, scripted, camera, numbered) -> None:
+    good = numbered(1)
+    assert next(camera(scripted(*warm, bad(jpeg) if callable(bad) else bad, good))) == good
+
+
+def test_a_padded_frame_is_cut_to_its_picture(jpeg, warm, scripted, camera) -> None:
+    assert next(camera(scripted(*warm, jpeg + bytes(100_000)))) == jpeg
+
+
+def test_nothing_but_empty_frames_ends_in_time(warm, scripted, refused) -> None:
+    error = refused(scripted(*warm, *[b""] * 50, NOTHING))
+    assert "no picture within 0.2 s (the last frame: empty)" in str(error)
+    assert error.passing
+
+
+def test_silence_ends_in_time_and_a_frame_that_comes_later_is_taken(warm, scripted, camera, numbered) -> None:
+    source = camera(scripted(*warm, NOTHING, *warm, numbered(3)))
+    with pytest.raises(CameraError, match="nothing came"):
+        next(source)
+    assert next(source) == numbered(3)
+
+
+def test_a_device_that_complains_without_end_does_not_spin_for_ever(warm, scripted, refused) -> None:
+    kernel = scripted(*warm, *[errno.EAGAIN] * 1000)
+    start = time.monotonic()
+    assert refused(kernel).passing
+    assert time.monotonic() - start < 2
+    assert kernel.calls.count("DQBUF") < 60
+
+
+def test_bad_frames_that_come_faster_than_they_are_looked_at_end_in_time(warm, scripted, refused) -> None:
+    start = time.monotonic()
+    assert "the last frame: no JPEG in 9 bytes" in str(refused(scripted(*warm, *[b"not a one"] * 200_000)))
+    assert time.monotonic() - start < 2
+
+
+def test_unplugged_within_a_frame_and_plugged_in_again(jpeg, warm, scripted, camera, numbered) -> None:
+    kernel = scripted(*warm, jpeg, errno.ENODEV)
+    source = camera(kernel)
+    next(source)
+    with pytest.raises(CameraError, match="unplugged") as caught:
+        next(source)
+    assert caught.value.passing
+    assert kernel.open_handles == 0
+    kernel.failing = {"open": errno.ENOENT}
+    with pytest.raises(CameraError, match="no such camera"):
+        next(source)
+    kernel.failing, kernel.frames = {}, [*warm, numbered(9)]
+    assert next(source) == numbered(9)
+
+
+def test_mjpeg_is_preferred_and_yuyv_taken_in_the_size_that_the_driver_gives(warm, jpeg, scripted, camera) -> None:
+    assert next(camera(scripted(*warm, jpeg, form="YUYV,MJPG"))) == jpeg
+    kernel = scripted(*[bytes([81, 90, 81, 240]) * 33 * 35] * 9, form="H264,YUYV")
+    kernel.size = (65, 35)
+    picture, _ = decode(next(camera(kernel)), "frame")
+    assert picture.size == (64, 35)
+    assert picture.getpixel((9, 9)) == pytest.approx((255, 0, 0), abs=3)

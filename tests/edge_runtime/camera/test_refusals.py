@@ -1,0 +1,94 @@
+"""Cameras that cannot be used, each with its reason; which one is found, and what is told of it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from spot_edge import Camera, CameraError
+from spot_edge.camera.listing import find_camera, list_cameras
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "said", "passing"),
+    [
+        ("open", errno.EACCES, "sudo usermod -aG video", False),
+        ("open", errno.ENODEV, "unplugged", True),
+        ("open", errno.EBUSY, "in use by another program", True),
+        ("S_FMT", errno.EBUSY, "in use by another program", True),
+        ("REQBUFS", errno.EBUSY, "in use by another program", True),
+        ("STREAMON", errno.ENOSPC, "another socket", False),
+        ("STREAMON", errno.EIO, "USB cable", True),
+        ("QUERYBUF", errno.ENODEV, "unplugged", True),
+        ("QUERYCAP", errno.ENOTTY, "not a camera", False),
+        ("REQBUFS", errno.ENOMEM, "no memory", False),
+        ("REQBUFS", errno.EILSEQ, "scripted", False),
+    ],
+)
+def test_each_refusal_says_what_to_do(where: str, number: int, said: str, passing: bool, scripted, refused) -> None:
+    kernel = scripted()
+    kernel.failing = {where: number}
+    error = refused(kernel)
+    assert said in str(error)
+    assert str(error).startswith("/dev/video0: ")
+    assert error.passing is passing
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "said"),
+    [(0x04800000, "metadata"), (0x04000002, "not a camera"), (0x1, "not a camera"), (0x24000001, "not a camera")],
+)
+def test_a_node_that_is_no_camera(capabilities: int, said: str, scripted, refused) -> None:
+    kernel = scripted(capabilities=capabilities)
+    assert said in str(refused(kernel))
+    assert list_cameras(kernel) == []
+    assert find_camera(kernel) is None
+
+
+def test_a_camera_of_other_formats_alone(scripted, refused) -> None:
+    assert "offers H264, pRAA; need MJPG or JPEG or YUYV" in str(refused(scripted(form="H264,pRAA")))
+    assert find_camera(scripted(form="H264,pRAA")) is None
+
+
+def test_a_camera_that_nothing_feeds_yet(scripted, refused) -> None:
+    error = refused(scripted(form=""))
+    assert "offers no picture yet" in str(error)
+    assert error.passing
+
+
+def test_auto_finds_it_and_the_list_tells_all(jpeg, warm, scripted, controls) -> None:
+    kernel = scripted(*warm, jpeg, form="MJPG,YUYV")
+    kernel.controls = controls
+    (listed,) = list_cameras(kernel)
+    assert (listed.path, listed.name, listed.bus) == ("/dev/video0", "Scope 2", "usb-1.2")
+    assert listed.formats == {"MJPG": ("1280x960", "640x480"), "YUYV": ("1280x960", "640x480")}
+    assert [control.name for control in listed.controls] == [
+        "white-balance-auto", "gain", "exposure-auto", "exposure", "focus", "snapshot-button",
+    ]  # fmt: skip
+    source = Camera(kernel=kernel)
+    assert next(source) == jpeg
+    assert source.opened == "/dev/video0"
+
+
+def test_a_camera_that_may_not_be_opened_is_listed_with_the_reason(scripted) -> None:
+    kernel = scripted()
+    kernel.failing = {"open": errno.EACCES}
+    (listed,) = list_cameras(kernel)
+    assert "usermod" in str(listed.problem)
+    with pytest.raises(CameraError, match="usermod"):
+        next(Camera(kernel=kernel))
+
+
+def test_what_breaks_within_opening_leaves_nothing_open(monkeypatch, scripted, camera) -> None:
+    kernel = scripted()
+    monkeypatch.setattr(kernel, "map", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(camera(kernel))
+    assert kernel.open_handles == 0
+
+
+def _interrupted(*arguments: Any) -> Callable[[], None]:
+    raise KeyboardInterrupt
