@@ -121,6 +121,7 @@ def _build(network: Network, variant: str) -> bytes:
         image=ImageSpec(network.size),
         measured_in=MeasuredIn(_RUNTIME, version(_RUNTIME)),
         temperature=1.0,
+        training={},
     )
     scaling, nothing = body.layers[1], Manifest((), Path("drawn"))
     run = Run(spec.name, body, float(scaling.scale), float(scaling.offset), labels, spec.image, nothing, Margins(), {})

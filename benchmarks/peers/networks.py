@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -92,7 +91,7 @@ def _float_file(model: ModelFile) -> bytes:
     scales = float(scaling.scale), float(scaling.offset)
     run = Run(model.spec.name, network, *scales, model.spec.labels, model.spec.image, nothing, Margins(), {})
     body = float_body(run, np.empty(0, np.uint8))
-    spec = replace(model.spec, variant=FLOAT)
+    spec = model.spec._replace(variant=FLOAT)
     described = describe_tensors(spec.name, spec.notice, spec.licence, 0, 1)
     return seal(append_tail(body, len(spec.labels), spec.temperature, described), spec)
 

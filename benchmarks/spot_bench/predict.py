@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from spot_bench.manifest import Manifest
 from spot_bench.passes import run_over
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import write_whole
-from spot_edge.modelspec import Conformal, OperatingPoint, Rate, SetThreshold
+from spot_edge.modelspec import Conformal, OperatingPoint, Rate, SetThreshold, as_data
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -143,8 +143,8 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         "skipped": predictions.skipped,
         "model": predictions.model,
         "malignant": predictions.malignant,
-        "operating_points": [asdict(point) for point in predictions.operating_points],
-        "conformal": asdict(predictions.conformal) if predictions.conformal else None,
+        "operating_points": [as_data(point) for point in predictions.operating_points],
+        "conformal": as_data(predictions.conformal) if predictions.conformal else None,
     }
     arrays = {name: getattr(predictions, name) for name in _ARRAYS}
     if predictions.embeddings is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from spot_bench.drift import SCHEMA, aligned, compare
@@ -14,7 +13,7 @@ from spot_bench.manifest import Manifest
 from spot_bench.predict import Predictions
 from spot_bench.subgroups import subgroups
 from spot_edge.errors import CheckError, DataError
-from spot_edge.modelspec import Verdict
+from spot_edge.modelspec import Verdict, as_data
 
 __all__ = ["called", "drift_report", "refuse_verdict"]
 
@@ -84,7 +83,7 @@ def called(summary: dict[str, Any]) -> str:
 def _comparison(baseline: Predictions, other: Predictions, manifest: Manifest, part: str, draws: int) -> dict[str, Any]:
     comparison = compare(baseline, other, draws=draws)
     return {
-        "verdict": asdict(judge_drift(comparison, Margins(), measured_on=part)),
+        "verdict": as_data(judge_drift(comparison, Margins(), measured_on=part)),
         **comparison,
         "subgroups": subgroups(baseline, aligned(baseline, other), manifest, draws=draws),
     }

@@ -18,7 +18,7 @@ from spot_convert.checks import Parity
 from spot_convert.embedding import embedding_member
 from spot_convert.pictures import Pictures
 from spot_edge.modelfile import ModelFile
-from spot_edge.modelspec import ModelSpec, OperatingPoint
+from spot_edge.modelspec import ModelSpec, OperatingPoint, as_data
 
 __all__ = ["Converted", "Fitted", "fitted_spec"]
 
@@ -66,14 +66,14 @@ class Converted:
             "file": self.model.name,
             "variant": spec.variant,
             "engine": self.engine,
-            "measured_in": dataclasses.asdict(spec.measured_in),
+            "measured_in": as_data(spec.measured_in),
             "id": self.model.id,
             "bytes": len(self.model.content),
             "temperature": spec.temperature,
-            "operating_points": [dataclasses.asdict(point) for point in spec.operating_points],
-            "conformal": dataclasses.asdict(spec.conformal) if spec.conformal else None,
+            "operating_points": [as_data(point) for point in spec.operating_points],
+            "conformal": as_data(spec.conformal) if spec.conformal else None,
             "parity_with_keras": dataclasses.asdict(self.parity),
-            "drift": dataclasses.asdict(spec.drift) if spec.drift else None,
+            "drift": as_data(spec.drift) if spec.drift else None,
             "comparison_on_validation": self.comparison,
         }
 
@@ -95,8 +95,7 @@ def fitted_spec(
         comparison = compare(baseline.validation, validation)
         drift = judge_drift(comparison, margins, measured_on=_VALIDATION)
     labels = [label.label for label in draft.labels]
-    spec = dataclasses.replace(
-        draft,
+    spec = draft._replace(
         temperature=temperature,
         operating_points=_realised(points, _at(pictures.only(found, "test"), temperature), malignant),
         conformal=conformal_thresholds(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from spot_edge.errors import InputError
 from spot_edge.source import Source
@@ -17,8 +16,7 @@ HEATMAP = ".heatmap.png"  # our own, which must not be judged as pictures when t
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A picture, and its path below the folder that was named (which names its results)."""
 
     path: str  # "-" for standard input
@@ -68,8 +66,10 @@ def _expand(name: str) -> Iterable[Found]:
         if not inside:
             raise InputError(f"{name}: no pictures in this folder ({' '.join(SUFFIXES)})")
         return inside
-    if os.path.lexists(name) or not glob.has_magic(name):
+    if os.path.lexists(name) or not any(character in name for character in "*?["):
         return [Found(name, os.path.basename(name))]  # a missing file is refused when it is read
+    import glob  # slow to import
+
     matches = sorted(glob.glob(name, recursive=True))
     files = [match for match in matches if not os.path.isdir(match)]
     if not files:

@@ -10,8 +10,7 @@ import importlib.util
 import os
 import platform
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spot_edge.errors import InterpreterError
 from spot_edge.modelfile import ModelFile
@@ -38,8 +37,7 @@ RUNTIMES: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(NamedTuple):
     """An interpreter package and its version."""
 
     name: str

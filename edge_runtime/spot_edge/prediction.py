@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from spot_edge.interpreter import Runtime
-from spot_edge.modelspec import Label, ModelSpec, OperatingPoint
+from spot_edge.modelspec import Label, ModelSpec, OperatingPoint, as_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # slow to import
@@ -23,8 +23,7 @@ NOTICE = "An aid for trained people, not a diagnosis."
 Category: TypeAlias = Literal["review now", "review soon", "routine", "cannot assess"]
 
 
-@dataclass(frozen=True, slots=True)
-class ClassScore:
+class ClassScore(NamedTuple):
     """One class and its model score."""
 
     label: str
@@ -33,8 +32,7 @@ class ClassScore:
     malignant: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Triage:
+class Triage(NamedTuple):
     """How urgent the picture looks to the model, and the operating point behind that."""
 
     category: Category
@@ -79,14 +77,14 @@ class Prediction:
             "schema": SCHEMA,
             "source": self.source,
             "image": self.image,
-            "ranked": [asdict(score) | {"score": _number(score.score)} for score in self.ranked],
-            "triage": asdict(self.triage),
+            "ranked": [as_data(score) | {"score": _number(score.score)} for score in self.ranked],
+            "triage": as_data(self.triage),
             "abstained": self.abstained,
             "conformal": list(self.conformal) if self.conformal is not None else None,
             "quality": list(self.quality),
             "remarks": list(self.remarks),
             "model": self.model,
-            "runtime": asdict(self.runtime),
+            "runtime": as_data(self.runtime),
             "notice": NOTICE,
             "timings_ms": {key: round(value, 3) for key, value in self.timings_ms.items()},
         }

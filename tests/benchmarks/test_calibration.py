@@ -75,7 +75,7 @@ def test_operating_points_fit_into_a_model_file() -> None:
     scores, truth, groups = three_classes()
     labels = tuple(Label(name, name, malignant=flag) for name, flag in zip("abc", MALIGNANT, strict=True))
     points = operating_points(MALIGNANT, scores, truth, groups, measured_on="validation")
-    spec = ModelSpec("toy", "int8", labels, ImageSpec(96), MeasuredIn("ai-edge-litert", "2"), 1.0, points)
+    spec = ModelSpec("toy", "int8", labels, ImageSpec(96), MeasuredIn("ai-edge-litert", "2"), 1.0, {}, points)
     assert parse_spec(render_spec(spec), "toy").operating_points == points
 
 

@@ -5,7 +5,6 @@ The damage is the kind that a bad scale makes: the melanoma row of the last conv
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ def damaged(model: ModelFile, label: str, factor: float) -> ModelFile:
     row = [known.label for known in model.spec.labels].index(label)
     weights[row] = np.rint(weights[row] * factor).astype(np.int8)
     graph.fill(number, weights)
-    return verify(seal(pack(graph.model), replace(model.spec, drift=None)), "damaged.tflite")
+    return verify(seal(pack(graph.model), model.spec._replace(drift=None)), "damaged.tflite")
 
 
 def test_the_damage_is_to_one_class_alone() -> None:

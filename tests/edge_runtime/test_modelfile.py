@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +57,8 @@ def bad_files(tmp_path: Path, model, flatbuffer) -> dict[Path, str]:
     data = json.loads(record)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    unequal = replace(spec, labels=(*spec.labels[:-1], Label("other", "another")), conformal=None)
-    six = replace(spec, labels=spec.labels[:-1], conformal=None)
+    unequal = spec._replace(labels=(*spec.labels[:-1], Label("other", "another")), conformal=None)
+    six = spec._replace(labels=spec.labels[:-1], conformal=None)
     contents = {
         "empty": (b"", "empty model file"),
         "random": (np.random.default_rng(1).bytes(5000), "no spot-edge digest"),
@@ -67,7 +66,7 @@ def bad_files(tmp_path: Path, model, flatbuffer) -> dict[Path, str]:
         "half": (whole[: len(whole) // 2], "no spot-edge digest"),
         "flipped": (bytes(flipped), "do not match its digest"),
         "another size": (
-            seal(flatbuffer, replace(spec, image=ImageSpec(spec.image.size + 32))),
+            seal(flatbuffer, spec._replace(image=ImageSpec(spec.image.size + 32))),
             "its input is not image",
         ),
         "six labels": (seal(flatbuffer, six), "scores of shape"),

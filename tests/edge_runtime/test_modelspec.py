@@ -44,7 +44,7 @@ FULL = ModelSpec(
     licence="none",
     notice="An aid.",
 )
-LEAST = ModelSpec("a", "b", (Label("x", "X"), Label("y", "Y")), ImageSpec(16), MeasuredIn("r", "1"), 1.0)
+LEAST = ModelSpec("a", "b", (Label("x", "X"), Label("y", "Y")), ImageSpec(16), MeasuredIn("r", "1"), 1.0, {})
 POINT = ("operating_points", 0)
 SET = ("conformal", "marginal")
 CRITERION = ("drift", "criteria", 0)
@@ -200,4 +200,4 @@ def test_a_spec_that_is_too_long_is_neither_written_nor_read() -> None:
     with pytest.raises(ModelError, match="more than 16000"):
         parse_spec(long, "m")
     with pytest.raises(ModelError, match="more than 16000"):
-        render_spec(ModelSpec("a", "b", LEAST.labels, LEAST.image, LEAST.measured_in, 1.0, notice="x" * 16_000))
+        render_spec(ModelSpec("a", "b", LEAST.labels, LEAST.image, LEAST.measured_in, 1.0, {}, notice="x" * 16_000))

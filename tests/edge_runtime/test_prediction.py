@@ -34,6 +34,7 @@ SPEC = ModelSpec(
     ImageSpec(192),
     MeasuredIn("ai-edge-litert", "2.3.0"),
     1.0,
+    {},
     (point(0.25), point(0.5)),  # on purpose not in order
 )
 
@@ -76,20 +77,20 @@ def test_the_category_at_two_operating_points(values: np.ndarray, category: str,
 
 
 def test_one_operating_point_means_review_now() -> None:
-    alone = replace(SPEC, operating_points=(point(0.25),))
+    alone = SPEC._replace(operating_points=(point(0.25),))
     assert judge(alone, scores(0.25, 0.75, 0, 0)).category == "review now"
     assert judge(alone, scores(0.2, 0.8, 0, 0)).category == "routine"
 
 
 def test_the_lowest_of_three_operating_points_is_not_routine() -> None:
-    three = replace(SPEC, operating_points=(point(0.5), point(0.25), point(0.125)))
+    three = SPEC._replace(operating_points=(point(0.5), point(0.25), point(0.125)))
     triage = judge(three, scores(0.2, 0.8, 0, 0))
     assert (triage.category, triage.operating_point) == ("review soon", point(0.125))
     assert judge(three, scores(0.1, 0.9, 0, 0)).category == "routine"
 
 
 def test_without_operating_points_nothing_is_assessed() -> None:
-    triage = judge(replace(SPEC, operating_points=()), scores(0, 1, 0, 0))
+    triage = judge(SPEC._replace(operating_points=()), scores(0, 1, 0, 0))
     assert (triage.category, triage.operating_point) == ("cannot assess", None)
     assert "no measured operating point" in triage.reason
 

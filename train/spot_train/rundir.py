@@ -26,6 +26,7 @@ import keras
 
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import write_whole
+from spot_edge.modelspec import as_data
 from spot_train.checkpoint import Epoch
 from spot_train.labelset import LabelSet
 from spot_train.recipe import Recipe, recipe_hash, render_recipe
@@ -74,7 +75,7 @@ def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | Non
     return {
         "schema": SCHEMA,
         "name": recipe.name,
-        "labels": [dataclasses.asdict(label) for label in labels.labels],
+        "labels": [as_data(label) for label in labels.labels],
         "image": {"size": recipe.network.size, "geometry": "stretch", "filter": "bilinear-antialias"},
         "training": {"data": labels.data, "licence": labels.licence, "notice": labels.notice},
         "recipe_sha256": recipe_hash(recipe),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import click
 
 from spot_edge.modelfile import ModelFile, read_model
-from spot_edge.modelspec import Criterion, Rate
+from spot_edge.modelspec import Criterion, Rate, as_data
 
 __all__ = ["info"]
 
@@ -27,8 +26,8 @@ def _as_dict(file: ModelFile) -> dict[str, object]:
         "name": file.name,
         "id": file.id,
         "bytes": len(file.content),
-        "spec": asdict(file.spec),
-        "signature": asdict(file.signature),
+        "spec": as_data(file.spec),
+        "signature": as_data(file.signature),
         "members": file.members,
     }
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -116,6 +114,8 @@ class _Csv:
         """Nothing more: each row is complete."""
 
     def _row(self, *cells: str) -> None:
+        import csv  # slow to import
+
         row = io.StringIO()
         csv.writer(row, lineterminator="\n").writerow(cells)
         _print(row.getvalue().removesuffix("\n"), self._stream)
@@ -131,15 +131,12 @@ def _print(text: str, stream: IO[str]) -> None:
         raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
-@dataclass
 class Keeper:
     """Files that were asked for: heat maps, and answers with their pictures. Nothing is overwritten."""
 
-    heatmaps: Path | None = None
-    records: Path | None = None
-    _taken: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
+    def __init__(self, heatmaps: Path | None = None, records: Path | None = None) -> None:
+        self.heatmaps, self.records = heatmaps, records
+        self._taken: set[str] = set()
         for folder, ending in ((self.heatmaps, HEATMAP), (self.records, ".json"), (self.records, ".jpg")):
             if folder is not None:
                 names = [path.name for path in folder.iterdir()]

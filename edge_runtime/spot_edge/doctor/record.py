@@ -11,6 +11,7 @@ from spot_edge.doctor.privacy import without_users
 from spot_edge.doctor.problems import Problem
 from spot_edge.errors import ModelError
 from spot_edge.modelfile import ModelFile
+from spot_edge.modelspec import as_data
 
 __all__ = ["SCHEMA", "as_record"]
 
@@ -59,5 +60,5 @@ def _model_record(model: ModelFile | ModelError | None) -> dict[str, Any] | None
         "variant": spec.variant,
         "id": model.id,
         "bytes": len(model.content),
-        "measured_in": asdict(spec.measured_in),
+        "measured_in": as_data(spec.measured_in),
     }

@@ -40,7 +40,7 @@ def run_section(heading: str, system: str) -> str:
     """Run a section's commands in a new root; what they printed. Raises RuntimeError where one fails."""
     root = WORK / "guide" / f"{system}-{list(SECTIONS).index(heading)}"
     shutil.rmtree(root, ignore_errors=True)
-    script, packages, missing = ["set -ex", "cd /root/spot-edge"], list(BASE), []
+    script, packages, missing = ["set -ex", "cd ~/spot-edge"], list(BASE), []
     for command in commands(heading):
         if command.startswith("sudo apt install "):
             for package in command.split()[3:]:
@@ -56,12 +56,13 @@ def run_section(heading: str, system: str) -> str:
     _check(
         subprocess.run([*map(str, unpack), system, str(root), *packages], capture_output=True, text=True, check=False)
     )
-    clone = root / "root" / "spot-edge"
+    home = root / "home" / "pi"
+    clone = home / "spot-edge"
     clone.mkdir(parents=True)
     for folder in ("edge_runtime", "examples"):
         shutil.copytree(REPOSITORY / folder, clone / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "bin" / "sh").symlink_to("/bin/busybox")
-    (root / "root" / "guide.sh").write_text("\n".join(script) + "\n")
+    (home / "guide.sh").write_text("\n".join(script) + "\n")
     kind = "arm" if system.endswith("armhf") else "aarch64"
     told = {
         "binary": kind,
@@ -73,7 +74,7 @@ def run_section(heading: str, system: str) -> str:
         "core": "cortex-a7" if kind == "arm" else "cortex-a72",
         "board": str(WORK / "boards" / ("pi2" if kind == "arm" else "pi4")),
     }
-    command = [str(HERE / "inside.sh"), str(root), "/bin/sh", "/root/guide.sh"]
+    command = [str(HERE / "inside.sh"), str(root), "/bin/sh", "/home/pi/guide.sh"]
     done = subprocess.run(
         command, env=os.environ | told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

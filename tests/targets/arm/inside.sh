@@ -18,7 +18,7 @@ if [ -n "${emulator-}" ]; then
     mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
     echo ":$binary:M::$magic:$mask:$emulator:F" >/proc/sys/fs/binfmt_misc/register
 fi
-mkdir -p "$root"/{dev,proc,sys,tmp,root}
+mkdir -p "$root"/{dev,proc,sys,tmp,home/pi}
 mount -t tmpfs none "$root/dev"
 mkdir "$root"/dev/{shm,pts}
 for name in null zero full random urandom tty; do touch "$root/dev/$name" && mount --bind "/dev/$name" "$root/dev/$name"; done
@@ -32,7 +32,7 @@ else
     mount -t proc none "$root/proc"
 fi
 cd "$root"
-environment=(PATH=/usr/bin:/bin:/usr/sbin HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
+environment=(PATH=/usr/bin:/bin:/usr/sbin HOME=/home/pi LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
 [ -z "${core-}" ] || environment+=("QEMU_CPU=$core" TESTS_FORK=1)
 [ -z "${python_path-}" ] || environment+=("PYTHONPATH=$python_path")
 [ -z "${library_path-}" ] || environment+=("LD_LIBRARY_PATH=$library_path")

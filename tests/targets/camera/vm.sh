@@ -101,7 +101,7 @@ fi
 echo "== the wheel and its checks"
 rm -rf "$work/check" "$work/wheel"
 mkdir -p "$work/check/opt/check"
-"$python" -m build --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
+"$python" -m build --quiet --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/check/opt/spot" "$work/wheel/"*.whl
 cp tests/targets/camera/*.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
 archive "$work/check" "$work/check.cpio"
