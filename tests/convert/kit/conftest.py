@@ -1,0 +1,21 @@
+"""The kit of the embedded model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from imitation import run_command
+
+from spot_convert.kit import cli
+
+
+@pytest.fixture(scope="session")
+def kit(made_once) -> Path:
+    """The kit of the embedded model."""
+
+    def make(folder: Path) -> None:
+        done = run_command(cli.export_kit, "--out", folder / "kit")
+        assert done.exit_code == 0, done.output
+
+    return made_once("kit", make) / "kit"

@@ -1,0 +1,237 @@
+"""An imitation app, written apart from the exporter: it makes each usual mistake on purpose."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+
+from spot_convert.kit import cli
+from spot_edge.errors import CheckError
+
+Pixels = NDArray[np.uint8]
+
+
+def run_command(command: Any, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def crop_to_4_3(picture: Pixels) -> Pixels:
+    height, width = picture.shape[:2]
+    if 1.2 <= width / height <= 1.5:
+        return picture
+    if width / height > 4 / 3:
+        return centred(picture, -(-4 * height // 3), height)
+    return centred(picture, width, -(-3 * width // 4))
+
+
+def centred(picture: Pixels, width: int, height: int) -> Pixels:
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return picture[top : top + height, left : left + width]
+
+
+def smooth(picture: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def bilinear(picture: Pixels, width: int, height: int, centre: float = 0.5) -> Pixels:
+    """From the four nearest pixels: by their centres as OpenCV and tf.image do it, or by their corners as MediaPipe."""
+
+    def places(new: int, old: int) -> tuple[Any, Any, Any]:
+        at = np.clip((np.arange(new) + centre) * old / new - centre, 0, old - 1)
+        low = np.floor(at).astype(int)
+        return low, np.minimum(low + 1, old - 1), at - low
+
+    top, bottom, v = places(height, picture.shape[0])
+    left, right, u = places(width, picture.shape[1])
+    values, v, u = picture.astype(np.float64), v[:, None, None], u[None, :, None]
+    upper = values[top][:, left] * (1 - u) + values[top][:, right] * u
+    lower = values[bottom][:, left] * (1 - u) + values[bottom][:, right] * u
+    return np.round(upper * (1 - v) + lower * v).astype(np.uint8)
+
+
+def nearest(picture: Pixels, width: int, height: int) -> Pixels:
+    rows = (np.arange(height) + 0.5) * picture.shape[0] / height
+    columns = (np.arange(width) + 0.5) * picture.shape[1] / width
+    return picture[rows.astype(int)][:, columns.astype(int)]
+
+
+def area(picture: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+
+
+def to_square(resize: Callable[[Pixels, int, int], Pixels]) -> Callable[[Pixels, int], Pixels]:
+    return lambda picture, size: resize(picture, size, size)
+
+
+def right_way(picture: Pixels, size: int) -> Pixels:
+    return smooth(crop_to_4_3(picture), size, size)
+
+
+def stock_way(picture: Pixels, size: int) -> Pixels:
+    return bilinear(picture, size, size)
+
+
+def mediapipe_way(picture: Pixels, size: int) -> Pixels:
+    return bilinear(picture, size, size, centre=0.0)
+
+
+def letterbox(picture: Pixels, size: int) -> Pixels:
+    height, width = picture.shape[:2]
+    scale = size / max(height, width)
+    small = bilinear(picture, round(width * scale), round(height * scale))
+    canvas = np.zeros((size, size, 3), np.uint8)
+    top, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return canvas
+
+
+def centre_crop(picture: Pixels, size: int) -> Pixels:
+    side = min(picture.shape[:2])
+    return bilinear(centred(picture, side, side), size, size)
+
+
+def wrong_strides(picture: Pixels, size: int) -> Pixels:
+    return right_way(picture.reshape(picture.shape[1], picture.shape[0], 3), size)
+
+
+def with_alpha(tensor: Pixels) -> Pixels:
+    opaque = np.full((*tensor.shape[:2], 4), 255, np.uint8)
+    opaque[..., :3] = tensor
+    return np.frombuffer(opaque.tobytes()[: tensor.size], np.uint8).reshape(tensor.shape)
+
+
+def imagenet(tensor: Pixels) -> NDArray[np.float32]:
+    return (tensor.astype(np.float32) / 255 - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+
+
+def saturated(values: NDArray[Any]) -> Pixels:
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def softmax(values: NDArray[Any]) -> NDArray[Any]:
+    return np.exp(values) / np.exp(values).sum()
+
+
+@dataclass(frozen=True)
+class App:
+    """How an imitation app prepares pictures, what it does to the tensor, and what it reads."""
+
+    prepare: Callable[[Pixels, int], Pixels] = right_way
+    change: Callable[[Pixels], Pixels] = lambda tensor: tensor
+    read: Callable[[dict[str, NDArray[Any]]], NDArray[Any]] = lambda outputs: outputs["scores"]
+    report: Callable[[list[NDArray[Any]]], list[NDArray[Any]]] = lambda scores: scores
+    noise: float = 0.0
+    says: dict[str, Any] = field(default_factory=dict)
+    digests: bool = False
+    means: bool = False
+    kernels: OpResolverType = OpResolverType.AUTO
+
+    def run(self, kit: Path, part: str = "vectors") -> dict[str, Any]:
+        """The results file's content."""
+        random, scores, entries = np.random.default_rng(7), [], []
+        for name, tensor, outputs in _answers(kit, part, self.prepare, self.change, self.kernels):
+            entry: dict[str, Any] = {"image": name}
+            if self.digests:
+                entry["input_sha256"] = hashlib.sha256(tensor.tobytes()).hexdigest()
+            if self.means:
+                entry["input_mean"] = tensor.mean(axis=(0, 1)).tolist()
+            noise = random.uniform(-self.noise, self.noise, outputs["scores"].shape)
+            scores.append(self.read({**outputs, "scores": outputs["scores"] + noise}).ravel())
+            entries.append(entry)
+        for entry, reported in zip(entries, self.report(scores), strict=True):
+            entry["scores"] = [float(value) for value in reported]
+        return {"schema": 1, "platform": "an imitation", **self.says, "results": entries}
+
+
+@cache
+def _answers(
+    kit: Path,
+    part: str,
+    prepare: Callable[[Pixels, int], Pixels],
+    change: Callable[[Pixels], Pixels],
+    kernels: OpResolverType,
+) -> list[tuple[str, Pixels, dict[str, NDArray[Any]]]]:
+    """Each picture's name, the tensor that is fed, and what the network answers."""
+    file = str(kit / "spot-int8.tflite")
+    engine = Interpreter(model_path=file, num_threads=1, experimental_op_resolver_type=kernels)
+    network = engine.get_signature_runner()
+    size = network.get_input_details()["image"]["shape"][1]
+    answers = []
+    for path in sorted((kit / part).iterdir()):
+        picture = np.asarray(Image.open(path))
+        tensor = np.ascontiguousarray(change(prepare(picture, size) if part == "vectors" else picture))
+        answers.append((f"{part}/{path.name}", tensor, network(image=tensor[np.newaxis])))
+    return answers
+
+
+def verdict(kit: Path, tmp_path: Path, *runs: dict[str, Any]) -> dict[str, Any]:
+    """What check-kit says in JSON about these results; its exit code must say the same."""
+    record = {**runs[0], "results": [entry for run in runs for entry in run["results"]]}
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    done = run_command(cli.check_kit, kit, tmp_path / "results.json", "--json")
+    said: dict[str, Any] = json.loads(done.stdout)
+    assert said["conforms"] == (done.exit_code == 0)
+    assert said["conforms"] or isinstance(done.exception, CheckError)
+    return said
+
+
+def mistakes(said: dict[str, Any]) -> list[str]:
+    (finding,) = said["findings"]
+    return [cause["mistake"] for cause in finding["causes"]]
+
+
+PREPARED = {
+    "stock": App(stock_way),
+    "whole-area": App(to_square(area)),
+    "contract-plain": App(lambda picture, size: bilinear(crop_to_4_3(picture), size, size)),
+    "whole-nearest": App(to_square(nearest)),
+    "bars-plain": App(letterbox),
+    "square-plain": App(centre_crop),
+    "whole-antialias": App(to_square(smooth)),
+    "strides": App(wrong_strides),
+}
+FED = {
+    "bgr": lambda x: x[..., ::-1],
+    "planes": lambda x: np.moveaxis(x, 2, 0).reshape(x.shape),
+    "rgba": with_alpha,
+    "signed": lambda x: (x.astype(np.int16) - 128).astype(np.int8).view(np.uint8),
+    "wrapped": lambda x: imagenet(x).astype(np.int32).astype(np.uint8),
+    "doubled": lambda x: saturated((x.astype(np.float32) / 127.5 - 1) * 255),
+    "normalized": lambda x: saturated(imagenet(x) * 255),
+    "mirrored": np.fliplr,
+    "flipped": np.flipud,
+    "turned-180": lambda x: np.flipud(np.fliplr(x)),
+    "turned-left": lambda x: np.fliplr(x).transpose(1, 0, 2),
+    "turned-right": lambda x: np.flipud(x).transpose(1, 0, 2),
+    "transposed": lambda x: np.swapaxes(x, 0, 1),
+}
+DARK = {
+    "divided by 255": lambda x: (x.astype(np.float32) / 255).astype(np.uint8),
+    "divided by 255 and rounded": lambda x: np.rint(x.astype(np.float32) / 255).astype(np.uint8),
+    "scaled to -1..1": lambda x: saturated(x.astype(np.float32) / 127.5 - 1),
+    "normalized twice": lambda x: saturated(imagenet(saturated(imagenet(x)))),
+    "never filled": np.zeros_like,
+}
+READ = {
+    "logits": lambda o: o["evidence"].mean(axis=(1, 2)),
+    "softmax-twice": lambda o: softmax(o["scores"]),
+    "bytes": lambda o: np.clip(np.rint(o["scores"] * 255), 0, 255),
+    "percent": lambda o: 100 * o["scores"],
+    "ranked": lambda o: np.sort(o["scores"][0])[::-1],
+    "shifted": lambda o: np.concatenate([[0.0], o["scores"][0, :-1]]),
+    "output-evidence": lambda o: o["evidence"],
+    "output-embedding": lambda o: o["embedding"],
+}
+NOISE = pytest.mark.parametrize("noise", [0.0, 0.01])

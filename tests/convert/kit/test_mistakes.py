@@ -1,0 +1,214 @@
+"""An app's mistakes, each named after what it did to the answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import OpResolverType
+from imitation import (
+    DARK,
+    FED,
+    NOISE,
+    PREPARED,
+    READ,
+    App,
+    centre_crop,
+    mediapipe_way,
+    mistakes,
+    right_way,
+    run_command,
+    stock_way,
+    verdict,
+)
+
+from spot_convert.kit import cli
+from spot_convert.kit.check import check
+from spot_convert.kit.results import read_results
+from spot_convert.kit.vectors import read_kit
+from spot_edge import read_model
+
+
+@pytest.mark.parametrize("part", ["inputs", "vectors"])
+@NOISE
+def test_an_app_without_a_mistake_conforms(kit: Path, tmp_path: Path, part: str, noise: float) -> None:
+    said = verdict(kit, tmp_path, App(noise=noise, digests=True, means=True).run(kit, part))
+    assert said["conforms"]
+    assert mistakes(said) == []
+
+
+def test_other_kernels_conform_and_their_mistakes_are_named(kit: Path, tmp_path: Path) -> None:
+    app = App(kernels=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    said = verdict(kit, tmp_path, app.run(kit, "inputs"))
+    assert said["conforms"]
+    assert 0.001 < said["findings"][0]["largest"] < said["tolerance"]["score"] / 2
+    for mistake in ("bgr", "mirrored"):
+        assert mistakes(verdict(kit, tmp_path, replace(app, change=FED[mistake]).run(kit, "inputs"))) == [mistake]
+
+
+@NOISE
+@pytest.mark.parametrize("mistake", PREPARED)
+def test_wrong_resizing_is_named(kit: Path, tmp_path: Path, mistake: str, noise: float) -> None:
+    said = verdict(kit, tmp_path, replace(PREPARED[mistake], noise=noise).run(kit))
+    if (mistake, noise) == ("contract-plain", 0.01):  # moves the embedded file's scores less than other kernels do
+        assert mistakes(said) in ([mistake], [])
+        assert said["findings"][0]["rms"] <= said["tolerance"]["rms"]
+    else:
+        assert mistakes(said) == [mistake]
+
+
+@NOISE
+@pytest.mark.parametrize("resized", [None, right_way, stock_way, mediapipe_way])
+@pytest.mark.parametrize("mistake", FED)
+def test_a_wrong_tensor_is_named_after_either_resizing(
+    kit: Path, tmp_path: Path, mistake: str, resized: Any, noise: float
+) -> None:
+    app = App(resized or right_way, FED[mistake], noise=noise)
+    said = verdict(kit, tmp_path, app.run(kit, "vectors" if resized else "inputs"))
+    assert mistakes(said) == [mistake]
+
+
+@NOISE
+@pytest.mark.parametrize("how", DARK)
+def test_a_nearly_black_picture_is_named_however_it_came_about(
+    kit: Path, tmp_path: Path, how: str, noise: float
+) -> None:
+    assert mistakes(verdict(kit, tmp_path, App(change=DARK[how], noise=noise).run(kit))) == ["dark"]
+
+
+@NOISE
+@pytest.mark.parametrize("prepare", [right_way, stock_way])
+@pytest.mark.parametrize("mistake", READ)
+def test_a_wrong_reading_is_named_after_either_resizing(
+    kit: Path, tmp_path: Path, mistake: str, prepare: Any, noise: float
+) -> None:
+    said = verdict(kit, tmp_path, App(prepare, read=READ[mistake], noise=noise).run(kit))
+    assert mistakes(said) == [mistake]
+
+
+@NOISE
+@pytest.mark.parametrize("output", ["evidence", "embedding"])
+def test_the_beginning_of_another_output_is_named(kit: Path, tmp_path: Path, output: str, noise: float) -> None:
+    app = App(read=lambda outputs: outputs[output].ravel()[:7] + noise)
+    assert mistakes(verdict(kit, tmp_path, app.run(kit))) == [f"output-{output}"]
+
+
+@NOISE
+def test_a_stale_buffer_is_named(kit: Path, tmp_path: Path, noise: float) -> None:
+    first = App(report=lambda scores: [scores[0]] * len(scores), noise=noise)
+    assert mistakes(verdict(kit, tmp_path, first.run(kit))) == ["stale"]
+    behind = App(report=lambda scores: [np.zeros(7), *scores[:-1]], noise=noise)
+    assert mistakes(verdict(kit, tmp_path, behind.run(kit))) == ["behind"]
+
+
+def test_the_same_answer_that_is_none_of_the_kits_is_named(kit: Path, tmp_path: Path) -> None:
+    app = App(report=lambda scores: [np.array([0.3, 0.0, 0.2, 0.3, 0.0, 0.2, 0.0])] * len(scores))
+    assert mistakes(verdict(kit, tmp_path, app.run(kit))) == ["constant"]
+
+
+@NOISE
+def test_scores_in_another_order_are_named_with_it(kit: Path, tmp_path: Path, noise: float) -> None:
+    app = App(report=lambda scores: [row[[5, 4, 2, 3, 1, 0, 6]] for row in scores], noise=noise)
+    said = verdict(kit, tmp_path, app.run(kit))
+    assert mistakes(said) == ["order"]
+    assert "nv, mel, bkl" in said["findings"][0]["causes"][0]["what"]
+
+
+def test_labels_sorted_alphabetically_are_named_where_the_model_has_them_in_another_order(
+    kit: Path, tmp_path: Path
+) -> None:
+    known = replace(read_kit(kit), labels=("nv", "mel", "bkl", "vasc", "df", "bcc", "akiec"))
+    order = sorted(range(7), key=known.labels.__getitem__)
+    run = App(report=lambda scores: [row[order] for row in scores]).run(kit)
+    (tmp_path / "results.json").write_text(json.dumps(run))
+    (finding,) = check(known, read_results(tmp_path / "results.json", known)).findings
+    assert [cause.mistake for cause in finding.causes] == ["sorted-labels"]
+
+
+def test_labels_beside_the_scores_put_them_in_order(kit: Path, tmp_path: Path) -> None:
+    run = App(report=lambda scores: [row[::-1] for row in scores]).run(kit)
+    labels = (kit / "labels.txt").read_text().split()
+    for entry in run["results"]:
+        entry["labels"] = labels[::-1]
+    assert verdict(kit, tmp_path, run)["conforms"]
+
+
+def test_preparing_what_is_prepared_already_is_named(kit: Path, tmp_path: Path) -> None:
+    app = App(change=lambda tensor: right_way(tensor, len(tensor)))
+    assert mistakes(verdict(kit, tmp_path, app.run(kit, "inputs"))) == ["again"]
+
+
+def test_a_stock_client_conforms_where_it_says_that_it_is_one(kit: Path, tmp_path: Path) -> None:
+    assert verdict(kit, tmp_path, App(mediapipe_way, says={"resize": "stock"}).run(kit))["conforms"]
+    app = App(stock_way, says={"resize": "stock"})
+    said = verdict(kit, tmp_path, app.run(kit), app.run(kit, "inputs"))
+    assert said["conforms"]
+    assert [finding["part"] for finding in said["findings"]] == ["inputs", "vectors"]
+    assert mistakes(verdict(kit, tmp_path, replace(app, change=np.fliplr).run(kit))) == ["mirrored"]
+
+
+def test_right_inputs_and_wrong_pictures_are_told_apart(kit: Path, tmp_path: Path) -> None:
+    said = verdict(kit, tmp_path, App().run(kit, "inputs"), App(centre_crop).run(kit))
+    assert [(finding["part"], finding["conforms"]) for finding in said["findings"]] == [
+        ("inputs", True),
+        ("vectors", False),
+    ]
+
+
+def test_another_model_file_is_named_by_its_id(kit: Path, tmp_path: Path) -> None:
+    said = verdict(kit, tmp_path, App(says={"model": "0" * 64}).run(kit))
+    assert not said["conforms"]
+    assert said["other_model"] == "0" * 64
+    assert verdict(kit, tmp_path, App(says={"model": read_model().id}).run(kit))["conforms"]
+
+
+def test_wild_answers_to_the_right_input_point_to_the_file(kit: Path, tmp_path: Path) -> None:
+    wild = np.random.default_rng(1).dirichlet(np.ones(7), 11)
+    app = App(report=lambda scores: list(wild))
+    said = verdict(kit, tmp_path, app.run(kit, "inputs"))
+    assert mistakes(said) == []
+    assert said["findings"][0]["nearest"] is not None
+    said = verdict(kit, tmp_path, replace(app, digests=True).run(kit, "inputs"))
+    assert "another model file" in said["findings"][0]["remarks"][0]
+
+
+def test_what_was_fed_decides_where_the_scores_do_not(kit: Path, tmp_path: Path) -> None:
+    wild = np.random.default_rng(1).dirichlet(np.ones(7), 11)
+    app = App(change=FED["bgr"], report=lambda scores: list(wild), digests=True)
+    (remark,) = verdict(kit, tmp_path, app.run(kit, "inputs"))["findings"][0]["remarks"]
+    assert "byte for byte" in remark
+    assert "red and blue" in remark
+    lying = replace(App(), change=lambda tensor: tensor, means=True).run(kit, "inputs")
+    for entry in lying["results"]:
+        entry["input_mean"] = entry["input_mean"][::-1]
+    assert not verdict(kit, tmp_path, lying)["conforms"]
+
+
+def test_the_report_says_it_in_words(kit: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(App(stock_way, FED["bgr"]).run(kit)))
+    done = run_command(cli.check_kit, kit, tmp_path / "results.json")
+    assert "red and blue are swapped: BGR where RGB is wanted; besides, the resizing is a stock client's" in done.stdout
+    assert "to mend: feed RGB" in done.stdout
+    assert str(done.exception).endswith("a stock client's")
+    assert "\n" not in str(done.exception)
+    wild = App(
+        report=lambda scores: [np.full(7, 1 / 7) + 0.1 * (row > 0.5) for row in scores], says={"model": "f" * 64}
+    )
+    (tmp_path / "results.json").write_text(json.dumps(wild.run(kit)))
+    done = run_command(cli.check_kit, kit, tmp_path / "results.json")
+    assert "another file: its id is ffffffffffff" in done.stdout
+    assert "none of the usual mistakes explains the answers" in done.stdout
+    assert "the nearest, still" in done.stdout
+    (tmp_path / "results.json").write_text(json.dumps(App().run(kit)))
+    assert "vectors  11 pictures: conform\n" in run_command(cli.check_kit, kit, tmp_path / "results.json").stdout
+
+
+def test_input_means_of_no_usual_mistake_are_remarked_upon(kit: Path, tmp_path: Path) -> None:
+    run = App().run(kit, "inputs")
+    for entry in run["results"]:
+        entry["input_mean"] = [300, -50, 0]
+    assert "of no usual mistake" in verdict(kit, tmp_path, run)["findings"][0]["remarks"][0]
