@@ -13,7 +13,7 @@ import pytest
 from spot_edge.commands.kiosk import kiosk
 from spot_edge.errors import EXIT_CODES
 
-UNIT = Path(__file__).parents[2] / "examples" / "kiosk" / "spot-edge-kiosk.service"
+UNIT = Path(__file__).parents[3] / "examples" / "kiosk" / "spot-edge-kiosk.service"
 MOST_EXPOSED = 1.5  # of 10, by `systemd-analyze security`
 
 analyzed = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="NOT RUN: no systemd-analyze here")

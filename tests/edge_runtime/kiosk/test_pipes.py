@@ -1,0 +1,79 @@
+"""The kiosk where standard input is no terminal, with a folder as its camera."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
+ANSWER = b"looks most like"
+
+
+def test_lines_take_pictures_where_there_is_no_terminal(piped, frames: Path) -> None:
+    kiosk = piped(frames)
+    kiosk.press(b"\nanything at all\n\nq\n\n")
+    assert kiosk.rest() == 0
+    assert kiosk.shown.count(ANSWER) == 3
+    assert b"\033" not in kiosk.shown
+    assert kiosk.process.stderr.read() == b""
+
+
+def test_a_last_line_needs_no_end(piped, frames: Path) -> None:
+    kiosk = piped(frames)
+    kiosk.press(b"\nq")
+    kiosk.process.stdin.close()
+    assert kiosk.rest() == 0
+    assert kiosk.shown.count(ANSWER) == 1
+
+
+def test_after_the_end_of_its_input_it_waits_for_the_button(piped) -> None:
+    kiosk = piped("/dev/video-none")
+    kiosk.process.stdin.close()
+    assert kiosk.process.stderr.readline() == (
+        b"spot-edge: /dev/video-none: no such camera: plug it in, or see `spot-edge camera list`\n"
+    )
+    time.sleep(1.2)
+    kiosk.process.send_signal(signal.SIGTERM)
+    assert kiosk.rest() == 0
+    assert kiosk.process.stderr.read() == b""
+
+
+def test_a_reader_that_has_seen_enough_ends_it(piped, frames: Path) -> None:
+    kiosk = piped(frames)
+    kiosk.until(b"space or Enter")
+    kiosk.process.stdout.close()
+    kiosk.press(b"\n")
+    assert kiosk.process.wait(60) == 0
+    assert kiosk.process.stderr.read() == b""
+
+
+MEASURED = """
+import os, resource
+leave = os._exit
+def last(code):
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+    leave(code)
+os._exit = last
+"""
+
+
+def test_hundreds_of_pictures_take_no_more_memory(piped, frames: Path) -> None:
+    fast = platform.machine() in ("x86_64", "AMD64")  # elsewhere a picture may take a second, and an emulator grows too
+    peaks = []
+    for count in (40, 440) if fast else (20, 40):
+        said, _ = piped(frames, before=MEASURED).process.communicate(b"\n" * count + b"q\n", timeout=300)
+        assert said.count(ANSWER) == count
+        peaks.append(int(said.split()[-1]) / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+    print(f"{peaks[0]:.1f} MB, then {peaks[1]:.1f} MB")
+    assert peaks[1] - peaks[0] < (4 if fast else 16)
+
+
+@pytest.mark.parametrize("arguments", [["--size", "big"], ["a", "b"], ["--threads", "1"]])
+def test_a_wrong_command_line_ends_with_2(arguments: list[str], spot_edge) -> None:
+    assert spot_edge("kiosk", *arguments).returncode == 2

@@ -1,0 +1,168 @@
+"""The kiosk in a terminal, with a folder as its camera: its keys, its screen, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
+CLEAR = b"\033[H\033[2J"
+ANSWER = b"looks most like"
+FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
+
+
+def test_space_and_enter_take_pictures_and_q_ends(terminal, frames: Path) -> None:
+    kiosk = terminal(frames)
+    kiosk.until(b"space or Enter")
+    for count, key in enumerate([b" ", b"\r", b"\n"], 1):  # one more than there are pictures
+        kiosk.press(b"x\033[A" + key)
+        kiosk.until(ANSWER, count)
+        kiosk.until(b"End: q.", count + 1)
+    kiosk.press(b"q")
+    kiosk.ended_well()
+    screens = kiosk.shown.split(CLEAR)
+    assert len(screens) == 1 + 1 + 3 * 2
+    for taking, answer in zip(screens[2::2], screens[3::2], strict=True):
+        assert b"Hold still: taking a picture." in taking
+        assert ANSWER not in taking
+        for words in (
+            b"model score",
+            b"triage",
+            b"An aid for trained people, not a diagnosis.",
+            b"Next: button, space",
+        ):
+            assert words in answer
+
+
+def test_it_says_what_classify_says(terminal, frames: Path, spot_edge) -> None:
+    said = spot_edge("classify", frames / "a.jpg").stdout.decode()
+    kiosk = terminal(frames, size=(140, 40))
+    kiosk.until(b"space or Enter")
+    kiosk.press(b" ")
+    kiosk.until(b"End: q.", 2)
+    shown = " ".join(kiosk.shown.decode().split(CLEAR.decode())[-1].split())
+    for line in said.split("\n\n")[0].splitlines()[1:3]:
+        assert " ".join(line.split()) in shown
+    assert " ".join(" ".join(said.splitlines()[3:]).split()) in shown
+
+
+def test_pressing_twice_takes_one_picture(terminal, frames: Path) -> None:
+    kiosk = terminal(frames)
+    kiosk.until(b"space or Enter")
+    kiosk.press(b"  \r ")
+    kiosk.until(b"End: q.", 2)
+    kiosk.press(b"q")
+    kiosk.ended_well()
+    assert kiosk.shown.count(ANSWER) == 1
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\x04", b"Q"], ids=["ctrl-c", "ctrl-d", "Q"])
+def test_keys_that_end_it(key: bytes, terminal, frames: Path) -> None:
+    kiosk = terminal(frames)
+    kiosk.until(b"space or Enter")
+    kiosk.press(key)
+    kiosk.ended_well()
+
+
+def test_keys_that_would_stop_a_program_or_its_screen_do_nothing(terminal, frames: Path) -> None:
+    kiosk = terminal(frames)
+    kiosk.until(b"space or Enter")
+    kiosk.press(b"\x1a\x1c\x13 ")  # Ctrl-Z, Ctrl-\, Ctrl-S
+    kiosk.until(ANSWER)
+    kiosk.press(b"q")
+    kiosk.ended_well()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("camera", ["frames", "none"])
+def test_signals_end_it_well(number: signal.Signals, camera: str, terminal, frames: Path) -> None:
+    kiosk = terminal(frames if camera == "frames" else "/dev/video-none")
+    kiosk.until(b"space or Enter")
+    kiosk.process.send_signal(number)
+    kiosk.ended_well()
+
+
+def test_a_terminal_that_is_closed_ends_it(terminal, frames: Path) -> None:
+    kiosk = terminal(frames)
+    kiosk.until(b"space or Enter")
+    os.close(kiosk.theirs)
+    os.close(kiosk.ours)
+    assert kiosk.process.wait(60) == 0
+
+
+def test_a_camera_that_is_not_there_is_waited_for(terminal, frames: Path, tmp_path: Path) -> None:
+    later = tmp_path / "later"
+    kiosk = terminal(later, size=(300, 24))  # however long the path, it is not broken
+    kiosk.until(b"later: no such")
+    kiosk.press(b" ")
+    kiosk.until(b"No answer.")
+    frames.rename(later)
+    kiosk.press(b" ")
+    kiosk.until(ANSWER)
+    kiosk.press(b"q")
+    kiosk.ended_well()
+
+
+def test_what_waiting_will_not_mend_ends_it_with_9(terminal) -> None:
+    kiosk = terminal("/dev/null")
+    kiosk.ended_well(9)
+    assert b"spot-edge: /dev/null: not a camera" in kiosk.shown
+
+
+def test_a_model_that_is_refused_ends_it_with_4(terminal, frames: Path) -> None:
+    terminal(frames, "--model", frames / "a.jpg").ended_well(4)
+
+
+def test_a_picture_that_cannot_be_judged_is_told_and_the_next_one_is_judged(terminal, frames, draw, encode) -> None:
+    (frames / "a.jpg").write_bytes(encode(draw(20, 20), "JPEG"))
+    kiosk = terminal(frames)
+    kiosk.until(b"space or Enter")
+    kiosk.press(b" ")
+    kiosk.until(b"No answer.")
+    kiosk.until(b"End: q.", 2)
+    kiosk.press(b" ")
+    kiosk.until(ANSWER)
+    kiosk.press(b"q")
+    kiosk.ended_well()
+
+
+def test_another_size_is_drawn_anew(terminal) -> None:
+    kiosk = terminal("/dev/video-none", size=(80, 24))
+    kiosk.until(b"no such camera")
+    kiosk.resize(40, 24)
+    kiosk.until(b"space or Enter", 2)
+    kiosk.until(b"plug\033[K")
+    kiosk.press(b"q")
+    kiosk.ended_well()
+    lines = kiosk.shown.split(CLEAR)[-1].decode().split("\r\n")
+    assert max(map(len, lines[:-2])) <= 40
+
+
+def test_answers_and_pictures_are_kept_where_that_is_asked_for(terminal, frames: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "here"
+    kiosk = terminal(frames, "--save", kept)
+    kiosk.until(b"space or Enter")
+    for count in (1, 2):
+        kiosk.press(b" ")
+        kiosk.until(b"End: q.", 1 + count)
+    kiosk.press(b"q")
+    kiosk.ended_well()
+    assert sorted(path.suffix for path in kept.iterdir()) == [".jpg", ".jpg", ".json", ".json"]
+    for path in kept.glob("*.json"):
+        assert path.name.startswith("camera-20")
+        assert json.loads(path.read_text())["source"]["camera"] == str(frames)
+    assert {json.loads(path.read_text())["image"]["width"] for path in kept.glob("*.json")} == {120, 100}
+
+
+def test_an_answer_that_cannot_be_kept_is_shown_then_it_ends_with_6(terminal, frames: Path, tmp_path: Path) -> None:
+    kiosk = terminal(frames, "--save", tmp_path / "kept", before=FULL)
+    kiosk.until(b"space or Enter")
+    kiosk.press(b" ")
+    kiosk.ended_well(6)
+    assert ANSWER in kiosk.shown
+    assert b"cannot be written: File too large" in " ".join(kiosk.shown.decode().split()).encode()
+    assert list((tmp_path / "kept").iterdir()) == []
