@@ -131,9 +131,14 @@ class Camera:
             from spot_edge.camera.pi import PiCamera
 
             return PiCamera(self._size, self._controls, self._timeout)
-        if os.path.isdir(name) or os.path.isfile(name):
+        if _holds_pictures(name):
             return Pictures(name)
-        return Device(name, self._size, self._controls, self._kernel)
+        try:
+            return Device(name, self._size, self._controls, self._kernel)
+        except CameraError:
+            if _holds_pictures(name):  # it was not there a moment ago
+                return Pictures(name)
+            raise
 
     def _warm_up(self, feed: Feed) -> None:
         if self._lock is False:
@@ -147,3 +152,7 @@ class Camera:
             feed.lock(True)
             for _ in range(_FRAMES_AFTER_LOCK if feed.live else 0):
                 feed.read(time.monotonic() + self._timeout)
+
+
+def _holds_pictures(name: str) -> bool:
+    return os.path.isdir(name) or os.path.isfile(name)

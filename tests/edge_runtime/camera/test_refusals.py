@@ -92,3 +92,15 @@ def test_what_breaks_within_opening_leaves_nothing_open(monkeypatch, scripted, c
 
 def _interrupted(*arguments: Any) -> Callable[[], None]:
     raise KeyboardInterrupt
+
+
+def test_a_folder_that_comes_into_being_while_it_is_opened(tmp_path, jpeg, monkeypatch, scripted) -> None:
+    kernel, folder = scripted(), tmp_path / "later"
+
+    def come(path: str) -> int:
+        folder.mkdir()
+        (folder / "a.jpg").write_bytes(jpeg)
+        raise IsADirectoryError(errno.EISDIR, "Is a directory")
+
+    monkeypatch.setattr(kernel, "open", come)
+    assert next(Camera(folder, kernel=kernel)) == jpeg
