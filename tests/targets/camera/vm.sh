@@ -26,7 +26,7 @@ tools() { # whose programs use this machine's own C library
 
 system() {
     local kernel
-    unpack bookworm-arm64 "$work/root" python3 busybox-static kmod libstdc++6
+    unpack bookworm-arm64 "$work/root" systemd udev base-passwd python3 busybox-static kmod libstdc++6
     kernel=$(in_apt bookworm-arm64 apt-cache depends linux-image-arm64 | sed -n 's/.*Depends: linux-image-//p')
     unpack_only bookworm-arm64 "$work/kernel" "linux-image-$kernel" "linux-headers-$kernel" "linux-headers-${kernel%-arm64}-common"
 }
@@ -66,26 +66,56 @@ assemble() {
     rm -rf "$work/root/usr/share/"{doc,locale,man,info} "$work/root/opt/armhf/usr/share"
     # what Debian does when it installs Python; without it every start would compile all that is imported
     "$python" -m compileall -q -s "$work/root" -p / "$work/root/"{usr/lib/python3.11,opt/site}
-    cat >"$work/root/init" <<'END'
+    users_and_units
+    archive "$work/root" "$work/system.cpio"
+    cp "$work/kernel/boot/vmlinuz-$kernel" "$work/vmlinuz"
+}
+
+# what Debian's packages do when they are installed, and a unit that runs the checks
+users_and_units() {
+    local root=$work/root units=$work/root/etc/systemd/system name
+    cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
+    cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
+    printf '%s:x:%d:\n' input 201 render 202 kvm 203 sgx 204 systemd-journal 205 >>"$root/etc/group"
+    : >"$root/etc/machine-id"
+    mkdir -p "$units"
+    ln -sf /lib/systemd/system/basic.target "$units/default.target"
+    for name in serial-getty@ttyAMA0 systemd-firstboot systemd-random-seed systemd-update-utmp; do
+        ln -sf /dev/null "$units/$name.service"
+    done
+    mkdir -p "$units/basic.target.wants"
+    ln -sf ../check.service "$units/basic.target.wants/check.service"
+    cat >"$units/check.service" <<'END'
+[Unit]
+DefaultDependencies=no
+After=basic.target
+[Service]
+StandardOutput=file:/dev/ttyAMA0
+StandardError=file:/dev/ttyAMA0
+ExecStart=/check
+END
+    cat >"$root/check" <<'END'
 #!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONPATH=/opt/spot:/opt/site PYTHONDONTWRITEBYTECODE=1
-busybox mount -t proc proc /proc && busybox mount -t sysfs sys /sys && busybox mount -t devtmpfs dev /dev
-busybox mkdir -p /dev/shm && busybox ln -s /proc/self/fd /dev/fd
 echo "booted in $(busybox cut -d' ' -f1 /proc/uptime) s"
-cd /opt/check && python3 -m pytest --color=no -q -ra -p no:cacheprovider --durations=5 check_vivid.py check_loopback.py check_usb.py check_kiosk.py
+cd /opt/check && python3 -m pytest --color=no -q -ra -p no:cacheprovider --durations=5 \
+    check_vivid.py check_loopback.py check_usb.py check_kiosk.py check_unit.py
 echo "the checks ended with $?"
 busybox poweroff -f
 END
-    chmod +x "$work/root/init"
-    archive "$work/root" "$work/system.cpio"
-    cp "$work/kernel/boot/vmlinuz-$kernel" "$work/vmlinuz"
-    echo "$drivers" >"$work/drivers"
+    cat >"$root/init" <<'END'
+#!/bin/busybox sh
+busybox mount -t proc proc /proc && busybox mount -t sysfs sys /sys && busybox mount -t devtmpfs dev /dev
+exec /lib/systemd/systemd
+END
+    chmod +x "$root"/{init,check}
 }
 
 archive() { (cd "$1" && find . | tool cpio --quiet -o -H newc --owner 0:0 >"$2.part") && mv "$2.part" "$2"; }
 
 start=$SECONDS
-if [ ! -e "$work/vmlinuz" ]; then
+made=$(cat tests/targets/camera/vm.sh tests/targets/debian.sh | cksum)
+if [ "$(cat "$work/made" 2>/dev/null)" != "$made" ]; then
     rm -rf "$work"
     mkdir -p "$work"
     set +e # or bash would ignore errors within
@@ -96,18 +126,27 @@ if [ ! -e "$work/vmlinuz" ]; then
     code=$?
     set -e
     [ $code = 0 ] || skip "packages could not be had, as said above"
+    assemble
+    echo "$made" >"$work/made"
 fi
-[ "$(cat "$work/drivers" 2>/dev/null)" = "$drivers" ] || assemble
 echo "== the wheel and its checks"
 rm -rf "$work/check" "$work/wheel"
 mkdir -p "$work/check/opt/check"
 "$python" -m build --quiet --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/check/opt/spot" "$work/wheel/"*.whl
 cp tests/targets/camera/*.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
+install -D -m 644 examples/kiosk/spot-edge-kiosk.service -t "$work/check/etc/systemd/system"
+cat >"$work/check/opt/spot/bin/spot-edge" <<'END'
+#!/usr/bin/python3
+import sys
+sys.path[:0] = ["/opt/spot", "/opt/site"]
+from spot_edge.cli import main
+main()
+END
 archive "$work/check" "$work/check.cpio"
 cat "$work/system.cpio" "$work/check.cpio" >"$work/initrd"
 echo "== boot ($((SECONDS - start)) s until here)"
-tool timeout "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 1500 -kernel "$work/vmlinuz" -initrd "$work/initrd" \
-    -append "console=ttyAMA0 quiet panic=-1" -nographic -no-reboot -nic none -monitor none -serial stdio \
+tool timeout "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 2000 -kernel "$work/vmlinuz" -initrd "$work/initrd" \
+    -append "console=ttyAMA0 quiet panic=-1 systemd.show_status=0" -nographic -no-reboot -nic none -monitor none -serial stdio \
     </dev/null | tee "$work/log" || echo "the emulator ended with $?"
 grep -q "^the checks ended with 0" "$work/log"
