@@ -47,7 +47,7 @@ arm: $(VENV)/.installed
 	VENV=$(VENV) $(VENV)/bin/python tests/targets/arm/check.py $(ARGS)
 
 camera-vm: $(VENV)/.installed
-	VENV=$(VENV) tests/targets/camera/vm.sh
+	VENV=$(VENV) tests/targets/camera/vm.sh $(ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -41,7 +41,7 @@ unpack_only() {
     local debs
     debs=$(mktemp -d "$work/debs-XXXX")
     mkdir -p "$2"
-    (cd "$debs" && in_apt "$1" apt-get -qq download "${@:3}" && for deb in *.deb; do dpkg -x "$deb" "$2"; done) || return
+    (cd "$debs" && in_apt "$1" apt-get -qq download "${@:3}" && for deb in *.deb; do dpkg -x "$deb" "$2" || exit; done) || return
     rm -r "$debs"
 }
 
@@ -57,4 +57,11 @@ wheels() {
     for glibc in 17 27 28 34; do platforms+=(--platform "manylinux_2_${glibc}_$3"); done
     "$python" -m pip install --quiet --quiet --disable-pip-version-check --no-warn-conflicts --no-compile --only-binary=:all: \
         --implementation cp --python-version "$2" "${platforms[@]}" --target "$work/$1" -c "constraints/$4.txt" "${@:5}"
+}
+
+# wait for all of these, that were begun in the background; fails where one has: finish PROCESS…
+finish() {
+    local step failed=
+    for step in "$@"; do wait "$step" || failed=1; done
+    [ -z "$failed" ]
 }

@@ -22,12 +22,12 @@ newer() {
 }
 
 emulators() {
-    without='^(libc6|libc-bin)_' unpack bookworm-amd64 "$work/tools" qemu-user # whose plugins count; this machine's own libc
-    unpack_only bookworm-amd64 "$work/tools" qemu-user-static                  # which needs nothing in another root
+    without='^(libc6|libc-bin)_' unpack bookworm-amd64 "$work/tools" qemu-user && # whose plugins count; this machine's own libc
+        unpack_only bookworm-amd64 "$work/tools" qemu-user-static                  # which needs nothing in another root
 }
 
 packages() {
-    local steps=() step
+    local steps=()
     emulators & steps+=($!)
     unpack bookworm-arm64 "$work/arm64" python3 libstdc++6 busybox-static & steps+=($!)
     unpack bookworm-armhf "$work/armhf" python3 python3-numpy python3-pil libatomic1 libstdc++6 busybox-static & steps+=($!)
@@ -39,10 +39,10 @@ packages() {
     wheels armhf/opt/tflite 3.11 armv7l bookworm --no-deps tflite-runtime click pytest iniconfig packaging pluggy pygments & steps+=($!)
     wheels trixie/opt/litert 3.13 x86_64 newer ai-edge-litert numpy pillow click pytest & steps+=($!)
     wheels forky/opt/litert 3.14 x86_64 newer ai-edge-litert numpy pillow click pytest & steps+=($!)
-    for step in "${steps[@]}"; do wait "$step" || return; done
+    finish "${steps[@]}"
 }
 
-finish() {
+complete() {
     local root name
     for root in arm64 armhf trixie forky; do
         for name in sh cat head; do ln -sf /bin/busybox "$work/$root/bin/$name"; done
@@ -82,6 +82,6 @@ if [ ! -e "$work/ready" ]; then
     rm -rf "$work"
     mkdir -p "$work"
     packages || cannot "packages could not be had, as said above"
-    finish
+    complete
 fi
 under_test

@@ -7,15 +7,16 @@ import signal
 import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from around import LESION, cameras, in_32_bits, until
 from feeder import LOOP, fed
-from input_key import CAMERA, CAMERA_FOCUS, SPACE, InputKey
+from input_key import CAMERA, CAMERA_FOCUS, SPACE, InputKey, Q
 from usb_camera import UsbCamera
 
 from spot_edge.camera.button import Buttons
@@ -68,7 +69,7 @@ def plugged(*keys: int) -> Iterator[InputKey]:
         device.pull()
 
 
-def test_the_button_of_a_usb_camera_judges_what_it_sees(uinput: None, dermatoscope: UsbCamera) -> None:
+def test_the_button_of_a_usb_camera_judges_what_it_sees(vivid: str, uinput: None, dermatoscope: UsbCamera) -> None:
     with Kiosk(cameras("Dermatoscope")[0].path) as kiosk:  # auto would take vivid's when this one is pulled
         for count in (1, 2):
             until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event") and dermatoscope.heard, 120)
@@ -117,7 +118,7 @@ with Buttons() as buttons:
 
 
 def test_what_the_kernel_writes_for_a_press(uinput: None) -> None:
-    """The bytes that test_kiosk_button.py has from here, in both layouts."""
+    """The bytes that tests/edge_runtime/kiosk/test_button.py has from here, in both layouts."""
     with plugged(CAMERA) as key, Buttons() as buttons, in_32_bits(PRESS_IN_32_BITS) as program:
         (handle,) = buttons.look()
         assert program.stdout is not None
@@ -145,3 +146,32 @@ def test_triggers_that_are_not_for_us_are_told_of(uinput: None) -> None:
                 time.sleep(1.1)
                 os._exit(0 if (early, buttons.look()) == (([], ()), []) and buttons.closed else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_on_a_console_its_keyboard_takes_pictures_and_q_ends(uinput: None, loopback: None) -> None:
+    """The terminal that the systemd unit uses, tty1, and what is on it."""
+
+    def modes() -> list[Any]:
+        with open("/dev/tty1", "rb", buffering=0) as console:
+            return termios.tcgetattr(console)
+
+    def screen() -> str:
+        return Path("/dev/vcsu1").read_bytes().decode("utf-32-le")
+
+    before = modes()
+    with ExitStack() as stack:
+        keyboard = stack.enter_context(plugged(SPACE, Q))
+        stack.enter_context(fed(LESION))
+        console = stack.enter_context(open("/dev/tty1", "rb+", buffering=0))
+        kiosk = stack.enter_context(Kiosk(LOOP, stdin=console, stdout=console, start_new_session=True))
+        until(lambda: "frames/s" in screen(), 120)
+        keyboard.press(SPACE)
+        until(lambda: "looks most like  melanoma" in screen(), 60)
+        until(lambda: "frames/s" in screen())
+        shown = screen()
+        keyboard.press(Q)
+        assert kiosk.process.wait(20) == 0
+    assert modes() == before
+    assert "model score 0.73  malignant" in shown
+    assert "An aid for trained people, not a diagnosis." in shown
+    assert "████  █████ █   █" in shown

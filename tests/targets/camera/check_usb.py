@@ -14,7 +14,7 @@ from usb_camera import EXPOSURE, EXPOSURE_AUTO, FOCUS, FOCUS_AUTO, WHITE_BALANCE
 from spot_edge import Camera, CameraError
 
 
-def test_a_usb_camera_is_what_auto_takes_byte_for_byte(dermatoscope: UsbCamera) -> None:
+def test_a_usb_camera_is_what_auto_takes_byte_for_byte(vivid: str, dermatoscope: UsbCamera) -> None:
     with Camera() as camera:
         assert [next(camera) for _ in range(5)] == [LESION] * 5
         assert camera.opened == cameras("Dermatoscope")[0].path

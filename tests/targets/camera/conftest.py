@@ -11,7 +11,7 @@ from feeder import LOOP
 from usb_camera import UsbCamera
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vivid() -> Iterator[str]:
     """A camera of raw formats, and beside it a node for metadata."""
     modprobe("vivid", "n_devs=1", "node_types=0x20001", "input_types=0")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The cameras against real drivers: boots a small arm64 Debian under emulation and runs the checks beside this file in
-# it, with the built wheel. Packages come from this machine's own apt and pip sources and are unpacked below build/camera-vm, kept
-# there for the next time; nothing is installed on this machine, and nobody needs to be root. `make clean` removes it.
+# it, with the built wheel. `vm.sh unit` boots it with systemd and checks the kiosk's unit instead. Packages come from
+# this machine's own apt and pip sources and are unpacked below build/camera-vm, kept there for the next time; nothing is
+# installed on this machine, and nobody needs to be root. `make clean` removes it.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 : "${VENV:=.venv}"
@@ -9,11 +10,16 @@ python="$PWD/$VENV/bin/python"
 work=$PWD/build/camera-vm
 seconds=600 # that the system may run
 drivers="vivid v4l2loopback uvcvideo vhci-hcd uinput evdev"
+case ${1-} in
+'') checks="check_vivid.py check_loopback.py check_usb.py check_kiosk.py" init=/check ;;
+unit) checks=check_unit.py init=/lib/systemd/systemd ;;
+*) echo "make camera-vm: no '$1': there is unit" >&2 && exit 2 ;;
+esac
 
 skip() { echo "!! NOT RUN: make camera-vm: $1" && exit 0; }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || skip "it is made for Linux on x86-64, this is $(uname -sm)"
-for tool in apt-get dpkg make; do command -v $tool >/dev/null || skip "this machine has no $tool"; done
+for name in apt-get dpkg make; do command -v $name >/dev/null || skip "this machine has no $name"; done
 . tests/targets/debian.sh
 [ -n "$mirror" ] || skip "apt knows no Debian archive here"
 
@@ -21,7 +27,7 @@ tools() { # whose programs use this machine's own C library
     without='^(libc6_|libc-bin_|libc6-dev|lib[a-z]*san[0-9]-arm64)' \
         unpack bookworm-amd64 "$work/tools" qemu-system-arm gcc-aarch64-linux-gnu kmod cpio
     for name in depmod modprobe; do ln -sf kmod "$work/tools/bin/$name"; done # its own links are absolute
-    unpack_only bookworm-amd64 "$work/loopback" linux-kbuild-6.1 v4l2loopback-dkms
+    unpack_only bookworm-amd64 "$work/kernel" linux-kbuild-6.1 v4l2loopback-dkms
 }
 
 system() {
@@ -32,14 +38,13 @@ system() {
 }
 
 packages() {
-    local steps=() step
+    local steps=()
     echo "== packages: an emulator, a cross compiler, an arm64 system and its kernel"
     tools & steps+=($!)
     system & steps+=($!)
     unpack bookworm-armhf "$work/root/opt/armhf" python3 & steps+=($!) # a 32-bit system, of which only Python is run
     wheels root/opt/site 3.11 aarch64 dev numpy pillow click pytest ai-edge-litert & steps+=($!)
-    for step in "${steps[@]}"; do wait "$step"; done
-    cp -r "$work/loopback/." "$work/kernel"
+    finish "${steps[@]}"
 }
 
 assemble() {
@@ -66,49 +71,67 @@ assemble() {
     rm -rf "$work/root/usr/share/"{doc,locale,man,info} "$work/root/opt/armhf/usr/share"
     # what Debian does when it installs Python; without it every start would compile all that is imported
     "$python" -m compileall -q -s "$work/root" -p / "$work/root/"{usr/lib/python3.11,opt/site}
-    users_and_units
+    users
     archive "$work/root" "$work/system.cpio"
     cp "$work/kernel/boot/vmlinuz-$kernel" "$work/vmlinuz"
 }
 
-# what Debian's packages do when they are installed, and a unit that runs the checks
-users_and_units() {
-    local root=$work/root units=$work/root/etc/systemd/system name
+# what Debian's packages do when they are installed
+users() {
+    local root=$work/root unit
     cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
     cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
     printf '%s:x:%d:\n' input 201 render 202 kvm 203 sgx 204 systemd-journal 205 >>"$root/etc/group"
     : >"$root/etc/machine-id"
-    mkdir -p "$units"
-    ln -sf /lib/systemd/system/basic.target "$units/default.target"
-    for name in serial-getty@ttyAMA0 systemd-firstboot systemd-random-seed systemd-update-utmp; do
-        ln -sf /dev/null "$units/$name.service"
+    mkdir -p "$root/etc/systemd/system"
+    for unit in serial-getty@ttyAMA0 systemd-firstboot systemd-random-seed systemd-update-utmp; do
+        ln -sf /dev/null "$root/etc/systemd/system/$unit.service"
     done
-    mkdir -p "$units/basic.target.wants"
-    ln -sf ../check.service "$units/basic.target.wants/check.service"
+}
+
+# what is checked, and what starts the checks
+under_test() {
+    local check=$work/check units=$work/check/etc/systemd/system
+    rm -rf "$check" "$work/wheel"
+    mkdir -p "$check/opt/check" "$units/basic.target.wants"
+    "$python" -m build --quiet --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$check/opt/spot" "$work/wheel/"*.whl
+    cp tests/targets/camera/*.py examples/drawn-melanoma-001.jpg "$check/opt/check/"
+    cp examples/kiosk/spot-edge-kiosk.service "$units/"
+    cat >"$check/opt/spot/bin/spot-edge" <<'END'
+#!/usr/bin/python3
+import sys
+sys.path[:0] = ["/opt/spot", "/opt/site"]
+from spot_edge.cli import main
+main()
+END
+    ln -s /lib/systemd/system/basic.target "$units/default.target"
+    ln -s ../check.service "$units/basic.target.wants/check.service"
     cat >"$units/check.service" <<'END'
 [Unit]
 DefaultDependencies=no
 After=basic.target
 [Service]
+ExecStart=/check
 StandardOutput=file:/dev/ttyAMA0
 StandardError=file:/dev/ttyAMA0
-ExecStart=/check
 END
-    cat >"$root/check" <<'END'
+    cat >"$check/check" <<END
 #!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONPATH=/opt/spot:/opt/site PYTHONDONTWRITEBYTECODE=1
-echo "booted in $(busybox cut -d' ' -f1 /proc/uptime) s"
-cd /opt/check && python3 -m pytest --color=no -q -ra -p no:cacheprovider --durations=5 \
-    check_vivid.py check_loopback.py check_usb.py check_kiosk.py check_unit.py
-echo "the checks ended with $?"
+echo "booted in \$(busybox cut -d' ' -f1 /proc/uptime) s"
+cd /opt/check && python3 -m pytest --color=no -q -ra -p no:cacheprovider --durations=5 $checks
+echo "the checks ended with \$?"
 busybox poweroff -f
 END
-    cat >"$root/init" <<'END'
+    cat >"$check/init" <<END
 #!/bin/busybox sh
 busybox mount -t proc proc /proc && busybox mount -t sysfs sys /sys && busybox mount -t devtmpfs dev /dev
-exec /lib/systemd/systemd
+busybox mkdir -p /dev/shm && busybox ln -s /proc/self/fd /dev/fd
+exec $init
 END
-    chmod +x "$root"/{init,check}
+    chmod +x "$check"/{init,check}
+    archive "$check" "$work/check.cpio"
 }
 
 archive() { (cd "$1" && find . | tool cpio --quiet -o -H newc --owner 0:0 >"$2.part") && mv "$2.part" "$2"; }
@@ -130,20 +153,7 @@ if [ "$(cat "$work/made" 2>/dev/null)" != "$made" ]; then
     echo "$made" >"$work/made"
 fi
 echo "== the wheel and its checks"
-rm -rf "$work/check" "$work/wheel"
-mkdir -p "$work/check/opt/check"
-"$python" -m build --quiet --wheel --no-isolation --outdir "$work/wheel" edge_runtime >/dev/null
-"$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/check/opt/spot" "$work/wheel/"*.whl
-cp tests/targets/camera/*.py examples/drawn-melanoma-001.jpg "$work/check/opt/check/"
-install -D -m 644 examples/kiosk/spot-edge-kiosk.service -t "$work/check/etc/systemd/system"
-cat >"$work/check/opt/spot/bin/spot-edge" <<'END'
-#!/usr/bin/python3
-import sys
-sys.path[:0] = ["/opt/spot", "/opt/site"]
-from spot_edge.cli import main
-main()
-END
-archive "$work/check" "$work/check.cpio"
+under_test
 cat "$work/system.cpio" "$work/check.cpio" >"$work/initrd"
 echo "== boot ($((SECONDS - start)) s until here)"
 tool timeout "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 2000 -kernel "$work/vmlinuz" -initrd "$work/initrd" \
