@@ -68,7 +68,7 @@ def _expand(name: str) -> Iterable[Found]:
         return inside
     if os.path.lexists(name) or not any(character in name for character in "*?["):
         return [Found(name, os.path.basename(name))]  # a missing file is refused when it is read
-    import glob  # slow to import
+    import glob  # slow to import, which is why its has_magic() is spelled out above
 
     matches = sorted(glob.glob(name, recursive=True))
     files = [match for match in matches if not os.path.isdir(match)]

@@ -65,6 +65,7 @@ def test_real_adapters_agree_and_are_timed(networks: Path) -> None:
     for entry in found[:4]:
         assert entry.samples("bare").shape == entry.samples("file").shape == (ROUNDS, CALLS)
         assert entry.agreement == "5 of 5, within 0"
+        # by how much a file takes longer than a tensor is not asked: on a busy machine noise may be more than that
         assert min(entry.samples("bare").min(), entry.samples("file").min()) > 0
     assert found[4].samples("bare").shape == (1, 1)
     assert (found[4].agreement, list(found[4].times)) == ("gives no scores", ["bare"])

@@ -20,6 +20,7 @@ from spot_edge.modelspec import (
     OperatingPoint,
     Rate,
     SetThreshold,
+    as_data,
     parse_spec,
     render_spec,
 )
@@ -138,7 +139,14 @@ def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 
 @pytest.mark.parametrize("spec", [FULL, LEAST], ids=["full", "least"])
 def test_what_is_written_is_read_back(spec: ModelSpec) -> None:
-    assert parse_spec(render_spec(spec), "m") == spec
+    again = parse_spec(render_spec(spec), "m")
+    assert again == spec
+    assert repr(again) == repr(spec)  # which names the classes: named tuples of different ones may be equal
+
+
+def test_named_tuples_become_objects_wherever_they_lie() -> None:
+    rate, data = Rate(0.5, 0.25, 0.75, 9), {"value": 0.5, "low": 0.25, "high": 0.75, "n": 9}
+    assert as_data({"a": [rate, (1, rate)], "b": None}) == {"a": [data, [1, data]], "b": None}
 
 
 def test_the_same_spec_gives_the_same_bytes() -> None:

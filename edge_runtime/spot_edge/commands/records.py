@@ -91,7 +91,9 @@ class _JsonLines:
 
 class _Csv:
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
-        self._labels, self._stream = labels, stream
+        import csv  # slow to import
+
+        self._labels, self._stream, self._writer = labels, stream, csv.writer
         self._row("source", "first", "triage", "malignant_score", *labels, "model", "error")
 
     def answer(self, prediction: Prediction) -> None:
@@ -114,10 +116,8 @@ class _Csv:
         """Nothing more: each row is complete."""
 
     def _row(self, *cells: str) -> None:
-        import csv  # slow to import
-
         row = io.StringIO()
-        csv.writer(row, lineterminator="\n").writerow(cells)
+        self._writer(row, lineterminator="\n").writerow(cells)
         _print(row.getvalue().removesuffix("\n"), self._stream)
 
 

@@ -1,4 +1,4 @@
-"""The kit of the embedded model."""
+"""A kit that the tests share."""
 
 from __future__ import annotations
 

@@ -182,8 +182,8 @@ def verdict(kit: Path, tmp_path: Path, *runs: dict[str, Any]) -> dict[str, Any]:
     (tmp_path / "results.json").write_text(json.dumps(record))
     done = run_command(cli.check_kit, kit, tmp_path / "results.json", "--json")
     said: dict[str, Any] = json.loads(done.stdout)
-    assert said["conforms"] == (done.exit_code == 0)
-    assert said["conforms"] or isinstance(done.exception, CheckError)
+    assert said["conforms"] == (done.exit_code == 0), said
+    assert said["conforms"] or isinstance(done.exception, CheckError), done.exception
     return said
 
 

@@ -32,6 +32,7 @@ else
     mount -t proc none "$root/proc"
 fi
 cd "$root"
+# a home as on a Raspberry Pi
 environment=(PATH=/usr/bin:/bin:/usr/sbin HOME=/home/pi LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
 [ -z "${core-}" ] || environment+=("QEMU_CPU=$core" TESTS_FORK=1)
 [ -z "${python_path-}" ] || environment+=("PYTHONPATH=$python_path")

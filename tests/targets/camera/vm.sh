@@ -11,8 +11,8 @@ work=$PWD/build/camera-vm
 seconds=600 # that the system may run
 drivers="vivid v4l2loopback uvcvideo vhci-hcd uinput evdev"
 case ${1-} in
-'') checks="check_vivid.py check_loopback.py check_usb.py check_kiosk.py" init=/check ;;
-unit) checks=check_unit.py init=/lib/systemd/systemd ;;
+'') checks="check_vivid.py check_loopback.py check_usb.py check_kiosk.py" init=/check archives="system check" ;;
+unit) checks=check_unit.py init=/lib/systemd/systemd archives="system systemd check" ;;
 *) echo "make camera-vm: no '$1': there is unit" >&2 && exit 2 ;;
 esac
 
@@ -32,7 +32,7 @@ tools() { # whose programs use this machine's own C library
 
 system() {
     local kernel
-    unpack bookworm-arm64 "$work/root" systemd udev base-passwd python3 busybox-static kmod libstdc++6
+    unpack bookworm-arm64 "$work/root" python3 busybox-static kmod libstdc++6
     kernel=$(in_apt bookworm-arm64 apt-cache depends linux-image-arm64 | sed -n 's/.*Depends: linux-image-//p')
     unpack_only bookworm-arm64 "$work/kernel" "linux-image-$kernel" "linux-headers-$kernel" "linux-headers-${kernel%-arm64}-common"
 }
@@ -71,14 +71,15 @@ assemble() {
     rm -rf "$work/root/usr/share/"{doc,locale,man,info} "$work/root/opt/armhf/usr/share"
     # what Debian does when it installs Python; without it every start would compile all that is imported
     "$python" -m compileall -q -s "$work/root" -p / "$work/root/"{usr/lib/python3.11,opt/site}
-    users
     archive "$work/root" "$work/system.cpio"
     cp "$work/kernel/boot/vmlinuz-$kernel" "$work/vmlinuz"
 }
 
-# what Debian's packages do when they are installed
-users() {
-    local root=$work/root unit
+with_systemd() {
+    local root=$work/systemd unit
+    echo "== systemd for it, as another archive"
+    unpack bookworm-arm64 "$root" systemd udev base-passwd
+    # what Debian's packages do when they are installed
     cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
     cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
     printf '%s:x:%d:\n' input 201 render 202 kvm 203 sgx 204 systemd-journal 205 >>"$root/etc/group"
@@ -87,6 +88,7 @@ users() {
     for unit in serial-getty@ttyAMA0 systemd-firstboot systemd-random-seed systemd-update-utmp; do
         ln -sf /dev/null "$root/etc/systemd/system/$unit.service"
     done
+    archive "$root" "$work/systemd.cpio"
 }
 
 # what is checked, and what starts the checks
@@ -136,25 +138,31 @@ END
 
 archive() { (cd "$1" && find . | tool cpio --quiet -o -H newc --owner 0:0 >"$2.part") && mv "$2.part" "$2"; }
 
+# a step that needs packages; bash would ignore errors within it if it were part of a condition
+fetched() {
+    set +e
+    (
+        set -e
+        "$@"
+    )
+    local code=$?
+    set -e
+    [ $code = 0 ] || skip "packages could not be had, as said above"
+}
+
 start=$SECONDS
 made=$(cat tests/targets/camera/vm.sh tests/targets/debian.sh | cksum)
 if [ "$(cat "$work/made" 2>/dev/null)" != "$made" ]; then
     rm -rf "$work"
     mkdir -p "$work"
-    set +e # or bash would ignore errors within
-    (
-        set -e
-        packages
-    )
-    code=$?
-    set -e
-    [ $code = 0 ] || skip "packages could not be had, as said above"
+    fetched packages
     assemble
     echo "$made" >"$work/made"
 fi
+[ "${1-}" != unit ] || [ -e "$work/systemd.cpio" ] || fetched with_systemd
 echo "== the wheel and its checks"
 under_test
-cat "$work/system.cpio" "$work/check.cpio" >"$work/initrd"
+for name in $archives; do cat "$work/$name.cpio"; done >"$work/initrd"
 echo "== boot ($((SECONDS - start)) s until here)"
 tool timeout "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 2000 -kernel "$work/vmlinuz" -initrd "$work/initrd" \
     -append "console=ttyAMA0 quiet panic=-1 systemd.show_status=0" -nographic -no-reboot -nic none -monitor none -serial stdio \
