@@ -15,7 +15,7 @@ help:
 	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
 	@echo "make test-backends a tiny training under Keras' three backends, in environments without TensorFlow where it is another"
 	@echo "make arm           the device package on ARM under emulation: its tests, and the instructions it takes"
-	@echo "make camera-vm     cameras against the kernel's own drivers, in an arm64 system under emulation"
+	@echo "make camera-vm     cameras against the kernel's own drivers, in an arm64 system under emulation; ARGS=unit: the kiosk's systemd unit"
 	@echo "make lint          ruff, mypy, import-linter"
 	@echo "make bench         our own overhead and the embedded model's latency, as tables"
 	@echo "make bench-train   the training loop against its own compiled step"
