@@ -70,6 +70,7 @@ STEPS: dict[str, Callable[[], str]] = {
 }
 ASKED_FOR: dict[str, Callable[[], str]] = {
     "guide": run_guide,  # takes minutes, and the package index
+    **{f"{name}-slow": partial(check, name, *SLOW) for name in ("pi4-tflite", "32-bit")},
     **{f"{name}-answers": partial(check, name, *INFERENCE) for name in ("pi4-litert", "pi4-tflite", "32-bit")},
 }
 QUICK = ("counts", "pi3-litert", "pi5-litert", *(name for name in ASKED_FOR if name.endswith("-answers")))
