@@ -12,6 +12,9 @@ import pytest
 from spot_edge import read_model
 from spot_edge.errors import EXIT_CODES
 
+HOUSE = Path(__file__).parents[2]
+DOCUMENTS = sorted(str(path.relative_to(HOUSE)) for path in [*HOUSE.glob("*.md"), *HOUSE.glob("docs/*.md")])
+NAMED = r"(?<![\w/.])((?:tests|train|convert|benchmarks|edge_runtime|models|examples|docs|constraints)/[\w./-]*\w)"
 FROZEN_SPLIT = "deabae93bf2aeee1d4346fb8be33737e046998d8f2a78bbd2445ef53f2caa454"
 
 
@@ -56,9 +59,7 @@ def test_the_readme_documents_every_exit_code(repository: Path) -> None:
         assert re.search(rf"\|\s*{code}\s*\|\s*{re.escape(meaning)}\s*\|", readme), code
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "docs/install.md", "docs/camera.md"]
-)
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_within_the_repository_lead_somewhere(repository: Path, document: str) -> None:
     path = repository / document
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())
@@ -66,8 +67,10 @@ def test_links_within_the_repository_lead_somewhere(repository: Path, document: 
     missing = [link for link in inside if not (path.parent / link).exists()]
     assert not missing
     assert path.read_text().startswith("# ")
+    named = {name for name in re.findall(NAMED, path.read_text()) if "NAME" not in name}
+    assert {name for name in named if not (repository / name).exists()} == set()
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_figure_was_left_to_be_filled_in(repository: Path, document: str) -> None:
     assert re.findall(r"^[A-Z]+_[A-Z]+$|\b[A-Z]+_KB\b", (repository / document).read_text(), re.MULTILINE) == []
