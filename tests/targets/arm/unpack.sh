@@ -45,6 +45,7 @@ packages() {
 complete() {
     local root name
     for root in arm64 armhf trixie forky; do
+        mkdir -p "$work/$root"/{proc,sys} # which boards are mounted on
         for name in sh cat head; do ln -sf /bin/busybox "$work/$root/bin/$name"; done
     done
     for name in pi2 pi3 pi4 pi5; do "$python" tests/targets/arm/board.py $name "$work/boards/$name"; done
