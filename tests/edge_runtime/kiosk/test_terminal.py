@@ -23,7 +23,7 @@ def test_space_and_enter_take_pictures_and_q_ends(terminal, frames: Path) -> Non
         kiosk.until(ANSWER, count)
         kiosk.until(b"End: q.", count + 1)
     kiosk.press(b"q")
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
     screens = kiosk.shown.split(CLEAR)
     assert len(screens) == 1 + 1 + 3 * 2
     for taking, answer in zip(screens[2::2], screens[3::2], strict=True):
@@ -56,7 +56,7 @@ def test_pressing_twice_takes_one_picture(terminal, frames: Path) -> None:
     kiosk.press(b"  \r ")
     kiosk.until(b"End: q.", 2)
     kiosk.press(b"q")
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
     assert kiosk.shown.count(ANSWER) == 1
 
 
@@ -65,7 +65,7 @@ def test_keys_that_end_it(key: bytes, terminal, frames: Path) -> None:
     kiosk = terminal(frames)
     kiosk.until(b"space or Enter")
     kiosk.press(key)
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
 
 
 def test_keys_that_would_stop_a_program_or_its_screen_do_nothing(terminal, frames: Path) -> None:
@@ -74,7 +74,7 @@ def test_keys_that_would_stop_a_program_or_its_screen_do_nothing(terminal, frame
     kiosk.press(b"\x1a\x1c\x13 ")  # Ctrl-Z, Ctrl-\, Ctrl-S
     kiosk.until(ANSWER)
     kiosk.press(b"q")
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -83,7 +83,7 @@ def test_signals_end_it_well(number: signal.Signals, camera: str, terminal, fram
     kiosk = terminal(frames if camera == "frames" else "/dev/video-none")
     kiosk.until(b"space or Enter")
     kiosk.process.send_signal(number)
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
 
 
 def test_a_terminal_that_is_closed_ends_it(terminal, frames: Path) -> None:
@@ -104,17 +104,17 @@ def test_a_camera_that_is_not_there_is_waited_for(terminal, frames: Path, tmp_pa
     kiosk.press(b" ")
     kiosk.until(ANSWER)
     kiosk.press(b"q")
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
 
 
 def test_what_waiting_will_not_mend_ends_it_with_9(terminal) -> None:
     kiosk = terminal("/dev/null")
-    kiosk.ended_well(9)
+    assert kiosk.ended() == 9
     assert b"spot-edge: /dev/null: not a camera" in kiosk.shown
 
 
 def test_a_model_that_is_refused_ends_it_with_4(terminal, frames: Path) -> None:
-    terminal(frames, "--model", frames / "a.jpg").ended_well(4)
+    assert terminal(frames, "--model", frames / "a.jpg").ended() == 4
 
 
 def test_a_picture_that_cannot_be_judged_is_told_and_the_next_one_is_judged(terminal, frames, draw, encode) -> None:
@@ -127,7 +127,7 @@ def test_a_picture_that_cannot_be_judged_is_told_and_the_next_one_is_judged(term
     kiosk.press(b" ")
     kiosk.until(ANSWER)
     kiosk.press(b"q")
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
 
 
 def test_another_size_is_drawn_anew(terminal) -> None:
@@ -137,7 +137,7 @@ def test_another_size_is_drawn_anew(terminal) -> None:
     kiosk.until(b"space or Enter", 2)
     kiosk.until(b"plug\033[K")
     kiosk.press(b"q")
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
     lines = kiosk.shown.split(CLEAR)[-1].decode().split("\r\n")
     assert max(map(len, lines[:-2])) <= 40
 
@@ -150,7 +150,7 @@ def test_answers_and_pictures_are_kept_where_that_is_asked_for(terminal, frames:
         kiosk.press(b" ")
         kiosk.until(b"End: q.", 1 + count)
     kiosk.press(b"q")
-    kiosk.ended_well()
+    assert kiosk.ended() == 0
     assert sorted(path.suffix for path in kept.iterdir()) == [".jpg", ".jpg", ".json", ".json"]
     for path in kept.glob("*.json"):
         assert path.name.startswith("camera-20")
@@ -162,7 +162,7 @@ def test_an_answer_that_cannot_be_kept_is_shown_then_it_ends_with_6(terminal, fr
     kiosk = terminal(frames, "--save", tmp_path / "kept", before=FULL)
     kiosk.until(b"space or Enter")
     kiosk.press(b" ")
-    kiosk.ended_well(6)
+    assert kiosk.ended() == 6
     assert ANSWER in kiosk.shown
     assert b"cannot be written: File too large" in " ".join(kiosk.shown.decode().split()).encode()
     assert list((tmp_path / "kept").iterdir()) == []
