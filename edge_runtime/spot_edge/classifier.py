@@ -9,7 +9,7 @@ from spot_edge.image import Prepared, prepare
 from spot_edge.interpreter import Interpreter, Runtime
 from spot_edge.modelfile import ModelFile, read_model
 from spot_edge.modelspec import ModelSpec
-from spot_edge.prediction import Prediction, judge, rank
+from spot_edge.prediction import Prediction, judge, rank, set_of_classes
 from spot_edge.source import Source, SourceLike
 
 __all__ = ["Classifier"]
@@ -60,15 +60,17 @@ class Classifier:
         outputs = self._interpreter.invoke(prepared.tensor)
         invoke_ms = 1e3 * (time.perf_counter() - start)
         spec, scores = self.model.spec, outputs["scores"]
+        ranked = rank(spec.labels, scores)
         return Prediction(
             source=prepared.source.as_dict(),
             image=prepared.as_dict(),
-            ranked=rank(spec.labels, scores),
+            ranked=ranked,
             triage=judge(spec, scores),
             labels=self._labels,
             model=self._about,
             runtime=self.runtime,
             remarks=self._remarks,
+            conformal=set_of_classes(spec, ranked),
             timings_ms={"decode": prepared.decode_ms, "resize": prepared.resize_ms, "invoke": invoke_ms},
             evidence=outputs["evidence"],
             embedding=outputs["embedding"],

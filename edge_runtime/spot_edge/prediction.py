@@ -15,7 +15,18 @@ from spot_edge.modelspec import Label, ModelSpec, OperatingPoint, as_data
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # slow to import
 
-__all__ = ["NOTICE", "SCHEMA", "Category", "ClassScore", "Prediction", "Triage", "judge", "rank"]
+__all__ = [
+    "NOTICE",
+    "SCHEMA",
+    "Category",
+    "ClassScore",
+    "ClassSet",
+    "Prediction",
+    "Triage",
+    "judge",
+    "rank",
+    "set_of_classes",
+]
 
 SCHEMA = 1
 NOTICE = "An aid for trained people, not a diagnosis."
@@ -41,6 +52,13 @@ class Triage(NamedTuple):
     operating_point: OperatingPoint | None = None
 
 
+class ClassSet(NamedTuple):
+    """The classes that the picture may show, likeliest first, and what share of each class such sets are to hold."""
+
+    labels: tuple[str, ...]
+    coverage: dict[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What the model says about one picture. `as_dict` is the JSON form that every client speaks."""
@@ -54,7 +72,7 @@ class Prediction:
     runtime: Runtime
     remarks: tuple[str, ...]
     timings_ms: dict[str, float]
-    conformal: tuple[str, ...] | None = None
+    conformal: ClassSet | None = None
     quality: tuple[str, ...] = ()
     evidence: NDArray[np.float32] = field(
         repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 0), np.float32)
@@ -80,7 +98,7 @@ class Prediction:
             "ranked": [as_data(score) | {"score": _number(score.score)} for score in self.ranked],
             "triage": as_data(self.triage),
             "abstained": self.abstained,
-            "conformal": list(self.conformal) if self.conformal is not None else None,
+            "conformal": as_data(self.conformal),
             "quality": list(self.quality),
             "remarks": list(self.remarks),
             "model": self.model,
@@ -117,3 +135,15 @@ def judge(spec: ModelSpec, scores: NDArray[np.float32]) -> Triage:
             category: Category = "review now" if point is points[0] else "review soon"
             return Triage(category, "the malignant score reaches this operating point", malignant, point)
     return Triage("routine", "the malignant score is below every operating point", malignant, points[-1])
+
+
+def set_of_classes(spec: ModelSpec, ranked: Sequence[ClassScore]) -> ClassSet | None:
+    """The classes whose score reaches their own conformal threshold; None where the model carries none.
+
+    A class without a threshold, because no validation image showed it, is always among them.
+    """
+    if spec.conformal is None:
+        return None
+    own = spec.conformal.classes
+    labels = tuple(each.label for each in ranked if each.label not in own or each.score >= own[each.label].threshold)
+    return ClassSet(labels, {label: threshold.coverage for label, threshold in own.items()})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from spot_edge.errors import one_line
-from spot_edge.prediction import NOTICE, Prediction, Triage
+from spot_edge.prediction import NOTICE, ClassScore, ClassSet, Prediction, Triage
 
 __all__ = ["DISCLAIMER", "answer", "describe", "triage_line"]
 
@@ -32,6 +33,8 @@ def answer(prediction: Prediction, top: int, width: int = WIDTH) -> list[str]:
             lines += [*_wrapped(lead, score.name, width, narrow), f"  {words}"]
         else:
             lines.append(f"  {lead:<15}  {score.name:<{longest}}  {words}")
+    if prediction.conformal is not None:
+        lines += _wrapped("may be", _set(prediction.conformal, prediction.ranked), width, narrow)
     lines += _wrapped("triage", triage_line(prediction.triage), width, narrow)
     for note in _notes(prediction):
         lines += _wrapped("note", note, width, narrow)
@@ -53,6 +56,16 @@ def triage_line(triage: Triage) -> str:
         f"{triage.category.upper()}: {score}, at or above {threshold}, where sensitivity was {sensitivity} and "
         f"specificity {specificity} {lesions}"
     )
+
+
+def _set(found: ClassSet, ranked: Sequence[ClassScore]) -> str:
+    """The classes in words; and where none of them is malignant, how often such sets leave a malignant one out."""
+    within = [each for each in ranked if each.label in found.labels]
+    text = ", ".join(each.name for each in within) or "nothing that this model knows"
+    if any(each.malignant for each in within):
+        return text
+    missed = [f"{100 * (1 - found.coverage[each.label]):.0f} % of {each.name}" for each in ranked if each.malignant]
+    return f"{text} (such sets leave out {', '.join(missed)})" if missed else text
 
 
 def _percent(value: float, low: float, high: float) -> str:

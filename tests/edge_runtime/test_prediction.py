@@ -11,8 +11,17 @@ import numpy as np
 import pytest
 
 from spot_edge.interpreter import Runtime
-from spot_edge.modelspec import ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate
-from spot_edge.prediction import Prediction, judge, rank
+from spot_edge.modelspec import (
+    Conformal,
+    ImageSpec,
+    Label,
+    MeasuredIn,
+    ModelSpec,
+    OperatingPoint,
+    Rate,
+    SetThreshold,
+)
+from spot_edge.prediction import ClassSet, Prediction, judge, rank, set_of_classes
 from spot_edge.wording import DISCLAIMER, describe, triage_line
 
 RATE = Rate(0.9, 0.85, 0.95, 116)
@@ -117,7 +126,7 @@ def test_classes_are_ranked_and_equal_ones_keep_their_order() -> None:
 
 def test_the_json_form() -> None:
     whole = prediction(
-        scores(0.5, 0.25, 0.125, 0.125), remarks=("a remark",), conformal=("mel", "nv"), quality=("dark",)
+        scores(0.5, 0.25, 0.125, 0.125), remarks=("a remark",), conformal=ClassSet(("mel", "nv"), {"mel": 0.95}), quality=("dark",)
     )
     record = json.loads(json.dumps(whole.as_dict(), allow_nan=False))
     assert set(record) == {
@@ -128,7 +137,8 @@ def test_the_json_form() -> None:
     assert record["ranked"][0] == {"label": "mel", "name": "melanoma", "score": 0.5, "malignant": True}
     assert record["triage"]["category"] == "review now"
     assert record["triage"]["operating_point"]["sensitivity"] == {"value": 0.9, "low": 0.85, "high": 0.95, "n": 116}
-    assert (record["conformal"], record["quality"], record["remarks"]) == (["mel", "nv"], ["dark"], ["a remark"])
+    assert record["conformal"] == {"labels": ["mel", "nv"], "coverage": {"mel": 0.95}}
+    assert (record["quality"], record["remarks"]) == (["dark"], ["a remark"])
     assert record["runtime"] == {"name": "ai-edge-litert", "version": "2.3.0"}
     assert record["timings_ms"] == {"decode": 1.235, "resize": 2.0, "invoke": 3.0}
     assert record["abstained"] is False
@@ -172,3 +182,48 @@ def test_routine_is_never_reassuring() -> None:
     assert "below 0.25" in routine
     assert re.search(r"where 10 % .*of malignant \w+ were too", routine), routine
     assert "not a diagnosis" in DISCLAIMER
+
+
+THRESHOLDS = {"mel": (0.95, 0.1), "nv": (0.9, 0.5), "bcc": (0.9, 0.2)}  # of "x" no image was seen
+WITH_SETS = SPEC._replace(
+    conformal=Conformal(
+        SetThreshold(0.9, 0.3, 700),
+        {label: SetThreshold(coverage, least, 60) for label, (coverage, least) in THRESHOLDS.items()},
+        "validation",
+    )
+)
+
+
+def found_set(*values: float) -> ClassSet | None:
+    return set_of_classes(WITH_SETS, rank(SPEC.labels, scores(*values)))
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ((0.6, 0.25, 0.125, 0), ("mel", "x")),
+        ((0.125, 0.5, 0.25, 0.125), ("nv", "bcc", "mel", "x")),  # a score at its threshold belongs to the set
+        ((0.0, 0.4, 0.1, 0.5), ("x",)),
+    ],
+)
+def test_the_set_holds_what_reaches_its_own_threshold_and_what_has_none(values: tuple, labels: tuple) -> None:
+    assert found_set(*values) == ClassSet(labels, {"mel": 0.95, "nv": 0.9, "bcc": 0.9})
+
+
+def test_a_model_without_thresholds_gives_no_set() -> None:
+    assert set_of_classes(SPEC, rank(SPEC.labels, scores(1, 0, 0, 0))) is None
+    assert "may be" not in describe(prediction(scores(1, 0, 0, 0)), top=1)
+
+
+def test_a_set_without_malignant_classes_says_how_many_such_sets_leave_out() -> None:
+    values = (0.01, 0.98, 0.0, 0.01)
+    text = " ".join(describe(prediction(scores(*values), conformal=found_set(*values)), top=1).split())
+    assert "may be nevus, ? (such sets leave out 5 % of melanoma, 10 % of carcinoma)" in text
+    values = (0.2, 0.8, 0.0, 0.0)
+    text = " ".join(describe(prediction(scores(*values), conformal=found_set(*values)), top=1).split())
+    assert "may be nevus, melanoma, ? triage" in text
+
+
+def test_a_set_of_nothing_is_said() -> None:
+    text = describe(prediction(scores(0.01, 0.4, 0.1, 0.4), conformal=ClassSet((), {"mel": 0.95, "bcc": 0.9})), top=1)
+    assert "may be           nothing that this model knows (such sets leave out" in text
