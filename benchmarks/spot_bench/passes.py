@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spot_bench.journal import Journal
 from spot_bench.manifest import Item, Manifest
 from spot_edge.errors import CheckError, DataError, InputError
+from spot_edge.look import LOOK, look_of
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -30,6 +31,7 @@ class Answers:
     scores: NDArray[np.float32] = field(repr=False)  # in the model's order, like the logits
     logits: NDArray[np.float32] = field(repr=False)
     embeddings: NDArray[np.float32] | None = field(repr=False)  # where they were asked for
+    looks: NDArray[np.float32] | None = field(repr=False)  # with the embeddings: what the pictures look like
 
 
 def run_over(
@@ -46,7 +48,8 @@ def run_over(
     """
     columns = [label.label for label in classifier.model.spec.labels]
     classes = len(columns)
-    width = 2 * classes + (classifier.model.signature.outputs["embedding"].shape[1] if embeddings else 0)
+    features = classifier.model.signature.outputs["embedding"].shape[1]
+    width = 2 * classes + (features + len(LOOK) if embeddings else 0)
     numbers = np.zeros((len(manifest.items), width), np.float32)
     answered = np.zeros(len(manifest.items), bool)
     for row, earlier in () if journal is None else journal.earlier(width):
@@ -56,15 +59,16 @@ def run_over(
     for done, row in enumerate(todo, 1):
         item = manifest.items[row]
         try:
-            prediction = classifier.classify(item.image)
+            prepared = classifier.prepare(item.image)
         except InputError as error:
             skipped.append((manifest.name(item), str(error)))
         else:
+            prediction = classifier.judge(prepared)
             by_label = {score.label: score.score for score in prediction.ranked}
             numbers[row, :classes] = [by_label[label] for label in columns]
             numbers[row, classes : 2 * classes] = prediction.evidence.mean(axis=(0, 1), dtype=np.float64)
             if embeddings:
-                numbers[row, 2 * classes :] = prediction.embedding
+                numbers[row, 2 * classes :] = np.concatenate([prediction.embedding, look_of(prepared.tensor)])
             answered[row] = True
             if journal is not None:
                 journal.add(row, numbers[row])
@@ -75,7 +79,8 @@ def run_over(
     scores, logits = numbers[:, :classes], numbers[:, classes : 2 * classes]
     _refuse_no_numbers(scores, logits, classifier.model.name)
     kept = tuple(manifest.items[row] for row in np.flatnonzero(answered))
-    return Answers(kept, tuple(skipped), scores, logits, numbers[:, 2 * classes :] if embeddings else None)
+    more = (numbers[:, 2 * classes : -len(LOOK)], numbers[:, -len(LOOK) :]) if embeddings else (None, None)
+    return Answers(kept, tuple(skipped), scores, logits, *more)
 
 
 def refuse_many_skipped(skipped: list[tuple[str, str]], manifest: Manifest) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Predictions", "describe_model", "load_predictions", "predict", "predict_into", "save_predictions"]
 
 SCHEMA = 1
-_OPTIONAL = ("embeddings",)
+_OPTIONAL = ("embeddings", "looks")
 _ARRAYS = ("truth", "scores", "logits", "groups", "images")
 
 
@@ -47,11 +47,12 @@ class Predictions:
     operating_points: tuple[OperatingPoint, ...] = ()  # the model's own
     conformal: Conformal | None = None  # its thresholds for sets of classes
     embeddings: NDArray[np.float32] | None = field(default=None, repr=False)  # where they were asked for
+    looks: NDArray[np.float32] | None = field(default=None, repr=False)  # with them: the numbers of spot_edge.look
 
     def where(self, rows: NDArray[np.bool_]) -> Predictions:
         """Some of the images alone."""
-        arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
-        return replace(self, **arrays, embeddings=None if self.embeddings is None else self.embeddings[rows])
+        arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_OPTIONAL)}
+        return replace(self, **{name: array[rows] for name, array in arrays.items() if array is not None})
 
 
 def predict(
@@ -89,6 +90,7 @@ def predict(
         operating_points=spec.operating_points,
         conformal=spec.conformal,
         embeddings=found.embeddings,
+        looks=found.looks,
     )
 
 
@@ -147,8 +149,8 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         "conformal": as_data(predictions.conformal) if predictions.conformal else None,
     }
     arrays = {name: getattr(predictions, name) for name in _ARRAYS}
-    if predictions.embeddings is not None:
-        arrays["embeddings"] = predictions.embeddings
+    optional = {name: getattr(predictions, name) for name in _OPTIONAL}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
     content = io.BytesIO()
     np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
     write_whole(path, content.getvalue())

@@ -14,9 +14,11 @@ from spot_bench.conformal import conformal_thresholds
 from spot_bench.drift import compare
 from spot_bench.gate import Margins, judge_drift
 from spot_bench.predict import Predictions
+from spot_convert.capture import choose_limits
 from spot_convert.checks import Parity
-from spot_convert.embedding import embedding_member
+from spot_convert.embedding import fit_familiarity, member
 from spot_convert.pictures import Pictures
+from spot_edge.familiarity import MEMBER
 from spot_edge.modelfile import ModelFile
 from spot_edge.modelspec import ModelSpec, OperatingPoint, as_data
 
@@ -72,6 +74,7 @@ class Converted:
             "temperature": spec.temperature,
             "operating_points": [as_data(point) for point in spec.operating_points],
             "conformal": as_data(spec.conformal) if spec.conformal else None,
+            "capture": as_data(spec.capture),
             "parity_with_keras": dataclasses.asdict(self.parity),
             "drift": as_data(spec.drift) if spec.drift else None,
             "comparison_on_validation": self.comparison,
@@ -95,15 +98,24 @@ def fitted_spec(
         comparison = compare(baseline.validation, validation)
         drift = judge_drift(comparison, margins, measured_on=_VALIDATION)
     labels = [label.label for label in draft.labels]
+    training, test = pictures.only(found, "train"), pictures.only(found, "test")
+    capture, members = None, {}
+    if len(training.truth):
+        familiarity = fit_familiarity(training, validation, len(labels))
+        members[MEMBER] = member(familiarity)
+        capture = choose_limits(
+            familiarity, validation, *((test, "test") if len(test.truth) else (validation, _VALIDATION))
+        )
     spec = draft._replace(
         temperature=temperature,
-        operating_points=_realised(points, _at(pictures.only(found, "test"), temperature), malignant),
+        operating_points=_realised(points, _at(test, temperature), malignant),
         conformal=conformal_thresholds(
             labels, validation.scores, validation.truth, validation.groups, measured_on=_VALIDATION
         ),
+        capture=capture,
         drift=drift,
     )
-    return Fitted(spec, _members(pictures.only(found, "train"), len(labels)), validation, comparison)
+    return Fitted(spec, members, validation, comparison)
 
 
 def _at(answers: Predictions, temperature: float) -> Predictions:
@@ -121,9 +133,3 @@ def _realised(
         realised_point(point.name, point.threshold, malignant, test.scores, test.truth, test.groups, measured_on="test")
         for point in chosen
     )
-
-
-def _members(training: Predictions, classes: int) -> dict[str, bytes]:
-    if training.embeddings is None or not len(training.truth):
-        return {}
-    return {"embedding.npz": embedding_member(training.embeddings, training.truth, classes)}

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
+from spot_edge.familiarity import MEMBER, Familiarity, read_familiarity
 from spot_edge.image import Prepared, prepare
 from spot_edge.interpreter import Interpreter, Runtime
+from spot_edge.look import LOOK, look_of
 from spot_edge.modelfile import ModelFile, read_model
 from spot_edge.modelspec import ModelSpec
 from spot_edge.prediction import Prediction, judge, rank, set_of_classes
+from spot_edge.quality import UNFAMILIAR, Finding, findings
 from spot_edge.source import Source, SourceLike
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Classifier"]
 
@@ -25,6 +33,7 @@ class Classifier:
         self._interpreter = Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
         self._remarks = _remarks(model.spec, self.runtime)
         self._labels = tuple(label.label for label in model.spec.labels)
+        self._familiarity = _familiarity(model)
         self._about = {"name": model.spec.name, "variant": model.spec.variant, "id": model.id}
 
     @classmethod
@@ -59,22 +68,47 @@ class Classifier:
         start = time.perf_counter()
         outputs = self._interpreter.invoke(prepared.tensor)
         invoke_ms = 1e3 * (time.perf_counter() - start)
-        spec, scores = self.model.spec, outputs["scores"]
+        spec, scores, quality = self.model.spec, outputs["scores"], self._findings(prepared, outputs["embedding"])
+        looked_ms = 1e3 * (time.perf_counter() - start) - invoke_ms
         ranked = rank(spec.labels, scores)
         return Prediction(
             source=prepared.source.as_dict(),
             image=prepared.as_dict(),
             ranked=ranked,
-            triage=judge(spec, scores),
+            triage=judge(spec, scores, quality),
             labels=self._labels,
             model=self._about,
             runtime=self.runtime,
             remarks=self._remarks,
+            quality=quality,
             conformal=set_of_classes(spec, ranked),
-            timings_ms={"decode": prepared.decode_ms, "resize": prepared.resize_ms, "invoke": invoke_ms},
+            timings_ms={
+                "decode": prepared.decode_ms,
+                "resize": prepared.resize_ms,
+                "invoke": invoke_ms,
+                "look": looked_ms,
+            },
             evidence=outputs["evidence"],
             embedding=outputs["embedding"],
         )
+
+    def _findings(self, prepared: Prepared, embedding: NDArray[np.float32]) -> tuple[Finding, ...]:
+        capture = self.model.spec.capture
+        if capture is None:
+            return ()
+        look = look_of(prepared.tensor)
+        values = dict(zip(LOOK, look.tolist(), strict=True))
+        if self._familiarity is not None:
+            values[UNFAMILIAR] = self._familiarity.unfamiliarity(look, embedding)
+        return findings(values, capture.limits)
+
+
+def _familiarity(model: ModelFile) -> Familiarity | None:
+    """What the model's own limit for unfamiliar pictures is measured with."""
+    if model.spec.capture is None or UNFAMILIAR not in model.spec.capture.limits:
+        return None
+    features = model.signature.outputs["embedding"].shape[1]
+    return read_familiarity(model.members.get(MEMBER, b""), features, model.name)
 
 
 def _remarks(spec: ModelSpec, runtime: Runtime) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from spot_edge.errors import ModelError
 from spot_edge.files import read_whole
 from spot_edge.flatbuffer import Signature, Tensor, read_signature
 from spot_edge.modelspec import ModelSpec, parse_spec, render_spec
+from spot_edge.stored_zip import read_stored
 
 __all__ = ["EMBEDDED", "ModelFile", "read_model", "seal", "verify"]
 
@@ -25,7 +25,6 @@ EMBEDDED = "spot-int8.tflite"
 LARGEST = 256 * 1024 * 1024
 _MARK = b"spot-sha256:"
 _COMMENT = len(_MARK) + 64
-_ZIP_END, _ZIP_ENTRY = 22, 46  # bytes of a zip's end record and of a directory entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class ModelFile:
     content: bytes = field(repr=False)
     spec: ModelSpec = field(repr=False)
     signature: Signature = field(repr=False)
-    members: dict[str, int] = field(repr=False)  # files in the zip and their sizes
+    members: dict[str, bytes] = field(repr=False)  # the files in the zip
 
 
 def read_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
@@ -65,7 +64,10 @@ def verify(content: bytes, name: str) -> ModelFile:
     digest = hashlib.sha256(memoryview(content)[:-_COMMENT]).hexdigest()
     if content[-64:] != digest.encode():
         raise ModelError(f"{name}: damaged: its bytes do not match its digest; copy or install it again")
-    members = _members(content, name)
+    try:
+        members = read_stored(content, len(content) - _COMMENT)
+    except ValueError as error:
+        raise ModelError(f"{name}: {error}") from None
     try:
         spec, labels = parse_spec(members["spot.json"], name), members["labels.txt"]
     except KeyError as error:
@@ -74,7 +76,7 @@ def verify(content: bytes, name: str) -> ModelFile:
         raise ModelError(f"{name}: labels.txt and spot.json name different labels")
     signature = read_signature(content, name)
     _check_shapes(signature, spec, name)
-    return ModelFile(name, digest, content, spec, signature, {key: len(value) for key, value in members.items()})
+    return ModelFile(name, digest, content, spec, signature, members)
 
 
 def seal(flatbuffer: bytes, spec: ModelSpec, extra: dict[str, bytes] | None = None) -> bytes:
@@ -100,36 +102,6 @@ def _embedded() -> bytes:
         return (Path(__file__).parent / "models" / EMBEDDED).read_bytes()
     except FileNotFoundError:
         raise ModelError("this build of spot-edge carries no model: name one with --model") from None
-
-
-def _members(content: bytes, name: str) -> dict[str, bytes]:
-    """The files in the zip at the end of `content`, whose digest was checked.
-
-    Read by hand because `seal` writes only one plain kind of zip, and the standard module is slow to import.
-    """
-    try:
-        end = struct.unpack_from("<4s4H2LH", content, len(content) - _COMMENT - _ZIP_END)
-        mark, count, at = end[0], end[4], end[6]
-        if mark != b"PK\5\6":
-            raise ModelError(f"{name}: no zip in front of its digest")
-        members = {}
-        for _ in range(count):
-            entry = struct.unpack_from("<4s4B4HL2L5H2L", content, at)
-            if entry[0] != b"PK\1\2":
-                raise ModelError(f"{name}: its zip cannot be read")
-            if entry[6] != 0 or entry[10] != entry[11]:
-                raise ModelError(f"{name}: its zip is compressed, which MediaPipe cannot read")
-            names, extras, comments, start = entry[12], entry[13], entry[14], entry[18]
-            key = content[at + _ZIP_ENTRY : at + _ZIP_ENTRY + names].decode()
-            inner, skipped = struct.unpack_from("<2H", content, start + 26)
-            first = start + 30 + inner + skipped
-            members[key] = content[first : first + entry[11]]
-            if len(members[key]) != entry[11]:
-                raise ModelError(f"{name}: its zip cannot be read")
-            at += _ZIP_ENTRY + names + extras + comments
-    except (struct.error, OverflowError, UnicodeDecodeError) as error:  # OverflowError: offsets beyond 2 GB on 32 bits
-        raise ModelError(f"{name}: its zip cannot be read") from error
-    return members
 
 
 def _labels_text(spec: ModelSpec) -> bytes:

@@ -9,10 +9,12 @@ import json
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from spot_edge.errors import ModelError
+from spot_edge.quality import CHECKS
 
 __all__ = [
     "SCHEMA",
     "VERDICTS",
+    "Capture",
     "Conformal",
     "Criterion",
     "Drift",
@@ -96,6 +98,14 @@ class Conformal(NamedTuple):
     measured_on: str
 
 
+class Capture(NamedTuple):
+    """How bad a picture may be to be judged at all: the least or the most of what `spot_edge.quality` measures."""
+
+    limits: dict[str, float]
+    refused: Rate  # of good pictures, where the limits were chosen
+    measured_on: str
+
+
 class Criterion(NamedTuple):
     """By how much a file is worse than the one it was made from, with its 95 % interval, and how much it may be."""
 
@@ -130,6 +140,7 @@ class ModelSpec(NamedTuple):
     training: dict[str, str]  # where it came from, as far as that is known
     operating_points: tuple[OperatingPoint, ...] = ()
     conformal: Conformal | None = None
+    capture: Capture | None = None
     drift: Drift | None = None
     licence: str = ""
     notice: str = ""
@@ -214,7 +225,7 @@ class _Reader:
             data,
             "it",
             "name variant labels image measured_in temperature",
-            "operating_points conformal drift training licence notice",
+            "operating_points conformal capture drift training licence notice",
         )
         labels = tuple(
             self._label(x, f"labels[{i}]") for i, x in enumerate(self._items(data["labels"], "labels", 2, 1000))
@@ -224,7 +235,7 @@ class _Reader:
         points = self._items(data.get("operating_points", []), "operating_points", 0, 8)
         if points and not any(label.malignant for label in labels):
             raise self._bad("operating_points", "empty where no label is malignant")
-        conformal, drift = data.get("conformal"), data.get("drift")
+        conformal, capture, drift = data.get("conformal"), data.get("capture"), data.get("drift")
         training = data.get("training", {})
         if not isinstance(training, dict):
             raise self._bad("training", "an object")
@@ -241,6 +252,7 @@ class _Reader:
             temperature=self._number(data["temperature"], "temperature", 1e-3, 1e3),
             operating_points=tuple(self._point(x, f"operating_points[{i}]") for i, x in enumerate(points)),
             conformal=None if conformal is None else self._conformal(conformal, labels),
+            capture=None if capture is None else self._capture(capture),
             drift=None if drift is None else self._drift(drift),
             training={key: self._text(value, f"training.{key}") for key, value in training.items()},
             licence=self._text(data.get("licence", ""), "licence"),
@@ -295,6 +307,17 @@ class _Reader:
         data = self._fields(data, path, "coverage threshold n")
         coverage, threshold = (self._number(data[key], f"{path}.{key}", 0, 1) for key in ("coverage", "threshold"))
         return SetThreshold(coverage, threshold, self._whole(data["n"], f"{path}.n", 1, 10**9))
+
+    def _capture(self, data: Any) -> Capture:
+        data = self._fields(data, "capture", "limits refused measured_on")
+        limits, known = data["limits"], [check.name for check in CHECKS]
+        if not isinstance(limits, dict) or not set(limits) <= set(known):  # a limit that nobody holds protects nobody
+            raise self._bad("capture.limits", f"an object of {', '.join(known)}")
+        return Capture(
+            {key: self._number(value, f"capture.limits.{key}", -1e6, 1e6) for key, value in limits.items()},
+            self._rate(data["refused"], "capture.refused"),
+            self._text(data["measured_on"], "capture.measured_on"),
+        )
 
     def _drift(self, data: Any) -> Drift:
         data = self._fields(data, "drift", "verdict against measured_on criteria")

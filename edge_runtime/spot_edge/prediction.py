@@ -11,6 +11,7 @@ import numpy as np
 
 from spot_edge.interpreter import Runtime
 from spot_edge.modelspec import Label, ModelSpec, OperatingPoint, as_data
+from spot_edge.quality import Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # slow to import
@@ -73,7 +74,7 @@ class Prediction:
     remarks: tuple[str, ...]
     timings_ms: dict[str, float]
     conformal: ClassSet | None = None
-    quality: tuple[str, ...] = ()
+    quality: tuple[Finding, ...] = ()  # what makes the picture unfit to be judged
     evidence: NDArray[np.float32] = field(
         repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 0), np.float32)
     )
@@ -99,7 +100,7 @@ class Prediction:
             "triage": as_data(self.triage),
             "abstained": self.abstained,
             "conformal": as_data(self.conformal),
-            "quality": list(self.quality),
+            "quality": [as_data(each) | {"value": _number(each.value)} for each in self.quality],
             "remarks": list(self.remarks),
             "model": self.model,
             "runtime": as_data(self.runtime),
@@ -119,11 +120,14 @@ def rank(labels: Sequence[Label], scores: NDArray[np.float32]) -> tuple[ClassSco
     return tuple(ClassScore(labels[i].label, labels[i].name, values[i], labels[i].malignant) for i in order)
 
 
-def judge(spec: ModelSpec, scores: NDArray[np.float32]) -> Triage:
+def judge(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Finding] = ()) -> Triage:
     """The triage category: the strictest operating point that the summed malignant score reaches decides.
 
-    The point of the highest threshold (and lowest sensitivity) means "review now", any other "review soon".
+    The point of the highest threshold (and lowest sensitivity) means "review now", any other "review soon". A picture
+    with findings is not judged.
     """
+    if quality:
+        return Triage("cannot assess", "the picture is " + "; ".join(f"{e.problem}: {e.advice}" for e in quality))
     if not np.isfinite(scores).all():
         return Triage("cannot assess", "the network's scores are not numbers")
     if not spec.operating_points:

@@ -27,13 +27,15 @@ def answer(prediction: Prediction, top: int, width: int = WIDTH) -> list[str]:
     said = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
     narrow = _INDENT + longest + 2 + max(map(len, said)) > width  # where a column of headings would leave too little
     lines = []
-    for place, (score, words) in enumerate(zip(shown, said, strict=True)):
+    if prediction.quality:  # what such a picture looks most like would only mislead
+        shown = ()
+    for place, (score, words) in enumerate(zip(shown, said, strict=False)):
         lead = "looks most like" if place == 0 else "then"
         if narrow:
             lines += [*_wrapped(lead, score.name, width, narrow), f"  {words}"]
         else:
             lines.append(f"  {lead:<15}  {score.name:<{longest}}  {words}")
-    if prediction.conformal is not None:
+    if prediction.conformal is not None and not prediction.quality:
         lines += _wrapped("may be", _set(prediction.conformal, prediction.ranked), width, narrow)
     lines += _wrapped("triage", triage_line(prediction.triage), width, narrow)
     for note in _notes(prediction):

@@ -191,7 +191,7 @@ def test_the_embedded_model_is_full_int8_with_a_float_tail(embedded: dict[str, A
     assert "MEAN, DIV, SOFTMAX at the end are float32" in embedded["quantization"]["words"]
     ours = read_model()
     assert embedded["sealed"] == {"state": "whole", "name": "spot", "variant": "int8", "id": ours.id}
-    assert embedded["members"] == ours.members
+    assert embedded["members"] == {name: len(content) for name, content in ours.members.items()}
     (signature,) = embedded["signatures"]
     assert list(signature["outputs"]) == ["scores", "evidence", "embedding"]
     size = ours.spec.image.size

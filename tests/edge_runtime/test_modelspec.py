@@ -10,6 +10,7 @@ import pytest
 
 from spot_edge.errors import ModelError
 from spot_edge.modelspec import (
+    Capture,
     Conformal,
     Criterion,
     Drift,
@@ -35,6 +36,7 @@ FULL = ModelSpec(
     temperature=0.9,
     operating_points=(OperatingPoint("sensitivity-90", 0.16, RATE, Rate(0.7, 0.6, 0.8, 629), "validation"),),
     conformal=Conformal(SetThreshold(0.9, 0.2, 745), {"mel": SetThreshold(0.95, 0.01, 61)}, "validation"),
+    capture=Capture({"sharpness": 0.25, "unfamiliarity": 5.2}, Rate(0.015, 0.01, 0.02, 1495), "test"),
     drift=Drift(
         "cannot tell",
         "0123",
@@ -87,6 +89,18 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
     (*SET, "n"): [None, 0, 1.5],
     ("conformal", "classes"): [None, [], {"bcc": {"coverage": 0.9, "threshold": 0.1, "n": 3}}, {"mel": None}],
     ("conformal", "measured_on"): [None, 1],
+    ("capture",): [[], "text", 1],
+    ("capture", "limits"): [
+        None,
+        [],
+        {"sharpness": "0.2"},
+        {"sharpness": True},
+        {"sharpness": float("nan")},
+        {"beauty": 1},
+    ],
+    ("capture", "refused"): [None, 0.01],
+    ("capture", "refused", "value"): [None, 1.1],
+    ("capture", "measured_on"): [None, 1],
     ("drift",): [[], "passes"],
     ("drift", "verdict"): [None, "pass", 1],
     ("drift", "against"): [None, 1],
@@ -109,6 +123,7 @@ CASES = [
 OPTIONAL = {
     "operating_points",
     "conformal",
+    "capture",
     "drift",
     "training",
     "licence",
@@ -130,7 +145,7 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
 
 def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Every object in `data` whose fields are fixed, and where it is."""
-    if isinstance(data, dict) and path not in (("conformal", "classes"), ("training",)):
+    if isinstance(data, dict) and path not in (("conformal", "classes"), ("capture", "limits"), ("training",)):
         yield path, data
     if isinstance(data, (dict, list)):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
@@ -172,7 +187,7 @@ def test_a_field_of_another_type_or_range_is_named(path: tuple[Any, ...], value:
 
 def test_every_unknown_field_is_refused() -> None:
     places = [path for path, _ in objects(json.loads(render_spec(FULL)))]
-    assert len(places) == 14
+    assert len(places) == 16
     for path in places:
         with pytest.raises(ModelError, match="must be an object with"):
             parse_spec(changed((*path, "unknown"), 1), "m")
@@ -188,7 +203,7 @@ def test_every_missing_field_is_refused() -> None:
                 parse_spec(json.dumps(data).encode(), "m")
             place[key] = value
             checked += 1
-    assert checked == 51
+    assert checked == 58
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"nonsense"])

@@ -22,6 +22,7 @@ from spot_edge.modelspec import (
     SetThreshold,
 )
 from spot_edge.prediction import ClassSet, Prediction, judge, rank, set_of_classes
+from spot_edge.quality import Finding
 from spot_edge.wording import DISCLAIMER, describe, triage_line
 
 RATE = Rate(0.9, 0.85, 0.95, 116)
@@ -126,7 +127,10 @@ def test_classes_are_ranked_and_equal_ones_keep_their_order() -> None:
 
 def test_the_json_form() -> None:
     whole = prediction(
-        scores(0.5, 0.25, 0.125, 0.125), remarks=("a remark",), conformal=ClassSet(("mel", "nv"), {"mel": 0.95}), quality=("dark",)
+        scores(0.5, 0.25, 0.125, 0.125),
+        remarks=("a remark",),
+        conformal=ClassSet(("mel", "nv"), {"mel": 0.95}),
+        quality=(Finding("light", 0.25, 0.5, "too dark", "more light"),),
     )
     record = json.loads(json.dumps(whole.as_dict(), allow_nan=False))
     assert set(record) == {
@@ -138,7 +142,10 @@ def test_the_json_form() -> None:
     assert record["triage"]["category"] == "review now"
     assert record["triage"]["operating_point"]["sensitivity"] == {"value": 0.9, "low": 0.85, "high": 0.95, "n": 116}
     assert record["conformal"] == {"labels": ["mel", "nv"], "coverage": {"mel": 0.95}}
-    assert (record["quality"], record["remarks"]) == (["dark"], ["a remark"])
+    assert record["quality"] == [
+        {"check": "light", "value": 0.25, "limit": 0.5, "problem": "too dark", "advice": "more light"}
+    ]
+    assert record["remarks"] == ["a remark"]
     assert record["runtime"] == {"name": "ai-edge-litert", "version": "2.3.0"}
     assert record["timings_ms"] == {"decode": 1.235, "resize": 2.0, "invoke": 3.0}
     assert record["abstained"] is False

@@ -8,6 +8,7 @@ import click
 
 from spot_edge.modelfile import ModelFile, read_model
 from spot_edge.modelspec import Criterion, Rate, as_data
+from spot_edge.quality import CHECKS
 
 __all__ = ["info"]
 
@@ -28,7 +29,7 @@ def _as_dict(file: ModelFile) -> dict[str, object]:
         "bytes": len(file.content),
         "spec": as_data(file.spec),
         "signature": as_data(file.signature),
-        "members": file.members,
+        "members": {key: len(value) for key, value in file.members.items()},
     }
 
 
@@ -64,6 +65,13 @@ def _lines(file: ModelFile) -> list[str]:
         ]
         for name, chosen in {"any image": spec.conformal.marginal, **spec.conformal.classes}.items():
             lines.append(f"  {name:<16} threshold {chosen.threshold:.3f}: {100 * chosen.coverage:g} %, n={chosen.n}")
+    if spec.capture is not None:
+        refused, measured_on = _rate(spec.capture.refused), spec.capture.measured_on
+        lines += ["", f"pictures beyond these limits are not judged: {refused} of good ones, on {measured_on}"]
+        for check in CHECKS:
+            if check.name in spec.capture.limits:
+                side = "at least" if check.least else "at most"
+                lines.append(f"  {check.name:<16} {side} {spec.capture.limits[check.name]:.3f}, else {check.problem}")
     if spec.drift is not None:
         lines += ["", f"drift from float32 on {spec.drift.measured_on}: {spec.drift.verdict}"]
         lines += [f"  {_drift(criterion)}" for criterion in spec.drift.criteria]

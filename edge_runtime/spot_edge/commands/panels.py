@@ -39,13 +39,18 @@ def judged(prediction: Prediction) -> Text:
 
     def text(columns: int, lines: int) -> list[str]:
         taken, end = _wrap(columns, origin), _wrap(columns, DISCLAIMER)
-        two, one = (answer(prediction, top, columns) for top in (2, 1))
-        bare = answer(replace(prediction, remarks=()), 1, columns)  # a remark must not push the disclaimer out
+        two = answer(prediction, 2, columns)
+        no_set = replace(prediction, conformal=None)  # nor this, nor a remark must push the disclaimer out
+        few, one, bare = (
+            answer(p, top, columns) for p, top in ((no_set, 2), (no_set, 1), (replace(no_set, remarks=()), 1))
+        )
         following = _wrap(columns, _NEXT)
         bodies = [
             [*taken, *two, "", *end, "", *following],
             [*taken, *two, *end, *following],
+            [*taken, *few, *end, *following],
             [*two, *end, *following],
+            [*few, *end, *following],
             [*one, *end, *following],
             [*bare, *end, *following],
         ]
@@ -69,7 +74,7 @@ def _fit(title: str, columns: int, lines: int, bodies: list[list[str]]) -> list[
     if not lines:
         return bodies[0]
     titles = [[*large, ""] if (large := banner(title, columns)) else [], banner(title, columns, small=True)]
-    for head, body in [(head, body) for body in bodies[:3] for head in titles if head] + [([], b) for b in bodies]:
+    for head, body in [(head, body) for body in bodies[:5] for head in titles if head] + [([], b) for b in bodies]:
         if len(head) + len(body) <= lines:
             return head + body
     return [*bodies[-1][: lines - 1], "(screen too small for the rest)"]

@@ -1,0 +1,126 @@
+"""Limits for pictures: few good ones beyond them, strangers far beyond, and the same on the device as here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spot_bench.predict import Predictions
+from spot_convert.capture import FEWEST, REFUSED, choose_limits
+from spot_convert.embedding import AXES, LARGEST, fit_familiarity, member, unfamiliarities
+from spot_edge.familiarity import Familiarity, read_familiarity
+from spot_edge.look import LOOK
+from spot_edge.quality import CHECKS, UNFAMILIAR, findings
+
+FEATURES, CLASSES = 64, 3
+
+
+def pictures(seed: int, count: int, shift: float = 0.0) -> Predictions:
+    """Answers whose embeddings and looks scatter around a few places; `shift` moves all of them away."""
+    random = np.random.default_rng(seed)
+    truth = np.arange(count) % CLASSES
+    places, scales = np.random.default_rng(0).normal(0, 4, (CLASSES, FEATURES)), np.geomspace(4, 0.2, FEATURES)
+    embeddings = places[truth] + random.normal(0, 1, (count, FEATURES)) * scales + shift
+    looks = 0.5 + random.normal(0, 0.02, (count, len(LOOK))) + 0.1 * shift
+    scores = np.full((count, CLASSES), 1 / CLASSES, np.float32)
+    return Predictions(
+        labels=("a", "b", "c"),
+        truth=truth,
+        scores=scores,
+        logits=np.log(scores),
+        groups=np.arange(count).astype(str),
+        images=np.array([f"{seed}-{number}.jpg" for number in range(count)]),
+        embeddings=embeddings.astype(np.float32),
+        looks=looks.astype(np.float32),
+    )
+
+
+TRAINING, VALIDATION, TEST = pictures(1, 900), pictures(2, 1000), pictures(3, 1500)
+
+
+@pytest.fixture(scope="module")
+def familiarity() -> Familiarity:
+    return fit_familiarity(TRAINING, VALIDATION, CLASSES)
+
+
+def test_what_the_device_reads_is_what_was_fitted(familiarity: Familiarity) -> None:
+    content = member(familiarity)
+    again = read_familiarity(content, FEATURES, "m")
+    for name, ours in familiarity._asdict().items():
+        np.testing.assert_array_equal(getattr(again, name), ours, err_msg=name)
+    assert member(again) == content
+    assert again.axes.shape == (AXES, FEATURES)
+
+
+def test_distances_are_those_of_the_whole_covariance_where_axes_are_enough() -> None:
+    """With as many axes as features would need: along the kept axes the low-rank distance is the exact one."""
+    few = fit_familiarity(TRAINING, VALIDATION, CLASSES)
+    values = np.asarray(TRAINING.embeddings, np.float64)
+    apart = values - np.array([values[TRAINING.truth == label].mean(0) for label in range(CLASSES)])[TRAINING.truth]
+    covariance = apart.T @ apart / (len(values) - CLASSES)
+    along = few.axes.astype(np.float64) @ covariance @ few.axes.T.astype(np.float64)
+    np.testing.assert_allclose(np.diag(along), few.variances, rtol=0.01)
+    assert few.rest == pytest.approx((np.trace(covariance) - few.variances.sum()) / (FEATURES - AXES), rel=0.01)
+
+
+def test_looks_are_whitened(familiarity: Familiarity) -> None:
+    assert TRAINING.looks is not None
+    white = (TRAINING.looks[:, 5:] - familiarity.look_mean) @ familiarity.look_whitening
+    np.testing.assert_allclose(np.cov(white.T), np.eye(white.shape[1]), atol=0.05)
+
+
+def test_usual_pictures_are_around_zero_and_strangers_beyond(familiarity: Familiarity) -> None:
+    usual = unfamiliarities(familiarity, VALIDATION)
+    assert abs(usual.mean()) < 0.01
+    assert np.median(unfamiliarities(familiarity, pictures(4, 60, shift=3))) > usual.max()
+
+
+def test_few_good_pictures_are_refused_and_strangers_are(familiarity: Familiarity) -> None:
+    capture = choose_limits(familiarity, VALIDATION, TEST, "test")
+    assert capture is not None
+    assert set(capture.limits) == {check.name for check in CHECKS} == set(REFUSED)
+    assert sum(REFUSED.values()) < 0.02  # what the house allows
+    assert capture.measured_on == "test"
+    assert capture.refused.n == 1500
+    assert 0.005 < capture.refused.value < 0.035
+
+    def refused(answers: Predictions) -> list[bool]:
+        unlike = unfamiliarities(familiarity, answers)
+        assert answers.looks is not None
+        values = [dict(zip(LOOK, look, strict=True)) for look in answers.looks.tolist()]
+        return [
+            bool(findings(v | {UNFAMILIAR: u}, capture.limits)) for v, u in zip(values, unlike.tolist(), strict=True)
+        ]
+
+    assert np.mean(refused(TEST)) == pytest.approx(capture.refused.value)  # the device's own checks agree
+    own = choose_limits(familiarity, VALIDATION, VALIDATION, "validation")
+    assert own is not None
+    assert own.refused.value <= sum(REFUSED.values())
+    assert all(refused(pictures(4, 60, shift=3)))
+
+
+def test_the_limits_hold_the_share_of_validation_that_they_are_to_refuse(familiarity: Familiarity) -> None:
+    capture = choose_limits(familiarity, VALIDATION, TEST, "test")
+    assert capture is not None
+    assert VALIDATION.looks is not None
+    values = dict(zip(LOOK, VALIDATION.looks.T, strict=True)) | {UNFAMILIAR: unfamiliarities(familiarity, VALIDATION)}
+    for check in CHECKS:
+        beyond = (
+            values[check.name] < capture.limits[check.name]
+            if check.least
+            else (values[check.name] > capture.limits[check.name])
+        )
+        assert round(1000 * REFUSED[check.name]) - 1 <= beyond.sum() <= round(1000 * REFUSED[check.name]), check.name
+
+
+def test_too_few_validation_images_choose_nothing(familiarity: Familiarity) -> None:
+    assert choose_limits(familiarity, pictures(5, FEWEST - 1), TEST, "test") is None
+    assert choose_limits(familiarity, pictures(5, FEWEST), TEST, "test") is not None
+
+
+def test_a_class_without_training_images_and_a_wide_embedding() -> None:
+    without = TRAINING.where(TRAINING.truth != 1)
+    found = fit_familiarity(without, VALIDATION, CLASSES)
+    assert np.isnan(found.means[1]).all()
+    assert np.isfinite(unfamiliarities(found, TEST)).all()
+    assert len(member(found)) <= LARGEST

@@ -1,0 +1,198 @@
+"""Limits of a model file against a picture's look: what is found, what is said, and what is not judged."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageFilter
+
+from spot_edge.classifier import Classifier
+from spot_edge.commands.info import info
+from spot_edge.errors import ModelError
+from spot_edge.familiarity import MEMBER, read_familiarity
+from spot_edge.look import COLOURS_AND_STRUCTURES, LOOK, look_of
+from spot_edge.modelfile import ModelFile, seal, verify
+from spot_edge.modelspec import Capture, Rate
+from spot_edge.quality import CHECKS, UNFAMILIAR, findings
+from spot_edge.stored_zip import read_stored
+from spot_edge.wording import describe
+
+GOOD = {"sharpness": 0.4, "light": 0.7, "white": 0.0, "black": 0.0, "contrast": 0.4, UNFAMILIAR: 0.0}
+LIMITS = {"sharpness": 0.3, "light": 0.4, "white": 0.01, "black": 0.2, "contrast": 0.1, UNFAMILIAR: 5.0}
+FEATURES = 1280
+
+
+def names(**changed: float) -> list[str]:
+    return [each.check for each in findings(GOOD | changed, LIMITS)]
+
+
+def test_a_good_picture_has_no_findings() -> None:
+    assert names() == []
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_each_limit_is_held_and_being_at_it_is_enough(check) -> None:
+    limit = LIMITS[check.name]
+    beyond, within = (limit - 0.001, limit + 0.001) if check.least else (limit + 0.001, limit - 0.001)
+    assert names(**{check.name: within}) == []
+    assert names(**{check.name: limit}) == []
+    assert names(**{check.name: beyond}) == [check.name]
+    assert names(**{check.name: math.nan}) == [check.name]
+
+
+def test_what_is_not_measured_and_what_has_no_limit() -> None:
+    assert findings({}, LIMITS) == ()
+    assert findings(dict.fromkeys(LIMITS, -99.0), {}) == ()
+
+
+def arrays(features: int = FEATURES) -> dict[str, np.ndarray]:
+    looks = len(LOOK[COLOURS_AND_STRUCTURES])
+    axes = np.eye(2, features, dtype=np.float16)
+    means = np.zeros((3, features), np.float16)
+    means[1], means[2] = 1, np.nan
+    return {
+        "means": means,
+        "axes": axes,
+        "variances": np.array([4, 9], np.float32),
+        "rest": np.float32(0.5),
+        "look_mean": np.zeros(looks, np.float32),
+        "look_whitening": 2 * np.eye(looks, dtype=np.float32),
+        "usual": np.array([[1, 0.5], [2, 4]], np.float32),
+    }
+
+
+def packed(**changed: object) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **{name: array for name, array in (arrays() | changed).items() if array is not None})
+    return content.getvalue()
+
+
+def test_distances_by_hand() -> None:
+    familiarity = read_familiarity(packed(), FEATURES, "m")
+    embedding = np.zeros(FEATURES, np.float32)
+    embedding[[0, 1, 2]] = 4, 3, 1  # 16/4 + 9/9 + 1/.5 from the first class
+    look = np.zeros(len(LOOK), np.float32)
+    look[5] = 3
+    assert familiarity.distances(look, embedding) == pytest.approx((7, 36))
+    assert familiarity.distances(look, np.ones(FEATURES, np.float32))[0] == 0  # the second class's own mean
+    expected = (math.log(7) - 1) / 0.5 + (math.log(36) - 2) / 4
+    assert familiarity.unfamiliarity(look, embedding) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no zip",
+        packed()[:-30],
+        packed(rest=None),
+        packed(rest=np.float32(0)),
+        packed(rest=np.float32("nan")),
+        packed(rest=np.zeros(2, np.float32)),
+        packed(variances=np.array([4, -9], np.float32)),
+        packed(variances=np.float32(4)),
+        packed(means=np.zeros((3, FEATURES + 1), np.float16)),
+        packed(means=np.zeros(FEATURES, np.float16)),
+        packed(axes=np.zeros((3, FEATURES), np.float16)),
+        packed(look_mean=np.zeros(3, np.float32)),
+        packed(look_whitening=np.array("text")),
+        packed(usual=np.zeros((2, 2), np.float32)),
+        packed(usual=np.array([None, object()])),
+    ],
+)
+def test_numbers_of_other_shapes_are_refused_by_name(content: bytes) -> None:
+    with pytest.raises(ModelError, match=rf"^m\.tflite: its {MEMBER} does not hold"):
+        read_familiarity(content, FEATURES, "m.tflite")
+
+
+def test_arrays_are_read_as_numpy_reads_them() -> None:
+    content = packed()
+    ours = read_familiarity(content, FEATURES, "m")
+    with np.load(io.BytesIO(content)) as theirs:
+        assert set(theirs) == set(ours._fields)
+        for name in theirs:
+            np.testing.assert_array_equal(getattr(ours, name), theirs[name], err_msg=name)
+    assert set(read_stored(content)) == {f"{name}.npy" for name in ours._fields}
+
+
+@pytest.fixture(scope="module")
+def limited(model: ModelFile, flatbuffer: bytes, lesion: bytes) -> Callable[..., Classifier]:
+    """limited(limits, **arrays): the embedded network in a file with limits that the tests' own picture keeps."""
+    plain = Classifier(model)
+    prepared = plain.prepare(lesion)
+    look, embedding = look_of(prepared.tensor), plain.judge(prepared).embedding
+    own = {"means": embedding[np.newaxis], "look_mean": look[COLOURS_AND_STRUCTURES]}
+
+    def classifier(limits: dict[str, float]) -> Classifier:
+        capture = Capture(limits, Rate(0.01, 0.0, 0.02, 745), "test")
+        sealed = seal(flatbuffer, model.spec._replace(capture=capture), {MEMBER: packed(**own)})
+        return Classifier(verify(sealed, "limited.tflite"))
+
+    return classifier
+
+
+def test_a_picture_within_its_limits_is_judged_as_without(
+    limited: Callable[..., Classifier], model: ModelFile, lesion: bytes
+) -> None:
+    answer, plain = limited({UNFAMILIAR: 5.0, "black": 1.0}).classify(lesion), Classifier(model).classify(lesion)
+    assert (answer.quality, answer.ranked, answer.triage) == ((), plain.ranked, plain.triage)
+    assert not answer.abstained
+    assert set(answer.timings_ms) == {"decode", "resize", "invoke", "look"}
+
+
+def test_a_bad_picture_is_not_assessed_and_says_why_and_what_to_do(
+    limited: Callable[..., Classifier], lesion: bytes
+) -> None:
+    answer = limited({"sharpness": 0.99, "light": 1.0}).classify(lesion)
+    assert answer.abstained
+    assert [each.check for each in answer.quality] == ["sharpness", "light"]
+    assert answer.triage.malignant_score is None
+    text = describe(answer, top=2)
+    assert "CANNOT ASSESS: the picture is blurred: hold still, focus, and wipe the glass; too dark: switch" in " ".join(
+        text.split()
+    )
+    assert "looks most like" not in text
+    assert "may be" not in text
+    record = json.loads(json.dumps(answer.as_dict(), allow_nan=False))
+    assert record["abstained"] is True
+    assert set(record["quality"][0]) == {"check", "value", "limit", "problem", "advice"}
+    assert len(record["ranked"]) == 7  # for those who want them all the same
+
+
+def test_an_unlike_picture_is_not_assessed(limited: Callable[..., Classifier]) -> None:
+    stranger = np.asarray(Image.effect_noise((160, 120), 90).convert("RGB"))
+    answer = limited({UNFAMILIAR: 5.0}).classify(stranger)
+    assert [each.check for each in answer.quality] == [UNFAMILIAR]
+    assert "unlike the pictures this model knows" in answer.triage.reason
+
+
+def test_a_limit_without_the_numbers_to_measure_it_is_a_broken_file(model: ModelFile, flatbuffer: bytes) -> None:
+    capture = Capture({UNFAMILIAR: 5.0}, Rate(0.01, 0.0, 0.02, 745), "test")
+    with pytest.raises(ModelError, match=MEMBER):
+        Classifier(verify(seal(flatbuffer, model.spec._replace(capture=capture)), "m"))
+
+
+def test_blur_is_found_by_a_limit_between(limited: Callable[..., Classifier]) -> None:
+    picture = Image.effect_noise((400, 300), 60).convert("RGB")
+    blurred = picture.filter(ImageFilter.GaussianBlur(6))
+    classifier = limited({"sharpness": 0.3})
+    assert not classifier.classify(np.asarray(picture)).quality
+    assert [each.check for each in classifier.classify(np.asarray(blurred)).quality] == ["sharpness"]
+
+
+def test_info_lists_the_limits_and_what_they_refuse(model: ModelFile, flatbuffer: bytes, tmp_path: Path) -> None:
+    capture = Capture({"sharpness": 0.25, "white": 0.004}, Rate(0.01, 0.0, 0.02, 745), "test")
+    path = tmp_path / "limited.tflite"
+    path.write_bytes(seal(flatbuffer, model.spec._replace(capture=capture)))
+    said = CliRunner().invoke(info, [str(path)]).stdout
+    assert "pictures beyond these limits are not judged: 1 % (0 to 2, n=745) of good ones, on test" in said
+    assert "  sharpness        at least 0.250, else blurred" in said
+    assert "  white            at most 0.004, else too bright, or glare" in said
+    assert "limits" not in CliRunner().invoke(info, []).stdout
