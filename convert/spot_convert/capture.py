@@ -11,7 +11,7 @@ from spot_convert.embedding import unfamiliarities
 from spot_edge.familiarity import Familiarity
 from spot_edge.look import LOOK
 from spot_edge.modelspec import Capture, Rate
-from spot_edge.quality import CHECKS, UNFAMILIAR
+from spot_edge.quality import CHECKS, UNFAMILIAR, findings
 
 __all__ = ["FEWEST", "choose_limits"]
 
@@ -29,7 +29,7 @@ REFUSED = {  # share of the validation images that each limit refuses
 def choose_limits(
     familiarity: Familiarity, validation: Predictions, judged: Predictions, measured_on: str
 ) -> Capture | None:
-    """The limits of each check on `validation`, and what share of `judged`, which took no part, they refuse together.
+    """The limits of each check on `validation`, and what share of `judged` they refuse together.
 
     None where the validation images are too few.
     """
@@ -45,13 +45,8 @@ def choose_limits(
         for check in CHECKS
     }
     found = _values(familiarity, judged)
-    refused = np.any(
-        [
-            found[check.name] < limits[check.name] if check.least else found[check.name] > limits[check.name]
-            for check in CHECKS
-        ],
-        axis=0,
-    )
+    pictures = (dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True))
+    refused = np.array([bool(findings(picture, limits)) for picture in pictures])
     estimate = proportion(refused, judged.groups)
     return Capture(limits, Rate(estimate.value, estimate.low, estimate.high, estimate.groups), measured_on)
 

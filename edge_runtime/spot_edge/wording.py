@@ -27,9 +27,8 @@ def answer(prediction: Prediction, top: int, width: int = WIDTH) -> list[str]:
     said = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
     narrow = _INDENT + longest + 2 + max(map(len, said)) > width  # where a column of headings would leave too little
     lines = []
-    if prediction.quality:  # what such a picture looks most like would only mislead
-        shown = ()
-    for place, (score, words) in enumerate(zip(shown, said, strict=False)):
+    ranks = [] if prediction.quality else zip(shown, said, strict=True)  # of an unfit picture they would only mislead
+    for place, (score, words) in enumerate(ranks):
         lead = "looks most like" if place == 0 else "then"
         if narrow:
             lines += [*_wrapped(lead, score.name, width, narrow), f"  {words}"]
