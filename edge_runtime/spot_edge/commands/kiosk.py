@@ -54,6 +54,7 @@ def kiosk(source: Camera, model: str | None, save: Path | None) -> None:
         asked.append(number)  # an exception that is raised while Python tidies up is lost
         raise KeyboardInterrupt
 
+    sys.unraisablehook = _tell_of_faults
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
@@ -170,6 +171,12 @@ class _Kiosk:
     def _begin_to_count(self) -> None:
         """Frames are counted from now on, for the rate in the next reading."""
         self._frames, self._since = 0, time.monotonic()
+
+
+def _tell_of_faults(lost: sys.UnraisableHookArgs) -> None:
+    """What Python could not raise where it happened, told, but for a wish to end: that is noted already."""
+    if not isinstance(lost.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
 
 
 def _raise_lasting(error: SpotError) -> None:

@@ -12,6 +12,17 @@ import pytest
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
 CLEAR = b"\033[H\033[2J"
 ANSWER = b"looks most like"
+TIDYING = """
+import os, signal, weakref
+from spot_edge.camera.camera import Camera
+class Passing: pass
+def skip(self):
+    passing = Passing()
+    watched = weakref.ref(passing, lambda gone: os.kill(os.getpid(), signal.SIGTERM))
+    del passing
+    return False
+Camera.skip = skip
+"""
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
 
 
@@ -84,6 +95,12 @@ def test_signals_end_it_well(number: signal.Signals, camera: str, terminal, fram
     kiosk.until(b"space or Enter")
     kiosk.process.send_signal(number)
     assert kiosk.ended() == 0
+
+
+def test_a_signal_while_python_tidies_up_ends_it_well(terminal, frames: Path) -> None:
+    kiosk = terminal(frames, before=TIDYING)
+    assert kiosk.ended() == 0
+    assert b"space or Enter" in kiosk.shown
 
 
 def test_a_terminal_that_is_closed_ends_it(terminal, frames: Path) -> None:
