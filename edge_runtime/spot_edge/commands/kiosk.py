@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def kiosk(source: Camera, model: str | None, save: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
-    with suppress(KeyboardInterrupt):
+    with _ending(asked):
         from spot_edge.camera.button import Buttons
         from spot_edge.commands.keys import Keys
         from spot_edge.commands.loading import load
@@ -171,6 +172,20 @@ class _Kiosk:
     def _begin_to_count(self) -> None:
         """Frames are counted from now on, for the rate in the next reading."""
         self._frames, self._since = 0, time.monotonic()
+
+
+@contextmanager
+def _ending(asked: list[int]) -> Iterator[None]:
+    """End well what was `asked` to end, also where Python has made another exception of the KeyboardInterrupt, as it
+    does within the making of a class."""
+    try:
+        yield
+    except BaseException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None or (cause is not error and not asked):
+            raise
 
 
 def _tell_of_faults(lost: sys.UnraisableHookArgs) -> None:
