@@ -15,7 +15,7 @@ from spot_bench.turns import in_turns
 
 __all__ = ["Pictures"]
 
-TRAINING = 700  # whose embeddings give the distances; the classes in turns
+TRAINING = 2000  # whose embeddings give the distances; the classes in turns
 
 
 @dataclass(frozen=True, slots=True)
