@@ -194,6 +194,35 @@ def robustness(over: _Over, models: tuple[Path, ...], images: int | None) -> Non
     _show(report, robustness_lines(report), over.as_json)
 
 
+@bench.command()
+@click.argument("model", type=_PATH)
+@click.option("--images", type=click.IntRange(1), help="Defects on so many images alone, the classes in turns [all].")
+@click.option(
+    "--other",
+    "named",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Other pictures to be judged too: a folder, or a CSV manifest. Several times for several.",
+)
+@_over_data
+def quality(over: _Over, model: Path, images: int | None, named: tuple[str, ...]) -> None:
+    """What MODEL's limits of capture quality refuse: good images, the same with defects, and other pictures."""
+    report_file = _new_report(over.out)
+    from spot_bench.machine import describe_machine
+    from spot_bench.refusal_lines import refusal_lines
+    from spot_bench.refusals import SCHEMA, measure_refusals, others_at, passes
+
+    others = [others_at(name, Path(path)) for name, path in map(_pair, named)]
+    manifest, classifier = over.images(), over.classifier(model)
+    total = passes(manifest, others, images)
+    with click.progressbar(length=total, label=model.name, file=sys.stderr, show_pos=True) as bar:
+        found = measure_refusals(classifier, manifest, others, lambda: bar.update(1), sample=images)
+    data = {"name": over.data.name, "part": over.part, "images": len(manifest.items), "sample": images}
+    report = {"schema": SCHEMA, "machine": describe_machine(), "data": data, **found}
+    _write(report, report_file)
+    _show(report, refusal_lines(report), over.as_json)
+
+
 bench.add_command(latency_cli.latency)
 bench.add_command(latency_cli.compare)
 
@@ -229,6 +258,13 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
             name = f"drawn-{kind}-{seed + number:03}.jpg"
             write_whole(folder / name, encode_jpeg(draw_lesion(seed + number, kind=kind)))
     click.echo(f"{folder}: drawn")
+
+
+def _pair(named: str) -> tuple[str, str]:
+    name, equals, path = named.partition("=")
+    if not (name and equals and path):
+        raise click.BadParameter(f"{named!r}: NAME=PATH", param_hint="--other")
+    return name, path
 
 
 def _labels(source: Predictions | Classifier) -> Sequence[str]:

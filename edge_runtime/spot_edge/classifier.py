@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from spot_edge.familiarity import MEMBER, Familiarity, read_familiarity
+from spot_edge.familiarity import familiarity_of
 from spot_edge.image import Prepared, prepare
 from spot_edge.interpreter import Interpreter, Runtime
 from spot_edge.look import LOOK, look_of
@@ -33,7 +33,7 @@ class Classifier:
         self._interpreter = Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
         self._remarks = _remarks(model.spec, self.runtime)
         self._labels = tuple(label.label for label in model.spec.labels)
-        self._familiarity = _familiarity(model)
+        self._familiarity = familiarity_of(model)
         self._about = {"name": model.spec.name, "variant": model.spec.variant, "id": model.id}
 
     @classmethod
@@ -101,14 +101,6 @@ class Classifier:
         if self._familiarity is not None:
             values[UNFAMILIAR] = self._familiarity.unfamiliarity(look, embedding)
         return findings(values, capture.limits)
-
-
-def _familiarity(model: ModelFile) -> Familiarity | None:
-    """What the model's own limit for unfamiliar pictures is measured with."""
-    if model.spec.capture is None or UNFAMILIAR not in model.spec.capture.limits:
-        return None
-    features = model.signature.outputs["embedding"].shape[1]
-    return read_familiarity(model.members.get(MEMBER, b""), features, model.name)
 
 
 def _remarks(spec: ModelSpec, runtime: Runtime) -> tuple[str, ...]:

@@ -10,12 +10,15 @@ import numpy as np
 
 from spot_edge.errors import ModelError
 from spot_edge.look import COLOURS_AND_STRUCTURES, LOOK
+from spot_edge.quality import UNFAMILIAR
 from spot_edge.stored_zip import read_stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MEMBER", "Familiarity", "read_familiarity"]
+    from spot_edge.modelfile import ModelFile
+
+__all__ = ["MEMBER", "Familiarity", "familiarity_of", "read_familiarity"]
 
 MEMBER = "embedding.npz"
 
@@ -44,6 +47,14 @@ class Familiarity(NamedTuple):
         """How far both distances lie beyond the usual ones, in deviations of their logarithms, summed."""
         logarithms = [math.log(max(distance, 1e-9)) for distance in self.distances(look, embedding)]
         return float(sum((value - mean) / spread for value, (mean, spread) in zip(logarithms, self.usual, strict=True)))
+
+
+def familiarity_of(model: ModelFile) -> Familiarity | None:
+    """What the model's own limit for unfamiliar pictures is measured with; None where it has no such limit."""
+    if model.spec.capture is None or UNFAMILIAR not in model.spec.capture.limits:
+        return None
+    features = model.signature.outputs["embedding"].shape[1]
+    return read_familiarity(model.members.get(MEMBER, b""), features, model.name)
 
 
 def read_familiarity(content: bytes, features: int, name: str) -> Familiarity:

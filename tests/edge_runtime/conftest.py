@@ -23,12 +23,29 @@ from spot_edge.modelfile import ModelFile, read_model
 
 
 def _draw(width: int, height: int) -> np.ndarray:
-    """A dark, lopsided blot on skin, by integer formulas alone: the same bytes wherever it is drawn."""
+    """A brown spot with a net on cloudy skin, by integer formulas alone: the same bytes wherever it is drawn.
+
+    Within the embedded model's limits from 64 pixels of width on.
+    """
     y, x = np.mgrid[0:height, 0:width]
-    picture = np.stack([214 - y % 23, 170 - x % 29, 150 - (x + y) % 31], axis=2)
-    blot = 9 * (2 * x - width) ** 2 + 25 * (2 * y - height) ** 2 < 4 * min(width, height) ** 2 + 40 * x * y % 9973
-    picture[blot] = picture[blot] // 3 + np.array([20, 4, 1])
-    return picture.astype(np.uint8)
+    u, v = x * 1200 // width, y * 900 // height  # the same spot at any size
+    cloud = (
+        _arches(3 * u + 2 * v + 150, 1700) + _arches(5 * v - 2 * u + 900, 2300) + _arches(u + 4 * v, 900) // 2
+    ) // 5
+    net = (_arches(u + v // 2, 70) + _arches(v - u // 3, 80)) // 16
+    a, b = (x, y) if width < 400 else (u // 3, v // 3)
+    grain = (7 * a * a + 13 * b * b + 5 * a * b + 3 * a) % 19 * (2 + 70 // width) // 2
+    skin = np.stack([196 + cloud // 4, 148 + cloud // 3, 130 + cloud // 3], axis=2)
+    spot = np.stack([112 + net + cloud // 3, 70 + net + cloud // 4, 56 + net + cloud // 5], axis=2)
+    apart = (9 * (u - 600) ** 2 + 14 * (v - 450) ** 2) // 900 + 6 * cloud
+    inside = np.clip(1500 - apart, 0, 400)[:, :, None]
+    return ((skin * (400 - inside) + spot * inside) // 400 + grain[:, :, None]).astype(np.uint8)
+
+
+def _arches(values: np.ndarray, period: int) -> np.ndarray:
+    """From 0 up to 255 and down again, once in every `period`."""
+    place = values % period * 1024 // period - 512
+    return 255 - (place * place * 255 >> 18)
 
 
 def _encode(picture: np.ndarray | Image.Image, form: str = "PNG", **options: Any) -> bytes:

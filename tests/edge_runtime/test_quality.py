@@ -195,4 +195,5 @@ def test_info_lists_the_limits_and_what_they_refuse(model: ModelFile, flatbuffer
     assert "pictures beyond these limits are not judged: 1 % (0 to 2, n=745) of good ones, on test" in said
     assert "  sharpness        at least 0.250, else blurred" in said
     assert "  white            at most 0.004, else too bright, or glare" in said
-    assert "limits" not in CliRunner().invoke(info, []).stdout
+    path.write_bytes(seal(flatbuffer, model.spec._replace(capture=None)))
+    assert "beyond these limits" not in CliRunner().invoke(info, [str(path)]).stdout
