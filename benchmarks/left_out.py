@@ -1,7 +1,8 @@
 """How well a model's limits tell a class that it has never seen: a small training without it, and what becomes of it.
 
-For each class named: `spot-edge train spot-small` at 160 pixels for a few epochs on all the others, `convert`, and `bench quality`
-on the test part, with the test images of the class left out as other pictures. The rooms meet in files here too:
+For each class named: `spot-edge train spot-small` at 160 pixels for a few epochs on all the others, `convert`, and
+`bench quality` on the test part, with the test images of the class left out as other pictures. The rooms meet in files
+here too:
 
     python benchmarks/left_out.py --data HAM/ham10000-split.csv --trunk TRUNK --out runs/left-out --without bcc
 """
@@ -29,7 +30,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--data", required=True, type=_PATH, help="Manifest of HAM10000 with its split.")
 @click.option("--trunk", required=True, type=_PATH, help="Weights of a trunk of width 0.35.")
 @click.option("--out", required=True, type=_PATH, help="Folder for runs, model files and reports.")
-@click.option("--without", "labels", multiple=True, required=True, help="Class to leave out; several times for several.")
+@click.option(
+    "--without", "labels", multiple=True, required=True, help="Class to leave out; several times for several."
+)
 @click.option("--epochs", type=int, default=5, show_default=True)
 def left_out(data: Path, trunk: Path, out: Path, labels: tuple[str, ...], epochs: int) -> None:
     """Train without a class, convert, and measure what the limits do with its images."""
@@ -47,7 +50,9 @@ def left_out(data: Path, trunk: Path, out: Path, labels: tuple[str, ...], epochs
         _spot_edge("convert", run, "--out", family, "--variants", "int8")
         (model,) = family.glob("*int8.tflite")
         other = f"{label}={folder / 'left-out.csv'}"
-        _spot_edge("bench", "quality", model, "--data", known, "--images", 1, "--other", other, "--out", folder / "quality")
+        _spot_edge(
+            "bench", "quality", model, "--data", known, "--images", 1, "--other", other, "--out", folder / "quality"
+        )
 
 
 def _write(items: Sequence[Item], path: Path) -> None:

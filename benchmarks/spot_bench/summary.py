@@ -30,6 +30,7 @@ from spot_bench.metrics import (
     top_accuracy,
 )
 from spot_bench.predict import Predictions
+from spot_bench.selective import selective_curve
 
 __all__ = ["FIGURES", "compute_figures", "malignant_mask", "malignant_scores", "summarize"]
 
@@ -70,6 +71,7 @@ def summarize(
         "operating_points": _points(p, draws),
         "roc": _roc(p),
         "reliability": _reliability(p, draws),
+        "selective": selective_curve(p, mask, draws),
         "conformal": _conformal(p, draws),
     }
 

@@ -13,6 +13,7 @@ from spot_bench import drift
 from spot_bench.calibration import operating_points, softmax
 from spot_bench.gate import Margins, judge_drift
 from spot_bench.predict import Predictions
+from spot_bench.selective import SHARES
 from spot_bench.summary import FIGURES, summarize
 from spot_bench.terminal import drift_lines
 from spot_edge.errors import DataError
@@ -153,6 +154,8 @@ def test_summary_has_what_a_report_shows(baseline: Predictions) -> None:
     assert mel["precision"]["n"] == (first == 1).sum()
     assert mel["specificity"]["value"] == (first[truth != 1] != 1).mean()
     assert summary["accuracy"]["value"] < summary["top2_accuracy"]["value"] < summary["top3_accuracy"]["value"] < 1
+    assert [found["share"] for found in summary["selective"]] == pytest.approx(SHARES, abs=0.01)
+    assert summary["selective"][0]["right"] == summary["accuracy"]
     assert len(summary["reliability"]) == 15
     assert all(found["right"]["n"] == 40 for found in summary["reliability"])
     assert len(summary["roc"]) <= 200

@@ -1,4 +1,4 @@
-"""The reliability and ROC curves of two models as SVG."""
+"""The reliability, ROC and selective curves of two models as SVG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from spot_bench.svg import BLUE, GREY, ORANGE, Panel, document, round_ticks, text
 
-__all__ = ["reliability_svg", "roc_svg"]
+__all__ = ["reliability_svg", "roc_svg", "selective_svg"]
 
 _TICKS = round_ticks(0, 1)
 _COLOURS = {"baseline": BLUE, "other": ORANGE}
@@ -39,6 +39,22 @@ def roc_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
             parts.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="none" stroke="{colour}" stroke-width="1.8"/>'
             )
+    return document(340, 360, parts)
+
+
+def selective_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
+    """How often the first answer is right, against the share of images that is answered, the surest ones first."""
+    least = min(found["right"]["low"] for key in _COLOURS for found in comparison[key]["selective"])
+    low = int(10 * least) / 10
+    panel = Panel(34, 44, 290, 270, (0.0, 1.0), (low, 1.0))
+    parts = [*panel.axes(_TICKS, round_ticks(low, 1), "share of the images that is answered"), *_key(names)]
+    for key, colour in _COLOURS.items():
+        curve = comparison[key]["selective"]
+        parts.append(panel.line([(found["share"], found["right"]["value"]) for found in curve], colour, dots=True))
+        for found in curve:
+            x, bottom = panel.place(found["share"], found["right"]["low"])
+            _, top = panel.place(found["share"], found["right"]["high"])
+            parts.append(f'<path d="M{x + _SHIFT[key]:.1f} {bottom:.1f}V{top:.1f}" stroke="{colour}" opacity=".45"/>')
     return document(340, 360, parts)
 
 

@@ -11,7 +11,7 @@ from spot_bench.page import tables
 from spot_bench.page.cells import Cell, plain
 from spot_bench.page.confusions import confusion_table
 from spot_bench.page.contact import MOST_SHOWN, contact_sheet, thumbnails
-from spot_bench.page.curves import reliability_svg, roc_svg
+from spot_bench.page.curves import reliability_svg, roc_svg, selective_svg
 from spot_bench.page.frontier import frontier_svg
 from spot_bench.page.style import STYLE
 from spot_bench.page.words import headline, sentences
@@ -68,6 +68,13 @@ def _top(report: dict[str, Any]) -> Iterator[Cell]:
         yield f"<figure><figcaption>What it costs, what it achieves</figcaption>{picture}</figure>"
 
 
+def _missed(comparison: dict[str, Any]) -> str:
+    """What the surest half of a model's answers still misses."""
+    half = min(comparison["other"]["selective"], key=lambda found: abs(found["share"] - 0.5))
+    missed = half["malignant_missed"]
+    return f"{missed['count']} of the {missed['of']} malignant images in the surest {100 * half['share']:.0f} %"
+
+
 def _model(comparison: dict[str, Any], pictures: dict[str, str]) -> Iterator[Cell]:
     names = {key: called(comparison[key]) for key in ("baseline", "other")}
     yield f'<section class="model"><h2>{plain(names["other"])} against {plain(names["baseline"])}</h2>'
@@ -91,7 +98,12 @@ def _model(comparison: dict[str, Any], pictures: dict[str, str]) -> Iterator[Cel
     yield f"<figure><figcaption>Right, against score</figcaption>{reliability_svg(comparison, names)}</figure>"
     if comparison["baseline"]["roc"]:
         yield f"<figure><figcaption>Malignant lesions found</figcaption>{roc_svg(comparison, names)}</figure>"
-    yield '</div><p class="quiet">Left: on the dotted line scores are what they say. Rings: operating points.</p>'
+    yield f"<figure><figcaption>Right, of those answered</figcaption>{selective_svg(comparison, names)}</figure>"
+    yield (
+        '</div><p class="quiet">First: on the dotted line scores are what they say. Rings: operating points. Last: '
+        "were only the images with the highest first scores answered. This model still calls "
+        f"{_missed(comparison)} benign.</p>"
+    )
     yield '<h3>Confusions</h3><div class="beside">'
     for key, name in names.items():
         yield f"<figure><figcaption>{plain(name)}</figcaption>{confusion_table(comparison[key]['confusion'])}</figure>"
