@@ -1,8 +1,10 @@
-"""What our own code costs on top of the parts it is made of: three ratios, each measured in one run.
+"""What our own code costs on top of the parts it is made of: ratios, each measured in one run.
 
-(a) `Classifier.classify` on a JPEG of 600x450, against Pillow's decoding, Pillow's resizing and the bare `invoke`.
+(a) `Classifier.classify` on a JPEG of 600x450, against Pillow's decoding, Pillow's resizing and the bare `invoke`;
+without the checks of capture quality, which the parts have not.
 (b) The same on a still of 12 megapixels, where one copy more than needed is a tenth of the time.
-(c) `spot-edge classify` as a whole process, against one that imports the same packages and loads the same model.
+(c) (a)'s `classify` with the checks of capture quality, against itself without them.
+(d) `spot-edge classify` as a whole process, against one that imports the same packages and loads the same model.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +34,13 @@ from spot_edge.interpreter import RUNTIMES, default_threads
 
 __all__ = [
     "CALL_TARGET",
+    "CHECKS_TARGET",
     "PROCESS_TARGET",
     "SCHEMA",
     "STILL_TARGET",
     "Ratio",
     "call_overhead",
+    "checks_overhead",
     "measure_overhead",
     "process_overhead",
     "still_overhead",
@@ -44,6 +49,7 @@ __all__ = [
 SCHEMA = 1
 CALL_TARGET = 1.05
 STILL_TARGET = 1.10
+CHECKS_TARGET = 1.10
 PROCESS_TARGET = 1.40
 
 
@@ -81,18 +87,35 @@ def measure_overhead(
         "runtime": {"name": classifier.runtime.name, "version": classifier.runtime.version},
         "call": call_overhead(classifier, calls).as_dict(),
         "still": still_overhead(classifier, stills).as_dict(),
+        "checks": checks_overhead(classifier, calls).as_dict() if classifier.model.spec.capture else None,
         "process": process_overhead(classifier, model, processes).as_dict(),
     }
 
 
 def call_overhead(classifier: Classifier, times: int = 300) -> Ratio:
     """(a): `classify` against its parts on the same file in the same process, in turns."""
-    return _against_parts(classifier, encode_jpeg(draw_lesion(seed=1)), times, 20, CALL_TARGET)
+    return _against_parts(_unchecked(classifier), encode_jpeg(draw_lesion(seed=1)), times, 20, CALL_TARGET)
 
 
 def still_overhead(classifier: Classifier, times: int = 60) -> Ratio:
     """(b): as (a), on a still of 12 megapixels."""
-    return _against_parts(classifier, large_still(draw_lesion(seed=1)), times, 3, STILL_TARGET)
+    return _against_parts(_unchecked(classifier), large_still(draw_lesion(seed=1)), times, 3, STILL_TARGET)
+
+
+def checks_overhead(classifier: Classifier, times: int = 300) -> Ratio:
+    """(c): `classify` of the same file with and without the checks of capture quality, in turns."""
+    unchecked = _unchecked(classifier)
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder, "lesion.jpg")
+        picture.write_bytes(encode_jpeg(draw_lesion(seed=1)))
+        ours, bare = (partial(each.classify, picture) for each in (classifier, unchecked))
+        return _in_turns(ours, bare, times, 20, CHECKS_TARGET)
+
+
+def _unchecked(classifier: Classifier) -> Classifier:
+    """The same model without limits of capture quality."""
+    spec = classifier.model.spec._replace(capture=None)
+    return Classifier(replace(classifier.model, spec=spec), runtime=classifier.runtime.name)
 
 
 def _against_parts(classifier: Classifier, jpeg: bytes, times: int, warmup: int, target: float) -> Ratio:
@@ -115,7 +138,7 @@ def _against_parts(classifier: Classifier, jpeg: bytes, times: int, warmup: int,
 
 
 def process_overhead(classifier: Classifier, model: Path | None = None, times: int = 60) -> Ratio:
-    """(c): the command against a process that does only what any such process must, in turns."""
+    """(d): the command against a process that does only what any such process must, in turns."""
     module = _module(classifier.runtime.name)
     with tempfile.TemporaryDirectory() as folder:
         picture, flatbuffer = Path(folder, "lesion.jpg"), Path(folder, "model.tflite")

@@ -62,10 +62,13 @@ def overhead_lines(report: dict[str, Any]) -> Iterator[str]:
     names = {
         "call": "classify, against its parts",
         "still": "the same, 12 megapixels",
+        "checks": "quality checks, against none",
         "process": "command, against bare process",
     }
     for key, name in names.items():
         ratio = report[key]
+        if ratio is None:  # a model without limits checks nothing
+            continue
         target = f"{ratio['target']:.2f} {'met' if ratio['met'] else 'missed'}"
         times = [f"{ratio['ours_ms']:.2f}", f"{ratio['bare_ms']:.2f}"]
         rows.append(
