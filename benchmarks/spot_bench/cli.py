@@ -240,6 +240,21 @@ def overhead(model: Path | None, as_json: bool) -> None:
 
 
 @bench.command()
+@click.argument("pictures", metavar="FOLDER", type=_PATH)
+@click.option("--model", type=_PATH, help="Model file [the embedded model].")
+@click.option("--turns", type=click.IntRange(2), default=10, show_default=True, help="Runs of each, in turns.")
+@_JSON
+def folder(pictures: Path, model: Path | None, turns: int, as_json: bool) -> None:
+    """How much faster `classify FOLDER` is on all processors than with one picture after the other on one thread."""
+    from spot_bench.folder_speed import measure_folder
+    from spot_bench.terminal import folder_lines
+
+    with click.progressbar(length=turns, label="turns", file=sys.stderr, show_pos=True) as bar:
+        report = measure_folder(pictures, model, turns=turns, done=lambda: bar.update(1))
+    _show(report, folder_lines(report), as_json)
+
+
+@bench.command()
 @click.argument("what", type=click.Choice(["lesions", "shapes"]))
 @click.argument("folder", type=_PATH)
 @click.option("--count", type=click.IntRange(1), default=80, show_default=True, help="Pictures, of shapes: a class.")

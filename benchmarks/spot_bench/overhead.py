@@ -43,6 +43,7 @@ __all__ = [
     "checks_overhead",
     "measure_overhead",
     "process_overhead",
+    "ratio_of_medians",
     "still_overhead",
 ]
 
@@ -159,7 +160,7 @@ def _in_turns(ours: Callable[[], Any], bare: Callable[[], Any], times: int, warm
         bare()
     pairs = np.array([_pair(ours, bare, turn) for turn in range(times)])
     mine, base = pairs[:, 0], pairs[:, 1]
-    ratio = bootstrap(_ratio_of_medians, np.arange(times), mine, base)
+    ratio = bootstrap(ratio_of_medians, np.arange(times), mine, base)
     fastest = float(mine.min() / base.min())
     return Ratio(ratio, fastest, float(np.median(mine)), float(np.median(base)), target)
 
@@ -178,7 +179,8 @@ def _time(action: Callable[[], Any]) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def _ratio_of_medians(mine: NDArray[np.float64], base: NDArray[np.float64]) -> float:
+def ratio_of_medians(mine: NDArray[np.float64], base: NDArray[np.float64]) -> float:
+    """What is given an interval: the median of one over that of the other."""
     return float(np.median(mine) / np.median(base))
 
 

@@ -1,4 +1,4 @@
-"""The reports of drift, outside and overhead as lines for a terminal."""
+"""The reports of drift, outside, overhead and folder as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from spot_bench.tables import align, change, count, figure
 
-__all__ = ["drift_lines", "outside_lines", "overhead_lines"]
+__all__ = ["drift_lines", "folder_lines", "outside_lines", "overhead_lines"]
 
 FEW_LESIONS = 30  # classes with fewer are shown as counts: their percentages say less than they seem to
 MOST_FLIPS = 5
@@ -75,6 +75,25 @@ def overhead_lines(report: dict[str, Any]) -> Iterator[str]:
             [name, *times, figure(ratio["median"]), f"{ratio['fastest']:.3f}", str(ratio["median"]["n"]), target]
         )
     yield from align(rows)
+
+
+def folder_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What `folder_speed.measure_folder` found."""
+    yield f"{report['pictures']} pictures, {report['turns']} turns of each, {report['machine']['cpu']}"
+    yield ""
+    memory, others = report["memory"], report["conditions"]["others"]
+    early = f"peak kB after {memory['early_pictures']}"
+    rows = [["", "seconds", "processor ms a picture", early, "at the end"]]
+    names = {"alone": "one after the other, one thread", "together": f"default, {report['threads']} processors"}
+    for key, name in names.items():
+        record = report[key]
+        peaks = ["-" if memory[key][when] is None else str(memory[key][when]) for when in ("early_kb", "peak_kb")]
+        rows.append([name, f"{record['seconds']:.2f}", f"{record['processor_ms_a_picture']:.2f}", *peaks])
+    yield from align(rows)
+    verdict = "met" if report["met"] else "missed"
+    yield f"times as fast: {figure(report['times_as_fast'])}, of medians; target on two: {report['target']} {verdict}"
+    if others is not None:
+        yield f"other work took {100 * others:.0f} % of the processors' time"
 
 
 def outside_lines(report: dict[str, Any]) -> Iterator[str]:

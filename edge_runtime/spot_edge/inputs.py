@@ -32,8 +32,10 @@ def find_pictures(names: Sequence[str]) -> list[Found]:
     that is named itself is taken whatever its suffix.
     """
     found: list[Found] = []
-    for name in names:
+    for place, name in enumerate(names):
         try:
+            if name == "-" and "-" in names[:place]:
+                raise InputError("-: named twice, and standard input can be read once")
             found.extend(_expand(name))
         except InputError as error:
             found.append(Found(name, name, error))
@@ -81,10 +83,10 @@ def _walk(top: str) -> Iterator[Found]:
     closed: list[OSError] = []
     for where, folders, files in os.walk(top, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(where, top)  # once a folder: for each of 100,000 files it takes a second
         for file in sorted(files):
             if not file.startswith(".") and file.lower().endswith(SUFFIXES) and not file.endswith(HEATMAP):
-                path = os.path.join(where, file)
-                yield Found(path, os.path.relpath(path, top))
+                yield Found(os.path.join(where, file), file if below == "." else os.path.join(below, file))
     for error in closed:
         folder = str(error.filename)
         yield Found(folder, folder, InputError(f"{folder}: cannot be searched: {error.strerror}"))

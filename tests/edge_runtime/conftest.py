@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,21 @@ def spot_edge(python: Callable[..., Any]) -> Callable[..., Any]:
         return ended
 
     return run
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """start(*arguments, **options of Popen): the command line in a process that goes on while the test looks at it."""
+    with ExitStack() as started:
+
+        def begin(*arguments: object, **options: Any) -> Any:
+            command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            running = started.enter_context(subprocess.Popen(command, **streams | options))
+            started.callback(running.kill)
+            return running
+
+        yield begin
 
 
 _BOARDS: dict[str, dict[str, Any]] = {

@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -29,20 +27,6 @@ def many(tmp_path: Path, lesion: bytes) -> list[Path]:
     for path in paths:
         path.write_bytes(lesion)
     return paths
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """start(*arguments, stdout, stderr): the command line in a process that goes on while the test looks at it."""
-    with ExitStack() as started:
-
-        def begin(*arguments: object, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE) -> Any:
-            command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
-            running = started.enter_context(subprocess.Popen(command, stdout=stdout, stderr=stderr))
-            started.callback(running.kill)
-            return running
-
-        yield begin
 
 
 def test_help_lists_every_exit_code() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -17,7 +19,8 @@ from spot_edge.source import LARGEST, Source
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
-    from spot_edge.commands.records import Writer
+    from spot_edge.commands.records import Keeper, Result, Writer
+    from spot_edge.prediction import Prediction
 
 __all__ = ["classify"]
 
@@ -38,6 +41,13 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, one complete answer each.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, one row each, every class a column.")
 @click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the answers (--json or --csv) to a new FILE.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the FILE of --out: judge what has no answer in it yet.")
+@click.option(
     "--heatmap", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write heat maps to DIR."
 )
 @click.option(
@@ -46,7 +56,7 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
     metavar="DIR",
     help="Keep each answer (JSON) and its picture (upright, without EXIF, encoded anew as JPEG) in DIR.",
 )
-@click.option("--threads", type=click.IntRange(1, 64), help="Threads of the interpreter [processors, at most 4].")
+@click.option("--threads", type=click.IntRange(1, 64), help="Processors to use [all, at most 4].")
 @click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [the first that is installed].")
 def classify(
     paths: tuple[str, ...],
@@ -55,6 +65,8 @@ def classify(
     top: int,
     as_json: bool,
     as_csv: bool,
+    out: Path | None,
+    resume: bool,
     heatmap: Path | None,
     save: Path | None,
     threads: int | None,
@@ -71,43 +83,83 @@ def classify(
         )
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude one another")
-    from spot_edge.commands.loading import load
+    form = "json" if as_json else "csv" if as_csv else None
+    if out and form is None:
+        raise click.UsageError("--out keeps answers as --json or --csv: say which")
+    if resume and (out is None or camera is not None):
+        raise click.UsageError("--resume goes on with the answers to files in the FILE of --out")
+    from spot_edge.commands.loading import load_several
     from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
-    classifier = load(model, runtime=runtime, threads=threads)
-    keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
-    found = find_pictures(paths) if camera is None else [_taken(camera)]
-    form = "json" if as_json else "csv" if as_csv else None
-    writer = writer_for(form, sys.stdout, [label.label for label in classifier.model.spec.labels], top)
-    failed = 0
-    with _progress(found) as pictures:
-        for picture in pictures:
+    found = find_pictures(paths)
+    classifiers = load_several(model, len(found), runtime=runtime, threads=threads)
+    labels = [label.label for label in classifiers[0].model.spec.labels]
+    if camera is not None:
+        found = [_taken(camera)]
+    left, failed, answers = found, 0, None
+    if out is not None and form is not None:
+        from spot_edge.commands.answer_file import AnswerFile
+
+        answers = AnswerFile(out, form, classifiers[0].model.id, labels, resume=resume)
+        left, failed = answers.missing(found)
+    keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save), again=resume)
+    writer = writer_for(form, answers or sys.stdout, labels, top, begun=answers is not None and answers.begun)
+    if answers or keeper.keeps:
+        _end_well()
+    with _progress(_judged(left, classifiers, keeper), len(left), apart=answers is not None) as judged:
+        for each in judged:
             try:
-                failed += not _one(picture, classifier, writer, keeper)
+                failed += not _write(each, writer, keeper)
             except BrokenPipeError:  # `| head`: the reader has seen enough, but files that were asked for are made
                 if not keeper.keeps:
                     raise
                 writer = Nowhere()
     writer.close()
+    if answers:
+        answers.close()
     if failed:
         if len(found) > 1:
             click.echo(f"spot-edge: {failed} of {len(found)} pictures could not be judged", err=True)
         raise click.exceptions.Exit(InputError.exit_code)
 
 
-def _one(picture: Found, classifier: Classifier, writer: Writer, keeper: Any) -> bool:
-    """Judge one picture and write what came of it; whether it could be judged."""
+class _Judged(NamedTuple):
+    """A picture, and what came of it."""
+
+    picture: Found
+    prediction: Prediction | None  # None where it could not be judged
+    problem: str
+    results: Sequence[Result]
+
+
+def _judged(found: Sequence[Found], classifiers: Sequence[Classifier], keeper: Keeper) -> Iterator[_Judged]:
+    """What comes of each picture, in their order; several classifiers judge several at once."""
+    if len(classifiers) == 1:
+        return (_judge(picture, classifiers[0], keeper) for picture in found)
+    from spot_edge.commands.workers import in_order
+
+    return in_order(found, [partial(_judge, classifier=each, keeper=keeper) for each in classifiers], _size)
+
+
+def _judge(picture: Found, classifier: Classifier, keeper: Keeper) -> _Judged:
     try:
         if picture.problem:
             raise picture.problem
         prepared = classifier.prepare(_source(picture))
     except InputError as error:
-        writer.failure(picture, str(error))
-        click.echo(f"spot-edge: {one_line(str(error))}", err=True)
-        return False
+        return _Judged(picture, None, str(error), ())
     prediction = classifier.judge(prepared)
-    keeper.keep(picture.relative, prepared, prediction)
-    writer.answer(prediction)
+    return _Judged(picture, prediction, "", keeper.results(prepared, prediction))
+
+
+def _write(judged: _Judged, writer: Writer, keeper: Keeper) -> bool:
+    """Write what came of one picture; whether it could be judged."""
+    if judged.prediction is None:
+        writer.failure(judged.picture, judged.problem)
+        click.echo(f"spot-edge: {one_line(judged.problem)}", err=True)
+        return False
+    keeper.write(judged.picture.relative, judged.results)
+    writer.answer(judged.prediction)
     return True
 
 
@@ -126,6 +178,16 @@ def _source(picture: Found) -> Source:
     return Source.of(_standard_input(), "-") if picture.path == "-" else Source.of(picture.path)
 
 
+def _size(picture: Found) -> int:
+    """Roughly the bytes of a picture that is decoded, by its file's: a photograph has a bit a pixel at the least."""
+    from spot_edge.image import MAX_PIXELS
+
+    try:
+        return min(24 * os.stat(picture.path).st_size, 3 * MAX_PIXELS)
+    except (OSError, ValueError):  # standard input, or refused when it is read
+        return 0
+
+
 def _standard_input() -> bytes:
     data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b""
     if len(data) > LARGEST:
@@ -133,11 +195,19 @@ def _standard_input() -> bytes:
     return data
 
 
+def _end_well() -> None:
+    """Have SIGTERM end this process as Ctrl-C does: a file that is being written is removed."""
+    import signal
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 @contextmanager
-def _progress(found: list[Found]) -> Iterator[Any]:
-    """`found` behind a progress bar, where there are many and both ends are not mixed on one terminal."""
-    if len(found) < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
-        yield found
+def _progress(judged: Iterable[_Judged], length: int, *, apart: bool) -> Iterator[Iterable[_Judged]]:
+    """`judged` behind a progress bar, where there are many and both ends are not mixed on one terminal."""
+    if length < 2 or not sys.stderr.isatty() or (sys.stdout.isatty() and not apart):
+        yield judged
         return
-    with click.progressbar(found, label="classify", file=sys.stderr, show_pos=True) as bar:
+    with click.progressbar(judged, length, label="classify", file=sys.stderr, show_pos=True) as bar:
         yield bar
