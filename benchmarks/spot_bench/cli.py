@@ -202,7 +202,7 @@ def robustness(over: _Over, models: tuple[Path, ...], images: int | None) -> Non
     "named",
     multiple=True,
     metavar="NAME=PATH",
-    help="Other pictures to be judged too: a folder, or a CSV manifest. Several times for several.",
+    help="Other pictures to be judged too: a folder, a file, or a CSV manifest. Several times for several.",
 )
 @_over_data
 def quality(over: _Over, model: Path, images: int | None, named: tuple[str, ...]) -> None:
@@ -212,7 +212,7 @@ def quality(over: _Over, model: Path, images: int | None, named: tuple[str, ...]
     from spot_bench.refusal_lines import refusal_lines
     from spot_bench.refusals import SCHEMA, measure_refusals, others_at, passes
 
-    others = [others_at(name, Path(path)) for name, path in map(_pair, named)]
+    others = others_at([_pair(each) for each in named])
     manifest, classifier = over.images(), over.classifier(model)
     total = passes(manifest, others, images)
     with click.progressbar(length=total, label=model.name, file=sys.stderr, show_pos=True) as bar:
@@ -275,11 +275,11 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
     click.echo(f"{folder}: drawn")
 
 
-def _pair(named: str) -> tuple[str, str]:
+def _pair(named: str) -> tuple[str, Path]:
     name, equals, path = named.partition("=")
     if not (name and equals and path):
         raise click.BadParameter(f"{named!r}: NAME=PATH", param_hint="--other")
-    return name, path
+    return name, Path(path)
 
 
 def _labels(source: Predictions | Classifier) -> Sequence[str]:

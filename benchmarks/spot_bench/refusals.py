@@ -62,15 +62,22 @@ class _Seen:
         return np.asarray(self.failed.any(axis=1))
 
 
-def others_at(name: str, path: Path) -> Others:
-    """The images of a CSV manifest, or every picture of a folder, under `name`. DataError where there are none."""
+def others_at(named: Sequence[tuple[str, Path]]) -> list[Others]:
+    """What each path holds, under its name; paths of one name are taken together. A path is a CSV manifest, a picture,
+    or a folder of pictures. DataError where there are none."""
+    found: dict[str, list[tuple[Picture, str]]] = {}
+    for name, path in named:
+        found.setdefault(name, []).extend(_at(path))
+    return [Others(name, tuple(pictures)) for name, pictures in found.items()]
+
+
+def _at(path: Path) -> list[tuple[Picture, str]]:
     if path.suffix.lower() == ".csv":
-        items = read_manifest(path).items
-        return Others(name, tuple((partial(Path, item.image), item.group) for item in items))
+        return [(partial(Path, item.image), item.group) for item in read_manifest(path).items]
     found = [picture.path for picture in find_pictures([str(path)]) if picture.problem is None]
     if not found:
         raise DataError(f"{path}: no pictures")
-    return Others(name, tuple((partial(Path, picture), picture) for picture in found))
+    return [(partial(Path, picture), picture) for picture in found]
 
 
 def passes(manifest: Manifest, others: Sequence[Others], sample: int | None) -> int:

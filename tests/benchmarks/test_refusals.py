@@ -84,10 +84,21 @@ def test_other_pictures_are_judged_by_name(embedded: Path, lesions: Path, tmp_pa
         )
     Image.new("RGB", (5, 5)).save(folder / "small.png")
     found = quality(
-        embedded, "--data", lesions, "--images", 1, "--other", f"pixels={folder}", "--other", f"again={lesions}"
+        embedded,
+        "--data",
+        lesions,
+        "--images",
+        1,
+        "--other",
+        f"pixels={folder}",
+        "--other",
+        f"again={lesions}",
+        "--other",
+        f"pixels={folder / '1.png'}",
     )["others"][len(STRANGERS) :]
     assert [row["name"] for row in found] == ["pixels", "again"]
-    assert found[0]["refused"]["n"] == 3
+    assert found[0]["refused"]["n"] == 4
+    assert found[0]["refused"]["groups"] == 3  # a picture that is named twice
     assert found[0]["refused"]["value"] == 1
     assert len(found[0]["unread"]) == 1
     assert "small.png" in found[0]["unread"][0]

@@ -127,7 +127,7 @@ class _Csv:
         malignant = prediction.triage.malignant_score
         self._row(
             prediction.source["name"],
-            prediction.top.label,
+            "" if prediction.quality else prediction.top.label,  # a picture that is not fit has scores, but no rank
             prediction.triage.category,
             "" if malignant is None else f"{malignant:.6f}",
             *(scores[label] for label in self._labels),
