@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,33 @@ def picture(tmp_path: Path, lesion: bytes) -> Path:
     path = tmp_path / "lesion.png"
     path.write_bytes(lesion)
     return path
+
+
+@pytest.fixture
+def many(tmp_path: Path, lesion: bytes) -> list[Path]:
+    """Files enough to be still at work when something happens."""
+    paths = [tmp_path / f"{number:03}.png" for number in range(300)]
+    for path in paths:
+        path.write_bytes(lesion)
+    return paths
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """start(*arguments, before, stdout, stderr, ...): the command line in a process that goes on while the test looks
+    at it, after the lines of Python in `before`."""
+    with ExitStack() as started:
+
+        def begin(*arguments: object, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
+            script = ["-c", f"{before}\nfrom spot_edge.cli import main\nmain()"] if before else ["-m", "spot_edge.cli"]
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+            running = started.enter_context(
+                subprocess.Popen([sys.executable, *script, *map(str, arguments)], **streams)
+            )
+            started.callback(running.kill)
+            return running
+
+        yield begin
 
 
 @pytest.fixture(scope="session")

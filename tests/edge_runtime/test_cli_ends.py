@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -20,29 +18,6 @@ from spot_edge.commands.classify import classify
 from spot_edge.errors import EXIT_CODES
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX pipes, signals and terminals")
-
-
-@pytest.fixture
-def many(tmp_path: Path, lesion: bytes) -> list[Path]:
-    """Files enough to be still at work when something happens."""
-    paths = [tmp_path / f"{number:03}.png" for number in range(300)]
-    for path in paths:
-        path.write_bytes(lesion)
-    return paths
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """start(*arguments, stdout, stderr): the command line in a process that goes on while the test looks at it."""
-    with ExitStack() as started:
-
-        def begin(*arguments: object, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE) -> Any:
-            command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
-            running = started.enter_context(subprocess.Popen(command, stdout=stdout, stderr=stderr))
-            started.callback(running.kill)
-            return running
-
-        yield begin
 
 
 def test_help_lists_every_exit_code() -> None:
