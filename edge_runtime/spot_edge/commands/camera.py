@@ -80,7 +80,7 @@ def preview(source: Camera, seconds: float) -> None:
     camera that is unplugged is waited for.
     """
     with source, suppress(KeyboardInterrupt):
-        _watch(source, time.monotonic() + seconds)
+        _watch(source, seconds)
     if sys.stdout.isatty():
         click.echo()
 
@@ -91,11 +91,11 @@ def _free_name() -> str:
     return unique_name(time.strftime("capture-%Y%m%d-%H%M%S"), taken) + ".jpg"
 
 
-def _watch(source: Camera, end: float) -> None:
+def _watch(source: Camera, seconds: float) -> None:
     from spot_edge.camera.readings import read_quality
     from spot_edge.image import decode
 
-    best, said = 0.0, ""
+    best, said, end = 0.0, "", time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             picture, rate = _second(source)
