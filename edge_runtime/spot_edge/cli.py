@@ -208,7 +208,7 @@ def _let_complaints_go() -> None:
     """A full disk behind standard error, or a reader of it that has gone, must not end what goes well otherwise."""
     if os.name == "posix" and isinstance(sys.stderr, io.TextIOWrapper):  # elsewhere a console is more than a file
         raw = _Complaints(sys.stderr.fileno(), "w", closefd=False)  # a buffer would say again what an interrupt follows
-        sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, sys.stderr.errors, write_through=True)  # type: ignore[type-var]
+        sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, sys.stderr.errors, write_through=True)
 
 
 def _heed_signals() -> None:
