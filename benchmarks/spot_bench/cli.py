@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spot_bench import latency_cli
+from spot_bench import latency_cli, soak_cli
 from spot_edge.errors import OutputError
 
 if TYPE_CHECKING:
@@ -225,6 +225,7 @@ def quality(over: _Over, model: Path, images: int | None, named: tuple[str, ...]
 
 bench.add_command(latency_cli.latency)
 bench.add_command(latency_cli.compare)
+bench.add_command(soak_cli.soak)
 
 
 @bench.command()

@@ -1,4 +1,4 @@
-"""The reports of drift, outside, overhead and folder as lines for a terminal."""
+"""The reports of drift, outside, overhead, folder and soak as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from spot_bench.tables import align, change, count, figure
+from spot_bench.tables import align, change, count, figure, milliseconds
 
-__all__ = ["drift_lines", "folder_lines", "outside_lines", "overhead_lines"]
+__all__ = ["drift_lines", "folder_lines", "outside_lines", "overhead_lines", "soak_lines"]
 
 FEW_LESIONS = 30  # classes with fewer are shown as counts: their percentages say less than they seem to
 MOST_FLIPS = 5
@@ -94,6 +94,38 @@ def folder_lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"times as fast: {figure(report['times_as_fast'])}, of medians; target on two: {report['target']} {verdict}"
     if others is not None:
         yield f"other work took {100 * others:.0f} % of the processors' time"
+
+
+def soak_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What `soak.soak` found."""
+    from spot_bench.soak import SLOWEST
+
+    runtime, settled = report["runtime"], report["settled"]
+    yield f"{report['model']['name']} in {runtime['name']} {runtime['version']}, {report['machine']['cpu']}"
+    yield f"{report['pictures']} pictures in one process, {report['refused']} refused; all after the first {settled}:"
+    yield ""
+    rows = [["", "first", "most", "last", "grown", "limit", "looks"]]
+    for key, name, unit, least in (
+        ("resident", "resident memory, MB", 1e6, ".2f"),
+        ("anonymous", "of it in no file, MB", 1e6, ".2f"),
+        ("descriptors", "open descriptors", 1, ".0f"),
+    ):
+        found = report[key] or dict.fromkeys(("first", "most", "last", "grown", "limit", "n"))
+        cells = [found[part] for part in ("first", "most", "last", "grown", "limit")]
+        shown = ["-" if value is None else f"{value / unit:{least}}" for value in cells]
+        rows.append([name, *shown, str(found["n"] or "-")])
+    yield from align(rows)
+    yield ""
+    rows = [["milliseconds a picture", "p50", "p99", "p99/p50", "limit", "n"]]
+    for key, name in {"wall": "by the wall's clock", "processor": "of processors, all threads"}.items():
+        found = report[key]
+        parts = [milliseconds(found["p50"]), milliseconds(found["p99"])]
+        ratio = "-" if found["ratio"] is None else f"{found['ratio']:.2f}"
+        limit = f"{SLOWEST:.2f}" if report["judged"] == key else "-"
+        rows.append([name, *parts, ratio, limit, str(found["p50"]["n"])])
+    yield from align(rows)
+    if report["judged"] == "processor":
+        yield f"other work took {100 * report['others']:.0f} % of the processors' time: the wall's is not judged"
 
 
 def outside_lines(report: dict[str, Any]) -> Iterator[str]:

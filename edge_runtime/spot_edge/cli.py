@@ -11,13 +11,15 @@ import gc
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
 import click
 
 from spot_edge import __version__
-from spot_edge.errors import EXIT_CODES, OutputError, SpotError, one_line
+from spot_edge.errors import EXIT_CODES, OutputError, SpotError, is_interrupt, one_line
 
 __all__ = ["ENTRY_POINTS", "main", "spot_edge"]
 
@@ -31,6 +33,9 @@ _OWN = {
     "info": ("spot_edge.commands.info:info", "Show what a model file carries."),
     "doctor": ("spot_edge.commands.doctor:doctor", "Say what this machine is and what is wrong with it."),
 }
+
+_INTERRUPTED = 130
+_AGAIN = 0.01  # seconds
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -55,12 +60,18 @@ class _Commands(click.Group):
             raise click.UsageError(f"'{name}' is part of the workstation toolkit: pip install spot-edge-toolkit", ctx)
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _readers_that_go():  # of --help
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # `spot-edge … | head`: the reader has seen enough. Click would call it exit code 1
-            _close_stdout()
-            raise click.exceptions.Exit(0) from None
+            with _readers_that_go():
+                return super().invoke(ctx)
+        except Exception as error:
+            if is_interrupt(error):
+                raise KeyboardInterrupt from None
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, about) for name, (_, about) in _OWN.items()]
@@ -111,14 +122,21 @@ def spot_edge() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and end the process with a documented exit code."""
+    _let_complaints_go()
     _open_closed_streams()
     own = (sys.argv[1:] if args is None else args)[:1] in ([name] for name in _OWN)
     if own:
         gc.disable()  # importing makes only objects that stay; `classify` turns it on when its model is loaded
-    code = _run(args)
+    try:
+        _heed_signals()
+        code = _run(args)
+    except KeyboardInterrupt:  # a second one, or one that came between two lines of ours
+        _close_stdout()
+        code = _INTERRUPTED
     if own:
         # Taking an interpreter apart takes as long as a classification; our own commands leave nothing to be closed.
-        sys.stdout.flush()
+        with suppress(OSError):  # a terminal that has gone
+            sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
@@ -134,7 +152,8 @@ def _run(args: list[str] | None) -> int:
         return exit_.exit_code
     except click.Abort:
         click.echo("interrupted", err=True)
-        return 130
+        _close_stdout()  # an answer that waits for a slow reader must not hold up the end
+        return _INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -163,6 +182,55 @@ def _open_closed_streams() -> None:
             if opened.fileno() != number:
                 os.dup2(opened.fileno(), number)
             setattr(sys, name, opened)
+
+
+@contextmanager
+def _readers_that_go() -> Iterator[None]:
+    """`spot-edge … | head`: the reader has seen enough. Click would call it exit code 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        _close_stdout()
+        raise click.exceptions.Exit(0) from None
+
+
+class _Complaints(io.FileIO):
+    """Standard error that loses what it cannot write: that nobody can read a complaint is no reason to end."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _let_complaints_go() -> None:
+    """A full disk behind standard error, or a reader of it that has gone, must not end what goes well otherwise."""
+    if os.name == "posix" and isinstance(sys.stderr, io.TextIOWrapper):  # elsewhere a console is more than a file
+        raw = _Complaints(sys.stderr.fileno(), "w", closefd=False)  # a buffer would say again what an interrupt follows
+        sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, sys.stderr.errors, write_through=True)
+
+
+def _heed_signals() -> None:
+    """SIGTERM, and SIGHUP of a terminal that is closed, end a command as Ctrl-C does: with nothing left half done.
+
+    What the caller has had ignored (`nohup`) stays so. An interrupt that Python cannot raise where it comes, while it
+    tidies up, comes once more a moment later.
+    """
+    import signal  # Pillow's decoder of JPEGs imports it, too
+
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt) and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, signal.default_int_handler)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        else:
+            sys.__unraisablehook__(lost)
+
+    sys.unraisablehook = again
 
 
 def _close_stdout() -> None:

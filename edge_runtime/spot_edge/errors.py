@@ -16,6 +16,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SpotError",
+    "is_interrupt",
     "one_line",
 ]
 
@@ -85,6 +86,13 @@ EXIT_CODES: dict[int, str] = {
     9: "no camera, or it gives no picture",
     130: "interrupted",
 }
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether `error` is a wish to end, or what Python has made of one: within the making of a class, another error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def one_line(text: str) -> str:

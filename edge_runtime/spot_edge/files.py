@@ -43,7 +43,8 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:  # an interrupt, too, leaves nothing behind
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where nothing could be written, nothing can be removed
+                temporary.unlink()
 
 
 def make_folder(path: Path) -> Path:

@@ -81,6 +81,33 @@ def picture(tmp_path: Path, lesion: bytes) -> Path:
     return path
 
 
+@pytest.fixture
+def many(tmp_path: Path, lesion: bytes) -> list[Path]:
+    """Files enough to be still at work when something happens."""
+    paths = [tmp_path / f"{number:03}.png" for number in range(300)]
+    for path in paths:
+        path.write_bytes(lesion)
+    return paths
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """start(*arguments, before, stdout, stderr, ...): the command line in a process that goes on while the test looks
+    at it, after the lines of Python in `before`."""
+    with ExitStack() as started:
+
+        def begin(*arguments: object, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
+            script = ["-c", f"{before}\nfrom spot_edge.cli import main\nmain()"] if before else ["-m", "spot_edge.cli"]
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+            running = started.enter_context(
+                subprocess.Popen([sys.executable, *script, *map(str, arguments)], **streams)
+            )
+            started.callback(running.kill)
+            return running
+
+        yield begin
+
+
 @pytest.fixture(scope="session")
 def model() -> ModelFile:
     """The embedded model."""
@@ -158,21 +185,6 @@ def spot_edge(python: Callable[..., Any]) -> Callable[..., Any]:
         return ended
 
     return run
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """start(*arguments, **options of Popen): the command line in a process that goes on while the test looks at it."""
-    with ExitStack() as started:
-
-        def begin(*arguments: object, **options: Any) -> Any:
-            command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
-            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            running = started.enter_context(subprocess.Popen(command, **streams | options))
-            started.callback(running.kill)
-            return running
-
-        yield begin
 
 
 _BOARDS: dict[str, dict[str, Any]] = {

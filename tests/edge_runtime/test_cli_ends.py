@@ -20,15 +20,6 @@ from spot_edge.errors import EXIT_CODES
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX pipes, signals and terminals")
 
 
-@pytest.fixture
-def many(tmp_path: Path, lesion: bytes) -> list[Path]:
-    """Files enough to be still at work when something happens."""
-    paths = [tmp_path / f"{number:03}.png" for number in range(300)]
-    for path in paths:
-        path.write_bytes(lesion)
-    return paths
-
-
 def test_help_lists_every_exit_code() -> None:
     said = CliRunner().invoke(group, ["--help"]).output
     assert "not a diagnosis" in said

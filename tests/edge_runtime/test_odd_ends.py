@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -117,3 +119,54 @@ def test_two_forms_at_once_are_a_usage_error(tmp_path: Path) -> None:
     done = shell("spot-edge classify x.jpg --json --csv", tmp_path)
     assert done.returncode == 2
     assert "--json and --csv exclude one another" in done.stderr
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: streams of POSIX")
+
+
+@posix
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("classify none.jpg x.jpg --csv", 3),
+        ("classify none.jpg x.jpg --csv --save kept", 3),
+        ("camera capture x.jpg -o -", 0),
+        ("info", 0),
+        ("nonsense", 2),
+        ("classify x.jpg --model none.tflite", 4),
+    ],
+)
+@pytest.mark.parametrize("end", [">out 2>/dev/full", "2>&1 >out | true", ">out 2>&-"], ids=["full", "gone", "closed"])
+def test_complaints_that_nobody_can_read_change_nothing(
+    end: str, command: str, code: int, tmp_path: Path, lesion: bytes
+) -> None:
+    if "full" in end and not Path("/dev/full").exists():
+        pytest.skip("NOT RUN: this system has no /dev/full")
+    (tmp_path / "x.jpg").write_bytes(lesion)
+    assert shell(f"spot-edge {command} >expected 2>said", tmp_path).returncode == code
+    shutil.rmtree(tmp_path / "kept", ignore_errors=True)
+    streams, _, reader = end.partition("|")
+    shell(f"{{ spot-edge {command} {streams}; echo $? >code; }} {'|' + reader if reader else ''}", tmp_path)
+    assert (tmp_path / "code").read_text() == f"{code}\n"
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "expected").read_bytes()
+    assert len(list(tmp_path.glob("kept/x.*"))) == (2 if "--save" in command else 0)
+
+
+@posix
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_files_are_whole_where_standard_output_was_closed(closed: str, tmp_path: Path, lesion: bytes) -> None:
+    """No file may take the place of a stream, and with it what is printed."""
+    (tmp_path / "x.jpg").write_bytes(lesion)
+    assert shell(f"spot-edge classify x.jpg --json --save kept {closed}", tmp_path).returncode == 0
+    assert json.loads((tmp_path / "kept" / "x.json").read_text())["source"]["name"] == "x.jpg"
+    assert shell(f"spot-edge camera capture kept/x.jpg -o y.jpg {closed}", tmp_path).returncode == 0
+    assert (tmp_path / "y.jpg").read_bytes() == (tmp_path / "kept" / "x.jpg").read_bytes()
+    assert shell(f"spot-edge doctor {closed}", tmp_path).returncode == 0
+
+
+@posix
+@pytest.mark.parametrize("command", ["info", "--help", "doctor", "camera preview x.jpg", "camera capture x.jpg -o -"])
+def test_a_reader_that_wants_nothing(command: str, tmp_path: Path, lesion: bytes) -> None:
+    (tmp_path / "x.jpg").write_bytes(lesion)
+    done = shell(f"{{ spot-edge {command}; echo $? >code; }} | true", tmp_path)
+    assert ((tmp_path / "code").read_text(), done.stderr) == ("0\n", "")

@@ -19,6 +19,7 @@ from spot_edge.camera.pi import has_pi_camera
 from spot_edge.commands.taking import camera_options
 from spot_edge.errors import CameraError, InputError, one_line
 from spot_edge.files import write_whole
+from spot_edge.inputs import unique_name
 
 __all__ = ["camera"]
 
@@ -64,7 +65,7 @@ def capture(source: Camera, out: str | None) -> None:
     if out == "-":
         sys.stdout.buffer.write(picture)
         return
-    path = Path(out or time.strftime("capture-%Y%m%d-%H%M%S.jpg"))
+    path = Path(out or _free_name())
     write_whole(path, picture)
     click.echo(one_line(f"{taken_by}: {path}, {len(picture) / 1000:.0f} kB"))
 
@@ -79,16 +80,22 @@ def preview(source: Camera, seconds: float) -> None:
     camera that is unplugged is waited for.
     """
     with source, suppress(KeyboardInterrupt):
-        _watch(source, time.monotonic() + seconds)
+        _watch(source, seconds)
     if sys.stdout.isatty():
         click.echo()
 
 
-def _watch(source: Camera, end: float) -> None:
+def _free_name() -> str:
+    """A file name by the time that no capture has: a clock without a battery tells the same time after each start."""
+    taken = {path.stem.casefold() for path in Path().glob("capture-*")}
+    return unique_name(time.strftime("capture-%Y%m%d-%H%M%S"), taken) + ".jpg"
+
+
+def _watch(source: Camera, seconds: float) -> None:
     from spot_edge.camera.readings import read_quality
     from spot_edge.image import decode
 
-    best, said = 0.0, ""
+    best, said, end = 0.0, "", time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             picture, rate = _second(source)

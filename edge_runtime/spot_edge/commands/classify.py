@@ -104,8 +104,6 @@ def classify(
         left, failed = answers.missing(found)
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save), again=resume)
     writer = writer_for(form, answers or sys.stdout, labels, top, begun=answers is not None and answers.begun)
-    if answers or keeper.keeps:
-        _end_well()
     with _progress(_judged(left, classifiers, keeper), len(left), apart=answers is not None) as judged:
         for each in judged:
             try:
@@ -193,14 +191,6 @@ def _standard_input() -> bytes:
     if len(data) > LARGEST:
         raise InputError(f"-: more than {LARGEST >> 20} MB")
     return data
-
-
-def _end_well() -> None:
-    """Have SIGTERM end this process as Ctrl-C does: a file that is being written is removed."""
-    import signal
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import click
 
 from spot_edge.camera.camera import Camera
 from spot_edge.commands.taking import camera_options, take
-from spot_edge.errors import CameraError, InputError, SpotError
+from spot_edge.errors import CameraError, InputError, SpotError, is_interrupt
 from spot_edge.files import make_folder
 
 if TYPE_CHECKING:
@@ -181,10 +181,7 @@ def _ending(asked: list[int]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, KeyboardInterrupt):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None or (cause is not error and not asked):
+        if not is_interrupt(error) or not (asked or isinstance(error, KeyboardInterrupt)):
             raise
 
 

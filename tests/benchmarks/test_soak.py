@@ -1,0 +1,110 @@
+"""Soaking: memory and descriptors stay what they were, and what does not stay is told. No time is judged here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from spot_bench.cli import bench
+from spot_bench.drawings import draw_lesion, encode_jpeg
+from spot_bench.soak import GROWTH, SLOWEST, broken_limits, frames_of, pictures_of, soak
+from spot_bench.terminal import soak_lines
+from spot_edge.camera.camera import Camera
+from spot_edge.classifier import Classifier
+from spot_edge.errors import DataError, InputError
+from spot_edge.source import Source
+
+COUNT, SETTLED = 900, 300
+
+linux = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="NOT RUN: no /proc/self/smaps_rollup")
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier.load()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lesions of several sizes."""
+    folder = tmp_path_factory.mktemp("lesions")
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes(encode_jpeg(draw_lesion(number)))
+    return folder
+
+
+@linux
+@pytest.mark.parametrize("kind", ["files", "camera"])
+def test_memory_and_descriptors_stay(kind: str, folder: Path, classifier: Classifier) -> None:
+    sources = pictures_of([str(folder)]) if kind == "files" else frames_of(Camera(folder))
+    report = soak(classifier, sources, COUNT, settled=SETTLED)
+    assert (report["pictures"], report["refused"]) == (COUNT, 0)
+    assert report["resident"]["n"] == (COUNT - SETTLED) // 20 + 1
+    assert 0 < report["anonymous"]["first"] < report["resident"]["first"]
+    assert report["resident"]["grown"] < GROWTH
+    assert report["descriptors"]["grown"] == 0
+    assert report["wall"]["p50"]["n"] == report["processor"]["p99"]["n"] == COUNT - SETTLED
+    assert report["wall"]["p50"]["value"] <= report["wall"]["p99"]["value"]
+
+
+@linux
+def test_what_grows_is_found(folder: Path, classifier: Classifier) -> None:
+    kept: list[object] = []
+
+    def leaking() -> Iterator[Source]:
+        for source in pictures_of([str(folder)]):
+            kept.extend([b"x" * 1_000_000, os.open(folder, os.O_RDONLY)])
+            yield source
+
+    report = soak(classifier, leaking(), 60, settled=20)
+    for handle in kept[1::2]:
+        os.close(handle)
+    assert broken_limits(report | {"judged": "wall", "wall": {"ratio": 1.0}}) == [
+        f"resident memory grew by {report['resident']['grown'] / 1e6:.1f} MB",
+        "39 more descriptors are open",
+    ]
+
+
+def test_limits() -> None:
+    report = {
+        "resident": {"grown": GROWTH - 1},
+        "descriptors": {"grown": 0},
+        "wall": {"ratio": SLOWEST + 1},
+        "processor": {"ratio": SLOWEST},
+    }
+    assert broken_limits(report | {"judged": "processor"}) == []
+    assert broken_limits(report | {"judged": "wall"}) == ["p99 is 4.0 times p50 by the wall's time"]
+    assert broken_limits(report | {"judged": "processor", "processor": {"ratio": None}}) == []
+    with pytest.raises(DataError, match="does not tell"):
+        broken_limits(report | {"judged": "wall", "resident": None})
+
+
+def test_pictures_go_round_and_round_and_one_that_is_refused_is_counted(
+    folder: Path, tmp_path: Path, classifier: Classifier
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n")
+    sources = pictures_of([str(folder), str(tmp_path / "bad.png")])
+    names = [source.name for source in itertools.islice(sources, 7)]
+    assert names[:2] == names[5:]
+    assert soak(classifier, sources, 10, settled=2)["refused"] == 2
+    with pytest.raises(InputError, match="matches no file"):
+        pictures_of([str(tmp_path / "*.bmp")])
+
+
+def test_the_report_in_words_and_as_json(folder: Path) -> None:
+    """Whichever way it ends: whether a limit is broken is the machine's affair here."""
+    done = CliRunner().invoke(bench, ["soak", str(folder), "--pictures", "800", "--json"])
+    report = json.loads(next(line for line in done.output.splitlines() if line.startswith("{")))
+    assert report["source"] == {"paths": [str(folder)]}
+    assert report["wall"]["ratio"] > 1
+    said = "\n".join(soak_lines(report))
+    for words in ("800 pictures in one process, 0 refused", "resident memory, MB", "open descriptors", "p99/p50"):
+        assert words in said
+    assert CliRunner().invoke(bench, ["soak", "--pictures", "799"]).exit_code == 2
+    assert CliRunner().invoke(bench, ["soak", "a.jpg", "--camera"]).exit_code == 2

@@ -1,0 +1,134 @@
+"""SIGTERM and SIGHUP in the middle of the work: a prompt end, a documented code, nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: signals of POSIX")
+
+INTERRUPTED = (130, [b"interrupted"])
+# A signal that comes where Python loses the exception of its handler, and where it makes another one of it.
+LOST = """
+import os, signal, weakref
+from spot_edge.commands import records
+class Passing: pass
+def unique_name(relative, taken, real=records.unique_name):
+    passing = Passing()
+    watched = weakref.ref(passing, lambda gone: os.kill(os.getpid(), signal.SIGTERM))
+    del passing
+    return real(relative, taken)
+records.unique_name = unique_name
+"""
+CHANGED = """
+import os, signal
+from spot_edge.commands import records
+class Named:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+def unique_name(relative, taken):
+    class Owner:
+        named = Named()
+records.unique_name = unique_name
+"""
+
+
+def narrow() -> tuple[int, int]:
+    """A pipe that holds next to nothing: who writes to it waits until somebody reads."""
+    ours, theirs = os.pipe()
+    if sys.platform == "linux":
+        import fcntl
+
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("after", [0, 1, 7])
+def test_what_is_kept_is_whole(number: signal.Signals, after: int, many, start, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    running = start("classify", *many, "--json", "--save", kept, "--heatmap", kept)
+    for _ in range(after):
+        assert running.stdout.readline()
+    while not kept.exists():
+        assert running.poll() is None
+        time.sleep(0.001)
+    running.send_signal(number)
+    printed, said = running.communicate(timeout=60)
+    assert (running.returncode, said.split()) == INTERRUPTED
+    assert all(json.loads(line) for line in printed.splitlines())
+    assert not [path for path in kept.iterdir() if path.name.startswith(".")]
+    records = list(kept.glob("*.json"))
+    assert after <= len(records) < len(many)
+    for record in records:
+        json.loads(record.read_text())
+        for picture in (record.with_suffix(".jpg"), record.with_suffix(".heatmap.png")):
+            with Image.open(picture) as image:
+                image.load()
+
+
+def test_a_reader_that_is_slow_does_not_hold_it_up(many, start) -> None:
+    ours, theirs = narrow()
+    running = start("classify", *many, "--json", stdout=theirs)
+    os.close(theirs)
+    assert os.read(ours, 1) == b"{"
+    running.send_signal(signal.SIGTERM)
+    assert (running.wait(60), running.stderr.read().split()) == INTERRUPTED
+    os.close(ours)
+
+
+@pytest.mark.parametrize("moment", [LOST, CHANGED], ids=["lost", "changed"])
+def test_it_ends_it_at_any_moment(moment: str, many, start, tmp_path: Path) -> None:
+    running = start("classify", *many, "--save", tmp_path / "kept", before=moment)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said.split()) == INTERRUPTED
+    assert len(list((tmp_path / "kept").glob("*.json"))) < len(many)
+
+
+def test_a_hangup_that_is_ignored_stays_so(many, start) -> None:
+    running = start("classify", *many, "--json", before="import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)")
+    assert running.stdout.readline()
+    running.send_signal(signal.SIGHUP)
+    answers, said = running.communicate(timeout=120)
+    assert (running.returncode, said) == (0, b"")
+    assert len(answers.splitlines()) == len(many) - 1
+
+
+@pytest.mark.parametrize("arguments", [["classify", "--camera"], ["camera", "capture"], ["camera", "preview"]])
+def test_a_camera_is_let_go(arguments: list[str], start, tmp_path: Path) -> None:
+    """The camera waits for its first frame when the signal comes."""
+    silent = (
+        "from spot_edge.camera.camera import Camera\nimport time\n"
+        "def wait(self): print('waits', flush=True); time.sleep(99)\n"
+        "Camera.__next__ = wait\nCamera.close = lambda self: print('closed', flush=True)"
+    )
+    running = start(*arguments, tmp_path, before=silent)
+    assert running.stdout.readline() == b"waits\n"
+    running.send_signal(signal.SIGTERM)
+    printed, said = running.communicate(timeout=60)
+    assert printed == b"closed\n"
+    preview = arguments[-1] == "preview"  # which goes on until it is ended
+    assert (running.returncode, said.split()) == ((0, []) if preview else INTERRUPTED)
+
+
+def test_the_doctor_s_child_ends_with_it(start, tmp_path: Path) -> None:
+    (tmp_path / "ai_edge_litert").mkdir()
+    script = "import time\nheld = open('held', 'w')\ntime.sleep(99)"
+    (tmp_path / "ai_edge_litert" / "__init__.py").write_text(script)
+    os.mkfifo(tmp_path / "held")
+    path = os.pathsep.join([str(tmp_path), *map(os.path.abspath, filter(None, sys.path))])
+    running = start("doctor", env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path)
+    with open(tmp_path / "held", "rb") as held:  # as soon as the child has it open, too
+        running.send_signal(signal.SIGTERM)
+        printed, said = running.communicate(timeout=60)
+        assert (running.returncode, said.split(), printed) == (*INTERRUPTED, b"")
+        assert select.select([held], [], [], 30)[0], "the child goes on"
+        assert held.read() == b""
