@@ -21,7 +21,7 @@ __all__ = ["Device"]
 _CAPTURE, _MAPPED, _PROGRESSIVE = 1, 1, 1  # V4L2's buffer type, memory and field that are used throughout
 _BUFFERS = 4
 _MOST_BUFFERS = 64  # twice what the kernel's own code allows any driver
-_MOST_PIXELS = 16_000_000  # of a picture, which YUYV takes 50 bytes each of to be turned into RGB
+_MOST_YUYV = 14_000_000  # pixels, each of which takes 66 bytes on its way to RGB
 _DAMAGED, _MONOTONIC = 0x40, 0x2000  # flags of a buffer
 _OLDEST = 0.5  # seconds: what lay in the buffers while nobody asked is no answer
 _SPIN = 0.01
@@ -61,9 +61,9 @@ class Device:
         if v4l2.fourcc(code) not in FORMATS:
             raise CameraError(f"{self.name}: gives {v4l2.fourcc(code)} though it offered {wanted}")
         self._yuyv = None
-        if min(width, height) < 1 or width * height > _MOST_PIXELS:
-            raise CameraError(f"{self.name}: gives pictures of {width}x{height} pixels")
         if v4l2.fourcc(code) == "YUYV":
+            if not 0 < width * height <= _MOST_YUYV:
+                raise CameraError(f"{self.name}: gives YUYV of {width}x{height} pixels: another --size may help")
             from spot_edge.camera.yuyv import Yuyv
 
             self._yuyv = Yuyv(width, height, stride, colorspace, encoding, quantization)

@@ -42,11 +42,15 @@ def test_formats_have_names_whatever_their_bytes() -> None:
 
 
 ODD_ANSWERS: dict[str, tuple[str, Any, str]] = {
-    "no width": ("S_FMT", lambda data: struct.pack_into("II", data, v4l2.FORMAT.size - 200, 0, 480), "of 0x480 pixels"),
+    "no width": (
+        "S_FMT",
+        lambda data: struct.pack_into("II", data, v4l2.FORMAT.size - 200, 0, 480),
+        "YUYV of 0x480 pixels",
+    ),
     "too many pixels": (
         "S_FMT",
         lambda data: struct.pack_into("II", data, v4l2.FORMAT.size - 200, 2**31, 2**31),
-        "of 2147483648x2147483648 pixels",
+        "YUYV of 2147483648x2147483648 pixels",
     ),
     "no buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 0), "gives 0 buffers"),
     "endless buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 2**32 - 1), "gives 4294967295 buffers"),
@@ -61,7 +65,7 @@ ODD_ANSWERS: dict[str, tuple[str, Any, str]] = {
 
 @pytest.mark.parametrize(("request_name", "answer", "said"), ODD_ANSWERS.values(), ids=ODD_ANSWERS)
 def test_a_driver_that_answers_nonsense(request_name: str, answer: Any, said: str, warm, scripted, refused) -> None:
-    kernel = scripted(*warm)
+    kernel = scripted(*warm, form="YUYV" if request_name == "S_FMT" else "MJPG")
     setattr(kernel, f"_{request_name}", answer)
     assert said in str(refused(kernel))
 
