@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["MEMBER", "Familiarity", "read_familiarity"]
 
 MEMBER = "embedding.npz"
-_NPY = re.compile(
-    rb"\x93NUMPY\x01\0..\{'descr': '(<[fi][248])', 'fortran_order': (?:False|(True)), 'shape': \(([0-9, ]*)\), \} *\n",
-    re.DOTALL,
+# compiled when it is first used: not every model file has such a member
+_NPY = (
+    rb"(?s)\x93NUMPY\x01\0..\{'descr': '(<[fi][248])', "
+    rb"'fortran_order': (?:False|(True)), 'shape': \(([0-9, ]*)\), \} *\n"
 )
 
 
@@ -83,7 +84,7 @@ def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
 
 def _array(content: bytes) -> NDArray[Any]:
     """The numbers of an `.npy`. numpy's own reader takes any Python literal for a header, and the memory it names."""
-    header = _NPY.match(content)
+    header = re.match(_NPY, content)
     if header is None:
         raise ValueError("no array of plain numbers")
     kind, turned, sides = header.groups()

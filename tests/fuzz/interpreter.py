@@ -30,7 +30,8 @@ def outcome(model: ModelFile) -> str:
     """What becomes of a process that loads `model` and runs it once."""
     child = os.fork()
     if not child:
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        signal.alarm(6 * SECONDS)  # for one that only waits
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -44,7 +45,9 @@ def outcome(model: ModelFile) -> str:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code in (LOADED_AND_RUN, REFUSED):
         return "refused by the interpreter" if code else "loaded and run"
-    return f"took more than {SECONDS} s" if code == -signal.SIGALRM else f"ended by {signal.Signals(-code).name}"
+    if code in (-signal.SIGXCPU, -signal.SIGKILL, -signal.SIGALRM):
+        return f"took more than {SECONDS} s"
+    return f"ended by {signal.Signals(-code).name}"
 
 
 def main() -> int:
