@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
 
 MAX_PIXELS = 50_000_000
+MAX_RUNS = 4_000_000  # pixels of a BMP that is run-length encoded: Pillow decodes that one kind of picture in Python
 MAX_SCANS = 100  # of a JPEG, each of which may visit every pixel; progressive ones have about ten
 SMALLEST_SIDE = 32
 
@@ -106,7 +107,7 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
         with _quietly():
             image = open_image(data, name)
             _refuse_unjudgeable(image, name)
-            if image.format in ("JPEG", "TIFF"):
+            if image.format in ("JPEG", "TIFF", "BMP"):
                 _refuse_costly(image, data, name)
             orientation = _orientation(image)
         with _quietly() if image.format == "TIFF" else nullcontext():  # its odd tags are read, and warned of, late
@@ -192,6 +193,11 @@ def _refuse_costly(image: Image.Image, data: bytes, name: str) -> None:
         across, down = tags.get(_TILE_WIDTH) or 1, tags.get(_TILE_LENGTH) or 1
         if -(image.width // -across) * across * -(image.height // -down) * down > 2 * MAX_PIXELS:
             raise _too_large(name)
+    decoders = [part[0] for part in image.tile]  # type: ignore[attr-defined]
+    if "bmp_rle" in decoders and image.width * image.height > MAX_RUNS:
+        raise InputError(
+            f"{name}: a run-length encoded BMP of more than {MAX_RUNS // 1_000_000} megapixels: save as PNG"
+        )
 
 
 def _refuse_costly_tags(data: bytes, name: str) -> None:

@@ -277,3 +277,20 @@ def test_exif_packed_as_text_is_read_where_it_is_of_usual_size(draw, encode) -> 
         text = b"Raw profile type exif\0\0" + zlib.compress(f"\nexif\n{len(digits) // 2}\n{digits}".encode())
         png = encode(draw(64, 48))
         assert decode(png[:33] + chunk(b"zTXt", text) + png[33:], "photo")[1] == orientation
+
+
+def run_length_bmp(width: int, height: int, runs: bytes) -> bytes:
+    """A grey BMP that is run-length encoded, which Pillow does not write."""
+    palette = b"".join(bytes([level, level, level, 0]) for level in range(256))
+    first = 14 + 40 + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", first + len(runs), 0, 0, first) + header + palette + runs
+
+
+def test_a_run_length_encoded_bmp_is_taken_up_to_four_megapixels() -> None:
+    """Fuzzing found one of 300 bytes that took seconds: an end of line is filled byte by byte, in Python."""
+    rows = b"".join(bytes([40, level, 0, 0]) for level in range(32))  # from the bottom up
+    picture, _ = decode(run_length_bmp(40, 32, rows + b"\0\1"), "scan")
+    assert np.array_equal(np.asarray(picture)[::-1, 7, 0], np.arange(32))
+    vast = run_length_bmp(524_328, 40, b"\1\5" + b"\0\0" * 40)
+    assert refusal(vast) == "scan 7.png: a run-length encoded BMP of more than 4 megapixels: save as PNG"

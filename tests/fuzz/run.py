@@ -29,9 +29,7 @@ def fuzz(name: str, options: list[str]) -> None:
     # not where whole arrays are compared: atheris never lets them go
     with atheris.instrument_imports(include=["spot_edge", "PIL"], exclude=["spot_edge.camera.readings"]):
         target = importlib.import_module(f"fuzzed.{name}")
-        for seed in (
-            HERE / "corpus" / name
-        ).iterdir():  # so that what is imported only when it is needed is seen as well
+        for seed in (HERE / "corpus" / name).iterdir():  # for what is imported only when it is needed
             target.run(seed.read_bytes())
     atheris.Setup([sys.argv[0], *options], target.run)
     atheris.Fuzz()

@@ -69,6 +69,7 @@ def images() -> dict[str, bytes]:
         "webp-animated": encoded(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(90)], quality=10),
         "bmp": encoded(palette, "BMP"),
         "bmp-bits": encoded(bits, "BMP"),
+        "bmp-runs": run_length_bmp(),
         "tiff-deflate": encoded(rgb, "TIFF", compression="tiff_deflate", exif=exif),
         "tiff-lzw": encoded(palette, "TIFF", compression="tiff_lzw"),
         "tiff-packbits": encoded(grey, "TIFF", compression="packbits"),
@@ -93,6 +94,17 @@ def tiled_tiff(grey: np.ndarray) -> bytes:
     directory = struct.pack(">H", len(tags)) + b"".join(struct.pack(">HHII", *tag) for tag in tags) + bytes(4)
     lists = struct.pack(">8I", *(offsets + 1024 * index for index in range(4)), *counts)
     return b"MM\0*" + struct.pack(">I", 8) + directory + lists + b"".join(tiles)
+
+
+def run_length_bmp() -> bytes:
+    """Runs, literal pixels, an end of line, a jump and the end; which Pillow does not write."""
+    rows = (
+        b"".join(bytes([30, level % 4, 0, 10, *range(10), 0, 0]) for level in range(SIDE - 2)) + b"\1\2\0\0\0\2\3\1\0\1"
+    )
+    palette = bytes(16 * 4)
+    header = struct.pack("<IiiHHIIiiII", 40, SIDE, SIDE, 1, 8, 1, len(rows), 0, 0, 16, 0)
+    first = 14 + len(header) + len(palette)
+    return b"BM" + struct.pack("<IHHI", first + len(rows), 0, 0, first) + header + palette + rows
 
 
 def specs() -> dict[str, bytes]:
