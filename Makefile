@@ -6,12 +6,13 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality ablation restore-run clean
+.PHONY: help demo toolkit test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
 	@echo "make toolkit       the workstation toolkit (TensorFlow and all) in .venv, without testing it"
 	@echo "make test          the toolkit (TensorFlow and all) and every test of it"
+	@echo "make fuzz          every reader of the device package fed by a fuzzer, a minute in all; ARGS=\"--seconds 600\": each of six"
 	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
 	@echo "make test-backends a tiny training under Keras' three backends, in environments without TensorFlow where it is another"
 	@echo "make arm           the device package on ARM under emulation: its tests, and the instructions it takes"
@@ -37,6 +38,9 @@ toolkit: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term $(ARGS)
+
+fuzz: .venv-fuzz/.installed
+	PYTHONPATH=edge_runtime .venv-fuzz/bin/python tests/fuzz/run.py $(ARGS)
 
 test-targets: $(VENV)/.installed
 	PYTHON=$(PYTHON) VENV=$(VENV) tests/targets/run.sh
@@ -101,6 +105,11 @@ $(DEMO)/.installed: $(shell find edge_runtime -type f -not -path '*/__pycache__/
 $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) -c constraints/dev.txt $(TOOLKIT)
+	touch $@
+
+.venv-fuzz/.installed: constraints/fuzz.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python $(PIP) -r $<
 	touch $@
 
 .venv-peers-%/.installed: constraints/peers-%.txt

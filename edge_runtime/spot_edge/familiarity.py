@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["MEMBER", "Familiarity", "familiarity_of", "read_familiarity"]
 
 MEMBER = "embedding.npz"
+# compiled when it is first used: not every model file has such a member
+_NPY = (
+    rb"(?s)\x93NUMPY\x01\0..\{'descr': '(<[fi][248])', "
+    rb"'fortran_order': (?:False|(True)), 'shape': \(([0-9, ]*)\), \} *\n"
+)
 
 
 class Familiarity(NamedTuple):
@@ -39,7 +44,7 @@ class Familiarity(NamedTuple):
         apart = embedding - self.means
         along = apart @ self.axes.T
         across = (apart * apart).sum(1) - (along * along).sum(1)
-        own = np.nanmin(across / self.rest + (along * along / self.variances).sum(1))
+        own = np.fmin.reduce(across / self.rest + (along * along / self.variances).sum(1))  # NaN only where all are
         white = (look[COLOURS_AND_STRUCTURES] - self.look_mean) @ self.look_whitening
         return float(own), float(white @ white)
 
@@ -85,10 +90,17 @@ def read_familiarity(content: bytes, features: int, name: str) -> Familiarity:
 
 def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of an `.npz` that `numpy.savez` wrote; ValueError for anything else."""
+    return {name.removesuffix(".npy"): _array(array) for name, array in read_stored(content).items()}
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The numbers of an `.npy`. numpy's own reader takes any Python literal for a header, and the memory it names."""
+    header = re.match(_NPY, content)
+    if header is None:
+        raise ValueError("no array of plain numbers")
+    kind, turned, sides = header.groups()
+    shape = [int(side) for side in sides.split(b",") if side.strip()]
     try:
-        return {
-            name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(array), allow_pickle=False)
-            for name, array in read_stored(content).items()
-        }
-    except (EOFError, MemoryError, OverflowError, SyntaxError, TypeError) as error:
-        raise ValueError("its arrays cannot be read") from error
+        return np.frombuffer(content, kind.decode(), offset=header.end()).reshape(shape, order="F" if turned else "C")
+    except OverflowError as error:  # a side of more than 64 bits
+        raise ValueError("no array of plain numbers") from error

@@ -21,6 +21,7 @@ _SUBGRAPH_TENSORS = 0
 _TENSOR_SHAPE, _TENSOR_TYPE = 0, 1
 _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS = 0, 1
 _NAMED_NAME, _NAMED_INDEX = 0, 1
+_MANY = 8  # inputs, outputs and axes; offsets may share what they point to, so that a small file can claim any number
 
 
 class Tensor(NamedTuple):
@@ -43,15 +44,12 @@ def read_signature(data: bytes, name: str) -> Signature:
         raise ModelError(f"{name}: not a .tflite file")
     try:
         root = read_root(data)
-        graphs = list(root.tables(_MODEL_SUBGRAPHS))
-        signatures = list(root.tables(_MODEL_SIGNATURES))
-        if len(graphs) != 1 or len(signatures) != 1:
-            raise ModelError(
-                f"{name}: {len(graphs)} subgraphs and {len(signatures)} signatures where one of each belongs"
-            )
-        tensors = list(graphs[0].tables(_SUBGRAPH_TENSORS))
-        inputs = _named(signatures[0], _SIGNATURE_INPUTS, tensors)
-        outputs = _named(signatures[0], _SIGNATURE_OUTPUTS, tensors)
+        graphs, signatures = root.count(_MODEL_SUBGRAPHS), root.count(_MODEL_SIGNATURES)
+        if graphs != 1 or signatures != 1:
+            raise ModelError(f"{name}: {graphs} subgraphs and {signatures} signatures where one of each belongs")
+        (graph,), (signature,) = root.tables(_MODEL_SUBGRAPHS), root.tables(_MODEL_SIGNATURES)
+        inputs = _named(signature, _SIGNATURE_INPUTS, graph)
+        outputs = _named(signature, _SIGNATURE_OUTPUTS, graph)
     except (struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:  # OverflowError: on 32 bits
         raise ModelError(f"{name}: damaged .tflite structure") from error
     return Signature(inputs, outputs)
@@ -62,10 +60,14 @@ def read_root(data: bytes) -> Table:
     return Table(data, _unsigned(data, 0))
 
 
-def _named(signature: Table, field: int, tensors: list[Table]) -> dict[str, Tensor]:
+def _named(signature: Table, field: int, graph: Table) -> dict[str, Tensor]:
     named = {}
+    if signature.count(field) > _MANY:
+        raise IndexError("more inputs or outputs than any model of ours has")
     for entry in signature.tables(field):
-        tensor = tensors[entry.scalar(_NAMED_INDEX, "<I")]
+        tensor = graph.table(_SUBGRAPH_TENSORS, entry.scalar(_NAMED_INDEX, "<I"))
+        if tensor.count(_TENSOR_SHAPE) > _MANY:
+            raise IndexError("more axes than a tensor has")
         code = tensor.scalar(_TENSOR_TYPE, "<b")
         named[entry.text(_NAMED_NAME)] = Tensor(TYPES.get(code, f"type {code}"), tensor.integers(_TENSOR_SHAPE))
     return named
@@ -108,10 +110,19 @@ class Table:
             raise IndexError("vector beyond the data")
         return start + 4, length
 
-    def tables(self, number: int) -> Iterator[Table]:
+    def count(self, number: int) -> int:
+        return self._vector(number)[1]
+
+    def table(self, number: int, index: int) -> Table:
         start, length = self._vector(number)
-        for at in range(start, start + 4 * length, 4):
-            yield Table(self._data, at + _unsigned(self._data, at))
+        if index >= length:
+            raise IndexError("beyond the vector")
+        at = start + 4 * index
+        return Table(self._data, at + _unsigned(self._data, at))
+
+    def tables(self, number: int) -> Iterator[Table]:
+        for index in range(self.count(number)):
+            yield self.table(number, index)
 
     def integers(self, number: int) -> tuple[int, ...]:
         start, length = self._vector(number)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
 
 MAX_PIXELS = 50_000_000
+MAX_RUNS = 4_000_000  # pixels of a BMP that is run-length encoded: Pillow decodes that one kind of picture in Python
+MAX_SCANS = 100  # of a JPEG, each of which may visit every pixel; progressive ones have about ten
 SMALLEST_SIDE = 32
 
 # Aspect ratios (width to height) that are stretched to the square as they are; others are cropped to 4:3 first.
@@ -45,7 +47,10 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits in a PNG, as ImageMagick writes it
+_LONGEST_EXIF = 65_536  # bytes of it that are worth a look
 _BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF's tags, and the value that Pillow takes for granted
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ROUNDING = 3  # grey levels by which profiles that are sRGB differ from one another
 _muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
 
@@ -97,10 +102,13 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
     """
     if not data:
         raise InputError(f"{name}: empty")
+    _refuse_costly_tags(data, name)
     try:
         with _quietly():
             image = open_image(data, name)
             _refuse_unjudgeable(image, name)
+            if image.format in ("JPEG", "TIFF", "BMP"):
+                _refuse_costly(image, data, name)
             orientation = _orientation(image)
         with _quietly() if image.format == "TIFF" else nullcontext():  # its odd tags are read, and warned of, late
             image.load()
@@ -163,14 +171,42 @@ def _from_array(source: Source) -> Image.Image:
 
 def _refuse_unjudgeable(image: Image.Image, name: str) -> None:
     _refuse_size(image.width, image.height, name)
-    if getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{name}: {image.n_frames} pictures in one file: save the one that counts as a still image")  # type: ignore[attr-defined]
+    if getattr(image, "is_animated", False):  # not n_frames, which walks through all of them
+        raise InputError(f"{name}: several pictures in one file: save the one that counts as a still image")
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")
     if image.format == "TIFF" and image.mode.startswith("I;"):
         tags = image.tag_v2  # type: ignore[attr-defined]
         if tags.get(_BITS) != (16,) or tags.get(_PHOTOMETRIC) != _BLACK_IS_ZERO:
             raise InputError(f"{name}: grey values of an unusual range (12 bits, or white is zero): save as 8-bit")
+
+
+def _refuse_costly(image: Image.Image, data: bytes, name: str) -> None:
+    """Refuse a small file that would keep its decoder busy for minutes, or make it take gigabytes."""
+    if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:  # or such bytes in a preview or a profile
+        from spot_edge.costs import count_scans
+
+        if count_scans(data) > MAX_SCANS:
+            raise InputError(f"{name}: a JPEG of more than {MAX_SCANS} scans: refused before decoding")
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        across, down = tags.get(_TILE_WIDTH) or 1, tags.get(_TILE_LENGTH) or 1
+        if -(image.width // -across) * across * -(image.height // -down) * down > 2 * MAX_PIXELS:
+            raise _too_large(name)
+    decoders = [part[0] for part in image.tile]  # type: ignore[attr-defined]
+    if "bmp_rle" in decoders and image.width * image.height > MAX_RUNS:
+        raise InputError(
+            f"{name}: a run-length encoded BMP of more than {MAX_RUNS // 1_000_000} megapixels: save as PNG"
+        )
+
+
+def _refuse_costly_tags(data: bytes, name: str) -> None:
+    """The same for what is read when a file is opened."""
+    if b"II*\0" in data or b"MM\0*" in data:  # it is a TIFF, or has EXIF
+        from spot_edge.costs import claims_too_much
+
+        if claims_too_much(data):
+            raise InputError(f"{name}: its tags name more bytes than it has: refused before decoding")
 
 
 def _refuse_size(width: int, height: int, name: str) -> None:
@@ -185,6 +221,8 @@ def _too_large(name: str) -> InputError:
 
 
 def _orientation(image: Image.Image) -> int:
+    if len(image.info.get(_PACKED_EXIF, "")) > 2 * _LONGEST_EXIF:
+        del image.info[_PACKED_EXIF]
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # unreadable EXIF says nothing about which way is up; the pixels still count

@@ -174,13 +174,14 @@ def parse_spec(text: bytes, name: str) -> ModelSpec:
     if not isinstance(data, dict):
         raise ModelError(f"{name}: spot.json is not an object")
     schema = data.pop("schema", None)
-    if schema != SCHEMA:
-        raise ModelError(f"{name}: spot.json has schema {schema!r}; this spot-edge reads schema {SCHEMA}")
+    if schema != SCHEMA or isinstance(schema, bool):
+        raise ModelError(f"{name}: spot.json has schema {schema!r:.40}; this spot-edge reads schema {SCHEMA}")
     return _Reader(name).spec(data)
 
 
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def _is_control(character: str) -> bool:
+    """Whether a terminal would obey `character`, or no file could hold it (half of a surrogate pair)."""
+    return (character < " " and character != "\n") or "\x7f" <= character < "\xa0" or "\ud800" <= character <= "\udfff"
 
 
 class _Reader:
@@ -201,8 +202,8 @@ class _Reader:
         return data
 
     def _text(self, value: Any, path: str) -> str:
-        if not isinstance(value, str) or (not value.isascii() and _has_surrogates(value)):
-            raise self._bad(path, "a text")
+        if not isinstance(value, str) or not (value.isprintable() or not any(map(_is_control, value))):
+            raise self._bad(path, "a text without control characters")
         return value
 
     def _number(self, value: Any, path: str, low: float, high: float) -> float:
@@ -254,7 +255,7 @@ class _Reader:
             conformal=None if conformal is None else self._conformal(conformal, labels),
             capture=None if capture is None else self._capture(capture),
             drift=None if drift is None else self._drift(drift),
-            training={key: self._text(value, f"training.{key}") for key, value in training.items()},
+            training={self._text(k, "what training names"): self._text(v, "training") for k, v in training.items()},
             licence=self._text(data.get("licence", ""), "licence"),
             notice=self._text(data.get("notice", ""), "notice"),
         )

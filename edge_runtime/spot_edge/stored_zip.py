@@ -19,7 +19,8 @@ def read_stored(content: bytes, end: int | None = None) -> dict[str, bytes]:
         mark, count, at = record[0], record[4], record[6]
         if mark != b"PK\5\6":
             raise ValueError("no zip in front of its digest" if end else "no zip")
-        members = {}
+        members: dict[str, bytes] = {}
+        held = 0
         for _ in range(count):
             entry = struct.unpack_from("<4s4B4HL2L5H2L", content, at)
             if entry[0] != b"PK\1\2":
@@ -30,6 +31,11 @@ def read_stored(content: bytes, end: int | None = None) -> dict[str, bytes]:
             key = content[at + _ENTRY : at + _ENTRY + names].decode()
             inner, skipped = struct.unpack_from("<2H", content, start + 26)
             first = start + 30 + inner + skipped
+            held += entry[11]
+            if held > len(content):  # files that share their bytes would unfold without end
+                raise ValueError("its zip holds more than its bytes")
+            if key in members:  # of which one reader takes the first, another the last
+                raise ValueError("its zip holds a name twice")
             members[key] = content[first : first + entry[11]]
             if len(members[key]) != entry[11]:
                 raise ValueError("its zip cannot be read")

@@ -18,6 +18,38 @@ def test_the_embedded_model_s_signature(flatbuffer, model) -> None:
     assert set(signature.outputs) == {"scores", "evidence", "embedding"}
 
 
+# Two files: an input vector of 100,000 entries that are one, and an input of as many axes. Says how each is refused.
+SHARED = """
+import struct
+from spot_edge.errors import ModelError
+from spot_edge.flatbuffer import read_signature
+
+def table(size, *fields):  # offsets of fields from the table, whose vtable lies in front of it
+    vtable = 4 + 2 * len(fields)
+    return struct.pack(f"<HH{len(fields)}H", vtable, size, *fields) + struct.pack("<i", vtable)
+
+def file(inputs, axes):
+    shape = struct.pack("<I", axes) + bytes(4 * axes)
+    tensor = table(8, 4) + struct.pack("<I", 4) + shape
+    tensors = struct.pack("<II", 1, 4 + 6) + tensor
+    graph = table(8, 4) + struct.pack("<I", 4) + tensors
+    graphs = struct.pack("<II", 1, 4 + 6) + graph
+    named = table(4)
+    offsets = struct.pack(f"<I{inputs}I", inputs, *(4 * (inputs - i) + 4 for i in range(inputs)))
+    signature = table(8, 4) + struct.pack("<I", 4) + offsets + named
+    signatures = struct.pack("<II", 1, 4 + 6) + signature
+    root = table(12, 0, 0, 4, 0, 0, 0, 0, 8) + struct.pack("<II", 8, 4 + len(graphs)) + graphs + signatures
+    return struct.pack("<I4s", 8 + 20, b"TFL3") + root
+
+for inputs, axes in ((100_000, 4), (1, 100_000)):
+    try:
+        read_signature(file(inputs, axes), "m")
+    except ModelError as error:
+        print(error)
+read_signature(file(8, 8), "m")
+"""
+
+
 @pytest.mark.parametrize("data", [b"", b"TFL3", bytes(100), b"PK\3\4" * 10])
 def test_what_is_not_a_tflite_file(data: bytes) -> None:
     with pytest.raises(ModelError, match=r"m: not a \.tflite file"):
@@ -55,3 +87,9 @@ def test_rubbish_in_the_tables_is_a_model_error_or_harmless(flatbuffer) -> None:
             data[at] = byte
     assert 20 < refused < 200
     assert bytes(data) == flatbuffer
+
+
+def test_a_vector_that_names_one_thing_over_and_over_is_not_followed(python) -> None:
+    """Offsets may share what they point to: a megabyte could ask for ten thousand million numbers."""
+    ended = python("-c", SHARED)
+    assert (ended.stdout, ended.stderr) == (b"m: damaged .tflite structure\n" * 2, b"")

@@ -16,6 +16,16 @@ from spot_edge.image import decode, prepare
 from spot_edge.modelspec import ImageSpec
 from spot_edge.source import Source
 
+# Decodes what comes in, and says why not.
+DECODE = """
+import sys
+from spot_edge.errors import InputError
+from spot_edge.image import decode
+try:
+    decode(sys.stdin.buffer.read(), "stdin")
+except InputError as error:
+    print(error)
+"""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -103,7 +113,7 @@ def test_thirty_two_pixels_a_side_are_taken(draw, encode) -> None:
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_several_pictures_in_one_file(form: str, draw, encode) -> None:
     frames = [Image.fromarray(draw(64, 48)), Image.fromarray(255 - draw(64, 48)), Image.new("RGB", (64, 48))]
-    assert "3 pictures in one file" in refusal(encode(frames[0], form, save_all=True, append_images=frames[1:]))
+    assert "several pictures in one file" in refusal(encode(frames[0], form, save_all=True, append_images=frames[1:]))
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
@@ -165,3 +175,122 @@ def test_damage_leaves_the_filters_of_warnings_as_they_were(draw, encode) -> Non
     before = list(warnings.filters)
     refusal(encode(draw(64, 48), "TIFF")[:-40])
     assert warnings.filters == before
+
+
+def bare_tiff(*extra: tuple[int, int, int, int], following: int = 0) -> bytes:
+    """A TIFF's first directory with these further entries (tag, type, count, value), and the place of the next one."""
+    usual = [(256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1)]
+    entries = sorted([*usual, *extra])
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + struct.pack("<I", following)
+
+
+def test_a_tiff_of_small_size_and_vast_tiles() -> None:
+    """64x64 pixels, to read which 2 GB would be unpacked."""
+    squares = bare_tiff((322, 4, 1, 26_000), (323, 4, 1, 26_000), (324, 4, 1, 200), (325, 4, 1, 9))
+    assert refusal(squares) == "scan 7.png: more than 50 megapixels: refused before decoding"
+    slivers = bare_tiff((322, 4, 1, 1), (323, 4, 1, 16_000_000), (324, 4, 1, 200), (325, 4, 1, 9))
+    assert refusal(slivers) == "scan 7.png: more than 50 megapixels: refused before decoding"
+
+
+@pytest.mark.parametrize("side", [0, 16, 256])
+def test_tiles_of_usual_sizes_are_left_to_the_decoder(side: int) -> None:
+    assert "damaged image: " in refusal(
+        bare_tiff((322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 200), (325, 4, 1, 9))
+    )
+
+
+def test_of_many_pictures_in_one_file_only_the_second_is_looked_for(draw, encode, python) -> None:
+    """A chain of directories, and a film: to count them would take minutes."""
+    one = bare_tiff((273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 64))[8:-4]
+    chain = b"".join(one + struct.pack("<I", 8 + (index + 1) * (len(one) + 4)) for index in range(200_000))
+    film = encode(Image.fromarray(draw(64, 48)).quantize(8), "GIF")[:-1]
+    film += (b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0") * 2_000_000 + b";"
+    for data in (b"II*\0\x08\0\0\0" + chain, film):
+        ended = python("-c", DECODE, input=data)
+        assert ended.stdout == b"stdin: several pictures in one file: save the one that counts as a still image\n"
+
+
+def test_a_jpeg_of_many_scans(draw, encode) -> None:
+    """A hundred bytes ask for another look at every pixel."""
+    jpeg = encode(draw(64, 48), "JPEG", progressive=True)
+    scans = [at for at in range(len(jpeg) - 1) if jpeg[at : at + 2] == b"\xff\xda"]
+    again = jpeg[scans[-1] : -2]
+    assert decode(jpeg[:-2] + again * (100 - len(scans)) + jpeg[-2:], "progressive")[0].size == (64, 48)
+    more = jpeg[:-2] + again * (101 - len(scans)) + jpeg[-2:]
+    assert refusal(more) == "scan 7.png: a JPEG of more than 100 scans: refused before decoding"
+
+
+def test_what_only_looks_like_a_scan_is_not_counted(draw, encode) -> None:
+    """In a comment, in a preview, and behind the end, as in files with a film at their end."""
+    seeming = b"\xff\xda\0\x02" * 200
+    jpeg = encode(draw(64, 48), "JPEG", comment=seeming, exif=b"Exif\0\0" + seeming)
+    assert decode(jpeg + seeming, "photo")[0].size == (64, 48)
+
+
+def sharing(size: int, order: str = "<", tags: int = 5000, first: int = 8) -> bytes:
+    """A directory whose tags name the same `size` bytes, as TIFF files begin and EXIF blocks are."""
+    at = first + 2 + 12 * tags + 4
+    entries = b"".join(struct.pack(f"{order}HHII", 1000 + number, 1, size, at) for number in range(tags))
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", first)
+    return head.ljust(first, b"\0") + struct.pack(f"{order}H", tags) + entries + bytes(4 + size)
+
+
+NAME_TOO_MUCH = "scan 7.png: its tags name more bytes than it has: refused before decoding"
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_tags_that_name_the_same_bytes_over_and_over(order: str, draw, encode) -> None:
+    """A megabyte of which older Pillows make five gigabytes: as a TIFF, and as EXIF."""
+    tiff = sharing(1_000_000, order)
+    assert refusal(tiff) == NAME_TOO_MUCH
+    assert refusal(encode(draw(64, 48), "PNG", exif=tiff)) == NAME_TOO_MUCH
+    assert refusal(encode(draw(64, 48), "WEBP", exif=tiff)) == NAME_TOO_MUCH
+    assert refusal(encode(draw(64, 48), "JPEG", exif=b"Exif\0\0" + sharing(5000, order, tags=4000))) == NAME_TOO_MUCH
+
+
+def test_such_tags_in_a_directory_further_on() -> None:
+    """Tag 0x8825 leads there; and to itself, without an end."""
+    lead = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 40, 0)
+    assert refusal(lead.ljust(40, b"\0") + sharing(1_000_000, first=40)[40:]) == NAME_TOO_MUCH
+    assert refusal(b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 8, 0)) == NAME_TOO_MUCH
+
+
+def test_a_file_of_nothing_but_headers(python) -> None:
+    ended = python("-c", DECODE, input=b"MM\0*" * 20_000_000)
+    assert ended.stdout == NAME_TOO_MUCH.replace("scan 7.png", "stdin").encode() + b"\n", ended.stderr
+
+
+def test_honest_tags_are_taken(draw, encode) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x010E] = "maker", "a" * 3000
+    exif.get_ifd(0x8769)[0x927C], exif.get_ifd(0x8825)[2] = bytes(30_000), (52.0, 31.0, 12.0)
+    for form in ("JPEG", "PNG", "WEBP", "TIFF"):
+        assert decode(encode(draw(64, 48), form, exif=exif), "photo")[0].size == (64, 48), form
+
+
+def test_exif_packed_as_text_is_read_where_it_is_of_usual_size(draw, encode) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for extra, orientation in ((0, 6), (70_000, 1)):
+        digits = (exif.tobytes() + bytes(extra)).hex()
+        text = b"Raw profile type exif\0\0" + zlib.compress(f"\nexif\n{len(digits) // 2}\n{digits}".encode())
+        png = encode(draw(64, 48))
+        assert decode(png[:33] + chunk(b"zTXt", text) + png[33:], "photo")[1] == orientation
+
+
+def run_length_bmp(width: int, height: int, runs: bytes) -> bytes:
+    """A grey BMP that is run-length encoded, which Pillow does not write."""
+    palette = b"".join(bytes([level, level, level, 0]) for level in range(256))
+    first = 14 + 40 + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", first + len(runs), 0, 0, first) + header + palette + runs
+
+
+def test_a_run_length_encoded_bmp_is_taken_up_to_four_megapixels() -> None:
+    """Fuzzing found one of 300 bytes that took seconds: an end of line is filled byte by byte, in Python."""
+    rows = b"".join(bytes([40, level, 0, 0]) for level in range(32))  # from the bottom up
+    picture, _ = decode(run_length_bmp(40, 32, rows + b"\0\1"), "scan")
+    assert np.array_equal(np.asarray(picture)[::-1, 7, 0], np.arange(32))
+    vast = run_length_bmp(524_328, 40, b"\1\5" + b"\0\0" * 40)
+    assert refusal(vast) == "scan 7.png: a run-length encoded BMP of more than 4 megapixels: save as PNG"

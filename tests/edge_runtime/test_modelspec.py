@@ -55,8 +55,8 @@ CRITERION = ("drift", "criteria", 0)
 # path of a field → values that it must not have
 BAD: dict[tuple[Any, ...], list[Any]] = {
     (): [None, [], "text"],
-    ("schema",): [0, 2, "1", None],
-    ("name",): [None, 1, ["a"]],
+    ("schema",): [0, 2, "1", None, True],
+    ("name",): [None, 1, ["a"], "a\x1b[2J", "a\0", "a\x9b", "a\r"],
     ("variant",): [None, 8],
     ("labels",): [None, {}, "mel", [], [{"label": "mel", "name": "alone"}]],
     ("labels", 0): [None, "mel", []],
@@ -114,6 +114,8 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
     (*CRITERION, "would_tell"): [0, 1.5, "many"],
     ("training",): [None, [], "text"],
     ("training", "data"): [None, 1, {}],
+    ("training", "half of a pair: \ud800"): ["drawn"],
+    ("training", "of two\rlines"): ["drawn"],
     ("licence",): [None, 1],
     ("notice",): [None, []],
 }
@@ -181,6 +183,7 @@ def test_a_field_of_another_type_or_range_is_named(path: tuple[Any, ...], value:
     message = str(refused.value)
     assert message.startswith("m.tflite: spot.json")
     assert "\n" not in message
+    message.encode()
     named = [str(part) for part in path if isinstance(part, str)][:1]
     assert all(part in message for part in named)
 

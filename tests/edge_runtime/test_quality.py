@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,19 @@ def packed(**changed: object) -> bytes:
     return content.getvalue()
 
 
+# What numpy's own reader would evaluate, or make memory for, before it saw that the numbers are not there.
+HEADERS = [
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999,), }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (18446744073709551617,), }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 9223372036854775807), }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1, " * 99 + "), }",
+    "{'descr': '<U0', 'fortran_order': False, 'shape': (9999999999,), }",
+    "{'descr': " + "-" * 9000 + "1}",
+    "{'descr': " + "[" * 9000 + "}",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (1L,), 'a': (}",
+]
+
+
 def test_distances_by_hand() -> None:
     familiarity = read_familiarity(packed(), FEATURES, "m")
     embedding = np.zeros(FEATURES, np.float32)
@@ -84,6 +98,18 @@ def test_distances_by_hand() -> None:
     assert familiarity.distances(look, np.ones(FEATURES, np.float32))[0] == 0  # the second class's own mean
     expected = (math.log(7) - 1) / 0.5 + (math.log(36) - 2) / 4
     assert familiarity.unfamiliarity(look, embedding) == pytest.approx(expected, rel=1e-6)
+
+
+def with_header(header: str) -> bytes:
+    """The usual numbers, but for a `rest` with this header."""
+    content, text = io.BytesIO(), header.encode() + b"\n"
+    with zipfile.ZipFile(content, "w") as bundle, np.load(io.BytesIO(packed(rest=None))) as others:
+        for name in others:
+            array = io.BytesIO()
+            np.save(array, others[name])
+            bundle.writestr(f"{name}.npy", array.getvalue())
+        bundle.writestr("rest.npy", b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(4))
+    return content.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -105,6 +131,10 @@ def test_distances_by_hand() -> None:
         packed(look_whitening=np.array("text")),
         packed(usual=np.zeros((2, 2), np.float32)),
         packed(usual=np.array([None, object()])),
+        packed(means=np.ones((3, FEATURES), np.complex64)),
+        packed(means=np.zeros(3, "S0")),
+        packed(means=np.zeros(3, [("a", "f4")])),
+        *(with_header(header) for header in HEADERS),
     ],
 )
 def test_numbers_of_other_shapes_are_refused_by_name(content: bytes) -> None:
@@ -197,3 +227,19 @@ def test_info_lists_the_limits_and_what_they_refuse(model: ModelFile, flatbuffer
     assert "  white            at most 0.004, else too bright, or glare" in said
     path.write_bytes(seal(flatbuffer, model.spec._replace(capture=None)))
     assert "beyond these limits" not in CliRunner().invoke(info, [str(path)]).stdout
+
+
+def test_numbers_in_columns_and_headers_of_other_lengths() -> None:
+    """As numpy saves an array that lies in memory by columns, and as its older versions padded headers."""
+    columns = read_familiarity(packed(means=np.asfortranarray(arrays()["means"])), FEATURES, "m")
+    np.testing.assert_array_equal(columns.means, arrays()["means"])
+    short = with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (), }")
+    with pytest.raises(ModelError):
+        read_familiarity(short, FEATURES, "m")  # a rest of zero
+    assert read_familiarity(short[::1].replace(b"}\n\0\0\0\0", b"}\n\0\0\0?"), FEATURES, "m").rest == 0.5
+
+
+def test_where_no_class_has_a_mean_every_picture_is_unfamiliar() -> None:
+    nowhere = read_familiarity(packed(means=np.full((3, FEATURES), np.nan, np.float16)), FEATURES, "m")
+    value = nowhere.unfamiliarity(np.zeros(len(LOOK), np.float32), np.zeros(FEATURES, np.float32))
+    assert names(unfamiliarity=value) == ["unfamiliarity"]

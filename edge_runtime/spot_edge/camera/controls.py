@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from spot_edge.camera import v4l2
 from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.v4l2 import ask
-from spot_edge.errors import CameraError
+from spot_edge.errors import CameraError, one_line
 
 __all__ = ["Control", "controls", "lock", "press_or_set", "unlock"]
 
@@ -73,7 +73,7 @@ def controls(kernel: Kernel, handle: int) -> Iterator[Control]:
         if flags & (_OFF | _READ_ONLY):
             continue
         if kind == _BUTTON:
-            said = name.partition(b"\0")[0].decode(errors="replace")
+            said = one_line(name.partition(b"\0")[0].decode(errors="replace"))
             yield Control(said.lower().replace(" ", "-"), number, low, high, step, default, button=True)
         elif number in ours:
             yield Control(ours[number], number, low, high, step, default, value=_value(kernel, handle, number))

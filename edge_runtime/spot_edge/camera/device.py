@@ -20,6 +20,8 @@ __all__ = ["Device"]
 
 _CAPTURE, _MAPPED, _PROGRESSIVE = 1, 1, 1  # V4L2's buffer type, memory and field that are used throughout
 _BUFFERS = 4
+_MOST_BUFFERS = 64  # twice what the kernel's own code allows any driver
+_MOST_YUYV = 14_000_000  # pixels, each of which takes 66 bytes on its way to RGB
 _DAMAGED, _MONOTONIC = 0x40, 0x2000  # flags of a buffer
 _OLDEST = 0.5  # seconds: what lay in the buffers while nobody asked is no answer
 _SPIN = 0.01
@@ -60,6 +62,8 @@ class Device:
             raise CameraError(f"{self.name}: gives {v4l2.fourcc(code)} though it offered {wanted}")
         self._yuyv = None
         if v4l2.fourcc(code) == "YUYV":
+            if not 0 < width * height <= _MOST_YUYV:
+                raise CameraError(f"{self.name}: gives YUYV of {width}x{height} pixels: another --size may help")
             from spot_edge.camera.yuyv import Yuyv
 
             self._yuyv = Yuyv(width, height, stride, colorspace, encoding, quantization)
@@ -67,9 +71,13 @@ class Device:
     def _start(self) -> None:
         kernel, handle = self._kernel, self._handle
         count = ask(kernel, handle, v4l2.REQUEST_BUFFERS, 3, 8, _BUFFERS, _CAPTURE, _MAPPED)[0]
+        if not 1 <= count <= _MOST_BUFFERS:
+            raise CameraError(f"{self.name}: gives {count} buffers for its pictures")
         for index in range(count):
             answer = ask(kernel, handle, v4l2.BUFFER, 3, 9, *_buffer(index))
             offset, length = answer[-4] & 0xFFFFFFFF, answer[-3]  # of the union, only its first four bytes are set
+            if not length:
+                raise CameraError(f"{self.name}: gives buffers that hold nothing")
             self._maps.append(kernel.map(handle, length, offset))
             self._queue(index)
         ask(kernel, handle, v4l2.STREAM, 1, 18, _CAPTURE)
@@ -124,6 +132,8 @@ class Device:
                 time.sleep(_SPIN)  # a device that complains has no frame; do not ask it without pause
                 continue
             index, _, used, flags, _, seconds, micros = answer[:7]
+            if index >= len(self._maps):
+                raise CameraError(f"{self.name}: gives a picture in a buffer that it does not have", passing=True)
             return index, used, flags, seconds + micros / 1e6
         return None
 

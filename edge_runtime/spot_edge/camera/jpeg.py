@@ -15,7 +15,7 @@ __all__ = ["encode", "whole"]
 _START = b"\xff\xd8\xff"
 _SCAN, _TABLES, _END = 0xDA, 0xC4, 0xD9
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
-_AFTER_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")  # the next marker that is not part of a scan's data
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker that is not part of a scan's data
 _QUALITY = 95
 
 

@@ -9,7 +9,7 @@ from spot_edge.camera import v4l2
 from spot_edge.camera.controls import Control, controls
 from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.v4l2 import ask, explained, fourcc
-from spot_edge.errors import CameraError
+from spot_edge.errors import CameraError, one_line
 
 __all__ = ["FORMATS", "Listed", "check_is_camera", "find_camera", "formats", "list_cameras"]
 
@@ -119,4 +119,4 @@ def _sizes(kernel: Kernel, handle: int, code: int) -> tuple[str, ...]:
 
 
 def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode(errors="replace")
+    return one_line(field.partition(b"\0")[0].decode(errors="replace"))

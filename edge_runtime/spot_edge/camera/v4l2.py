@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from spot_edge.camera.kernel import Kernel
-from spot_edge.errors import CameraError
+from spot_edge.errors import CameraError, one_line
 
 __all__ = [
     "BUFFER",
@@ -97,5 +97,6 @@ def ask(kernel: Kernel, handle: int, layout: Layout, direction: int, which: int,
 
 def fourcc(code: int) -> str:
     """The name of a pixel format, as in "MJPG"; those of the other byte order end in "-BE", as elsewhere."""
-    letters = (code & 0x7FFFFFFF).to_bytes(4, "little").decode("ascii", "replace").rstrip("\0 ")
+    letters = (code & 0x7FFFFFFF).to_bytes(4, "little").decode("ascii", "replace")
+    letters = one_line(letters.rstrip("\0 "))
     return f"{letters}-BE" if code >> 31 else letters

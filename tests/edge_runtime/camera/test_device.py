@@ -38,7 +38,36 @@ def test_layouts_on_this_system_and_on_a_32_bit_one() -> None:
 
 def test_formats_have_names_whatever_their_bytes() -> None:
     codes = (0x47504A4D, 0x56595559, 0x20363159, 0x20363159 | 1 << 31, 0x01FF0203)
-    assert [v4l2.fourcc(code) for code in codes] == ["MJPG", "YUYV", "Y16", "Y16-BE", "\x03\x02\ufffd\x01"]
+    assert [v4l2.fourcc(code) for code in codes] == ["MJPG", "YUYV", "Y16", "Y16-BE", "\\x03\\x02\ufffd\\x01"]
+
+
+ODD_ANSWERS: dict[str, tuple[str, Any, str]] = {
+    "no width": (
+        "S_FMT",
+        lambda data: struct.pack_into("II", data, v4l2.FORMAT.size - 200, 0, 480),
+        "YUYV of 0x480 pixels",
+    ),
+    "too many pixels": (
+        "S_FMT",
+        lambda data: struct.pack_into("II", data, v4l2.FORMAT.size - 200, 2**31, 2**31),
+        "YUYV of 2147483648x2147483648 pixels",
+    ),
+    "no buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 0), "gives 0 buffers"),
+    "endless buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 2**32 - 1), "gives 4294967295 buffers"),
+    "empty buffers": ("QUERYBUF", lambda data: None, "buffers that hold nothing"),
+    "another's buffer": (
+        "DQBUF",
+        lambda data: data.__setitem__(slice(None), v4l2.BUFFER.pack(9, 1, 5, 0x2000, 1, int(time.monotonic()))),
+        "in a buffer that it does not have",
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_name", "answer", "said"), ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_a_driver_that_answers_nonsense(request_name: str, answer: Any, said: str, warm, scripted, refused) -> None:
+    kernel = scripted(*warm, form="YUYV" if request_name == "S_FMT" else "MJPG")
+    setattr(kernel, f"_{request_name}", answer)
+    assert said in str(refused(kernel))
 
 
 def test_the_numbers_of_the_requests_are_those_of_the_kernel_s_headers() -> None:

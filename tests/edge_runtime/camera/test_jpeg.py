@@ -141,3 +141,12 @@ def test_a_sharper_picture_reads_sharper_and_light_is_told(draw) -> None:
     for level, dark, bright in ((0, 1, 0), (255, 0, 1), (128, 0, 0)):
         reading = read_quality(Image.new("RGB", (64, 48), (level, level, level)))
         assert (reading.too_dark, reading.too_bright, reading.brightness) == (dark, bright, level)
+
+
+def test_a_buffer_full_of_ones_is_searched_once(jpegs, python) -> None:
+    """A scan in which every byte may begin a marker: to search it from each of them anew would take hours."""
+    start = jpegs["baseline"][:700]
+    assert b"\xff\xda" in start
+    program = "import sys; from spot_edge.camera.jpeg import whole; whole(sys.stdin.buffer.read())"
+    ended = python("-c", program, input=start + b"\xff" * 8_000_000 + b"\0" + jpegs["baseline"][700:])
+    assert ended.returncode == 0, ended.stderr

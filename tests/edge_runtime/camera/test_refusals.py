@@ -10,6 +10,7 @@ import pytest
 
 from spot_edge import Camera, CameraError
 from spot_edge.camera.listing import find_camera, list_cameras
+from spot_edge.camera.v4l2 import CAPABILITY
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,15 @@ def test_a_folder_that_comes_into_being_while_it_is_opened(tmp_path, jpeg, monke
 
     monkeypatch.setattr(kernel, "open", come)
     assert next(Camera(folder, kernel=kernel)) == jpeg
+
+
+def test_what_a_driver_calls_things_stays_on_one_line(scripted) -> None:
+    kernel = scripted(form="A\nB\x1b")
+    kernel.controls = {0x009AFFFF: [4, b"Snap\n\x1b[2J", 0, 0, 0, 0, 0]}
+    kernel._QUERYCAP = lambda data: data.__setitem__(
+        slice(None), CAPABILITY.pack(b"uvcvideo", b"Scope\n\x1b[2J", b"usb-1.2", 0, 0x80000000, 0x04000001)
+    )
+    (listed,) = list_cameras(kernel)
+    assert listed.name == "Scope\\n\\x1b[2J"
+    assert list(listed.formats) == ["A\\nB\\x1b"]
+    assert [control.name for control in listed.controls] == ["snap\\n\\x1b[2j"]

@@ -1,0 +1,27 @@
+"""What a camera sends for a frame: Motion-JPEG, and YUYV in a layout that the driver tells."""
+
+from __future__ import annotations
+
+import struct
+
+from fuzzed.refusals import NAME, refused_well
+from spot_edge.camera.jpeg import encode, whole
+from spot_edge.camera.readings import read_quality
+from spot_edge.camera.yuyv import Yuyv
+from spot_edge.errors import InputError
+from spot_edge.image import decode
+
+LONGEST = 16_384
+WORDS = tuple(bytes([0xFF, code]) for code in (0xD8, 0xC0, 0xC2, 0xC4, 0xDA, 0xDB, 0xDD, 0xD0, 0xD9, 0xE0, 0xFE, 0xFF))
+LAYOUT = struct.Struct("<6sBBBBBB")  # a mark, then width, height, stride, colour space, encoding, quantization
+
+
+def run(data: bytes) -> None:
+    """The frame's picture, or a refusal."""
+    with refused_well(ValueError, InputError):
+        if data.startswith(b"\0YUYV\0") and len(data) >= LAYOUT.size:
+            frame = encode(Yuyv(*LAYOUT.unpack_from(data)[1:]).picture(data[LAYOUT.size :]))
+        else:
+            frame = whole(data)
+            assert whole(frame) == frame
+        read_quality(decode(frame, NAME)[0])

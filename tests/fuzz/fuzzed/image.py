@@ -1,0 +1,32 @@
+"""Pictures of every kind: bytes to a tensor."""
+
+from __future__ import annotations
+
+from fuzzed.refusals import NAME, refused_well
+from spot_edge.errors import InputError
+from spot_edge.image import MAX_PIXELS, prepare
+from spot_edge.modelspec import ImageSpec
+from spot_edge.source import Source
+
+LONGEST = 8192
+WORDS = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"WEBP", b"II*\0", b"MM\0*", b"BM", b"GIF87a", b"GIF89a"),
+    *(b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"zTXt", b"iTXt"),
+    *(b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "),
+    *(b"\xff\xc0", b"\xff\xc2", b"\xff\xc4", b"\xff\xda", b"\xff\xdb", b"\xff\xdd", b"\xff\xe1", b"\xff\xe2"),
+    *(b"\xff\xee", b"\xff\xd9", b"Exif\0\0", b"ICC_PROFILE\0", b"Adobe", b"acsp", b"\x2c", b"\x21\xf9", b"\x12\x01"),
+    *(b"\x42\x01", b"\x44\x01", b"\x03\x01", b"\x06\x01", b"\x15\x01", b"\x1c\x01", b"\x52\x01", b"\x53\x01"),
+)
+SPEC = ImageSpec(32)
+
+
+def run(data: bytes) -> None:
+    """A tensor and an upright picture without anything of the file's text, or a refusal."""
+    with refused_well(InputError):
+        prepared = prepare(Source.of(data, NAME), SPEC)
+        picture = prepared.picture
+        assert prepared.tensor.shape == (1, 32, 32, 3)
+        assert picture.mode == "RGB"
+        assert min(picture.size) >= 32
+        assert picture.width * picture.height <= MAX_PIXELS
+        assert picture.info == {}

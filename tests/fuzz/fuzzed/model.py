@@ -1,0 +1,33 @@
+"""Model files: as they come, and under a digest that is right, so that the readers behind it are reached."""
+
+from __future__ import annotations
+
+import hashlib
+
+from fuzzed.refusals import NAME, refused_well
+from spot_edge.errors import ModelError
+from spot_edge.flatbuffer import read_signature
+from spot_edge.modelfile import verify
+from spot_edge.stored_zip import read_stored
+
+LONGEST = 8192
+WORDS = (b"TFL3", b"PK\1\2", b"PK\3\4", b"PK\5\6", b"spot-sha256:", b"labels.txt", b"spot.json", b"embedding.npz")
+
+
+def run(data: bytes) -> None:
+    """Each reader alone, then the file, then the file sealed anew."""
+    with refused_well(ModelError):
+        read_signature(data, NAME)
+    with refused_well(ValueError):
+        held = read_stored(data)
+        assert sum(map(len, held.values())) <= len(data)
+    with refused_well(ModelError):
+        verify(data, NAME)
+    with refused_well(ModelError):
+        verify(redigested(data), NAME)
+
+
+def redigested(content: bytes) -> bytes:
+    """`content` with the digest that belongs at its end."""
+    body = content[:-76] + b"spot-sha256:"
+    return body + hashlib.sha256(content[:-76]).hexdigest().encode()

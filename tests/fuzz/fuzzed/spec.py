@@ -1,0 +1,60 @@
+"""What a model file says about itself: `spot.json`."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from fuzzed.refusals import NAME, refused_well
+from spot_edge.errors import ModelError
+from spot_edge.modelspec import (
+    VERDICTS,
+    Capture,
+    Conformal,
+    Criterion,
+    Drift,
+    Filter,
+    Geometry,
+    ImageSpec,
+    Label,
+    MeasuredIn,
+    ModelSpec,
+    OperatingPoint,
+    Rate,
+    SetThreshold,
+    as_data,
+    parse_spec,
+    render_spec,
+)
+from spot_edge.quality import CHECKS
+
+LONGEST = 16_384
+KINDS = (
+    ModelSpec,
+    ImageSpec,
+    Label,
+    Rate,
+    OperatingPoint,
+    MeasuredIn,
+    SetThreshold,
+    Conformal,
+    Capture,
+    Criterion,
+    Drift,
+)
+KEYS = (
+    *(field for kind in KINDS for field in kind._fields),
+    *("schema", *VERDICTS, *get_args(Geometry), *get_args(Filter)),
+    *(check.name for check in CHECKS),
+)
+WORDS = (
+    *(f'"{key}"'.encode() for key in KEYS),
+    *(b"null", b"true", b"false", b"NaN", b"-Infinity", b"1e999", b"\\ud800", b"\\n", b"\\u001b", b"[[[[", b'{"":'),
+)
+
+
+def run(data: bytes) -> None:
+    """A spec that is written as the same spec again, all of it text that a file can hold, or a refusal."""
+    with refused_well(ModelError):
+        spec = parse_spec(data, NAME)
+        str(as_data(spec)).encode()
+        assert parse_spec(render_spec(spec), NAME) == spec
