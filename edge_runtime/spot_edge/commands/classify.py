@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import click
 
 from spot_edge.errors import InputError, one_line
 from spot_edge.files import make_folder
-from spot_edge.inputs import Found, find_pictures
+from spot_edge.inputs import MOST_FRAMES, Found, find_pictures
 from spot_edge.source import LARGEST, Source
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
     metavar="[DEVICE|auto]",
     help="Take one picture with a camera instead.",
 )
+@click.option(
+    "--burst",
+    type=click.IntRange(2, MOST_FRAMES),
+    metavar="N",
+    help="One answer to N pictures of the camera, or to the pictures of each folder, at most N.",
+)
 @click.option("--model", type=click.Path(), help="Model file [the embedded model].")
 @click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="Classes to show in words.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, one complete answer each.")
@@ -51,6 +58,7 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 def classify(
     paths: tuple[str, ...],
     camera: str | None,
+    burst: int | None,
     model: str | None,
     top: int,
     as_json: bool,
@@ -76,14 +84,22 @@ def classify(
 
     classifier = load(model, runtime=runtime, threads=threads)
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save))
-    found = find_pictures(paths) if camera is None else [_taken(camera)]
+    judge: Callable[..., bool] = _one
+    found: list[Any]
+    if burst is None:
+        found = find_pictures(paths) if camera is None else [_taken(camera)]
+    else:
+        from spot_edge.commands.bursts import answer_burst, by_folder, taken_burst
+
+        found = by_folder(find_pictures(paths), burst) if camera is None else [taken_burst(camera, burst)]
+        judge = partial(answer_burst, _source)
     form = "json" if as_json else "csv" if as_csv else None
     writer = writer_for(form, sys.stdout, [label.label for label in classifier.model.spec.labels], top)
     failed = 0
     with _progress(found) as pictures:
         for picture in pictures:
             try:
-                failed += not _one(picture, classifier, writer, keeper)
+                failed += not judge(picture, classifier, writer, keeper)
             except BrokenPipeError:  # `| head`: the reader has seen enough, but files that were asked for are made
                 if not keeper.keeps:
                     raise
@@ -91,7 +107,8 @@ def classify(
     writer.close()
     if failed:
         if len(found) > 1:
-            click.echo(f"spot-edge: {failed} of {len(found)} pictures could not be judged", err=True)
+            kind = "pictures could not be judged" if burst is None else "bursts could not be judged whole"
+            click.echo(f"spot-edge: {failed} of {len(found)} {kind}", err=True)
         raise click.exceptions.Exit(InputError.exit_code)
 
 
@@ -134,7 +151,7 @@ def _standard_input() -> bytes:
 
 
 @contextmanager
-def _progress(found: list[Found]) -> Iterator[Any]:
+def _progress(found: list[Any]) -> Iterator[Any]:
     """`found` behind a progress bar, where there are many and both ends are not mixed on one terminal."""
     if len(found) < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         yield found
