@@ -223,6 +223,26 @@ def quality(over: _Over, model: Path, images: int | None, named: tuple[str, ...]
     _show(report, refusal_lines(report), over.as_json)
 
 
+@bench.command()
+@click.argument("model", type=_PATH)
+@click.option("--burst", type=click.IntRange(2, 16), default=5, show_default=True, help="Frames of a burst.")
+@_over_data
+def burst(over: _Over, model: Path, burst: int) -> None:
+    """Whether a burst steadies MODEL's answers to lesions that it is in two minds about, in simulated captures."""
+    report_file = _new_report(over.out)
+    from spot_bench.bursts import SCHEMA, measure_bursts
+    from spot_bench.bursts_lines import bursts_lines
+    from spot_bench.machine import describe_machine
+
+    manifest, classifier = over.images(), over.classifier(model)
+    with _bar(manifest, classifier.model.name) as bar:
+        found = measure_bursts(classifier, manifest, _counting(bar), frames=burst)
+    data = {"name": over.data.name, "part": over.part, "images": len(manifest.items)}
+    report = {"schema": SCHEMA, "machine": describe_machine(), "data": data, "bursts": found}
+    _write(report, report_file)
+    _show(report, bursts_lines(report), over.as_json)
+
+
 bench.add_command(latency_cli.latency)
 bench.add_command(latency_cli.compare)
 bench.add_command(soak_cli.soak)

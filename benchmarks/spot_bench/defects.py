@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 
 from spot_bench.canvas import discs
 
-__all__ = ["DEFECTS", "Defect"]
+__all__ = ["DEFECTS", "Defect", "light_levels", "moved", "out_of_focus"]
 
 Change: TypeAlias = Callable[[Image.Image, np.random.Generator], Image.Image]
 _WHITE, _FOG, _DARK = (255.0, 253.0, 248.0), (214.0, 214.0, 214.0), (4.0, 4.0, 4.0)
@@ -41,11 +41,12 @@ class Defect:
         return self.change(picture, np.random.default_rng(seed))
 
 
-def _out_of_focus(sigma: float) -> Change:
+def out_of_focus(sigma: float) -> Change:
+    """Blurred by a Gaussian of this standard deviation."""
     return lambda picture, random: picture.filter(ImageFilter.GaussianBlur(sigma * picture.width))
 
 
-def _moved(length: float) -> Change:
+def moved(length: float) -> Change:
     """Smeared along a straight line of any direction."""
 
     def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
@@ -61,12 +62,17 @@ def _moved(length: float) -> Change:
     return change
 
 
-def _exposed(stops: float) -> Change:
-    """So many times the light, and what is brighter than white is white."""
+def light_levels(stops: float) -> list[int]:
+    """What each of the 256 levels becomes with so many stops more light; what is brighter than white is white."""
     levels = np.arange(256) / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4) * 2**stops
     again = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
-    table = np.clip(np.round(255 * again), 0, 255).astype(int).tolist()
+    table: list[int] = np.clip(np.round(255 * again), 0, 255).astype(int).tolist()
+    return table
+
+
+def _exposed(stops: float) -> Change:
+    table = light_levels(stops)
     return lambda picture, random: picture.point(3 * table)
 
 
@@ -120,10 +126,10 @@ def _picture(values: NDArray[np.float32]) -> Image.Image:
 
 
 DEFECTS = (
-    Defect("blur", "mild", _out_of_focus(0.004)),
-    Defect("blur", "strong", _out_of_focus(0.016)),
-    Defect("motion", "mild", _moved(0.012)),
-    Defect("motion", "strong", _moved(0.06)),
+    Defect("blur", "mild", out_of_focus(0.004)),
+    Defect("blur", "strong", out_of_focus(0.016)),
+    Defect("motion", "mild", moved(0.012)),
+    Defect("motion", "strong", moved(0.06)),
     Defect("over-exposure", "mild", _exposed(0.7)),
     Defect("over-exposure", "strong", _exposed(2.0)),
     Defect("under-exposure", "mild", _exposed(-1.0)),

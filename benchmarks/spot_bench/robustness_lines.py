@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spot_bench.tables import align, change, figure
+from spot_bench.tables import align, change, figure, percent
 
 __all__ = ["robustness_lines"]
 
@@ -22,7 +22,7 @@ def robustness_lines(report: dict[str, Any]) -> Iterator[str]:
         yield "another first rank, another triage category: % of images"
         table = [["", "first rank", rare, "triage"]]
         table += [
-            [_name(row), *map(_percent, (row["flips"]["all"], row["flips"][rare], row["triage_changes"]))]
+            [_name(row), *map(percent, (row["flips"]["all"], row["flips"][rare], row["triage_changes"]))]
             for row in rows
         ]
         yield from align(table)
@@ -39,10 +39,3 @@ def robustness_lines(report: dict[str, Any]) -> Iterator[str]:
 
 def _name(row: dict[str, Any]) -> str:
     return f"{row['kind']} {row['severity']}".strip()
-
-
-def _percent(share: dict[str, Any]) -> str:
-    """A share as `12.5 (10.1-15.0)`."""
-    if share["value"] is None:
-        return "-"
-    return f"{100 * share['value']:.1f} ({100 * share['low']:.1f}-{100 * share['high']:.1f})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["align", "change", "count", "figure", "milliseconds", "short"]
+__all__ = ["align", "change", "count", "figure", "milliseconds", "percent", "short"]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -32,6 +32,13 @@ def change(estimate: dict[str, Any]) -> str:
     return f"{estimate['value']:+.3f} ({_signed(estimate['low'])} to {_signed(estimate['high'])})"
 
 
+def percent(share: dict[str, Any]) -> str:
+    """A share's record in per cent as `12.5 (10.1-15.0)`."""
+    if share["value"] is None:
+        return "-"
+    return f"{100 * share['value']:.1f} ({_hundredfold(share['low'])}-{_hundredfold(share['high'])})"
+
+
 def count(hits: int, total: int) -> str:
     """A share of few, as a count."""
     return f"{hits} of {total}"
@@ -47,6 +54,10 @@ def milliseconds(percentile: dict[str, Any]) -> str:
 def short(value: float) -> str:
     """A positive figure with three digits that count, or all of a whole number with more: 0.052, 9.61, 12.3, 1480."""
     return f"{value:.{3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def _hundredfold(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _plain(value: float | None) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from spot_edge.errors import InputError
 from spot_edge.familiarity import familiarity_of
 from spot_edge.image import Prepared, prepare
 from spot_edge.interpreter import Interpreter, Runtime
@@ -91,6 +93,24 @@ class Classifier:
             evidence=outputs["evidence"],
             embedding=outputs["embedding"],
         )
+
+    def classify_burst(self, sources: Iterable[SourceLike]) -> Prediction:
+        """`classify` for pictures of one lesion, taken in quick succession: one answer, as `judge_burst` says."""
+        return self.judge_burst(map(self.prepare, sources))[1]
+
+    def judge_burst(self, frames: Iterable[Prepared]) -> tuple[Prepared, Prediction]:
+        """The sharpest of `frames`, which show one lesion, and what the model says of them together.
+
+        The scores are the mean of all frames that are fit to be judged; triage and the set of classes follow from it.
+        Source, evidence and embedding are the sharpest frame's. Where none is fit, the answer is that to the sharpest.
+        Frames are asked for one by one, so that an iterator of many needs little room. InputError where there are none.
+        """
+        from spot_edge.burst import judge_burst
+
+        judged = judge_burst(self, frames)
+        if judged is None:
+            raise InputError("a burst without a picture")
+        return judged.kept, judged.prediction
 
     def _findings(self, prepared: Prepared, embedding: NDArray[np.float32]) -> tuple[Finding, ...]:
         capture = self.model.spec.capture

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from spot_edge.errors import InputError
 from spot_edge.source import Source
 
-__all__ = ["HEATMAP", "SUFFIXES", "Found", "find_pictures", "unique_name"]
+__all__ = ["HEATMAP", "MOST_FRAMES", "SUFFIXES", "Found", "find_pictures", "unique_name"]
 
 HEATMAP = ".heatmap.png"  # our own, which must not be judged as pictures when they lie in the folder
+MOST_FRAMES = 16  # of a burst, which takes as long as so many pictures
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 

@@ -16,6 +16,8 @@ from spot_edge.quality import Finding
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # slow to import
 
+    from spot_edge.burst import Burst
+
 __all__ = [
     "NOTICE",
     "SCHEMA",
@@ -62,7 +64,8 @@ class ClassSet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says about one picture. `as_dict` is the JSON form that every client speaks."""
+    """What the model says about one picture, or a burst of one lesion. `as_dict` is the JSON form that every client
+    speaks."""
 
     source: dict[str, Any]
     image: dict[str, Any]
@@ -75,6 +78,7 @@ class Prediction:
     timings_ms: dict[str, float]
     conformal: ClassSet | None = None
     quality: tuple[Finding, ...] = ()  # what makes the picture unfit to be judged
+    burst: Burst | None = None
     evidence: NDArray[np.float32] = field(
         repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 0), np.float32)
     )
@@ -101,6 +105,7 @@ class Prediction:
             "abstained": self.abstained,
             "conformal": as_data(self.conformal),
             "quality": [as_data(each) | {"value": _number(each.value)} for each in self.quality],
+            "burst": as_data(self.burst),
             "remarks": list(self.remarks),
             "model": self.model,
             "runtime": as_data(self.runtime),

@@ -135,7 +135,7 @@ def test_the_json_form() -> None:
     record = json.loads(json.dumps(whole.as_dict(), allow_nan=False))
     assert set(record) == {
         *("schema", "source", "image", "ranked", "triage", "abstained", "conformal", "quality", "remarks"),
-        *("model", "runtime", "notice", "timings_ms"),
+        *("burst", "model", "runtime", "notice", "timings_ms"),
     }
     assert record["schema"] == 1
     assert record["ranked"][0] == {"label": "mel", "name": "melanoma", "score": 0.5, "malignant": True}

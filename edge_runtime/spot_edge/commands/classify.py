@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from spot_edge.errors import InputError, one_line
 from spot_edge.files import make_folder
-from spot_edge.inputs import Found, find_pictures
+from spot_edge.inputs import MOST_FRAMES, Found, find_pictures
 from spot_edge.source import LARGEST, Source
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
     flag_value="auto",
     metavar="[DEVICE|auto]",
     help="Take one picture with a camera instead.",
+)
+@click.option(
+    "--burst",
+    type=click.IntRange(2, MOST_FRAMES),
+    metavar="N",
+    help="One answer to N pictures of the camera, or to the pictures of each folder, at most N.",
 )
 @click.option("--model", type=click.Path(), help="Model file [the embedded model].")
 @click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="Classes to show in words.")
@@ -61,6 +67,7 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 def classify(
     paths: tuple[str, ...],
     camera: str | None,
+    burst: int | None,
     model: str | None,
     top: int,
     as_json: bool,
@@ -86,15 +93,16 @@ def classify(
     form = "json" if as_json else "csv" if as_csv else None
     if out and form is None:
         raise click.UsageError("--out keeps answers as --json or --csv: say which")
-    if resume and (out is None or camera is not None):
-        raise click.UsageError("--resume goes on with the answers to files in the FILE of --out")
+    if resume and (out is None or camera is not None or burst is not None):
+        raise click.UsageError("--resume goes on with the answers to single files in the FILE of --out")
     from spot_edge.commands.loading import load_several
     from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
-    found = find_pictures(paths)
-    classifiers = load_several(model, len(found), runtime=runtime, threads=threads)
+    found = [] if camera is not None else find_pictures(paths)
+    at_once = len(found) if burst is None else 1  # a burst's frames are judged one after the other, by all processors
+    classifiers = load_several(model, at_once, runtime=runtime, threads=threads)
     labels = [label.label for label in classifiers[0].model.spec.labels]
-    if camera is not None:
+    if camera is not None and burst is None:
         found = [_taken(camera)]
     left, failed, answers = found, 0, None
     if out is not None and form is not None:
@@ -104,10 +112,19 @@ def classify(
         left, failed = answers.missing(found)
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save), again=resume)
     writer = writer_for(form, answers or sys.stdout, labels, top, begun=answers is not None and answers.begun)
-    with _progress(_judged(left, classifiers, keeper), len(left), apart=answers is not None) as judged:
+    write: Callable[[Any, Writer, Keeper], bool] = _write
+    judged: Iterable[Any]
+    if burst is None:
+        judged, length, total = _judged(left, classifiers, keeper), len(left), len(found)
+    else:
+        from spot_edge.commands.bursts import answer_burst, by_folder, taken_burst
+
+        judged = by_folder(found, burst) if camera is None else [taken_burst(camera, burst)]
+        write, length, total = partial(answer_burst, _source, classifiers[0]), len(judged), len(judged)
+    with _progress(judged, length, apart=answers is not None) as judged:
         for each in judged:
             try:
-                failed += not _write(each, writer, keeper)
+                failed += not write(each, writer, keeper)
             except BrokenPipeError:  # `| head`: the reader has seen enough, but files that were asked for are made
                 if not keeper.keeps:
                     raise
@@ -116,8 +133,9 @@ def classify(
     if answers:
         answers.close()
     if failed:
-        if len(found) > 1:
-            click.echo(f"spot-edge: {failed} of {len(found)} pictures could not be judged", err=True)
+        if total > 1:
+            kind = "pictures could not be judged" if burst is None else "bursts could not be judged whole"
+            click.echo(f"spot-edge: {failed} of {total} {kind}", err=True)
         raise click.exceptions.Exit(InputError.exit_code)
 
 
@@ -194,7 +212,7 @@ def _standard_input() -> bytes:
 
 
 @contextmanager
-def _progress(judged: Iterable[_Judged], length: int, *, apart: bool) -> Iterator[Iterable[_Judged]]:
+def _progress(judged: Iterable[Any], length: int, *, apart: bool) -> Iterator[Iterable[Any]]:
     """`judged` behind a progress bar, where there are many and both ends are not mixed on one terminal."""
     if length < 2 or not sys.stderr.isatty() or (sys.stdout.isatty() and not apart):
         yield judged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from spot_edge.camera.camera import Camera
-from spot_edge.commands.taking import camera_options, take
+from spot_edge.commands.taking import camera_options, take, take_burst
 from spot_edge.errors import CameraError, InputError, SpotError, is_interrupt
 from spot_edge.files import make_folder
+from spot_edge.inputs import MOST_FRAMES
 
 if TYPE_CHECKING:
     from spot_edge.camera.button import Buttons
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from spot_edge.commands.keys import Keys, Wish
     from spot_edge.commands.records import Keeper
     from spot_edge.commands.screen import Screen
+    from spot_edge.image import Prepared
     from spot_edge.inputs import Found
+    from spot_edge.prediction import Prediction
 
 __all__ = ["kiosk"]
 
@@ -34,6 +38,7 @@ _READ_EVERY = 1.0  # seconds between readings of sharpness and light
 
 @click.command()
 @camera_options
+@click.option("--burst", type=click.IntRange(2, MOST_FRAMES), metavar="N", help="N pictures for each answer [one].")
 @click.option("--model", type=click.Path(), help="Model file [the embedded model].")
 @click.option(
     "--save",
@@ -41,7 +46,7 @@ _READ_EVERY = 1.0  # seconds between readings of sharpness and light
     metavar="DIR",
     help="Keep each answer and its picture in DIR, as `classify --save` does.",
 )
-def kiosk(source: Camera, model: str | None, save: Path | None) -> None:
+def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | None) -> None:
     """Judge what the camera sees whenever its button, space or Enter is pressed.
 
     DEVICE is as for `spot-edge camera`; a folder's pictures come in turn. The answer stays on the screen until the next
@@ -69,14 +74,21 @@ def kiosk(source: Camera, model: str | None, save: Path | None) -> None:
         classifier = load(model)
         keeper = Keeper(records=save and make_folder(save))
         with Keys(sys.stdin.fileno()) as keys, Buttons() as buttons, Screen() as screen, source:
-            _Kiosk(source, classifier, keeper, screen, keys, buttons).run(asked)
+            _Kiosk(source, burst, classifier, keeper, screen, keys, buttons).run(asked)
 
 
 class _Kiosk:
     def __init__(
-        self, source: Camera, classifier: Classifier, keeper: Keeper, screen: Screen, keys: Keys, buttons: Buttons
+        self,
+        source: Camera,
+        burst: int | None,
+        classifier: Classifier,
+        keeper: Keeper,
+        screen: Screen,
+        keys: Keys,
+        buttons: Buttons,
     ) -> None:
-        self._source, self._classifier, self._keeper = source, classifier, keeper
+        self._source, self._burst, self._classifier, self._keeper = source, burst, classifier, keeper
         self._screen, self._keys, self._buttons = screen, keys, buttons
         self._told = False  # of buttons that we may not read
         self._begin_to_count()
@@ -115,19 +127,30 @@ class _Kiosk:
 
         self._screen.show(taking)
         try:
-            picture = self._take()
-            prepared = self._classifier.prepare(picture.frame or picture.path)
+            name, prepared, prediction = self._answer()
         except (CameraError, InputError) as error:
             _raise_lasting(error)
             self._forget_wishes()
             self._screen.show(refused(str(error)))
         else:
-            prediction = self._classifier.judge(prepared)
             self._forget_wishes()
             self._screen.show(judged(prediction))
-            self._keeper.keep(picture.relative, prepared, prediction)
+            self._keeper.keep(name, prepared, prediction)
         self._begin_to_count()
         return 0.0
+
+    def _answer(self) -> tuple[str, Prepared, Prediction]:
+        """What to call the results of a press, the picture, and what the model says."""
+        picture = self._take()
+        if self._burst is None:
+            prepared = self._prepare(picture)
+            return picture.relative, prepared, self._classifier.judge(prepared)
+        frames = itertools.chain([picture], take_burst(self._source, self._burst - 1))
+        kept, prediction = self._classifier.judge_burst(map(self._prepare, frames))
+        return picture.relative, kept, prediction
+
+    def _prepare(self, picture: Found) -> Prepared:
+        return self._classifier.prepare(picture.frame or picture.path)
 
     def _forget_wishes(self) -> None:
         """Who has pressed again before there was an answer wants one picture."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from spot_edge.camera.camera import SIZE, TIMEOUT, Camera
 from spot_edge.inputs import Found
 from spot_edge.source import Source
 
-__all__ = ["camera_options", "take"]
+__all__ = ["camera_options", "take", "take_burst"]
 
 
 def camera_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,6 +45,13 @@ def take(source: Camera) -> Found:
     jpeg, now = next(source), time.time()
     frame = Source.frame(jpeg, source.opened, now)
     return Found(frame.name, time.strftime("camera-%Y%m%d-%H%M%S", time.localtime(now)), frame=frame)
+
+
+def take_burst(source: Camera, frames: int) -> Iterator[Found]:
+    """So many pictures in succession, each taken when it is asked for; fewer where there are no more."""
+    with suppress(StopIteration):
+        for _ in range(frames):
+            yield take(source)
 
 
 def _size(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import signal
@@ -22,6 +23,17 @@ def test_lines_take_pictures_where_there_is_no_terminal(piped, frames: Path) -> 
     assert kiosk.shown.count(ANSWER) == 3
     assert b"\033" not in kiosk.shown
     assert kiosk.process.stderr.read() == b""
+
+
+def test_a_press_may_take_a_burst(piped, frames: Path, tmp_path: Path) -> None:
+    kiosk = piped(frames, "--burst", "2", "--save", tmp_path / "kept")
+    kiosk.press(b"\n\nq\n")
+    assert kiosk.rest() == 0
+    assert kiosk.shown.count(b"Picture taken at") == 2  # the second time the folder begins anew
+    assert kiosk.process.stderr.read() == b""
+    records = [json.loads(path.read_text()) for path in (tmp_path / "kept").glob("*.json")]
+    assert [(record["burst"]["frames"], record["source"]["camera"]) for record in records] == [(2, str(frames))] * 2
+    assert len(list((tmp_path / "kept").glob("*.jpg"))) == 2
 
 
 def test_a_last_line_needs_no_end(piped, frames: Path) -> None:

@@ -1,0 +1,87 @@
+"""Bursts for `classify`: which pictures show one lesion, and the one answer to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from spot_edge.burst import judge_burst
+from spot_edge.errors import InputError, one_line
+from spot_edge.inputs import Found
+
+if TYPE_CHECKING:
+    from spot_edge.classifier import Classifier
+    from spot_edge.commands.records import Keeper, Writer
+    from spot_edge.image import Prepared
+    from spot_edge.source import Source
+
+__all__ = ["answer_burst", "by_folder", "taken_burst"]
+
+
+def by_folder(found: Sequence[Found], most: int) -> list[Iterable[Found]]:
+    """`found` in bursts: what lies in the same folder shows one lesion. In the order in which the folders come.
+
+    A folder with more than `most` is no burst: its problem stands in its place. What has a problem already, and
+    standard input, is on its own.
+    """
+    folders: dict[str, list[Found]] = {}
+    for place, picture in enumerate(found):
+        alone = picture.problem or picture.path == "-"
+        folders.setdefault(f"\0{place}" if alone else os.path.dirname(picture.path), []).append(picture)
+    return [
+        frames if len(frames) <= most else [_too_many(folder or ".", len(frames), most)]
+        for folder, frames in folders.items()
+    ]
+
+
+def taken_burst(camera: str, frames: int) -> Iterator[Found]:
+    """So many pictures taken with `camera`, each when it is asked for."""
+    from spot_edge.camera.camera import Camera
+    from spot_edge.commands.taking import take_burst
+
+    with Camera(camera) as source:
+        yield from take_burst(source, frames)
+
+
+def answer_burst(
+    open_frame: Callable[[Found], Source],
+    classifier: Classifier,
+    frames: Iterable[Found],
+    writer: Writer,
+    keeper: Keeper,
+) -> bool:
+    """Judge pictures of one lesion together, and write what came of it; whether all of them could be judged.
+
+    Each is asked for when the one before was judged.
+    """
+    used: list[str] = []
+    failures: list[tuple[Found, str]] = []
+
+    def prepared() -> Iterator[Prepared]:
+        for frame in frames:
+            try:
+                if frame.problem:
+                    raise frame.problem
+                picture = classifier.prepare(open_frame(frame))
+            except InputError as error:
+                failures.append((frame, str(error)))
+            else:
+                used.append(frame.relative)
+                yield picture
+
+    judged = judge_burst(classifier, prepared())
+    if judged is not None:
+        keeper.keep(used[judged.number - 1], judged.kept, judged.prediction)
+        writer.answer(judged.prediction)
+    for frame, reason in failures:
+        writer.failure(frame, reason)
+        click.echo(f"spot-edge: {one_line(reason)}", err=True)
+    return not failures
+
+
+def _too_many(folder: str, count: int, most: int) -> Found:
+    problem = f"{folder}: {count} pictures, but a burst has at most {most}: a folder of its own for each lesion"
+    return Found(folder, folder, InputError(problem))

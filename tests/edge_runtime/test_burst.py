@@ -1,0 +1,161 @@
+"""Several pictures of one lesion, one answer: which scores, which frame is kept, what is said."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from spot_edge.burst import Burst, mean_scores
+from spot_edge.classifier import Classifier
+from spot_edge.errors import InputError
+from spot_edge.modelfile import ModelFile, seal, verify
+from spot_edge.modelspec import Capture, Rate
+from spot_edge.prediction import Prediction, judge, set_of_classes
+from spot_edge.source import Source
+from spot_edge.wording import describe
+
+
+@pytest.fixture(scope="module")
+def limited(model: ModelFile, flatbuffer: bytes) -> Callable[..., Classifier]:
+    """limited(limits): the embedded network in a file with these limits of capture quality, or none."""
+
+    def classifier(limits: dict[str, float] | None = None) -> Classifier:
+        capture = limits and Capture(limits, Rate(0.01, 0.0, 0.02, 745), "test")
+        return Classifier(verify(seal(flatbuffer, model.spec._replace(capture=capture or None)), "limited.tflite"))
+
+    return classifier
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    """Noise in four colours, the second the sharpest, the last blurred."""
+    noise = Image.effect_noise((400, 300), 60).convert("RGB")
+    blurs = (1.5, 0, 1, 6)
+    tints = ((210, 160, 140), (120, 70, 60), (200, 120, 90), (90, 60, 50))
+    pictures = [noise.filter(ImageFilter.GaussianBlur(blur)) if blur else noise for blur in blurs]
+    return [
+        np.asarray(Image.blend(picture, Image.new("RGB", picture.size, tint), 0.5))
+        for picture, tint in zip(pictures, tints, strict=True)
+    ]
+
+
+def scores(prediction: Prediction) -> np.ndarray:
+    by_label = {each.label: each.score for each in prediction.ranked}
+    return np.array([by_label[label] for label in prediction.labels], np.float32)
+
+
+def test_the_mean_is_what_the_mean_of_the_logits_scores() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (5, 7))
+
+    def softmax(values: np.ndarray) -> np.ndarray:
+        return np.exp(values) / np.exp(values).sum(axis=-1, keepdims=True)
+
+    found = mean_scores(softmax(logits).astype(np.float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, softmax(logits.mean(axis=0)), rtol=1e-5)
+
+
+def test_a_score_of_nothing_does_not_rule_a_class_out_for_ever() -> None:
+    found = mean_scores(np.array([[0, 1], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]], np.float32))
+    assert 0 < found[0] < 0.01
+    assert found.sum() == pytest.approx(1)
+    assert np.isnan(mean_scores(np.array([[np.nan, 0.5], [0.5, 0.5]], np.float32))).any()
+
+
+def test_scores_triage_and_set_are_those_of_the_mean(limited: Callable[..., Classifier], frames: list) -> None:
+    classifier = limited()
+    spec, answer = classifier.model.spec, classifier.classify_burst(frames)
+    alone = [classifier.classify(frame) for frame in frames]
+    expected = mean_scores(np.stack([scores(each) for each in alone]))
+    np.testing.assert_array_equal(scores(answer), expected)
+    assert [each.score for each in answer.ranked] == sorted(expected.tolist(), reverse=True)
+    assert answer.triage == judge(spec, expected)
+    assert answer.conformal == set_of_classes(spec, answer.ranked)
+    agreeing = sum(each.top.label == answer.top.label for each in alone)
+    assert answer.burst == Burst(frames=4, averaged=4, agreeing=agreeing, kept=2)
+    assert set(answer.timings_ms) == set(alone[0].timings_ms)
+    assert all(answer.timings_ms[step] >= 0 for step in answer.timings_ms)
+
+
+def test_the_sharpest_is_kept(limited: Callable[..., Classifier], frames: list) -> None:
+    classifier = limited()
+    named = [Source.of(frame, f"frame {number}") for number, frame in enumerate(frames, 1)]
+    for order in ([0, 1, 2, 3], [1, 0, 3, 2], [3, 2, 0, 1]):
+        kept, answer = classifier.judge_burst(classifier.prepare(named[place]) for place in order)
+        own = classifier.classify(frames[1])
+        assert answer.burst is not None
+        assert answer.burst.kept == 1 + order.index(1)
+        assert kept.source is named[1]
+        assert answer.source == {"kind": "array", "name": "frame 2"}
+        assert answer.image == kept.as_dict()
+        np.testing.assert_array_equal(answer.evidence, own.evidence)
+        np.testing.assert_array_equal(answer.embedding, own.embedding)
+
+
+def test_copies_of_one_picture_answer_as_it_does(limited: Callable[..., Classifier], frames: list) -> None:
+    classifier = limited()
+    alone, copies = classifier.classify(frames[0]), classifier.classify_burst([frames[0]] * 4)
+    np.testing.assert_allclose(scores(copies), scores(alone), rtol=1e-6)
+    assert copies.triage.category == alone.triage.category
+    assert copies.burst == Burst(4, 4, 4, 1)
+    only = classifier.classify_burst([frames[0]])
+    assert (only.burst, only.remarks) == (Burst(1, 1, 1, 1), alone.remarks)
+
+
+def test_frames_that_are_unfit_are_left_out(limited: Callable[..., Classifier], frames: list) -> None:
+    classifier = limited({"sharpness": 0.3})
+    fit = [not classifier.classify(frame).quality for frame in frames]
+    assert (fit[1], fit[3]) == (True, False)
+    answer = classifier.classify_burst(frames)
+    expected = limited().classify_burst([frame for frame, good in zip(frames, fit, strict=True) if good])
+    np.testing.assert_array_equal(scores(answer), scores(expected))
+    assert answer.quality == ()
+    assert answer.burst is not None
+    assert (answer.burst.frames, answer.burst.averaged, answer.burst.kept) == (4, sum(fit), 2)
+    assert f"the mean of {sum(fit)} of 4 pictures" in " ".join(describe(answer, 1).split())
+
+
+def test_where_no_frame_is_fit_nothing_is_assessed(limited: Callable[..., Classifier], frames: list) -> None:
+    classifier = limited({"sharpness": 0.999})
+    answer, sharpest = classifier.classify_burst(frames), classifier.classify(frames[1])
+    assert answer.abstained
+    assert (answer.triage, answer.quality, answer.ranked) == (sharpest.triage, sharpest.quality, sharpest.ranked)
+    assert answer.burst == Burst(frames=4, averaged=0, agreeing=0, kept=2)
+    assert "none of 4 pictures is fit to be judged; number 2, the sharpest, is kept" in answer.remarks
+
+
+def test_the_json_form_and_the_words(limited: Callable[..., Classifier], frames: list) -> None:
+    classifier = limited()
+    answer = classifier.classify_burst(frames)
+    record = json.loads(json.dumps(answer.as_dict(), allow_nan=False))
+    assert set(record["burst"]) == {"frames", "averaged", "agreeing", "kept"}
+    assert record["remarks"][-1] == "this file's figures were measured on single pictures"
+    assert "the mean of 4 pictures" in " ".join(describe(answer, 1).split())
+    assert json.loads(json.dumps(classifier.classify(frames[0]).as_dict()))["burst"] is None
+
+
+def test_none_is_no_burst(limited: Callable[..., Classifier]) -> None:
+    with pytest.raises(InputError, match="without a picture"):
+        limited().classify_burst([])
+
+
+def test_few_pictures_are_held_however_many_come(limited: Callable[..., Classifier], frames: list) -> None:
+    classifier = limited()
+    pictures: list[weakref.ref[Image.Image]] = []
+    held = []
+
+    def come() -> Iterator:
+        for number in range(12):
+            prepared = classifier.prepare(frames[number % 4])
+            pictures.append(weakref.ref(prepared.picture))
+            held.append(sum(picture() is not None for picture in pictures))
+            yield prepared
+
+    classifier.judge_burst(come())
+    assert len(held) == 12
+    assert max(held) <= 3
