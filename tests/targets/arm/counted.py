@@ -27,6 +27,8 @@ def mark(name: str) -> None:
 
 def sections(path: str) -> None:
     """One classification, its halves, and the same decoding, resizing and running without our code around them."""
+    from dataclasses import replace
+
     import numpy as np
     from PIL import Image
 
@@ -35,6 +37,8 @@ def sections(path: str) -> None:
 
     picture = Path(path).read_bytes()
     classifier = Classifier.load(threads=1)
+    model = classifier.model
+    unchecked = Classifier(replace(model, spec=model.spec._replace(capture=None)), threads=1)
     module = __import__(RUNTIMES[find_runtime()][0], fromlist=["Interpreter"])
     bare = module.Interpreter(model_content=classifier.model.content, num_threads=1)
     bare.allocate_tensors()
@@ -53,6 +57,7 @@ def sections(path: str) -> None:
         "prepare": lambda: classifier.prepare(picture),
         "judge": lambda: classifier.judge(prepared),
         "classify": lambda: classifier.classify(picture),
+        "unchecked": lambda: unchecked.classify(picture),
     }
     for name, run in runs.items():
         for _ in range(3):  # a first call is dearer: caches are made
