@@ -68,8 +68,8 @@ def judge_burst(classifier: Classifier, frames: Iterable[Prepared]) -> Judged | 
 def mean_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """The mean of scores [frames, classes]: geometric, made to sum to one again.
 
-    It is what the mean of the network's logits would score. On simulated captures of validation it changed less from
-    burst to burst than the arithmetic mean, by a little, and was as well calibrated.
+    It is what the mean of the network's logits would score. On simulated captures of validation the arithmetic mean was
+    neither steadier nor better calibrated, and the mean of the sharper half alone was less steady than that of all.
     """
     products = np.exp(np.log(np.maximum(scores.astype(np.float64), _LEAST)).mean(axis=0))
     return np.asarray(products / products.sum(), np.float32)
