@@ -98,7 +98,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
         def begin(*arguments: object, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
             script = ["-c", f"{before}\nfrom spot_edge.cli import main\nmain()"] if before else ["-m", "spot_edge.cli"]
-            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+            # Without a buffer of ours: `communicate` would not know what that holds.
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0} | options
             running = started.enter_context(
                 subprocess.Popen([sys.executable, *script, *map(str, arguments)], **streams)
             )
