@@ -225,7 +225,7 @@ def quality(over: _Over, model: Path, images: int | None, named: tuple[str, ...]
 
 @bench.command()
 @click.argument("model", type=_PATH)
-@click.option("--burst", type=click.IntRange(2, 16), default=5, show_default=True, help="Frames of a burst.")
+@click.option("--burst", type=click.IntRange(2, 16), default=8, show_default=True, help="Frames of a burst.")
 @_over_data
 def burst(over: _Over, model: Path, burst: int) -> None:
     """Whether a burst steadies MODEL's answers to lesions that it is in two minds about, in simulated captures."""
