@@ -85,7 +85,7 @@ IMAGING := retina.jpg microaneurysms.png ihc.png cell.png phantom.png
 
 bench-quality: $(VENV)/.installed
 	data=$$($(VENV)/bin/python -c "import skimage; print(skimage.__path__[0])")/data; $(VENV)/bin/spot-edge bench quality \
-		edge_runtime/spot_edge/models/spot-int8.tflite --data $(DATA) --other photographs=$$data \
+		edge_runtime/spot_edge/models/spot-int8.tflite --data $(DATA) --other scikit-image=$$data \
 		$(foreach name,$(IMAGING),--other imaging=$$data/$(name)) $(ARGS)
 
 ablation: $(VENV)/.installed

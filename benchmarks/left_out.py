@@ -33,12 +33,14 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--without", "labels", multiple=True, required=True, help="Class to leave out; several times for several."
 )
-@click.option("--epochs", type=int, default=5, show_default=True)
+@click.option("--epochs", type=int, default=4, show_default=True)
 def left_out(data: Path, trunk: Path, out: Path, labels: tuple[str, ...], epochs: int) -> None:
     """Train without a class, convert, and measure what the limits do with its images."""
     items = read_manifest(data).items
     for label in labels:
         folder = out / label
+        if folder.exists():
+            raise click.UsageError(f"{folder}: exists already: name another folder with --out")
         folder.mkdir(parents=True)
         _write([item for item in items if item.label != label], folder / "known.csv")
         _write([item for item in items if item.label == label and item.split == "test"], folder / "left-out.csv")

@@ -15,6 +15,7 @@ import click
 
 from spot_bench import latency_cli, soak_cli
 from spot_edge.errors import OutputError
+from spot_edge.inputs import MOST_FRAMES
 
 if TYPE_CHECKING:
     from spot_bench.manifest import Manifest
@@ -225,7 +226,7 @@ def quality(over: _Over, model: Path, images: int | None, named: tuple[str, ...]
 
 @bench.command()
 @click.argument("model", type=_PATH)
-@click.option("--burst", type=click.IntRange(2, 16), default=8, show_default=True, help="Frames of a burst.")
+@click.option("--burst", type=click.IntRange(2, MOST_FRAMES), default=8, show_default=True, help="Frames of a burst.")
 @_over_data
 def burst(over: _Over, model: Path, burst: int) -> None:
     """Whether a burst steadies MODEL's answers to lesions that it is in two minds about, in simulated captures."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from spot_bench.tables import align, figure
 
-__all__ = ["percent", "refusal_lines"]
+__all__ = ["refusal_lines"]
 
 _COUNTED = 20  # groups: among fewer, shares by class are told as counts
 
@@ -19,16 +19,16 @@ def refusal_lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"{good['refused']['n']} good images of {good['refused']['groups']} lesions"
     yield ""
     yield "refused, % of images: by any limit, and the limits that most of them are beyond"
-    rows = [["good images", percent(good["refused"]), _commonest(good["checks"])]]
+    rows = [["good images", _percent(good["refused"]), _commonest(good["checks"])]]
     rows += [
-        [f"  {label}", percent(share) if share["groups"] >= _COUNTED else _count(share), ""]
+        [f"  {label}", _percent(share) if share["groups"] >= _COUNTED else _count(share), ""]
         for label, share in good["classes"].items()
     ]
     for record in report["defects"]:
         name = f"{record['severity']} {record['kind']}"
-        rows.append([name, percent(record["refused"]), _commonest(record["checks"])])
+        rows.append([name, _percent(record["refused"]), _commonest(record["checks"])])
     for record in report["others"]:
-        rows.append([record["name"], percent(record["refused"]), _commonest(record["checks"])])
+        rows.append([record["name"], _percent(record["refused"]), _commonest(record["checks"])])
     yield from align(rows)
     yield ""
     yield "told from good images (AUC): by unfamiliarity, and by the first rank's score alone"
@@ -45,7 +45,7 @@ def refusal_lines(report: dict[str, Any]) -> Iterator[str]:
     yield from (f"not read: {reason}" for record in report["others"] for reason in record["unread"])
 
 
-def percent(share: dict[str, Any]) -> str:
+def _percent(share: dict[str, Any]) -> str:
     """A share as `1.2 (0.8 to 1.7)`."""
     return f"{100 * share['value']:.1f} ({100 * share['low']:.1f} to {100 * share['high']:.1f})"
 

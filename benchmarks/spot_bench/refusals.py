@@ -127,7 +127,7 @@ def measure_refusals(
             }
         },
         "defects": [
-            {"kind": defect.kind, "severity": defect.severity} | _shares(see(_with_defect(defect, few)))
+            {"kind": defect.kind, "severity": defect.severity} | _shares(see(_with_defect(defect, few, classifier)))
             for defect in DEFECTS
         ],
         "others": [{"name": kind.name} | _apart(good, see(kind.pictures)) for kind in (*drawn, *others)],
@@ -163,9 +163,9 @@ def _failed(prediction: Prediction) -> list[bool]:
     return [check.name in found for check in CHECKS]
 
 
-def _with_defect(defect: Defect, items: Sequence[Item]) -> Iterator[tuple[Picture, str]]:
+def _with_defect(defect: Defect, items: Sequence[Item], classifier: Classifier) -> Iterator[tuple[Picture, str]]:
     def change(seed: int, item: Item) -> NDArray[np.uint8]:
-        return np.asarray(defect.apply(Image.open(item.image).convert("RGB"), seed))
+        return np.asarray(defect.apply(classifier.prepare(item.image).picture, seed))
 
     return ((partial(change, seed, item), item.group) for seed, item in enumerate(items))
 

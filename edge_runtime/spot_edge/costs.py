@@ -12,7 +12,8 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of a JPEG, but for those t
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = (0x01, 0xD8)  # without a length
 
-_DIRECTORY = re.compile(rb"II\*\0|MM\0\*")  # what TIFF files begin with, and the EXIF of all others
+# What TIFF files begin with, and the EXIF of all others; Pillow also takes both with their bytes exchanged.
+_DIRECTORY = re.compile(rb"II\*\0|II\0\*|MM\0\*|MM\*\0")
 _FURTHER = (0x8769, 0x8825, 0xA005)  # tags that lead to another directory: of EXIF, of places, of interoperability
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of a tag's types
 _MOST_ENTRIES = 100_000  # more than an honest file has in all its directories together

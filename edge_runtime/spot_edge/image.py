@@ -202,7 +202,7 @@ def _refuse_costly(image: Image.Image, data: bytes, name: str) -> None:
 
 def _refuse_costly_tags(data: bytes, name: str) -> None:
     """The same for what is read when a file is opened."""
-    if b"II*\0" in data or b"MM\0*" in data:  # it is a TIFF, or has EXIF
+    if any(head in data for head in (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")):  # it is a TIFF, or has EXIF
         from spot_edge.costs import claims_too_much
 
         if claims_too_much(data):

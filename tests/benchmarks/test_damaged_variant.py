@@ -16,6 +16,7 @@ from spot_bench.metrics import accuracy, recalls
 from spot_bench.predict import predict
 from spot_convert.graph import Graph, pack, unpack
 from spot_edge.classifier import Classifier
+from spot_edge.familiarity import MEMBER
 from spot_edge.modelfile import ModelFile, read_model, seal, verify
 
 FACTOR = 0.84
@@ -32,7 +33,8 @@ def damaged(model: ModelFile, label: str, factor: float) -> ModelFile:
     row = [known.label for known in model.spec.labels].index(label)
     weights[row] = np.rint(weights[row] * factor).astype(np.int8)
     graph.fill(number, weights)
-    return verify(seal(pack(graph.model), model.spec._replace(drift=None)), "damaged.tflite")
+    spec, members = model.spec._replace(drift=None), {MEMBER: model.members[MEMBER]}
+    return verify(seal(pack(graph.model), spec, members), "damaged.tflite")
 
 
 def test_the_damage_is_to_one_class_alone() -> None:

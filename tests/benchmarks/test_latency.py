@@ -44,7 +44,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> str:
     with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
         start = min(member.header_offset for member in bundle.infolist())
     path = tmp_path_factory.mktemp("twin") / "spot-float32.tflite"
-    path.write_bytes(seal(model.content[:start], model.spec._replace(variant="float32")))
+    path.write_bytes(seal(model.content[:start], model.spec._replace(variant="float32", capture=None)))
     return str(path)
 
 

@@ -27,11 +27,11 @@ def test_help_lists_every_exit_code() -> None:
         assert f"{code:>3}  {meaning}" in said
 
 
-def test_help_lists_the_commands_of_the_device() -> None:
-    said = CliRunner().invoke(group, ["-h"]).output
+def test_help_lists_the_commands_of_the_device(spot_edge) -> None:
+    said = spot_edge("-h").stdout.decode()
     for name in ("classify", "info"):
         assert f"  {name} " in said
-        assert CliRunner().invoke(group, [name, "-h"]).exit_code == 0
+        assert spot_edge(name, "-h").returncode == 0
 
 
 def test_the_runtimes_to_choose_from_are_all_that_are_known() -> None:

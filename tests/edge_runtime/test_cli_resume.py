@@ -26,7 +26,7 @@ def folder(tmp_path: Path, draw, encode) -> Path:
     inside.mkdir()
     for number in range(30):
         content = encode(np.roll(draw(120, 80), 5 * number, axis=1), "JPEG")
-        name = 'a "b",\nc' if number == 12 and os.name == "posix" else "mole"
+        name = 'a "b",\nc\rd' if number == 12 and os.name == "posix" else "mole"
         (inside / f"{number:02} {name}.jpg").write_bytes(content[:60] if number % 7 == 3 else content)
     return inside
 
@@ -294,6 +294,7 @@ def test_a_place_where_no_file_can_be_ends_with_6(where: str, spot_edge, picture
     [
         ["--out", "answers"],
         ["--json", "--resume"],
+        ["--json", "--out", "answers", "--burst", "3"],
         ["--json", "--out", "."],
     ],
 )
@@ -328,7 +329,7 @@ def test_another_runs_results_are_kept_beside(spot_edge, folder, tmp_path) -> No
 def test_half_results_of_the_dead_are_removed(spot_edge, folder, python, tmp_path) -> None:
     kept, dead = tmp_path / "kept", int(python("-c", "import os; print(os.getpid())").stdout)
     kept.mkdir()
-    half, alive = kept / f".00 mole.jpg.{dead}-140", kept / f".00 mole.jpg.{os.getpid()}-140"
+    half, alive = kept / f".00\nmole.jpg.{dead}-140", kept / f".00 mole.jpg.{os.getpid()}-140"
     other = kept / f".note.txt.{dead}-140"
     for path in (half, alive, other):
         path.write_bytes(b"half")

@@ -93,6 +93,19 @@ def test_it_ends_it_at_any_moment(moment: str, many, start, tmp_path: Path) -> N
     assert len(list((tmp_path / "kept").glob("*.json"))) < len(many)
 
 
+def test_a_reader_that_goes_hides_no_failure(start, lesion: bytes, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.png").write_bytes(b"no picture")
+    (tmp_path / "scans" / "b.png").write_bytes(lesion)
+    running = start("classify", tmp_path / "scans", "--json", "--save", tmp_path / "kept")
+    running.stdout.close()
+    said = running.stderr.read().decode()
+    assert running.wait(60) == 3
+    assert "a.png: " in said
+    assert "1 of 2 pictures could not be judged" in said
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["b.jpg", "b.json"]
+
+
 def test_a_hangup_that_is_ignored_stays_so(many, start) -> None:
     running = start("classify", *many, "--json", before="import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)")
     assert running.stdout.readline()

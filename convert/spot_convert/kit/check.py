@@ -22,7 +22,7 @@ __all__ = ["Cause", "Finding", "Verdict", "check"]
 _CLEARLY = 2.0  # an explanation must be so many times nearer than the right answers
 _NEARLY = 1.5  # and others that are not so many times farther than it are named beside it
 _NOTHING = 0.001  # root mean square of scores below which two explanations cannot be told apart at all
-_REACH = 2.0  # tolerances that an explanation may be off: kernels differ more on pictures nobody would take
+_REACH = 3.0  # tolerances that an explanation may be off: kernels differ more on pictures nobody would take
 _SAME_MEAN = 2.0  # grey levels by which two apps' resizing may shift a channel's mean
 
 

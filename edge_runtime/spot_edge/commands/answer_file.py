@@ -19,6 +19,7 @@ from spot_edge.inputs import Found
 
 __all__ = ["AnswerFile"]
 
+_LONGEST = 64  # lines of a record: a file's name may have line breaks
 _SYNC_EVERY = 5.0  # seconds: a killed process loses no answer, a machine without power those of so long
 
 
@@ -165,6 +166,9 @@ def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
         if line.endswith(b"\n") and not (quoted and record.count(b'"') % 2):
             yield record
             record = b""
+        elif record.count(b"\n") > _LONGEST:
+            yield record  # a quote that is never closed: no answer of ours
+            return
 
 
 def _from_json(record: bytes) -> _Answer:

@@ -30,10 +30,11 @@ def by_folder(found: Sequence[Found], most: int) -> list[Iterable[Found]]:
     folders: dict[str, list[Found]] = {}
     for place, picture in enumerate(found):
         alone = picture.problem or picture.path == "-"
-        folders.setdefault(f"\0{place}" if alone else os.path.dirname(picture.path), []).append(picture)
+        folder = os.path.dirname(os.path.abspath(picture.path))
+        folders.setdefault(f"\0{place}" if alone else folder, []).append(picture)
     return [
-        frames if len(frames) <= most else [_too_many(folder or ".", len(frames), most)]
-        for folder, frames in folders.items()
+        frames if len(frames) <= most else [_too_many(os.path.dirname(frames[0].path) or ".", len(frames), most)]
+        for frames in folders.values()
     ]
 
 
@@ -73,12 +74,13 @@ def answer_burst(
                 yield picture
 
     judged = judge_burst(classifier, prepared())
+    for _, reason in failures:
+        click.echo(f"spot-edge: {one_line(reason)}", err=True)
     if judged is not None:
         keeper.keep(used[judged.number - 1], judged.kept, judged.prediction)
         writer.answer(judged.prediction)
     for frame, reason in failures:
         writer.failure(frame, reason)
-        click.echo(f"spot-edge: {one_line(reason)}", err=True)
     return not failures
 
 

@@ -93,8 +93,10 @@ def classify(
     form = "json" if as_json else "csv" if as_csv else None
     if out and form is None:
         raise click.UsageError("--out keeps answers as --json or --csv: say which")
-    if resume and (out is None or camera is not None or burst is not None):
-        raise click.UsageError("--resume goes on with the answers to single files in the FILE of --out")
+    if out and burst:
+        raise click.UsageError("--out and --burst exclude one another")
+    if resume and (out is None or camera is not None):
+        raise click.UsageError("--resume goes on with the answers to files in the FILE of --out")
     from spot_edge.commands.loading import load_several
     from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
@@ -104,13 +106,13 @@ def classify(
     labels = [label.label for label in classifiers[0].model.spec.labels]
     if camera is not None and burst is None:
         found = [_taken(camera)]
+    keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save), again=resume)
     left, failed, answers = found, 0, None
     if out is not None and form is not None:
         from spot_edge.commands.answer_file import AnswerFile
 
         answers = AnswerFile(out, form, classifiers[0].model.id, labels, resume=resume)
         left, failed = answers.missing(found)
-    keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save), again=resume)
     writer = writer_for(form, answers or sys.stdout, labels, top, begun=answers is not None and answers.begun)
     write: Callable[[Any, Writer, Keeper], bool] = _write
     judged: Iterable[Any]
@@ -129,6 +131,7 @@ def classify(
                 if not keeper.keeps:
                     raise
                 writer = Nowhere()
+                failed += burst is None and each.prediction is None
     writer.close()
     if answers:
         answers.close()
@@ -171,8 +174,8 @@ def _judge(picture: Found, classifier: Classifier, keeper: Keeper) -> _Judged:
 def _write(judged: _Judged, writer: Writer, keeper: Keeper) -> bool:
     """Write what came of one picture; whether it could be judged."""
     if judged.prediction is None:
-        writer.failure(judged.picture, judged.problem)
         click.echo(f"spot-edge: {one_line(judged.problem)}", err=True)
+        writer.failure(judged.picture, judged.problem)
         return False
     keeper.write(judged.picture.relative, judged.results)
     writer.answer(judged.prediction)

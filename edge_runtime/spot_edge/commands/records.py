@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -65,8 +66,8 @@ def csv_line(cells: Sequence[str]) -> str:
     import csv  # slow to import
 
     row = io.StringIO()
-    csv.writer(row, lineterminator="\n").writerow(cells)
-    return row.getvalue().removesuffix("\n")
+    csv.writer(row, lineterminator="\r\n").writerow(cells)  # what ends a row is what is quoted within one
+    return row.getvalue().removesuffix("\r\n")
 
 
 class Nowhere:
@@ -217,13 +218,13 @@ class Keeper:
             name = unique_name(relative, self._taken)
         for folder, ending, content in results:
             path = folder / f"{name}{ending}"
-            if not (self._again and path.exists()):
+            if not (self._again and path.is_file()):
                 write_whole(path, content)
 
 
 def _left(name: str, results: Sequence[Result]) -> bool:
     """Whether the files of this name are what a killed run has left of these results."""
-    found = [(path, content) for folder, ending, content in results if (path := folder / f"{name}{ending}").exists()]
+    found = [(path, content) for folder, ending, content in results if (path := folder / f"{name}{ending}").is_file()]
     return bool(found) and all(_is_same(path, content) for path, content in found)
 
 
@@ -244,12 +245,15 @@ def _without_times(content: bytes) -> object:
 def _remove_unfinished(folder: Path, names: Sequence[str], ending: str) -> None:
     """Remove what processes that were killed while they wrote a result have left."""
     for name in names:
-        left = re.fullmatch(rf"\..+{re.escape(ending)}\.(\d+)-\d+", name)
+        left = re.fullmatch(rf"(?s)\..+{re.escape(ending)}\.(\d+)-\d+", name)  # a name may hold line breaks
         if left and not _is_alive(int(left[1])):
-            (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (folder / name).unlink()
 
 
 def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # where signal 0 is Ctrl-C
+        return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
