@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spot_bench.tables import align, figure
+from spot_bench.tables import align, count, figure
 
 __all__ = ["refusal_lines"]
 
@@ -51,7 +51,7 @@ def _percent(share: dict[str, Any]) -> str:
 
 
 def _count(share: dict[str, Any]) -> str:
-    return f"{round(share['value'] * share['n'])} of {share['n']}"
+    return count(round(share["value"] * share["n"]), share["n"])
 
 
 def _commonest(checks: dict[str, Any]) -> str:
