@@ -18,9 +18,9 @@ fresh() { # PYTHON FOLDER: an empty environment
 
 echo "== bookworm's end: tflite-runtime, numpy 1.24, Pillow 9.4"
 fresh "$PYTHON" .venv-bookworm
-.venv-bookworm/bin/python "${install[@]}" -c constraints/bookworm.txt tflite-runtime numpy pillow click pytest
+.venv-bookworm/bin/python "${install[@]}" -c constraints/bookworm.txt tflite-runtime numpy pillow click pytest pytest-xdist
 .venv-bookworm/bin/python "${install[@]}" --no-deps "$wheel"
-.venv-bookworm/bin/python -m pytest -q tests/edge_runtime tests/fuzz
+.venv-bookworm/bin/python -m pytest -q --numprocesses=auto --dist=loadfile tests/edge_runtime tests/fuzz
 .venv-bookworm/bin/python "${install[@]}" --no-deps "$toolkit"
 TFLITE_RUNTIME_PYTHON=.venv-bookworm/bin/python TF_CPP_MIN_LOG_LEVEL=3 \
     "$VENV/bin/python" -m pytest -q tests/targets/check_tflite_runtime.py
@@ -37,8 +37,8 @@ for candidate in python3.12 python3.13 python3.14 "${PYENV_ROOT:-$HOME/.pyenv}"/
     tried="$tried$found "
     echo "== Python $found"
     fresh "$candidate" ".venv-$found"
-    ".venv-$found/bin/python" "${install[@]}" -c constraints/newer.txt "$wheel" pytest
-    ".venv-$found/bin/python" -m pytest -q tests/edge_runtime tests/fuzz
+    ".venv-$found/bin/python" "${install[@]}" -c constraints/newer.txt "$wheel" pytest pytest-xdist
+    ".venv-$found/bin/python" -m pytest -q --numprocesses=auto --dist=loadfile tests/edge_runtime tests/fuzz
 done
 for wanted in 3.12 3.13 3.14; do
     case "$tried" in *" $wanted "*) ;; *) echo "!! NOT RUN: this machine has no Python $wanted" ;; esac
