@@ -32,6 +32,7 @@ def test_the_corpus_is_whole_and_small() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_a_seed_and_what_damage_makes_of_it(seed: Path) -> None:
+    """Each target's `run` raises AssertionError for a bad refusal, and lets anything but a refusal through."""
     target, content = importlib.import_module(f"fuzzed.{seed.parent.name}"), seed.read_bytes()
     target.run(content)
     draws = np.random.default_rng(len(content))

@@ -18,12 +18,7 @@ def reliability_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
     panel = _panel()
     parts = [*panel.axes(_TICKS, _TICKS, "score of the first answer (mean of a bin)"), _diagonal(panel), *_key(names)]
     for key, colour in _COLOURS.items():
-        bins = comparison[key]["reliability"]
-        parts.append(panel.line([(found["score"], found["right"]["value"]) for found in bins], colour, dots=True))
-        for found in bins:
-            x, low = panel.place(found["score"], found["right"]["low"])
-            _, high = panel.place(found["score"], found["right"]["high"])
-            parts.append(f'<path d="M{x + _SHIFT[key]:.1f} {low:.1f}V{high:.1f}" stroke="{colour}" opacity=".45"/>')
+        parts += _shares_right(panel, comparison[key]["reliability"], "score", colour, _SHIFT[key])
     return document(340, 360, parts)
 
 
@@ -49,13 +44,18 @@ def selective_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
     panel = Panel(34, 44, 290, 270, (0.0, 1.0), (low, 1.0))
     parts = [*panel.axes(_TICKS, round_ticks(low, 1), "share of the images that is answered"), *_key(names)]
     for key, colour in _COLOURS.items():
-        curve = comparison[key]["selective"]
-        parts.append(panel.line([(found["share"], found["right"]["value"]) for found in curve], colour, dots=True))
-        for found in curve:
-            x, bottom = panel.place(found["share"], found["right"]["low"])
-            _, top = panel.place(found["share"], found["right"]["high"])
-            parts.append(f'<path d="M{x + _SHIFT[key]:.1f} {bottom:.1f}V{top:.1f}" stroke="{colour}" opacity=".45"/>')
+        parts += _shares_right(panel, comparison[key]["selective"], "share", colour, _SHIFT[key])
     return document(340, 360, parts)
+
+
+def _shares_right(panel: Panel, curve: list[dict[str, Any]], across: str, colour: str, shift: float) -> list[str]:
+    """A line through the shares that are right, with a bar for the interval of each."""
+    parts = [panel.line([(found[across], found["right"]["value"]) for found in curve], colour, dots=True)]
+    for found in curve:
+        x, low = panel.place(found[across], found["right"]["low"])
+        _, high = panel.place(found[across], found["right"]["high"])
+        parts.append(f'<path d="M{x + shift:.1f} {low:.1f}V{high:.1f}" stroke="{colour}" opacity=".45"/>')
+    return parts
 
 
 def _panel() -> Panel:
