@@ -117,6 +117,11 @@ $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/dev.t
 	.venv-peers-$*/bin/python $(PIP) -r $<
 	touch $@
 
+.venv-qat/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/qat.txt
+	$(PYTHON) -m venv .venv-qat
+	.venv-qat/bin/python $(PIP) -c constraints/qat.txt -e ./edge_runtime -e '.[qat]'
+	touch $@
+
 .venv-%/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/%.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python $(PIP) -c constraints/$*.txt -e ./edge_runtime -e '.[train-$*]'

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from spot_bench.manifest import Manifest, write_manifest
 from spot_bench.predict import Predictions, load_predictions, predict
+from spot_convert.environments import require_environment
 from spot_convert.variants import LITERT, TFLITE_RUNTIME
 from spot_edge import __version__
 from spot_edge.classifier import Classifier
@@ -23,7 +24,6 @@ __all__ = ["Bar", "answers", "no_bar", "other_version"]
 Bar: TypeAlias = Callable[
     [str, int], AbstractContextManager[Callable[[int], None]]
 ]  # title and length to "so many more"
-_ABOUT = "import spot_edge, spot_bench.cli, tflite_runtime as t; print(spot_edge.__version__, t.__version__)"
 
 
 @contextmanager
@@ -34,22 +34,12 @@ def no_bar(title: str, length: int) -> Iterator[Callable[[int], None]]:
 
 def other_version(python: Path | None) -> str:
     """The version of tflite-runtime in the environment of `python`; DataError where files cannot be judged there."""
-    wanted = f"an environment with spot-edge-toolkit {__version__} and {TFLITE_RUNTIME}"
     if python is None:
         raise DataError(
-            f"files for {TFLITE_RUNTIME} are judged in it: name the Python of {wanted} with --tflite-runtime"
+            f"files for {TFLITE_RUNTIME} are judged in it: name the Python of an environment with spot-edge-toolkit "
+            f"{__version__} and {TFLITE_RUNTIME} with --tflite-runtime"
         )
-    try:
-        done = subprocess.run([python, "-c", _ABOUT], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise DataError(f"{python}: cannot be run: {error.strerror}: name the Python of {wanted}") from None
-    found = done.stdout.split()
-    if done.returncode or len(found) != 2:
-        reason = (done.stderr.strip() or "no answer").splitlines()[-1]
-        raise DataError(f"{python}: not the Python of {wanted}: {reason}")
-    if found[0] != __version__:
-        raise DataError(f"{python}: has spot-edge {found[0]}, this is {__version__}: install the same there")
-    return found[1]
+    return require_environment(python, ("spot_bench.cli", "tflite_runtime"), TFLITE_RUNTIME)
 
 
 def answers(model: ModelFile, images: Manifest, runtime: str, python: Path | None, bar: Bar) -> Predictions:

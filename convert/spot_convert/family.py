@@ -20,11 +20,15 @@ from spot_convert.calibration import FEWEST, SEED, calibration_tensors, choose
 from spot_convert.checks import Parity, check_answers, check_graph, check_size
 from spot_convert.description import describe_tensors
 from spot_convert.fitting import Converted, fitted_spec
+from spot_convert.folding import fold
+from spot_convert.lessons import training_tensors
 from spot_convert.pictures import Pictures
+from spot_convert.qat import check_trainer
 from spot_convert.run import Run, read_run
 from spot_convert.runtimes import unsupported
 from spot_convert.tail import append_tail
-from spot_convert.variants import DEFAULT, LITERT, TFLITE_RUNTIME, VARIANTS, Variant, choose_variants
+from spot_convert.trained import trained_body
+from spot_convert.variants import DEFAULT, LITERT, QAT, TFLITE_RUNTIME, VARIANTS, Variant, choose_variants
 from spot_edge.errors import CheckError, OutputError
 from spot_edge.files import make_folder, write_whole
 from spot_edge.modelfile import seal, verify
@@ -45,32 +49,40 @@ def convert_run(
     variants: Sequence[str] = DEFAULT,
     engine: str | None = None,
     python: Path | None = None,
+    qat: Path | None = None,
     say: Callable[[str], None],
     bar: Bar = no_bar,
 ) -> list[Converted]:
     """Make `variants` of the run in the folder `run_path`, and leave them in `out` with a `report.json`.
 
     Nothing is written before every file has passed its checks. A file that the drift gate refuses goes into the
-    folder FAILED of `out`. `python` is that of an environment with tflite-runtime, for the variants that run there.
-    Raises DataError for a run, data or an environment that cannot be used, and CheckError, naming the file, for one
-    that is broken.
+    folder FAILED of `out`. `python` is that of an environment with tflite-runtime, for the variants that run there,
+    `qat` of one with TF Model Optimization, for the variant that is trained there. Raises DataError for a run, data or
+    an environment that cannot be used, and CheckError, naming the file, for one that is broken.
     """
     engines = choose_variants(list(variants), engine)
     runtimes = {LITERT: version(LITERT)}
     if any(VARIANTS[name].runtime == TFLITE_RUNTIME for name in engines):
         runtimes[TFLITE_RUNTIME] = other_version(python)
+    trainer = check_trainer(qat) if QAT in engines else None
     run = read_run(run_path, data)
+    if trainer is not None:
+        fold(run.body)  # refused now rather than after pictures were prepared
     _refuse_existing(out, [_file_name(run, name) for name in engines])
     chosen = choose(run.manifest, FEWEST if any(VARIANTS[name].integer for name in engines) else 1)
     pictures = Pictures.of(run.manifest, chosen)
     say(f"calibrating and checking with {len(chosen)} images of the calibrate part")
     tensors = calibration_tensors(chosen, run.image)
     reference = softmax(_keras_logits(run, tensors))
+    lessons = training_tensors(run, bar) if any(VARIANTS[name].trains for name in engines) else None
 
     def make(name: str, engine: str, baseline: Converted | None) -> Converted:
         variant, file = VARIANTS[name], _file_name(run, name)
         say(f"{name}: converting")
-        body = _BODIES[engine][variant.body](run, tensors)
+        if lessons is not None and variant.trains:
+            body = trained_body(variant.body, run, tensors, lessons, trainer, bar)
+        else:
+            body = _BODIES[engine][variant.body](run, tensors)
         _check_body(body, file, variant)
         spec = _spec(run, name, MeasuredIn(variant.runtime, runtimes[variant.runtime]))
         draft = verify(seal(_with_tail(run, spec, body), spec), file)
@@ -104,6 +116,7 @@ def _write(out: Path, run: Run, made: list[Converted], calibration: dict[str, in
         "environment": {name: version(name) for name in _PACKAGES},
         "calibration": calibration,
         "margins": dataclasses.asdict(run.margins),
+        "retraining": dataclasses.asdict(run.retraining),
         "files": [converted.as_dict() for converted in made],
     }
     write_whole(out / "report.json", (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,11 @@ class Converted:
         return cls(model, engine, parity, dataclasses.replace(fitted.validation, model=known), comparison)
 
     @property
+    def compressed_bytes(self) -> int:
+        """What is left of the file in an archive or on the way over a network: by zlib, at its best."""
+        return len(zlib.compress(self.model.content, 9))
+
+    @property
     def failed(self) -> bool:
         """Whether the drift gate refused the file."""
         return self.model.spec.drift is not None and self.model.spec.drift.verdict == "fails"
@@ -71,6 +77,7 @@ class Converted:
             "measured_in": as_data(spec.measured_in),
             "id": self.model.id,
             "bytes": len(self.model.content),
+            "compressed_bytes": self.compressed_bytes,
             "temperature": spec.temperature,
             "operating_points": [as_data(point) for point in spec.operating_points],
             "conformal": as_data(spec.conformal) if spec.conformal else None,

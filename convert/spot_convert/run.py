@@ -14,6 +14,7 @@ import keras
 
 from spot_bench.gate import Margins, margins_from
 from spot_bench.manifest import Manifest, read_manifest
+from spot_bench.retraining import Retraining, retraining_from
 from spot_edge.errors import DataError
 from spot_edge.modelspec import ImageSpec, Label
 
@@ -34,6 +35,7 @@ class Run:
     image: ImageSpec
     manifest: Manifest
     margins: Margins  # what quantizing may cost
+    retraining: Retraining  # of the variants that train
     provenance: Mapping[str, str]  # data, licence, notice and digests, as they go into spot.json
 
 
@@ -67,15 +69,17 @@ def read_run(path: Path, data: Path | None = None) -> Run:
     body = _load(path / "model.keras", image, len(labels))
     scaling = body.layers[1]
     scale, offset = float(scaling.scale), float(scaling.offset)
-    return Run(name, body, scale, offset, labels, image, manifest, _margins(path / "recipe.toml"), provenance)
+    margins, retraining = _settings(path / "recipe.toml")
+    return Run(name, body, scale, offset, labels, image, manifest, margins, retraining, provenance)
 
 
-def _margins(path: Path) -> Margins:
+def _settings(path: Path) -> tuple[Margins, Retraining]:
+    """What the recipe says of conversion."""
     try:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a recipe: {error}") from None
-    return margins_from(recipe.get("gate", {}), str(path))
+    return margins_from(recipe.get("gate", {}), str(path)), retraining_from(recipe.get("retrain", {}), str(path))
 
 
 def _file_name(name: object, path: Path) -> str:

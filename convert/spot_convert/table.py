@@ -19,7 +19,15 @@ __all__ = ["family_table"]
 def family_table(made: Sequence[Converted]) -> str:
     """One row a file, and below it what each criterion of the gate says, with the bound that decides."""
     rows = [
-        ["file", "made by, runs in", "MB", "balanced accuracy on validation", "same first rank as float32", "verdict"]
+        [
+            "file",
+            "made by, runs in",
+            "MB",
+            "MB compressed",
+            "balanced accuracy on validation",
+            "same first rank as float32",
+            "verdict",
+        ]
     ]
     for converted in made:
         spec, validation = converted.model.spec, converted.validation
@@ -29,6 +37,7 @@ def family_table(made: Sequence[Converted]) -> str:
                 converted.model.name,
                 f"{converted.engine}, {spec.measured_in.runtime}",
                 f"{len(converted.model.content) / 1e6:.2f}",
+                f"{converted.compressed_bytes / 1e6:.2f}",
                 f"{balanced.value:.3f} ({balanced.low:.3f} to {balanced.high:.3f})",
                 _agreement(converted.comparison),
                 spec.drift.verdict if spec.drift else "the baseline",

@@ -7,9 +7,22 @@ from dataclasses import dataclass
 
 from spot_edge.errors import DataError
 
-__all__ = ["DEFAULT", "ENGINES", "LITERT", "TFLITE_RUNTIME", "VARIANTS", "Variant", "choose_variants"]
+__all__ = [
+    "CLUSTERED",
+    "DEFAULT",
+    "ENGINES",
+    "LITERT",
+    "PRUNED",
+    "QAT",
+    "TFLITE_RUNTIME",
+    "VARIANTS",
+    "Variant",
+    "choose_variants",
+]
 
 LITERT, TFLITE_RUNTIME = "ai-edge-litert", "tflite-runtime"
+QAT, PRUNED, CLUSTERED = "qat-int8", "pruned-int8", "clustered-int8"
+TRAINED = (QAT, PRUNED, CLUSTERED)
 ENGINES = {"tensorflow": "TensorFlow's own converter", "litert": "LiteRT Quantizer"}
 
 
@@ -30,7 +43,12 @@ class Variant:
     @property
     def integer(self) -> bool:
         """Whether the body computes in int8 throughout."""
-        return self.body == "int8"
+        return self.body == "int8" or self.trains
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network is fine-tuned for this file, with images of the training part."""
+        return self.body in TRAINED
 
 
 _LITERT_FIRST = ("litert", "tensorflow")  # docs/convert.md has the measurements
@@ -56,6 +74,13 @@ VARIANTS = {
     ),
     "dynamic": _eight_bits("int8 weights, float activations", "dynamic", LITERT, _LITERT_FIRST),
     "int8": _eight_bits("full int8 body, uint8 input, float tail", "int8", LITERT, ("tensorflow", "litert")),
+    QAT: _eight_bits("int8, trained with its rounding (needs --qat)", QAT, LITERT, ("tensorflow",)),
+    PRUNED: _eight_bits(
+        "int8 with half of the weights nought, for a smaller download", PRUNED, LITERT, ("tensorflow",)
+    ),
+    CLUSTERED: _eight_bits(
+        "int8 with few different weights, for a smaller download", CLUSTERED, LITERT, ("tensorflow",)
+    ),
     "int8-tflite-runtime": _eight_bits(
         "the same for tflite-runtime 2.14, fitted and judged there", "int8", TFLITE_RUNTIME, ("tensorflow",)
     ),
@@ -63,7 +88,7 @@ VARIANTS = {
         "dynamic for tflite-runtime 2.14, fitted and judged there", "dynamic", TFLITE_RUNTIME, ("tensorflow",)
     ),
 }
-DEFAULT = tuple(name for name, variant in VARIANTS.items() if variant.runtime == LITERT)
+DEFAULT = tuple(name for name, variant in VARIANTS.items() if variant.runtime == LITERT and not variant.trains)
 
 
 def choose_variants(names: list[str], engine: str | None = None) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from spot_bench.gate import Margins, margins_from
+from spot_bench.retraining import Retraining, retraining_from
 from spot_edge.errors import DataError
 from spot_train.backbones import misfits
 
@@ -99,6 +100,7 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     train: Train = field(default_factory=Train)
     gate: Margins = field(default_factory=Margins)  # what quantizing may cost
+    retrain: Retraining = field(default_factory=Retraining)  # how the converter fine-tunes for the variants that train
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -258,6 +260,7 @@ def _check(recipe: Recipe, where: str) -> None:
         (0 < augment.zoom[0] <= augment.zoom[1] <= 2, "augment.zoom must be two rising numbers up to 2"),
     ]
     margins_from(dataclasses.asdict(recipe.gate), where)
+    retraining_from(dataclasses.asdict(recipe.retrain), where)
     for holds, rule in rules:
         if not holds:
             raise DataError(f"{where}: {rule}")

@@ -1,0 +1,36 @@
+"""The bodies of the variants whose network is fine-tuned for the file: which of them is made how."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_convert import tensorflow_engine
+from spot_convert.answers import Bar
+from spot_convert.compression import clustered, pruned
+from spot_convert.qat import qat_body
+from spot_convert.run import Run
+from spot_convert.variants import CLUSTERED, PRUNED, QAT
+
+__all__ = ["trained_body"]
+
+_NETWORKS = {PRUNED: pruned, CLUSTERED: clustered}
+
+
+def trained_body(
+    kind: str,
+    run: Run,
+    calibration: NDArray[np.uint8],
+    lessons: NDArray[np.uint8],
+    qat: Path | None,
+    bar: Bar,
+) -> bytes:
+    """The full int8 body of a variant that trains, learned from the float network's answers to the `lessons`."""
+    with bar(f"training {kind}", run.retraining.steps) as more:
+        if qat is not None and kind == QAT:
+            return qat_body(run, calibration, lessons, qat, more)
+        network = _NETWORKS[kind](run, lessons, more)
+    return tensorflow_engine.BODIES["int8"](dataclasses.replace(run, body=network), calibration)
