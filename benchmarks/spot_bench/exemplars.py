@@ -19,7 +19,7 @@ from spot_bench.metrics import Bools
 
 __all__ = ["EDGES", "exemplars", "overlap", "strata"]
 
-EDGES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # of the float32 file's margin, between which images are alike
+EDGES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # of the float32 file's margin, between which images are alike
 
 
 def strata(margin: NDArray[np.float64]) -> NDArray[np.int64]:

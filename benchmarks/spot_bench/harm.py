@@ -111,7 +111,7 @@ def _triage(baseline: Predictions, other: Predictions, draws: int) -> dict[str, 
     before, after = categories(baseline), categories(other)
     if before is None or after is None:
         return None
-    malignant, changed = malignant_mask(baseline)[baseline.truth], np.asarray(before != after)
+    malignant, changed = malignant_mask(baseline)[baseline.truth], np.not_equal(before, after)
     flipped = harms(baseline, other) >= 0
     return {
         "changed": proportion(changed, baseline.groups, draws).as_dict(),
@@ -132,10 +132,11 @@ def _told(baseline: Predictions, other: Predictions, margin: NDArray[np.float64]
         "set": None,
     }
     if members is not None:
-        first_two = np.take_along_axis(members, np.argsort(-other.scores, axis=1)[:, :2], axis=1).all(axis=1)
+        first_two = np.argsort(-other.scores, axis=1)[:, :2].T
+        held = np.asarray(np.logical_and(*(members[np.arange(len(members)), column] for column in first_two)))
         told["set"] = {
             "both_classes": _count(_both(baseline, other, members)[flipped]),
-            "first_two_of_all": proportion(first_two, groups, draws).as_dict(),
+            "first_two_of_all": proportion(held, groups, draws).as_dict(),
         }
     return told
 
