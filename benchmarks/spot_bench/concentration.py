@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spot_bench.intervals import DRAWS, Estimate, bootstrap_many, proportion
 from spot_bench.subgroups import FEWEST_LESIONS
 
-__all__ = ["SHUFFLES", "concentration", "holm", "ratio_to_rest"]
+__all__ = ["SHUFFLES", "concentration", "holm", "ratios_to_rest"]
 
 SHUFFLES = 4000
 
@@ -33,32 +33,44 @@ def concentration(
     lesions. p is that of shuffling lesions between the subgroups, and `p_holm` allows for how many were looked at: all
     with FEWEST_LESIONS or more. Smaller ones get counts alone.
     """
-    rows, members = [], []
-    for name, (subgroups, values) in columns.items():
-        for subgroup in subgroups:
-            inside = values == subgroup
-            if inside.all() or not inside.any():
-                continue  # there is no rest, or no image
-            rows.append({"column": name, "subgroup": subgroup} | _measured(flips, inside, stratum, lesions, draws))
-            members.append(inside)
-    looked_at = [number for number, row in enumerate(rows) if row["rate"] is not None]
+    named = [
+        (name, subgroup, inside)
+        for name, (subgroups, values) in columns.items()
+        for subgroup in subgroups
+        if (inside := values == subgroup).any() and not inside.all()
+    ]
+    rows = [
+        {"column": name, "subgroup": subgroup} | _counted(flips, inside, lesions) for name, subgroup, inside in named
+    ]
+    looked_at = [number for number, row in enumerate(rows) if row["enough"]]
     if looked_at:
-        inside = np.stack([members[number] for number in looked_at], axis=1)
-        for key, residuals in (("", flips - flips.mean()), ("_same_margin", flips - _expected(flips, stratum))):
-            found = _shuffled(residuals, inside, lesions)
-            for number, p, corrected in zip(looked_at, found, holm(found), strict=True):
-                rows[number] |= {f"p{key}": p, f"p{key}_holm": corrected}
+        inside = np.stack([named[number][2] for number in looked_at], axis=1)
+        found = [
+            _rates(flips, inside, lesions, draws),
+            _ratios(flips, inside, stratum, lesions, draws),
+            _p_values("p", flips - flips.mean(), inside, lesions),
+            _p_values("p_same_margin", flips - _expected(flips, stratum), inside, lesions),
+        ]
+        for number, *records in zip(looked_at, *found, strict=True):
+            for record in records:
+                rows[number] |= record
+    for row in rows:
+        del row["enough"]
     return {"looked_at": len(looked_at), "expected_below_.05": 0.05 * len(looked_at), "subgroups": rows}
 
 
-def ratio_to_rest(flips: _Column, inside: NDArray[np.bool_], stratum: NDArray[np.int64]) -> float:
-    """How many times as often images `inside` are flipped as the rest of their stratum (Mantel-Haenszel)."""
-    rest = ~inside
-    count, others = (np.bincount(stratum[rows], minlength=stratum.max() + 1) for rows in (inside, rest))
-    hits, missed = (np.bincount(stratum[rows], flips[rows], stratum.max() + 1) for rows in (inside, rest))
-    both = np.maximum(count + others, 1)
-    above, below = float((hits * others / both).sum()), float((missed * count / both).sum())
-    return above / below if below > 0 else float("nan")
+def ratios_to_rest(flips: _Column, inside: NDArray[np.bool_], alike: NDArray[np.bool_]) -> _Column:
+    """For each column of `inside`: how many times as often those images are flipped as the rest (Mantel-Haenszel).
+
+    Compared are images within one column of `alike`; NaN where none of the rest is flipped.
+    """
+    strata, members = alike.T.astype(float), inside.astype(float)
+    count, total = strata @ members, alike.sum(axis=0)[:, None]
+    hits, all_hits = strata @ (members * flips[:, None]), (strata @ flips)[:, None]
+    both = np.maximum(total, 1)
+    above = (hits * (total - count) / both).sum(axis=0)
+    below = ((all_hits - hits) * count / both).sum(axis=0)
+    return np.where(below > 1e-9, above / np.maximum(below, 1e-9), np.nan)
 
 
 def holm(p: list[float]) -> list[float]:
@@ -70,28 +82,48 @@ def holm(p: list[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def _measured(
-    flips: _Column, inside: NDArray[np.bool_], stratum: NDArray[np.int64], lesions: NDArray[Any], draws: int
-) -> dict[str, Any]:
-    count = len(np.unique(lesions[inside]))
-    record = {"images": int(inside.sum()), "lesions": count, "flips": float(flips[inside].sum())}
-    if min(count, len(np.unique(lesions[~inside]))) < FEWEST_LESIONS:
-        return record | dict.fromkeys(("rate", "ratio", "ratio_same_margin"))
-
-    def both(flips: Any, inside: Any, stratum: Any) -> NDArray[np.float64]:
-        return np.array([ratio_to_rest(flips, inside, np.zeros_like(stratum)), ratio_to_rest(flips, inside, stratum)])
-
-    plain, held = bootstrap_many(both, lesions, flips, inside, stratum, draws=draws)
-    own, groups = flips[inside], lesions[inside]
-    if set(np.unique(own)) <= {0.0, 1.0}:
-        rate = proportion(own > 0, groups, draws)
-    else:
-        (rate,) = bootstrap_many(lambda share: np.array([share.mean()]), groups, own, draws=draws)
+def _counted(flips: _Column, inside: NDArray[np.bool_], lesions: NDArray[Any]) -> dict[str, Any]:
+    """Counts of one subgroup, whether there are enough lesions in and out of it, and figures that are not known yet."""
+    own, others = len(np.unique(lesions[inside])), len(np.unique(lesions[~inside]))
+    record = {"images": int(inside.sum()), "lesions": own, "flips": float(flips[inside].sum())}
     return record | {
-        "rate": rate.as_dict(),
-        "ratio": _unbounded(plain).as_dict(),
-        "ratio_same_margin": _unbounded(held).as_dict(),
+        "enough": min(own, others) >= FEWEST_LESIONS,
+        "rate": None,
+        "ratio": None,
+        "ratio_same_margin": None,
     }
+
+
+def _rates(flips: _Column, inside: NDArray[np.bool_], lesions: NDArray[Any], draws: int) -> list[dict[str, Any]]:
+    rates = []
+    for column in inside.T:
+        own, groups = flips[column], lesions[column]
+        if np.isin(own, (0, 1)).all():
+            rates.append(proportion(own > 0, groups, draws))
+        else:
+            rates += bootstrap_many(lambda share: np.array([share.mean()]), groups, own, draws=draws)
+    return [{"rate": rate.as_dict()} for rate in rates]
+
+
+def _ratios(
+    flips: _Column, inside: NDArray[np.bool_], stratum: NDArray[np.int64], lesions: NDArray[Any], draws: int
+) -> list[dict[str, Any]]:
+    alike = stratum[:, None] == np.unique(stratum)
+
+    def both(flips: Any, inside: Any, alike: Any) -> NDArray[np.float64]:
+        anywhere = np.ones((len(flips), 1), bool)
+        return np.concatenate([ratios_to_rest(flips, inside, anywhere), ratios_to_rest(flips, inside, alike)])
+
+    found = [_unbounded(one).as_dict() for one in bootstrap_many(both, lesions, flips, inside, alike, draws=draws)]
+    half = len(found) // 2
+    return [{"ratio": plain, "ratio_same_margin": held} for plain, held in zip(found[:half], found[half:], strict=True)]
+
+
+def _p_values(
+    name: str, residuals: _Column, inside: NDArray[np.bool_], lesions: NDArray[Any]
+) -> list[dict[str, float]]:
+    found = _shuffled(residuals, inside, lesions)
+    return [{name: p, f"{name}_holm": corrected} for p, corrected in zip(found, holm(found), strict=True)]
 
 
 def _unbounded(ratio: Estimate) -> Estimate:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spot_bench.cli import bench
-from spot_bench.concentration import concentration, holm, ratio_to_rest
+from spot_bench.concentration import concentration, holm, ratios_to_rest
 from spot_bench.exemplars import EDGES, exemplars, overlap, strata
 from spot_bench.harm import harm_report, pick_baseline
 from spot_bench.harm_lines import harm_lines
@@ -258,9 +258,10 @@ def test_mantel_haenszel_by_hand() -> None:
     flips = np.array([1, 1, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0], float)
     inside = np.array([1] * 4 + [0] * 4 + [1] * 6 + [0] * 6, bool)
     stratum = np.array([0] * 8 + [1] * 12)
-    assert ratio_to_rest(flips, inside, stratum) == pytest.approx(2.5)
-    assert ratio_to_rest(flips, inside, np.zeros(20, int)) == pytest.approx(5 / 10 / (2 / 10))
-    assert np.isnan(ratio_to_rest(np.zeros(20), inside, stratum))
+    members, alike, anywhere = inside[:, None], stratum[:, None] == [0, 1], np.ones((20, 1), bool)
+    assert ratios_to_rest(flips, members, alike) == pytest.approx([2.5])
+    assert ratios_to_rest(flips, members, anywhere) == pytest.approx([5 / 10 / (2 / 10)])
+    assert np.isnan(ratios_to_rest(np.zeros(20), members, alike)).all()
 
 
 def test_holm_by_hand() -> None:

@@ -94,8 +94,8 @@ def networks(arguments: list[str]) -> int:
     """Count other model files' networks, and print the table."""
     try:
         print(count_networks(Path(arguments[0]), [Path(argument) for argument in arguments[1:]]))
-    except (RuntimeError, IndexError, OSError) as error:
-        print(f"make arm: networks OUT.json FILE …: {error}", file=sys.stderr)
+    except (RuntimeError, OSError) as error:
+        print(f"make arm: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -109,6 +109,9 @@ def main() -> int:
         if name not in known:
             print(f"make arm: no {name!r}: there are {', '.join(known)}", file=sys.stderr)
             return 2
+    if verb == "networks" and len(arguments) < 3:
+        print('make arm: say which file to write and what to count: ARGS="networks OUT.json FILE …"', file=sys.stderr)
+        return 2
     unpacked = subprocess.run([HERE / "unpack.sh"], check=False, stdout=subprocess.PIPE, text=True)
     if unpacked.returncode == CANNOT:
         print(f"!! NOT RUN: make arm: {unpacked.stdout.strip()}")

@@ -45,10 +45,13 @@ def _begun(out: Path, versions: dict[str, Any]) -> dict[str, Any]:
     empty = {"report": "instructions", "schema": SCHEMA, "versions": versions, "networks": []}
     if not out.exists():
         return empty
-    report = json.loads(out.read_text())
+    try:
+        report = dict(json.loads(out.read_text()))
+    except ValueError:
+        report = {}
     if {key: report.get(key) for key in ("report", "schema", "versions")} | {"networks": []} != empty:
         raise RuntimeError(f"{out}: not of this counting, or of other versions: name another file")
-    return dict(report)
+    return report
 
 
 def _models(files: list[Path]) -> list[Path]:
