@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from spot_bench.conditions import BUSY
 from spot_bench.tables import change, count, figure, markdown, percent, short
 from spot_edge.errors import DataError
 from variants.reports import BASELINE, MELANOMA, NOTES, Family, Record, Row
@@ -204,8 +205,8 @@ def _harms(families: Sequence[Family]) -> str:
 
 def _harm(family: Family, harm: Record) -> Iterator[str]:
     yield (
-        f"Width {family.width}, {len(harm['files'])} compressed files: images with another first rank than float32's, "
-        "and what became of the answers."
+        f"Width {family.width}: images with another first rank than float32's, of {harm['data']['images']}, and what "
+        "became of the answers."
     )
     heads = ["variant", "images", "%", *harm["files"][0]["by_harm"], "triage changed, %", "malignant less urgent"]
     rows = [
@@ -250,7 +251,9 @@ def _concentration(found: Record) -> str:
     before = "none stands out"
     if standing:
         before = f"{', '.join(map(_subgroup, standing))} {'stands' if len(standing) == 1 else 'stand'} out"
-    held = ", ".join(map(_held, left)) or ("nothing is left of it" if standing else "none does")
+    held = f"{', '.join(map(_held, left))} {'does' if len(left) == 1 else 'do'}"
+    if not left:
+        held = "nothing is left of it" if standing else "none does"
     return (
         f"Of {found['looked_at']} classes, ages, sexes and sites looked at {before} (Holm's p below .05); "
         f"with float32's margin held fixed {held}."
@@ -291,9 +294,15 @@ def _measured(families: Sequence[Family]) -> str:
             lines.append(
                 f"Width {family.width}: times of {family.latency['when'][:10]} on {machine['cpu']}, "
                 f"{machine['cores']} cores; medians of {family.latency['samples']} rounds, in turns, "
-                f"{_threads(family)}."
+                f"{_threads(family)}.{_busy(family.latency['conditions']['others'])}"
             )
     return "\n".join(lines)
+
+
+def _busy(others: float | None) -> str:
+    if others is None or others <= BUSY:
+        return ""
+    return f" Other work took {100 * others:.0f} % of the processors' time: trust the ratios."
 
 
 def _threads(family: Family) -> str:

@@ -55,7 +55,7 @@ class Family:
     cannot: tuple[tuple[str, str], ...]  # variant, why
     harm: Record | None
     data: Record | None  # of `bench drift`
-    latency: Record | None  # its machine and when
+    latency: Record | None  # its machine, its conditions, and when
 
 
 def read_family(width: str, folder: Path) -> Family:
@@ -180,7 +180,7 @@ class _Gathered:
             told = entry["model"] | {"runtime": entry["runtime"]["name"]}
             if self._is_of(path, told, "latency"):
                 self._put(told["variant"], latency=entry)
-        self.timed = self.timed or {key: report[key] for key in ("when", "machine", "samples")}
+        self.timed = self.timed or {key: report[key] for key in ("when", "machine", "conditions", "samples")}
 
     def instructions(self, path: Path, report: Record) -> None:
         for network in report["networks"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def latency(*models: tuple[str, float]) -> dict[str, Any]:
         "schema": 2,
         "when": "2026-11-22T10:00:00",
         "machine": machine,
+        "conditions": {"others": 0.3},
         "samples": 300,
         "models": records,
     }
@@ -156,7 +158,7 @@ def test_what_is_known_stands_in_the_tables(wide: Path) -> None:
     assert "- int8: the default" in text
     assert "- int16x8 at width 1.0: refused at allocation" in text
     assert "- int4 at width 1.0 is refused on Pi 4: `ValueError: no int4`" in text
-    assert "one thread" in text
+    assert "300 rounds, in turns, one thread. Other work took 30 % of the processors' time: trust the ratios." in text
     assert text.endswith("90 60 test")
     assert [row.variant for row in read_family("1.0", wide).rows] == ["float32", "int8", "int4", "dynamic"]
 
@@ -185,6 +187,7 @@ def test_the_pages_own_text_is_filled(wide: Path) -> None:
 HARM: dict[str, Any] = {
     "report": "harm",
     "schema": 1,
+    "data": {"images": 90},
     "baseline": {"model": model("float32")},
     "files": [
         {
@@ -238,6 +241,10 @@ def test_the_harm_in_short(wide: Path) -> None:
     assert "class bkl (3.00, 2.96 to 3.04 times the rest) stands out" in text
     assert "with float32's margin held fixed nothing is left of it" in text
     assert text.endswith("3 of 5 20.0 (16.0-24.0) 2 of 5 1 of 20")
+    left = HARM["together"]["concentration"]["subgroups"][0] | {"p_same_margin_holm": 0.04}
+    concentration = HARM["together"]["concentration"] | {"subgroups": [left]}
+    family = replace(family, harm=HARM | {"together": HARM["together"] | {"concentration": concentration}})
+    assert "held fixed class bkl (1.10, 1.06 to 1.14 times the rest) does" in page([family], "{{harm}}")
     with pytest.raises(DataError, match=r"knows no margin 0\.7"):
         page([family], "{{int8 near 0.7}}")
 
