@@ -32,7 +32,10 @@ NEAR = (0.05, 0.1, 0.2, 0.3)  # margins below which an answer could be called un
 
 
 def pick_baseline(answers: Sequence[Predictions]) -> tuple[Predictions, list[Predictions]]:
-    """The float32 file's answers, and the others in their order; DataError where there is not one, or no other."""
+    """The float32 file's answers, and the others in their order.
+
+    DataError where there is not one float32 file, no other, or one of another network.
+    """
     found = [each for each in answers if each.model.get("variant") == "float32"]
     if len(found) != 1:
         many = f"{len(found)} of the files are" if found else "no file is"
@@ -40,6 +43,10 @@ def pick_baseline(answers: Sequence[Predictions]) -> tuple[Predictions, list[Pre
     others = [each for each in answers if each is not found[0]]
     if not others:
         raise DataError("only the float32 file's predictions: name those of the compressed files, too")
+    name = found[0].model.get("name", "")
+    for each in others:
+        if each.model.get("name", "") != name:
+            raise DataError(f"{each.model.get('name')} is another network than {name}: name files of one network")
     return found[0], others
 
 

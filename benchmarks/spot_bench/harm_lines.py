@@ -17,7 +17,8 @@ MOST_IMAGES = 5
 def harm_lines(report: dict[str, Any]) -> Iterator[str]:
     """What `harm.harm_report` found, in brackets the 95 % intervals over lesions."""
     data, files, together = report["data"], report["files"], report["together"]
-    yield f"{len(files)} compressed files against float32, on {data['images']} images of {data['lesions']} lesions"
+    many = f"{len(files)} compressed files" if len(files) > 1 else files[0]["name"]
+    yield f"{many} against float32, on {data['images']} images of {data['lesions']} lesions"
     yield ""
     yield "another first rank: what became of it, and of the triage category"
     heads = [

@@ -281,6 +281,7 @@ def test_subgroups_come_from_the_manifest(baseline: Predictions) -> None:
     assert (female["flips"], female["ratio"]["value"], female["ratio"]["high"]) == (0, 0, None)
     assert female["rate"]["high"] == pytest.approx(wilson(0, 99)[1])
     text = "\n".join(harm_lines(report))
+    assert text.startswith("int8 against float32, on 400 images of 200 lesions")
     assert "4 subgroups looked at: 0.2 would have p below .05" in text
     assert "sex female" in text
     json.dumps(report, allow_nan=False)
@@ -295,6 +296,8 @@ def test_the_baseline_is_found_by_its_variant(baseline: Predictions) -> None:
         pick_baseline([baseline, int8, replace(baseline)])
     with pytest.raises(DataError, match="only the float32 file's predictions"):
         pick_baseline([baseline])
+    with pytest.raises(DataError, match="small is another network than toy"):
+        pick_baseline([baseline, replace(int8, model=int8.model | {"name": "small"})])
 
 
 def test_two_files_of_a_variant_keep_their_names_apart(baseline: Predictions) -> None:
