@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality ablation restore-run clean
+.PHONY: help demo toolkit test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality bench-variants ablation restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-peers   the embedded model beside other runtimes, as docs/peers.md: some ten minutes, most of it installing"
 	@echo "make bench-stills  what decoding large JPEGs at a reduced size would change and save; DATA=manifest"
 	@echo "make bench-quality what the embedded model's limits refuse: good images, defects, other pictures; DATA=manifest"
+	@echo "make bench-variants docs/variants.md from reports; FAMILIES=\"1.0=FOLDER 0.35=FOLDER\", as that page says at its end"
 	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
@@ -87,6 +88,9 @@ bench-quality: $(VENV)/.installed
 	data=$$($(VENV)/bin/python -c "import skimage; print(skimage.__path__[0])")/data; $(VENV)/bin/spot-edge bench quality \
 		edge_runtime/spot_edge/models/spot-int8.tflite --data $(DATA) --other scikit-image=$$data \
 		$(foreach name,$(IMAGING),--other imaging=$$data/$(name)) $(ARGS)
+
+bench-variants: $(VENV)/.installed
+	$(VENV)/bin/python -m variants $(FAMILIES) --page docs $(ARGS)
 
 ablation: $(VENV)/.installed
 	$(VENV)/bin/python train/ablation.py --data $(DATA) --trunk $(or $(TRUNK),imagenet) --out runs/ablation $(ARGS)

@@ -10,7 +10,7 @@ from peers.compare import CALLS, FEWEST, TOLERANCE, Found, against, median
 from peers.rows import FLOAT, INT8, install
 from spot_bench.conditions import BUSY
 from spot_bench.intervals import Estimate
-from spot_bench.tables import milliseconds
+from spot_bench.tables import markdown, milliseconds
 
 __all__ = ["page", "problems", "target_lines"]
 
@@ -97,8 +97,7 @@ def problems(entries: Sequence[Found]) -> list[str]:
 
 
 def _table(entries: Sequence[Found]) -> str:
-    rule = ["---"] * 3 + ["---:"] * (len(_HEADS) - 3)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (_HEADS, rule, *(_cells(entries, one) for one in entries)))
+    return markdown(_HEADS, [_cells(entries, one) for one in entries], words=3)
 
 
 def _cells(entries: Sequence[Found], found: Found) -> list[str]:

@@ -156,6 +156,30 @@ def predict(over: _Over, model: Path, embeddings: bool, resume: bool) -> None:
 
 
 @bench.command()
+@click.argument("answers", metavar="PREDICTIONS...", nargs=-1, required=True, type=_PATH)
+@click.option("--data", type=_PATH, help="CSV manifest that states age, sex or site of the images [classes alone].")
+@click.option("--out", type=_PATH, help="Folder for the report file.")
+@_JSON
+def harm(answers: tuple[Path, ...], data: Path | None, out: Path | None, as_json: bool) -> None:
+    """Which answers compressing changes, whether every file changes the same, and on whom that falls.
+
+    PREDICTIONS are kept by `bench drift` or `bench predict`: those of the float32 file and of what was made of it, on
+    the same images. Nothing is run again.
+    """
+    report_file = _new_report(out)
+    from spot_bench.harm import harm_report, pick_baseline
+    from spot_bench.harm_lines import harm_lines
+    from spot_bench.manifest import read_manifest
+    from spot_bench.predict import load_predictions
+
+    baseline, others = pick_baseline([load_predictions(file) for file in answers])
+    images = None if data is None else read_manifest(data, check_files=False)
+    report = harm_report(baseline, others, images, name="" if data is None else data.name)
+    _write(report, report_file)
+    _show(report, harm_lines(report), as_json)
+
+
+@bench.command()
 @click.argument("model", type=_PATH)
 @click.option("--positive", required=True, metavar="LABEL", help="The data's label to be found.")
 @click.option("--class", "label", required=True, metavar="LABEL", help="The model's class for it.")

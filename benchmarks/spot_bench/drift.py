@@ -15,7 +15,7 @@ from spot_bench.predict import Predictions
 from spot_bench.summary import FIGURES, compute_figures, malignant_mask, malignant_scores, summarize
 from spot_edge.errors import DataError
 
-__all__ = ["HARMS", "SCHEMA", "aligned", "compare"]
+__all__ = ["HARMS", "SCHEMA", "aligned", "compare", "harms"]
 
 SCHEMA = 1
 HARMS = ("malignancy lost", "now wrong", "still wrong", "now right")  # what a changed first rank did, worst first
@@ -73,6 +73,18 @@ def aligned(baseline: Predictions, other: Predictions) -> Predictions:
         logits=other.logits[:, order],
         malignant=tuple(other.malignant[index] for index in order) if other.malignant else (),
     )
+
+
+def harms(baseline: Predictions, other: Predictions) -> NDArray[np.int64]:
+    """What happened to each image's first rank, as a place in HARMS; -1 where it stayed."""
+    truth, mask = baseline.truth, malignant_mask(baseline)
+    before, after = baseline.scores.argmax(axis=1), other.scores.argmax(axis=1)
+    found = np.full(len(truth), HARMS.index("still wrong"))
+    found[after == truth] = HARMS.index("now right")
+    found[before == truth] = HARMS.index("now wrong")
+    found[mask[truth] & mask[before] & ~mask[after]] = HARMS.index("malignancy lost")
+    found[before == after] = -1
+    return found
 
 
 def _called(predictions: Predictions) -> str:
@@ -175,23 +187,18 @@ def _flips(baseline: Predictions, other: Predictions) -> list[dict[str, Any]]:
 
     First come malignant lesions that are no longer called malignant.
     """
-    truth, mask = baseline.truth, malignant_mask(baseline)
     before, after = baseline.scores.argmax(axis=1), other.scores.argmax(axis=1)
-    sure = baseline.scores.max(axis=1)
-    harms = np.full(len(truth), HARMS.index("still wrong"))
-    harms[after == truth] = HARMS.index("now right")
-    harms[before == truth] = HARMS.index("now wrong")
-    harms[mask[truth] & mask[before] & ~mask[after]] = HARMS.index("malignancy lost")
-    rows = np.flatnonzero(before != after)
+    found, sure = harms(baseline, other), baseline.scores.max(axis=1)
+    rows = np.flatnonzero(found >= 0)
     return [
         {
             "image": str(baseline.images[row]),
-            "label": baseline.labels[truth[row]],
-            "harm": HARMS[harms[row]],
+            "label": baseline.labels[baseline.truth[row]],
+            "harm": HARMS[found[row]],
             "baseline": {"label": baseline.labels[before[row]], "score": float(sure[row])},
             "other": {"label": baseline.labels[after[row]], "score": float(other.scores[row, after[row]])},
         }
-        for row in rows[np.lexsort((-sure[rows], harms[rows]))]
+        for row in rows[np.lexsort((-sure[rows], found[rows]))]
     ]
 
 

@@ -16,7 +16,7 @@ from spot_bench.predict import Predictions
 from spot_bench.summary import malignant_mask
 from spot_edge.errors import DataError
 
-__all__ = ["ATTRIBUTES", "FEWEST_LESIONS", "FEWEST_OF_A_CLASS", "age_band", "subgroups"]
+__all__ = ["ATTRIBUTES", "FEWEST_LESIONS", "FEWEST_OF_A_CLASS", "age_band", "ordered", "stated", "subgroups"]
 
 ATTRIBUTES = ("age", "sex", "site", "skin_tone")
 FEWEST_LESIONS = 30
@@ -33,20 +33,27 @@ def subgroups(
     Figures that would rest on fewer than FEWEST_LESIONS lesions are null. Both models' columns must be in the same
     order, as `drift.aligned` puts them. DataError for predictions on images that the data set does not list.
     """
+    return {
+        attribute: [
+            {"subgroup": value} | _measured(baseline.where(values == value), other.where(values == value), draws)
+            for value in ordered(attribute, values, baseline.groups)
+        ]
+        for attribute, values in stated(baseline, manifest).items()
+    }
+
+
+def stated(predictions: Predictions, manifest: Manifest) -> dict[str, NDArray[np.str_]]:
+    """For each of ATTRIBUTES that `manifest` states: the subgroup of every image; empty where it is not stated.
+
+    DataError for predictions on images that the data set does not list.
+    """
     items = {manifest.name(item): item for item in manifest.items}
-    absent = [str(image) for image in baseline.images if str(image) not in items]
+    absent = [str(image) for image in predictions.images if str(image) not in items]
     if absent:
         raise DataError(f"{manifest.origin}: does not list {absent[0]}, which was predicted on: name the same data")
-    rows = [items[str(image)] for image in baseline.images]
-    found = {}
-    for attribute in ATTRIBUTES:
-        values = np.array([_value(item, attribute) for item in rows])
-        if values.any():
-            found[attribute] = [
-                {"subgroup": value} | _measured(baseline.where(values == value), other.where(values == value), draws)
-                for value in _ordered(attribute, values, baseline.groups)
-            ]
-    return found
+    rows = [items[str(image)] for image in predictions.images]
+    columns = {name: np.array([_value(item, name) for item in rows]) for name in ATTRIBUTES}
+    return {name: values for name, values in columns.items() if values.any()}
 
 
 def age_band(text: str) -> str:
@@ -65,13 +72,13 @@ def _value(item: Item, attribute: str) -> str:
     return age_band(text) if attribute == "age" else text
 
 
-def _ordered(attribute: str, values: NDArray[np.str_], groups: NDArray[np.str_]) -> list[str]:
-    """Age bands by age, others by how many lesions they have; not stated (empty) last."""
+def ordered(attribute: str, values: NDArray[np.str_], groups: NDArray[np.str_]) -> list[str]:
+    """The subgroups of `attribute`: age bands by age, others by how many lesions they have; not stated (empty) last."""
     bands = [band for _, band in _BANDS]
     lesions = {str(value): len(np.unique(groups[values == value])) for value in np.unique(values)}
     rank = (lambda value: bands.index(value)) if attribute == "age" else (lambda value: -lesions[value])
-    stated = sorted((value for value in lesions if value), key=rank)
-    return [*stated, ""] if "" in lesions else stated
+    known = sorted((value for value in lesions if value), key=rank)
+    return [*known, ""] if "" in lesions else known
 
 
 def _measured(baseline: Predictions, other: Predictions, draws: int) -> dict[str, Any]:

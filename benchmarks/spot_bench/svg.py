@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-__all__ = ["BLUE", "GREY", "INK", "ORANGE", "Panel", "document", "rectangle", "round_ticks", "text"]
+__all__ = ["BLUE", "GREY", "INK", "ORANGE", "Panel", "Tick", "document", "rectangle", "round_ticks", "text"]
 
 INK, GREY, BLUE, ORANGE = "#222222", "#6b6b6b", "#1f5f8b", "#c4542a"
 _FAINT = "#e4e4e4"

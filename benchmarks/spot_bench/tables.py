@@ -1,11 +1,11 @@
-"""Plain aligned text for a terminal."""
+"""Plain aligned text for a terminal, the same figures in a page's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["align", "change", "count", "figure", "milliseconds", "percent", "short"]
+__all__ = ["align", "change", "count", "figure", "markdown", "milliseconds", "percent", "short"]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -16,6 +16,12 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
         first, *others = (f"{cell:{'>' if place else '<'}{widths[place]}}" for place, cell in enumerate(row))
         lines.append("  ".join([first, *others]).rstrip())
     return lines
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """A table of a Markdown page; all columns but the first `words` to the right."""
+    rule = ["---"] * words + ["---:"] * (len(heads) - words)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rule, *rows))
 
 
 def figure(estimate: dict[str, Any]) -> str:

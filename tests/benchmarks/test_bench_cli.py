@@ -26,7 +26,7 @@ def test_import_is_cheap() -> None:
 def test_help_names_the_commands() -> None:
     done = CliRunner().invoke(bench, ["--help"])
     assert done.exit_code == 0
-    for name in ("drift", "latency", "compare", "overhead", "folder"):
+    for name in ("drift", "harm", "latency", "compare", "overhead", "folder"):
         assert name in done.output
         assert CliRunner().invoke(bench, [name, "--help"]).exit_code == 0
 

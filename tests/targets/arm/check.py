@@ -3,6 +3,7 @@
 check.py              everything
 check.py NAME …       only these of its steps
 check.py run SYSTEM ARGUMENT…   Python in one of the systems, such as: run pi4-litert -m spot_edge.cli info
+check.py networks OUT.json FILE…   the instructions that other model files' networks take
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from guide import run_guide
 from instructions import check_counts
+from networks import count_networks
 from systems import HERE, SYSTEMS
 
 TESTS = Path("/opt/check/tests/edge_runtime")
@@ -88,14 +90,28 @@ def step(name: str) -> bool:
     return ended_well
 
 
+def networks(arguments: list[str]) -> int:
+    """Count other model files' networks, and print the table."""
+    try:
+        print(count_networks(Path(arguments[0]), [Path(argument) for argument in arguments[1:]]))
+    except (RuntimeError, OSError) as error:
+        print(f"make arm: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def main() -> int:
     start = time.monotonic()
     arguments = sys.argv[1:]
-    known = SYSTEMS if arguments[:1] == ["run"] else STEPS | ASKED_FOR
-    for name in [] if arguments == ["quick"] else arguments[1:2] if arguments[:1] == ["run"] else arguments:
+    verb = arguments[0] if arguments[:1] in (["run"], ["networks"], ["quick"]) else ""
+    known = SYSTEMS if verb == "run" else STEPS | ASKED_FOR
+    for name in arguments[1:2] if verb == "run" else [] if verb else arguments:
         if name not in known:
             print(f"make arm: no {name!r}: there are {', '.join(known)}", file=sys.stderr)
             return 2
+    if verb == "networks" and len(arguments) < 3:
+        print('make arm: say which file to write and what to count: ARGS="networks OUT.json FILE …"', file=sys.stderr)
+        return 2
     unpacked = subprocess.run([HERE / "unpack.sh"], check=False, stdout=subprocess.PIPE, text=True)
     if unpacked.returncode == CANNOT:
         print(f"!! NOT RUN: make arm: {unpacked.stdout.strip()}")
@@ -103,11 +119,13 @@ def main() -> int:
     if unpacked.returncode:
         print(unpacked.stdout)
         return 1
-    if arguments[:1] == ["run"]:
+    if verb == "networks":
+        return networks(arguments[1:])
+    if verb == "run":
         return SYSTEMS[arguments[1]].run(*arguments[2:]).returncode
     print(f"== unpacked, {time.monotonic() - start:.0f} s", flush=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ended = list(pool.map(step, QUICK if arguments == ["quick"] else arguments or STEPS))
+        ended = list(pool.map(step, QUICK if verb == "quick" else arguments or STEPS))
     print(f"== {sum(ended)} of {len(ended)} steps ended well, {time.monotonic() - start:.0f} s")
     return 0 if all(ended) else 1
 

@@ -113,13 +113,17 @@ def start(picture: str) -> None:
 
 
 def invoke(model: str) -> None:
-    """One run of a model file's network with XNNPACK, and one without it."""
+    """One run of a model file's network with XNNPACK, and one without it: of our kind, or any other .tflite."""
     import numpy as np
 
+    from spot_edge.errors import ModelError
     from spot_edge.interpreter import Interpreter
     from spot_edge.modelfile import read_model
 
-    file = read_model(model)
+    try:
+        file = read_model(model)
+    except ModelError:
+        return _invoke_bare(model)
     size = file.spec.image.size
     tensor = np.random.default_rng(5).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
     for name, delegate in (("invoke", True), ("without XNNPACK", False)):
@@ -127,6 +131,30 @@ def invoke(model: str) -> None:
         interpreter.invoke(tensor)
         mark(f"before-{name}")
         interpreter.invoke(tensor)
+        mark(name)
+    return None
+
+
+def _invoke_bare(model: str) -> None:
+    """The same for a file that only the interpreter itself knows."""
+    import numpy as np
+
+    from spot_edge.interpreter import RUNTIMES, bare_resolver, find_runtime
+
+    runtime = find_runtime()
+    module = __import__(RUNTIMES[runtime][0], fromlist=["Interpreter"])
+    for name, options in (
+        ("invoke", {}),
+        ("without XNNPACK", {"experimental_op_resolver_type": bare_resolver(runtime)}),
+    ):
+        interpreter = module.Interpreter(model_path=model, num_threads=1, **options)
+        interpreter.allocate_tensors()
+        wanted = interpreter.get_input_details()[0]
+        random = np.random.default_rng(5).integers(0, 128, wanted["shape"])
+        interpreter.set_tensor(wanted["index"], random.astype(wanted["dtype"]))
+        interpreter.invoke()
+        mark(f"before-{name}")
+        interpreter.invoke()
         mark(name)
 
 

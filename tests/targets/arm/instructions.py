@@ -2,7 +2,7 @@
 
 They are those that a process retires under emulation: no caches, no memory, no clock. So they are no latency, but they
 come out alike on every machine, and a change that costs two per cent more is seen. `instructions.py --renew` writes
-what was counted as the new budget; `instructions.py MODEL …` counts the networks of other model files.
+what was counted as the new budget. `networks.py` counts the networks of other model files.
 """
 
 from __future__ import annotations
@@ -81,13 +81,18 @@ def count_start(name: str) -> dict[str, int]:
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
+def versions_in(name: str) -> dict[str, str]:
+    """What runs in one system: the embedded model's id, and the versions of packages."""
+    return dict(json.loads(SYSTEMS[name].run("-c", _VERSIONS, capture_output=True).stdout))
+
+
 def count_all() -> dict[str, Any]:
     """What is counted, for every system, with the versions of what ran."""
     counts = {}
     for name in COUNTED:
         shares, sections = count_start(name), count_sections(name)
         counts[name] = {
-            "versions": json.loads(SYSTEMS[name].run("-c", _VERSIONS, capture_output=True).stdout),
+            "versions": versions_in(name),
             **sections,
             "checks": sections["classify"] - sections["unchecked"],
             "start": sum(shares.values()),
@@ -154,25 +159,7 @@ def check_counts(renew: bool = False) -> str:
     return table(counts)
 
 
-def count_models(paths: list[str]) -> None:
-    """Print what one run of each model file takes, with XNNPACK and without it."""
-    print("| million instructions | " + " | ".join(f"{name} | without XNNPACK" for name in COUNTED) + " |")
-    print("|---|" + "---|---|" * len(COUNTED))
-    for path in paths:
-        cells = []
-        for name in COUNTED:
-            try:
-                cells += [
-                    f"{number / 1e6:.1f}" for number in count_sections(name, "invoke", Path(path).resolve()).values()
-                ]
-            except RuntimeError:
-                cells += ["refused", ""]
-        print(f"| {Path(path).name} | " + " | ".join(cells) + " |", flush=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] and sys.argv[1] != "--renew":
-        sys.exit(count_models(sys.argv[1:]))
     try:
         print(check_counts(renew=sys.argv[1:] == ["--renew"]))
     except RuntimeError as error:

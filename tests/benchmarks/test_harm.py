@@ -1,0 +1,333 @@
+"""Whom compressing harms, on made-up predictions of which the answer is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spot_bench.cli import bench
+from spot_bench.concentration import concentration, holm, ratios_to_rest
+from spot_bench.exemplars import EDGES, exemplars, overlap, strata
+from spot_bench.harm import harm_report, pick_baseline
+from spot_bench.harm_lines import harm_lines
+from spot_bench.intervals import wilson
+from spot_bench.manifest import Item, Manifest, write_manifest
+from spot_bench.predict import Predictions, save_predictions
+from spot_bench.told import CATEGORIES, categories, margins, sets
+from spot_edge.errors import DataError, OutputError
+from spot_edge.modelspec import Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate, SetThreshold
+from spot_edge.prediction import judge, rank, set_of_classes
+
+IMAGES = 400  # two of each lesion; every fourth lesion is a melanoma
+LABELS = ("nv", "mel", "bkl")
+RATE = Rate(0.9, 0.8, 0.95, 50)
+POINTS = tuple(OperatingPoint(f"point {limit}", limit, RATE, RATE, "validation") for limit in (0.2, 0.6))
+CONFORMAL = Conformal(
+    SetThreshold(0.9, 0.3, 100), {"nv": SetThreshold(0.9, 0.4, 60), "mel": SetThreshold(0.95, 0.25, 40)}, "validation"
+)
+FOLDER = Path("/data")
+
+
+def scores_of(first: np.ndarray, second: np.ndarray, margin: np.ndarray | float) -> np.ndarray:
+    """Scores of three classes: `first` leads `second` by `margin`; the third has 0.1."""
+    scores = np.full((len(first), 3), 0.1)
+    rows = np.arange(len(first))
+    scores[rows, first] = 0.45 + margin / 2
+    scores[rows, second] = 0.45 - margin / 2
+    return scores.astype(np.float32)
+
+
+def predictions(variant: str, first: np.ndarray, margin: np.ndarray) -> Predictions:
+    truth = (np.arange(IMAGES) // 2 % 4 == 0).astype(int)
+    scores = scores_of(first, (first + 1) % 3, margin)
+    return Predictions(
+        labels=LABELS,
+        truth=truth,
+        scores=scores,
+        logits=np.log(scores),
+        groups=np.array([f"lesion-{row // 2}" for row in range(IMAGES)]),
+        images=np.array([f"{row}.jpg" for row in range(IMAGES)]),
+        model={"name": "toy", "variant": variant, "id": f"{variant}-0123456789"},
+        malignant=(False, True, False),
+        operating_points=POINTS,
+        conformal=CONFORMAL,
+    )
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Predictions:
+    """Right everywhere; every tenth image is a near-tie."""
+    truth = (np.arange(IMAGES) // 2 % 4 == 0).astype(int)
+    return predictions("float32", truth, np.where(np.arange(IMAGES) % 10 == 0, 0.04, 0.8))
+
+
+def flipped(baseline: Predictions, variant: str, rows: Any) -> Predictions:
+    """The baseline's answers, but that `rows` name the second class first, by as little as .02."""
+    scores = baseline.scores.copy()
+    before = scores[rows].argmax(axis=1)
+    scores[rows] = scores_of((before + 1) % 3, before, 0.02)
+    return replace(baseline, scores=scores, model=baseline.model | {"variant": variant, "id": f"{variant}-0123456789"})
+
+
+def listed(baseline: Predictions, **columns: Any) -> Manifest:
+    """Each column is a function of the lesion's number."""
+    items = []
+    for row, image in enumerate(baseline.images):
+        attributes = {name: text for name, value in columns.items() if (text := value(row // 2))}
+        label = LABELS[baseline.truth[row]]
+        items.append(Item(FOLDER / str(image), label, str(baseline.groups[row]), None, attributes))
+    return Manifest(tuple(items), FOLDER / "data.csv", FOLDER)
+
+
+def test_what_the_device_tells_is_the_devices_own() -> None:
+    random = np.random.default_rng(3)
+    scores = random.dirichlet([0.5, 0.5, 0.5], 300).astype(np.float32)
+    answers = replace(predictions("int8", np.zeros(IMAGES, int), np.full(IMAGES, 0.8)), scores=scores)
+    labels = tuple(Label(label, label, malignant=label == "mel") for label in LABELS)
+    spec = ModelSpec(
+        name="toy",
+        variant="int8",
+        labels=labels,
+        image=ImageSpec(96),
+        measured_in=MeasuredIn("ai-edge-litert", "2.3.0"),
+        temperature=1.0,
+        training={},
+        operating_points=POINTS,
+        conformal=CONFORMAL,
+    )
+    urgency, members = categories(answers), sets(answers)
+    assert urgency is not None
+    assert members is not None
+    for row, own in enumerate(scores):
+        ranked = rank(labels, own)
+        assert CATEGORIES[urgency[row]] == judge(spec, own).category
+        found = set_of_classes(spec, ranked)
+        assert found is not None
+        assert {LABELS[column] for column in np.flatnonzero(members[row])} == set(found.labels)
+        assert margins(scores)[row] == pytest.approx(ranked[0].score - ranked[1].score)
+    assert categories(replace(answers, operating_points=())) is None
+    assert sets(replace(answers, conformal=None)) is None
+
+
+def test_changes_are_counted(baseline: Predictions) -> None:
+    """Rows 0, 10, 20 and 30 are near-ties: of lesions 0, 5, 10 and 15, the first of them a melanoma."""
+    report = harm_report(baseline, [flipped(baseline, "int8", [0, 10, 20, 30])], None, name="", draws=200)
+    (file,) = report["files"]
+    assert file["name"] == "int8"
+    flips = file["flips"]
+    assert (flips["value"], flips["n"], flips["groups"]) == (0.01, IMAGES, IMAGES // 2)
+    assert 0 <= flips["low"] < 0.01 < flips["high"] < 0.03
+    # mel -> bkl loses malignancy; nv -> mel is another wrong answer, and more urgent
+    assert file["by_harm"] == {"malignancy lost": 1, "now wrong": 3, "still wrong": 0, "now right": 0}
+    assert (file["malignant_to_benign"], file["benign_to_malignant"]) == (1, 3)
+    assert file["right"]["images"] == {"lost": 4, "gained": 0, "p": 0.125}
+    # malignant scores: melanoma .47 -> .44 and nevus .43 -> .46, both still between .2 and .6
+    assert file["triage"]["changed"]["value"] == 0
+    assert file["triage"]["malignant_less_urgent"] == {"count": 0, "of": 100}
+    told = file["told"]
+    assert told["baseline_margin_below"][0] == {"below": 0.05, "count": 4, "of": 4}
+    assert told["margin_below"][0]["flips"] == {"count": 4, "of": 4}
+    assert told["margin_below"][0]["flagged"]["value"] == 0.1
+    # nv .44 (limit .4) with mel .46 (.25): both; mel .44 with bkl, which has no threshold of its own: both
+    assert told["set"]["both_classes"] == {"count": 4, "of": 4}
+    assert report["together"]["exemplars"] is None
+
+
+def test_triage_that_changes(baseline: Predictions) -> None:
+    """A sure melanoma becomes a sure keratosis: from review now to routine."""
+    scores = baseline.scores.copy()
+    assert baseline.truth[1] == 1
+    scores[1] = [0.05, 0.05, 0.9]
+    report = harm_report(baseline, [replace(baseline, scores=scores)], None, name="", draws=50)
+    triage = report["files"][0]["triage"]
+    assert (triage["less_urgent"], triage["more_urgent"]) == (1, 0)
+    assert triage["malignant_less_urgent"] == {"count": 1, "of": 100}
+    assert triage["changed_of_flips"] == {"count": 1, "of": 1}
+
+
+def test_the_same_images_and_others(baseline: Predictions) -> None:
+    """Two files flip the same ten near-ties, a third ten images at random."""
+    same = np.arange(0, 100, 10)
+    others = [
+        flipped(baseline, "int8", same),
+        flipped(baseline, "int4", same),
+        flipped(baseline, "dynamic", np.arange(201, 301, 10)),
+    ]
+    report = harm_report(baseline, others, None, name="", draws=300)
+    together = report["together"]
+    assert together["exemplars"]["count"] == 10
+    assert together["flipped_by"] == {"0": 380, "1": 10, "2": 10}
+    by_chance = together["exemplars"]["by_chance"]
+    assert by_chance["any_images"]["high"] < 5
+    # 10 of 40 near-ties each: 40 * (1/4)^2 = 2.5 of them are shared by chance
+    assert by_chance["as_near_a_tie"]["mean"] == pytest.approx(2.5, abs=0.4)
+    first, second, _ = together["pairs"]
+    assert (first["files"], first["both"], first["either"], first["jaccard"]["value"]) == ([0, 1], 10, 10, 1)
+    assert first["jaccard"]["low"] is None  # resampling would call itself certain
+    assert (second["both"], second["either"], second["jaccard"]["value"]) == (0, 20, 0)
+    assert first["by_chance"]["any_images"]["mean"] < 0.05
+    assert 0.1 < first["by_chance"]["as_near_a_tie"]["mean"] < 0.2  # about 2.5 of 17.5
+    assert together["told"]["baseline_margin_below"][0] == {"below": 0.05, "count": 10, "of": 10}
+    assert together["told"]["both_classes"] == {"count": 20, "of": 20}
+    image = together["images"][0]
+    assert image["files"].keys() == {"int8", "int4"}
+    assert image["margin"] == pytest.approx(0.04)
+
+
+def test_overlap_has_an_interval() -> None:
+    flips = np.zeros((200, 2), bool)
+    flips[:30, 0] = flips[10:40, 1] = True
+    (pair,) = overlap(flips, np.ones(200), np.arange(200), draws=500)["pairs"]
+    found = pair["jaccard"]
+    assert found["value"] == 0.5
+    assert 0.3 < found["low"] < 0.42
+    assert 0.58 < found["high"] < 0.7
+    nothing = overlap(np.zeros((20, 2), bool), np.ones(20), np.arange(20), draws=20)
+    assert nothing["pairs"][0]["jaccard"]["value"] is None
+    assert nothing["exemplars"]["count"] == 0
+
+
+def test_half_of_the_files_make_an_exemplar() -> None:
+    flips = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]], bool)
+    assert exemplars(flips).tolist() == [True, False, True]
+    assert exemplars(flips[:, :3]).tolist() == [True, False, True]
+    assert exemplars(flips[:, :1]).tolist() == [False] * 3
+    assert strata(np.array([0.0, EDGES[0], 0.99])).tolist() == [0, 1, len(EDGES)]
+
+
+def test_a_concentration_is_found_where_it_is() -> None:
+    """A third of the men's lesions are flipped, and a ninth of the women's, whatever the margin."""
+    random = np.random.default_rng(1)
+    lesions = np.arange(1200)
+    men = lesions < 600
+    flips = (random.random(1200) < np.where(men, 1 / 3, 1 / 9)).astype(float)
+    columns = {
+        "sex": (["male", "female"], np.where(men, "male", "female")),
+        "site": (["back", "arm", "toe"], np.array(["back", "arm"] * 590 + ["toe"] * 20)),
+    }
+    found = concentration(flips, columns, random.integers(0, 4, 1200), lesions, draws=300)
+    male, female, back, arm, toe = found["subgroups"]
+    assert found["looked_at"] == 4  # too few toes
+    for key in ("ratio", "ratio_same_margin"):
+        assert male[key]["low"] < 3 < male[key]["high"]
+        assert male[key]["low"] > 2
+        assert female[key]["value"] == pytest.approx(1 / male[key]["value"])
+    assert male["p_holm"] < 0.01
+    assert male["p_same_margin_holm"] < 0.01
+    assert back["ratio"]["low"] < 1 < back["ratio"]["high"]
+    assert min(back["p_holm"], arm["p_holm"]) > 0.05
+    assert toe["rate"] is None
+    assert (toe["lesions"], toe["flips"]) == (20, flips[-20:].sum())
+    assert "p" not in toe
+
+
+def test_what_margins_explain_is_gone_once_they_are_held_fixed() -> None:
+    """The old have more near-ties, of which half flip, whoever's they are."""
+    random = np.random.default_rng(2)
+    old = np.arange(2000) < 1000
+    near = random.random(2000) < np.where(old, 0.6, 0.2)
+    flips = (near & (random.random(2000) < 0.5)).astype(float)
+    columns = {"age": (["old", "young"], np.where(old, "old", "young"))}
+    row, _ = concentration(flips, columns, near.astype(int), np.arange(2000), draws=300)["subgroups"]
+    assert row["ratio"]["low"] > 2
+    assert row["p"] < 0.001
+    assert row["ratio_same_margin"]["low"] < 1 < row["ratio_same_margin"]["high"]
+    assert row["p_same_margin"] > 0.05
+
+
+def test_p_values_of_nothing_are_even() -> None:
+    """Of 60 data sets without any concentration, one in twenty has p below .05; images of a lesion flip together."""
+    low = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        lesions = np.repeat(np.arange(150), 2)
+        flips = np.repeat(random.random(150) < 0.2, 2).astype(float)
+        columns = {"sex": (["m", "f"], np.repeat(random.choice(["m", "f"], 150), 2))}
+        row, _ = concentration(flips, columns, np.zeros(300, int), lesions, draws=2)["subgroups"]
+        low += row["p"] < 0.05
+    assert low <= 8  # more has a chance of one in 100
+
+
+def test_mantel_haenszel_by_hand() -> None:
+    """2 of 4 against 1 of 4, and 3 of 6 against 1 of 6: (2*4/8 + 3*6/12) / (1*4/8 + 1*6/12)."""
+    flips = np.array([1, 1, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0], float)
+    inside = np.array([1] * 4 + [0] * 4 + [1] * 6 + [0] * 6, bool)
+    stratum = np.array([0] * 8 + [1] * 12)
+    members, alike, anywhere = inside[:, None], stratum[:, None] == [0, 1], np.ones((20, 1), bool)
+    assert ratios_to_rest(flips, members, alike) == pytest.approx([2.5])
+    assert ratios_to_rest(flips, members, anywhere) == pytest.approx([5 / 10 / (2 / 10)])
+    assert np.isnan(ratios_to_rest(np.zeros(20), members, alike)).all()
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_subgroups_come_from_the_manifest(baseline: Predictions) -> None:
+    data = listed(baseline, sex=lambda lesion: "male" if lesion < 101 else "female", age=lambda lesion: "35")
+    other = flipped(baseline, "int8", np.arange(0, 100, 10))
+    report = harm_report(baseline, [other], data, name="data.csv", draws=100)
+    found = report["files"][0]["concentration"]
+    names = [(row["column"], row["subgroup"]) for row in found["subgroups"]]
+    assert names == [("class", "nv"), ("class", "mel"), ("sex", "male"), ("sex", "female")]  # one age has no rest
+    assert found == report["together"]["concentration"]
+    female = found["subgroups"][-1]
+    assert (female["flips"], female["ratio"]["value"], female["ratio"]["high"]) == (0, 0, None)
+    assert female["rate"]["high"] == pytest.approx(wilson(0, 99)[1])
+    text = "\n".join(harm_lines(report))
+    assert text.startswith("int8 against float32, on 400 images of 200 lesions")
+    assert "4 subgroups looked at: 0.2 would have p below .05" in text
+    assert "sex female" in text
+    json.dumps(report, allow_nan=False)
+
+
+def test_the_baseline_is_found_by_its_variant(baseline: Predictions) -> None:
+    int8, int4 = flipped(baseline, "int8", [0]), flipped(baseline, "int4", [1])
+    assert pick_baseline([int8, baseline, int4]) == (baseline, [int8, int4])
+    with pytest.raises(DataError, match="no file is of the variant float32"):
+        pick_baseline([int8, int4])
+    with pytest.raises(DataError, match="2 of the files are of the variant float32"):
+        pick_baseline([baseline, int8, replace(baseline)])
+    with pytest.raises(DataError, match="only the float32 file's predictions"):
+        pick_baseline([baseline])
+    with pytest.raises(DataError, match="small is another network than toy"):
+        pick_baseline([baseline, replace(int8, model=int8.model | {"name": "small"})])
+
+
+def test_two_files_of_a_variant_keep_their_names_apart(baseline: Predictions) -> None:
+    one = flipped(baseline, "int8", [0])
+    two = replace(one, model=one.model | {"id": "fedcba98765"})
+    report = harm_report(baseline, [one, two], None, name="", draws=20)
+    assert [file["name"] for file in report["files"]] == ["int8 int8-012", "int8 fedcba98"]
+
+
+def test_the_command(baseline: Predictions, tmp_path: Path) -> None:
+    same = np.arange(0, 100, 10)
+    files = []
+    for number, each in enumerate(
+        [baseline, flipped(baseline, "int8", same), flipped(baseline, "int4", np.append(same, 111))]
+    ):
+        files.append(str(tmp_path / f"predictions-{number}.npz"))
+        save_predictions(each, Path(files[-1]))
+    write_manifest(
+        listed(baseline, sex=lambda lesion: "male" if lesion < 101 else "female"), tmp_path / "data.csv", root=FOLDER
+    )
+    out = tmp_path / "harm"
+    bench.main(["harm", *files, "--data", str(tmp_path / "data.csv"), "--out", str(out)], standalone_mode=False)
+    report = json.loads((out / "report.json").read_text())
+    assert (report["report"], report["schema"]) == ("harm", 1)
+    assert report["together"]["exemplars"]["count"] == 11
+    with pytest.raises(OutputError, match=r"report\.json: exists already"):
+        bench.main(["harm", *files, "--out", str(out)], standalone_mode=False)
+    with pytest.raises(DataError, match="only the float32 file's predictions"):
+        bench.main(["harm", files[0]], standalone_mode=False)
+    short = tmp_path / "short.npz"
+    save_predictions(flipped(baseline, "int8", same).where(np.arange(IMAGES) > 3), short)
+    with pytest.raises(DataError, match="toy int8 and toy float32 were not run on the same images"):
+        bench.main(["harm", files[0], str(short)], standalone_mode=False)
