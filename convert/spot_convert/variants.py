@@ -7,9 +7,19 @@ from dataclasses import dataclass
 
 from spot_edge.errors import DataError
 
-__all__ = ["DEFAULT", "ENGINES", "LITERT", "TFLITE_RUNTIME", "VARIANTS", "Variant", "choose_variants"]
+__all__ = [
+    "DEFAULT",
+    "ENGINES",
+    "LITERT",
+    "LITERT_JS",
+    "TFLITE_MICRO",
+    "TFLITE_RUNTIME",
+    "VARIANTS",
+    "Variant",
+    "choose_variants",
+]
 
-LITERT, TFLITE_RUNTIME = "ai-edge-litert", "tflite-runtime"
+LITERT, TFLITE_RUNTIME, TFLITE_MICRO, LITERT_JS = "ai-edge-litert", "tflite-runtime", "tflite-micro", "LiteRT.js"
 ENGINES = {"tensorflow": "TensorFlow's own converter", "litert": "LiteRT Quantizer"}
 
 
@@ -62,6 +72,10 @@ VARIANTS = {
     "dynamic-tflite-runtime": _eight_bits(
         "dynamic for tflite-runtime 2.14, fitted and judged there", "dynamic", TFLITE_RUNTIME, ("tensorflow",)
     ),
+    "microcontroller": _eight_bits(
+        "int8 for tflite-micro, judged by its kernels, with the arena it needs", "int8", TFLITE_MICRO, ("tensorflow",)
+    ),
+    "browser": _eight_bits("int8 for web pages, judged by LiteRT.js in a Chromium", "int8", LITERT_JS, ("tensorflow",)),
 }
 DEFAULT = tuple(name for name, variant in VARIANTS.items() if variant.runtime == LITERT)
 
