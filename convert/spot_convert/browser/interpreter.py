@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -81,8 +82,7 @@ def in_browser(model: ModelFile, folder: Path) -> Iterator[BrowserInterpreter]:
     """`model` in the LiteRT.js of `folder`, in a browser that ends at the end."""
     version, page = litertjs_version(folder), _Exchange(model)
     handler: Callable[..., Any] = partial(_Handler, page, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             with open_page(f"http://127.0.0.1:{server.server_port}/") as process:
@@ -96,6 +96,15 @@ def browser_answers(model: ModelFile, images: Manifest, folder: Path, more: Call
     with in_browser(model, folder) as interpreter:
         classifier = Classifier(model, interpreter=interpreter)
         return predict(classifier, images, lambda done, total: more(1), embeddings=True)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # the page may still wait for work
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # as a rule a page that was closed while it waited
+            super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -50,37 +50,49 @@ def try_in_micro(content: bytes, pictures: Sequence[NDArray[np.uint8]] = ()) -> 
     def start(arena: int) -> Any:
         return runtime.Interpreter.from_bytes(content, arena_size=arena)
 
+    def run(arena: int) -> Any:
+        interpreter = start(arena)
+        details = interpreter.get_input_details(0)
+        interpreter.set_input(np.zeros(details["shape"], details["dtype"]), 0)
+        interpreter.invoke()
+        return interpreter
+
+    stage = "allocating its tensors"
     try:
         with _complaints() as said:
             start(_MOST)
+            stage = "running it on zeros"
+            run(_MOST)
     except Exception as error:  # RuntimeError, and struct.error for what is no flatbuffer
-        return MicroTrial(f"allocating its tensors: {said[0] if said else _line(error)}")
-    try:
-        with _complaints() as said:
-            arena = _smallest(start)
-            interpreter = start(arena)
-            details = interpreter.get_input_details(0)
-            interpreter.set_input(np.zeros(details["shape"], details["dtype"]), 0)
-            interpreter.invoke()
-    except Exception as error:
-        return MicroTrial(f"running it on zeros: {said[0] if said else _line(error)}")
+        return MicroTrial(f"{stage}: {said[0] if said else _line(error)}")
     with _complaints() as said:
+        arena = _smallest(run, _smallest(start, 0))
+        interpreter = run(arena)
         interpreter.print_allocations()
     parts = {part: int(size) for part, size in re.findall(r"Arena allocation (head|tail) (\d+)", "\n".join(said))}
     return MicroTrial("", False, arena, **parts, answers=tuple(_answers(interpreter, pictures)))
 
 
-def _smallest(start: Any) -> int:
-    """The smallest arena, by halving: none that is a step smaller lets the file start."""
-    low, high = 0, _MOST // ALIGNMENT
+def _smallest(works: Callable[[int], Any], least: int) -> int:
+    """The smallest arena from `least` on in which it `works`, to the nearest sixteen bytes."""
+    low, high = least // ALIGNMENT, _MOST // ALIGNMENT
+    if least and _holds(works, least):  # as a rule: what starts in an arena runs in it
+        return least
     while high - low > 1:
         middle = (low + high) // 2
-        try:
-            start(middle * ALIGNMENT)
+        if _holds(works, middle * ALIGNMENT):
             high = middle
-        except RuntimeError:
+        else:
             low = middle
     return high * ALIGNMENT
+
+
+def _holds(works: Callable[[int], Any], arena: int) -> bool:
+    try:
+        works(arena)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _answers(interpreter: Any, pictures: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[NDArray[np.float32], ...]]:
