@@ -6,20 +6,22 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
 from spot_bench.manifest import Manifest, write_manifest
 from spot_bench.predict import Predictions, load_predictions, predict
 from spot_convert.environments import require_environment
-from spot_convert.variants import LITERT, TFLITE_RUNTIME
+from spot_convert.variants import LITERT, LITERT_JS, TFLITE_MICRO, TFLITE_RUNTIME
 from spot_edge import __version__
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 from spot_edge.files import write_whole
 from spot_edge.modelfile import ModelFile
 
-__all__ = ["Bar", "answers", "no_bar", "other_version"]
+__all__ = ["Bar", "Places", "answers", "no_bar", "runtime_version"]
 
 Bar: TypeAlias = Callable[
     [str, int], AbstractContextManager[Callable[[int], None]]
@@ -32,7 +34,34 @@ def no_bar(title: str, length: int) -> Iterator[Callable[[int], None]]:
     yield lambda more: None
 
 
-def other_version(python: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where that is which this environment has not."""
+
+    python: Path | None = None  # of an environment with tflite-runtime
+    browser: Path | None = None  # the folder that LiteRT.js was installed in
+    qat: Path | None = None  # the Python of an environment with TF Model Optimization, which trains
+
+
+def runtime_version(runtime: str, places: Places) -> str:
+    """The version of `runtime`; DataError where files cannot be judged in it here."""
+    if runtime == TFLITE_RUNTIME:
+        return _other_version(places.python)
+    if runtime == TFLITE_MICRO:
+        from spot_convert.micro.judging import micro_version
+
+        return micro_version()
+    if runtime == LITERT_JS:
+        from spot_convert.browser.chromium import find_chromium
+        from spot_convert.browser.litertjs import litertjs_version
+
+        found = litertjs_version(places.browser)
+        find_chromium()
+        return found
+    return version(runtime)
+
+
+def _other_version(python: Path | None) -> str:
     """The version of tflite-runtime in the environment of `python`; DataError where files cannot be judged there."""
     if python is None:
         raise DataError(
@@ -42,14 +71,22 @@ def other_version(python: Path | None) -> str:
     return require_environment(python, ("spot_bench.cli", "tflite_runtime"), TFLITE_RUNTIME)
 
 
-def answers(model: ModelFile, images: Manifest, runtime: str, python: Path | None, bar: Bar) -> Predictions:
-    """What `model` says about every image, embeddings included; those that cannot be judged are left out.
-
-    `python` is that of the environment that has `runtime`, where this one has not.
-    """
+def answers(model: ModelFile, images: Manifest, runtime: str, places: Places, bar: Bar) -> Predictions:
+    """What `model` says about every image, embeddings included; those that cannot be judged are left out."""
     if runtime == LITERT:
         with bar(model.name, len(images.items)) as more:
             return predict(Classifier(model, runtime=runtime), images, lambda done, total: more(1), embeddings=True)
+    if runtime == TFLITE_MICRO:
+        from spot_convert.micro.judging import micro_answers
+
+        with bar(f"{model.name} in {runtime}", len(images.items)) as more:
+            return micro_answers(model, images, more)
+    if runtime == LITERT_JS:
+        from spot_convert.browser.interpreter import browser_answers
+
+        assert places.browser is not None
+        with bar(f"{model.name} in {runtime}", len(images.items)) as more:
+            return browser_answers(model, images, places.browser, more)
     with tempfile.TemporaryDirectory(prefix="spot-edge-") as temporary:
         folder = Path(temporary)
         file, data, out = folder / Path(model.name).name, folder / "images.csv", folder / "out"
@@ -59,7 +96,7 @@ def answers(model: ModelFile, images: Manifest, runtime: str, python: Path | Non
         told = ("--data", data, "--root", root, "--part", "all", "--out", out, "--runtime", runtime, "--embeddings")
         with bar(f"{model.name} in {runtime}", len(images.items)) as more:
             done = subprocess.run(
-                [python, "-m", "spot_edge.cli", "bench", "predict", file, *told],  # type: ignore[list-item]
+                [places.python, "-m", "spot_edge.cli", "bench", "predict", file, *told],  # type: ignore[list-item]
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -32,10 +32,18 @@ def _show_variants(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option("--variants", default=",".join(DEFAULT), show_default=True, help="Comma-separated; --list shows all.")
 @click.option("--engine", metavar="|".join(ENGINES), help="Who quantizes [the better one for each variant].")
 @click.option("--tflite-runtime", "python", type=_PATH, help="Python of an environment with tflite-runtime.")
+@click.option("--browser", type=_PATH, help="Folder in which 'npm install @litertjs/core' was run.")
 @click.option("--qat", type=_PATH, help="Python of an environment with TF Model Optimization, for qat-int8.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_show_variants, help="The variants.")
 def convert(
-    run: Path, out: Path, data: Path | None, variants: str, engine: str | None, python: Path | None, qat: Path | None
+    run: Path,
+    out: Path,
+    data: Path | None,
+    variants: str,
+    engine: str | None,
+    python: Path | None,
+    browser: Path | None,
+    qat: Path | None,
 ) -> None:
     """Turn the run directory RUN into verified model files, and say what quantizing did to them."""
     names = [name.strip() for name in variants.split(",") if name.strip()]
@@ -46,6 +54,7 @@ def convert(
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         with quiet_start():
+            from spot_convert.answers import Places
             from spot_convert.family import FAILED, convert_run
     except ImportError as error:
         raise click.UsageError(
@@ -54,7 +63,7 @@ def convert(
     from spot_convert.table import family_table
 
     made = convert_run(
-        run, out, data=data, variants=names, engine=engine, python=python, qat=qat, bar=_bar,
+        run, out, data=data, variants=names, engine=engine, places=Places(python, browser, qat), bar=_bar,
         say=lambda line: click.echo(line, err=True),
     )  # fmt: skip
     click.echo(family_table(made))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spot_bench.calibration import softmax
 from spot_convert import litert_engine, tensorflow_engine
-from spot_convert.answers import Bar, answers, no_bar, other_version
+from spot_convert.answers import Bar, Places, answers, no_bar, runtime_version
 from spot_convert.calibration import FEWEST, SEED, calibration_tensors, choose
 from spot_convert.checks import Parity, check_answers, check_graph, check_size
 from spot_convert.description import describe_tensors
@@ -28,16 +28,26 @@ from spot_convert.run import Run, read_run
 from spot_convert.runtimes import unsupported
 from spot_convert.tail import append_tail
 from spot_convert.trained import trained_body
-from spot_convert.variants import DEFAULT, LITERT, QAT, TFLITE_RUNTIME, VARIANTS, Variant, choose_variants
+from spot_convert.variants import (
+    DEFAULT,
+    LITERT,
+    QAT,
+    TFLITE_MICRO,
+    TFLITE_RUNTIME,
+    VARIANTS,
+    Variant,
+    choose_variants,
+)
 from spot_edge.errors import CheckError, OutputError
 from spot_edge.files import make_folder, write_whole
-from spot_edge.modelfile import seal, verify
+from spot_edge.modelfile import ModelFile, seal, verify
 from spot_edge.modelspec import MeasuredIn, ModelSpec
 
 __all__ = ["FAILED", "convert_run"]
 
 FAILED = "failed"  # the folder, beside the good files, of those that the drift gate refused
 _BODIES = {"tensorflow": tensorflow_engine.BODIES, "litert": litert_engine.BODIES}
+_HERE = Places()
 _PACKAGES = ("tensorflow", "keras", "litert-quantizer", LITERT, "numpy", "pillow")
 
 
@@ -48,23 +58,21 @@ def convert_run(
     data: Path | None = None,
     variants: Sequence[str] = DEFAULT,
     engine: str | None = None,
-    python: Path | None = None,
-    qat: Path | None = None,
+    places: Places = _HERE,
     say: Callable[[str], None],
     bar: Bar = no_bar,
 ) -> list[Converted]:
     """Make `variants` of the run in the folder `run_path`, and leave them in `out` with a `report.json`.
 
     Nothing is written before every file has passed its checks. A file that the drift gate refuses goes into the
-    folder FAILED of `out`. `python` is that of an environment with tflite-runtime, for the variants that run there,
-    `qat` of one with TF Model Optimization, for the variant that is trained there. Raises DataError for a run, data or
-    an environment that cannot be used, and CheckError, naming the file, for one that is broken.
+    folder FAILED of `out`. `places` says where the runtimes and the trainer are that this environment has not.
+    Raises DataError for a run, data or an environment that cannot be used, and CheckError, naming the file, for one
+    that is broken.
     """
     engines = choose_variants(list(variants), engine)
-    runtimes = {LITERT: version(LITERT)}
-    if any(VARIANTS[name].runtime == TFLITE_RUNTIME for name in engines):
-        runtimes[TFLITE_RUNTIME] = other_version(python)
-    trainer = check_trainer(qat) if QAT in engines else None
+    wanted = {LITERT, *(VARIANTS[name].runtime for name in engines)}
+    runtimes = {runtime: runtime_version(runtime, places) for runtime in wanted}
+    trainer = check_trainer(places.qat) if QAT in engines else None
     run = read_run(run_path, data)
     if trainer is not None:
         fold(run.body)  # refused now rather than after pictures were prepared
@@ -87,14 +95,14 @@ def convert_run(
         spec = _spec(run, name, MeasuredIn(variant.runtime, runtimes[variant.runtime]))
         draft = verify(seal(_with_tail(run, spec, body), spec), file)
         check_size(draft.content, run.body.count_params(), variant.bytes_each, file)
-        found = answers(draft, pictures.manifest, variant.runtime, python, bar)
+        found = answers(draft, pictures.manifest, variant.runtime, places, bar)
         calibrated = pictures.only(found, "calibrate")
         check_answers(calibrated, file)
         parity = Parity.between(calibrated.scores, reference[pictures.kept(found, chosen)])
         parity.require(file, variant.largest, variant.moved, variant.agreement)
         fitted = fitted_spec(spec, found, pictures, run.margins, baseline)
         model = verify(seal(_with_tail(run, fitted.spec, body), fitted.spec, fitted.members), file)
-        return Converted.of(model, engine, parity, fitted)
+        return Converted.of(model, engine, parity, fitted, _needs(model, tensors))
 
     baseline = make("float32", "tensorflow", None)
     made = [
@@ -120,6 +128,15 @@ def _write(out: Path, run: Run, made: list[Converted], calibration: dict[str, in
         "files": [converted.as_dict() for converted in made],
     }
     write_whole(out / "report.json", (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _needs(model: ModelFile, tensors: NDArray[np.uint8]) -> dict[str, Any] | None:
+    """What a microcontroller must have for a file that is meant for one."""
+    if model.spec.measured_in.runtime != TFLITE_MICRO:
+        return None
+    from spot_convert.micro.judging import PROVEN, prove_equal
+
+    return prove_equal(model, tensors[:PROVEN])
 
 
 def _refuse_existing(out: Path, files: list[str]) -> None:

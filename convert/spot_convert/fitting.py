@@ -47,15 +47,18 @@ class Converted:
     parity: Parity
     validation: Predictions
     comparison: dict[str, Any] | None
+    needs: dict[str, Any] | None = None  # of a microcontroller
 
     @classmethod
-    def of(cls, model: ModelFile, engine: str, parity: Parity, fitted: Fitted) -> Converted:
+    def of(
+        cls, model: ModelFile, engine: str, parity: Parity, fitted: Fitted, needs: dict[str, Any] | None = None
+    ) -> Converted:
         """`fitted` as that of the finished `model`: what was measured on the draft is known by the id of the file."""
         known = fitted.validation.model | {"id": model.id}
         comparison = fitted.comparison
         if comparison is not None:
             comparison = comparison | {"other": comparison["other"] | {"model": known}}
-        return cls(model, engine, parity, dataclasses.replace(fitted.validation, model=known), comparison)
+        return cls(model, engine, parity, dataclasses.replace(fitted.validation, model=known), comparison, needs)
 
     @property
     def compressed_bytes(self) -> int:
@@ -85,7 +88,7 @@ class Converted:
             "parity_with_keras": dataclasses.asdict(self.parity),
             "drift": as_data(spec.drift) if spec.drift else None,
             "comparison_on_validation": self.comparison,
-        }
+        } | ({} if self.needs is None else {"microcontroller": self.needs})
 
 
 def fitted_spec(

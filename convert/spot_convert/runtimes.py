@@ -13,12 +13,14 @@ from typing import Any
 from spot_convert.inspect.apart import Died, apart
 from spot_convert.inspect.graph import Code, Flatbuffer, read_flatbuffer
 from spot_convert.inspect.trial import try_out
+from spot_convert.micro.operators import registrations
+from spot_convert.micro.trial import try_in_micro
 from spot_edge.interpreter import RUNTIMES
 
 __all__ = ["Verdict", "judge", "unsupported", "unsupported_parts"]
 
 _SECONDS = 300
-_LITERT, _OLD = "ai-edge-litert", "tflite-runtime"
+_LITERT, _OLD, _MICRO = "ai-edge-litert", "tflite-runtime", "tflite-micro"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Verdict:
     opened: bool  # it was really tried here; else judged by its operators' versions
     remarks: tuple[str, ...] = ()  # why not, or what is odd though it runs
     untried: str = ""  # why it was not opened
+    needs: dict[str, Any] | None = None  # of a microcontroller that is to run it: arena and operators
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -54,13 +57,14 @@ def unsupported_parts(model: Flatbuffer) -> list[str]:
 
 
 def judge(content: bytes, model: Flatbuffer) -> Iterator[Verdict]:
-    """What LiteRT and tflite-runtime make of the file: each in a process of its own where it is installed here."""
+    """What LiteRT, tflite-runtime and tflite-micro make of the file: each in a process of its own, where installed."""
     yield _tried(_LITERT, content)
     old = _tried(_OLD, content)
     if not old.opened:
         lacking = tuple(unsupported_parts(model))
         old = Verdict(_OLD, _old()["release"], not lacking, False, lacking, old.untried)
     yield old
+    yield _tried_in_micro(content, model)
 
 
 def _tried(runtime: str, content: bytes) -> Verdict:
@@ -76,6 +80,25 @@ def _tried(runtime: str, content: bytes) -> Verdict:
     if trial.broken:
         return Verdict(runtime, version, None, False, untried=f"it does not work here: {trial.remark}")
     return Verdict(runtime, version, trial.runs, True, (trial.remark,) if trial.remark else ())
+
+
+def _tried_in_micro(content: bytes, model: Flatbuffer) -> Verdict:
+    """The same for tflite-micro, with the arena and the operators that a microcontroller needs."""
+    try:
+        version = metadata.version(_MICRO)
+    except metadata.PackageNotFoundError:
+        return Verdict(_MICRO, "", None, False, untried="not installed here")
+    try:
+        trial = apart(_SECONDS, try_in_micro, content)
+    except Died as died:
+        return Verdict(_MICRO, version, False, True, (str(died),))
+    if trial.broken:
+        return Verdict(_MICRO, version, None, False, untried=f"it does not work here: {trial.remark}")
+    if trial.remark:
+        return Verdict(_MICRO, version, False, True, (trial.remark,))
+    kinds = (operator.code.kind for graph in model.graphs for operator in graph.operators)
+    operators = tuple(registrations(kinds))
+    return Verdict(_MICRO, version, True, True, needs=trial.as_dict() | {"operators": operators})
 
 
 @cache

@@ -12,15 +12,17 @@ __all__ = [
     "DEFAULT",
     "ENGINES",
     "LITERT",
+    "LITERT_JS",
     "PRUNED",
     "QAT",
+    "TFLITE_MICRO",
     "TFLITE_RUNTIME",
     "VARIANTS",
     "Variant",
     "choose_variants",
 ]
 
-LITERT, TFLITE_RUNTIME = "ai-edge-litert", "tflite-runtime"
+LITERT, TFLITE_RUNTIME, TFLITE_MICRO, LITERT_JS = "ai-edge-litert", "tflite-runtime", "tflite-micro", "LiteRT.js"
 QAT, PRUNED, CLUSTERED = "qat-int8", "pruned-int8", "clustered-int8"
 TRAINED = (QAT, PRUNED, CLUSTERED)
 ENGINES = {"tensorflow": "TensorFlow's own converter", "litert": "LiteRT Quantizer"}
@@ -87,6 +89,10 @@ VARIANTS = {
     "dynamic-tflite-runtime": _eight_bits(
         "dynamic for tflite-runtime 2.14, fitted and judged there", "dynamic", TFLITE_RUNTIME, ("tensorflow",)
     ),
+    "microcontroller": _eight_bits(
+        "int8 for tflite-micro, judged by its kernels, with the arena it needs", "int8", TFLITE_MICRO, ("tensorflow",)
+    ),
+    "browser": _eight_bits("int8 for web pages, judged by LiteRT.js in a Chromium", "int8", LITERT_JS, ("tensorflow",)),
 }
 DEFAULT = tuple(name for name, variant in VARIANTS.items() if variant.runtime == LITERT and not variant.trains)
 

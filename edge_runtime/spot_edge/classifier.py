@@ -29,10 +29,17 @@ class Classifier:
     """A model in an interpreter. One thread at a time may use it: the interpreter holds the tensors."""
 
     def __init__(
-        self, model: ModelFile, *, runtime: str | None = None, threads: int | None = None, delegate: bool = True
+        self,
+        model: ModelFile,
+        *,
+        runtime: str | None = None,
+        threads: int | None = None,
+        delegate: bool = True,
+        interpreter: Interpreter | None = None,
     ) -> None:
+        """`interpreter` is one that has `model` already, of whatever kind; else one is made as the others say."""
         self.model = model
-        self._interpreter = Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
+        self._interpreter = interpreter or Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
         self._remarks = _remarks(model.spec, self.runtime)
         self._labels = tuple(label.label for label in model.spec.labels)
         self._familiarity = familiarity_of(model)

@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
 from spot_bench.drawings import draw_shapes
+from spot_convert.answers import Places
 from spot_convert.checks import Parity, operator_names
 from spot_convert.cli import convert
 from spot_convert.embedding import AXES
@@ -112,7 +113,7 @@ def test_an_unknown_variant_lists_the_known_ones(shapes_run: Path, tmp_path: Pat
         convert_run(shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], say=print)
     with pytest.raises(DataError, match="not the Python of an environment with spot-edge-toolkit"):
         convert_run(
-            shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], python=Path("/bin/false"), say=print
+            shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], places=Places(Path("/bin/false")), say=print
         )
     assert not (tmp_path / "out").exists()
 

@@ -203,7 +203,7 @@ def test_the_embedded_model_is_full_int8_with_a_float_tail(embedded: dict[str, A
 
 
 def test_litert_really_runs_the_embedded_model(embedded: dict[str, Any]) -> None:
-    litert, old = embedded["runtimes"]
+    litert, old, _ = embedded["runtimes"]
     assert (litert["runtime"], litert["runs"], litert["opened"], litert["remarks"]) == (
         "ai-edge-litert",
         True,
@@ -320,7 +320,7 @@ def test_an_old_runtime_that_is_installed_is_really_tried(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     content = dense("float32")
-    _, old = judge(content, read_flatbuffer(content, "x"))
+    _, old, _ = judge(content, read_flatbuffer(content, "x"))
     assert (old.runs, old.opened, old.untried) == verdict
     assert old.version.startswith("2.14")
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from spot_bench.retraining import Retraining, retraining_from
+from spot_convert.answers import Places
 from spot_convert.cli import convert
 from spot_convert.compression import kept_weights, levels
 from spot_convert.correction import LEVELS
@@ -164,7 +165,7 @@ def test_qat_needs_the_python_of_its_environment(shapes_run: Path, tmp_path: Pat
         (Path(sys.executable), "not the Python of .* and tensorflow-model-optimization: .*tf_keras"),
     ):
         with pytest.raises(DataError, match=said) as caught:
-            convert_run(shapes_run, tmp_path / "out", variants=["qat-int8"], qat=qat, say=print)
+            convert_run(shapes_run, tmp_path / "out", variants=["qat-int8"], places=Places(qat=qat), say=print)
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spot_bench.drawings import draw_shapes
+from spot_convert.answers import Places
 from spot_convert.family import convert_run
 from spot_convert.variants import TFLITE_RUNTIME, VARIANTS
 from spot_edge import read_model
@@ -21,7 +22,7 @@ OTHERS = [name for name, variant in VARIANTS.items() if variant.runtime == TFLIT
 @pytest.fixture(scope="module")
 def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("family")
-    convert_run(shapes_run, out, variants=["int8", *OTHERS], python=PYTHON, say=print)
+    convert_run(shapes_run, out, variants=["int8", *OTHERS], places=Places(PYTHON), say=print)
     return out
 
 

@@ -19,7 +19,7 @@ __all__ = [
 
 Rows = list[list[str]]
 _NO = "-"
-_TITLES = {"ai-edge-litert": "LiteRT", "tflite-runtime": "tflite-runtime"}
+_TITLES = {"ai-edge-litert": "LiteRT"}  # others are called what they are on the package index
 
 
 def facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -30,7 +30,9 @@ def facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "id", record["sealed"]["id"]
     yield "quantization", record["quantization"]["words"]
     for runtime in record["runtimes"]:
-        yield f"{_TITLES[runtime['runtime']]} {runtime['version']}", _verdict(runtime)
+        yield f"{_TITLES.get(runtime['runtime'], runtime['runtime'])} {runtime['version']}".strip(), _verdict(runtime)
+        if runtime["needs"]:
+            yield from _needs(runtime["needs"])
     if len(record["subgraphs"]) > 1:
         yield "subgraphs", f"{len(record['subgraphs'])}; inputs, outputs and layers are those of the first"
     for signature in record["signatures"]:
@@ -140,6 +142,12 @@ def _verdict(runtime: dict[str, Any]) -> str:
         return f"not tried: {runtime['untried']}"
     how = f"by its operators' versions; not opened: {runtime['untried']}"
     return f"should run it ({how})" if runtime["runs"] else f"cannot run it: {said} ({how})"
+
+
+def _needs(needs: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    arena, head, tail = (needs[f"{part}_bytes"] for part in ("arena", "head", "tail"))
+    yield "  arena", f"{arena} bytes at least: {head} for activations, {tail} that stay"
+    yield "  operators", ", ".join(needs["operators"])
 
 
 def _shape(shape: list[int]) -> str:

@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -18,16 +17,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spot_convert.kit.measure import RUNTIME, Answer, Tolerance, answer_all, measure_tolerance
+from spot_convert.kit.measure import Answer, Tolerance, answer_all, answering, measure_tolerance
 from spot_convert.kit.mistakes import Way, all_ways
 from spot_convert.kit.pictures import draw_pictures
 from spot_convert.kit.vectors import CORNERS, RIGHT, SCHEMA, STOCK, VECTORS
+from spot_convert.micro.judging import micro_needs, micro_version, try_apart
+from spot_convert.micro.source import source_files
+from spot_convert.variants import TFLITE_MICRO
 from spot_edge.errors import OutputError
 from spot_edge.files import make_folder, write_whole
+from spot_edge.interpreter import Runtime
 from spot_edge.modelfile import ModelFile
 
 __all__ = ["export_kit"]
 
+_MICRO_ROW = "| `micro/` | the model as C++ source for tflite-micro: aligned array, arena in bytes, operators |\n"
 _WHOLE = (RIGHT, STOCK, CORNERS)  # ways whose evidence and embedding are written down, too
 
 
@@ -43,13 +47,15 @@ def export_kit(model: ModelFile, out: Path) -> Path:
         content = {name: model.content, "labels.txt": _lines(label.label for label in model.spec.labels)}
         content |= {f"vectors/{picture}": _png(image) for picture, image in pictures.items()}
         content |= {f"inputs/{picture}": _png(Image.fromarray(a[RIGHT].tensor)) for picture, a in answers.items()}
-        tolerance = measure_tolerance(model, answers)
+        micro = _micro(model)
+        content |= {f"micro/{file}": data for file, data in micro.items()}
+        tolerance, runtime = measure_tolerance(model, answers), answering(model).runtime
         digests = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
-        record = _describe(model, name, tolerance, ways) | {"images": _images(pictures, answers, digests)}
+        record = _describe(model, name, runtime, tolerance, ways) | {"images": _images(pictures, answers, digests)}
         content[VECTORS] = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
-        content["README.md"] = _readme(model, name, tolerance, next(iter(answers.items())))
+        content["README.md"] = _readme(model, name, runtime, tolerance, next(iter(answers.items())), micro=bool(micro))
         content["LICENSE"] = _licence(model, name)
-        for part in ("vectors", "inputs"):
+        for part in ("vectors", "inputs", *(["micro"] if micro else [])):
             make_folder(folder / part)
         for file, data in content.items():
             write_whole(folder / file, data)
@@ -74,12 +80,12 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _describe(model: ModelFile, name: str, tolerance: Tolerance, ways: list[Way]) -> dict[str, Any]:
+def _describe(model: ModelFile, name: str, runtime: Runtime, tolerance: Tolerance, ways: list[Way]) -> dict[str, Any]:
     spec = model.spec
     return {
         "schema": SCHEMA,
         "model": {"file": name, "id": model.id, "name": spec.name, "variant": spec.variant},
-        "runtime": {"name": RUNTIME, "version": version(RUNTIME)},
+        "runtime": runtime._asdict(),
         "labels": [label.label for label in spec.labels],
         "image": {"size": spec.image.size, "geometry": spec.image.geometry, "filter": spec.image.filter},
         "tolerance": {
@@ -117,7 +123,23 @@ def _images(
     ]
 
 
-def _readme(model: ModelFile, name: str, tolerance: Tolerance, first: tuple[str, Mapping[str, Answer]]) -> bytes:
+def _micro(model: ModelFile) -> dict[str, bytes]:
+    """The model as C++ source, where it is meant for tflite-micro."""
+    if model.spec.measured_in.runtime != TFLITE_MICRO:
+        return {}
+    needs = micro_needs(model, try_apart(model, np.zeros((0,), np.uint8)))
+    return source_files(model, needs, micro_version())
+
+
+def _readme(
+    model: ModelFile,
+    name: str,
+    runtime: Runtime,
+    tolerance: Tolerance,
+    first: tuple[str, Mapping[str, Answer]],
+    *,
+    micro: bool,
+) -> bytes:
     spec, picture, answer = model.spec, first[0], first[1][RIGHT]
     ranked = np.argsort(-answer.outputs["scores"])
     scores = answer.outputs["scores"]
@@ -129,7 +151,8 @@ def _readme(model: ModelFile, name: str, tolerance: Tolerance, first: tuple[str,
         size=spec.image.size,
         classes=len(spec.labels),
         labels=", ".join(label.label for label in spec.labels),
-        runtime=f"{RUNTIME} {version(RUNTIME)}",
+        runtime=" ".join(runtime),
+        micro=_MICRO_ROW if micro else "",
         score=f"{tolerance.score:.3f}",
         rms=f"{tolerance.rms:.3f}",
         kernels=f"{tolerance.kernels_score:.3f}",

@@ -15,10 +15,12 @@ from PIL import Image
 
 from spot_convert.kit.mistakes import Way
 from spot_convert.kit.vectors import RIGHT
+from spot_convert.micro.judging import ReferenceKernels
+from spot_convert.variants import TFLITE_MICRO
 from spot_edge.interpreter import Interpreter
 from spot_edge.modelfile import ModelFile
 
-__all__ = ["RUNTIME", "Answer", "Tolerance", "answer_all", "measure_tolerance"]
+__all__ = ["Answer", "Tolerance", "answer_all", "answering", "measure_tolerance"]
 
 RUNTIME = "ai-edge-litert"
 
@@ -54,19 +56,29 @@ class Tolerance:
 
     score: float
     rms: float
-    kernels_score: float  # how far LiteRT's built-in kernels are from XNNPACK on these pictures
+    kernels_score: float  # how far LiteRT's built-in kernels are from the right answers to these pictures
     kernels_rms: float
+
+
+def answering(model: ModelFile) -> Interpreter:
+    """What gives the right answers: tflite-micro's kernels to a file that is meant for them, LiteRT to all others."""
+    if model.spec.measured_in.runtime == TFLITE_MICRO:
+        return ReferenceKernels(model)
+    return Interpreter(model, runtime=RUNTIME, threads=1)
 
 
 def answer_all(
     model: ModelFile, pictures: Mapping[str, Image.Image], ways: Sequence[Way]
 ) -> dict[str, dict[str, Answer]]:
-    """The answers by picture and way."""
-    interpreter = Interpreter(model, runtime=RUNTIME, threads=1)
+    """The answers by picture and way: the right ones in the runtime of the file's own figures, mistakes in LiteRT."""
+    interpreter, right = Interpreter(model, runtime=RUNTIME, threads=1), answering(model)
     answers: dict[str, dict[str, Answer]] = {}
     for name, picture in pictures.items():
         tensors = {way.key: way.prepare(picture) for way in ways}
-        answers[name] = {key: Answer(tensor, _outputs(interpreter, tensor)) for key, tensor in tensors.items()}
+        answers[name] = {
+            key: Answer(tensor, _outputs(right if key == RIGHT else interpreter, tensor))
+            for key, tensor in tensors.items()
+        }
     return answers
 
 

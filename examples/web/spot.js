@@ -1,0 +1,163 @@
+// A spot-edge model file in a web page: the same tensor, the same scores and the same words as on the device.
+// Needs @litertjs/core and nothing else. Copy this file; `index.html` shows how to use it.
+
+import {loadLiteRt, loadAndCompile, Tensor} from "@litertjs/core";
+
+const STRETCHED = [1.2, 1.5];  // width to height that is stretched to the square as it is
+const PRECISION = 22;  // bits of Pillow's fixed-point weights
+
+/** The model at `url`, whole and verified, in LiteRT.js, whose wasm files lie in the folder `wasm`. */
+export async function loadModel(url, wasm) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
+  const content = new Uint8Array(await response.arrayBuffer());
+  const id = await verified(content, url);
+  const about = JSON.parse(new TextDecoder().decode(member(content, "spot.json")));
+  await loadLiteRt(wasm);
+  const network = await loadAndCompile(content, {accelerator: "wasm"});
+  return {id, about, network};
+}
+
+/** What the model says about a picture (a File, a Blob): ranks, triage, set of classes. */
+export async function classify(model, blob) {
+  const start = performance.now();
+  const {tensor, crop} = await prepare(blob, model.about.image.size);
+  const prepared = performance.now();
+  const {scores} = await run(model, tensor);
+  return {...judge(model.about, scores), crop, ms: {prepare: prepared - start, network: performance.now() - prepared}};
+}
+
+/** Run the network on uint8 RGB `[size, size, 3]`: scores, evidence and embedding, as Float32Arrays. */
+export async function run(model, tensor) {
+  const {size} = model.about.image;
+  const image = new Tensor(Uint8Array.from(tensor), [1, size, size, 3]);
+  const outputs = await model.network.run({image});
+  const found = {};
+  for (const [name, output] of Object.entries(outputs)) {
+    found[name] = (await output.data()).slice();
+    output.delete();
+  }
+  image.delete();
+  return found;
+}
+
+/** A picture as the tensor that the model wants: upright, sRGB, cropped to 4:3 where it is of another shape, resized. */
+export async function prepare(blob, size) {
+  const canvas = await decode(blob);
+  const crop = central(canvas.width, canvas.height);
+  const [left, top, right, bottom] = crop ?? [0, 0, canvas.width, canvas.height];
+  const pixels = canvas.getContext("2d").getImageData(left, top, right - left, bottom - top);
+  return {tensor: resize(pixels, size), crop};
+}
+
+/** A picture that is a tensor already, as a kit's `inputs/` are: its bytes, as they are. */
+export async function asItIs(blob) {
+  const canvas = await decode(blob);
+  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.filter((_, place) => place % 4 !== 3);
+}
+
+async function decode(blob) {
+  const bitmap = await createImageBitmap(blob, {imageOrientation: "from-image", premultiplyAlpha: "none"});
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return canvas;
+}
+
+/** What the scores mean, with the figures that were measured of this file. */
+export function judge(about, scores) {
+  const own = about.conformal?.classes;
+  const ranked = about.labels.map((label, place) =>
+    ({...label, score: scores[place], coverage: own?.[label.label]?.coverage ?? 1}));
+  const malignant = ranked.reduce((sum, each) => sum + (each.malignant ? each.score : 0), 0);
+  ranked.sort((one, other) => other.score - one.score);
+  const points = [...(about.operating_points ?? [])].sort((one, other) => other.threshold - one.threshold);
+  const reached = points.findIndex((point) => malignant >= point.threshold);
+  const category =
+    points.length === 0 ? "cannot assess" : reached === 0 ? "review now" : reached > 0 ? "review soon" : "routine";
+  const point = points.at(reached);  // -1: the last one, below which all is routine
+  const set = own && ranked.filter((each) => !own[each.label] || each.score >= own[each.label].threshold);
+  return {ranked, triage: {category, malignant, point}, set};
+}
+
+/** The box that is kept, or null where the whole picture is. */
+function central(width, height) {
+  if (STRETCHED[0] * height <= width && width <= STRETCHED[1] * height) return null;
+  if (3 * width > 4 * height) {
+    const kept = Math.floor((4 * height + 1) / 3);
+    const left = Math.floor((width - kept) / 2);
+    return [left, 0, left + kept, height];
+  }
+  const kept = Math.floor((3 * width + 2) / 4);
+  const top = Math.floor((height - kept) / 2);
+  return [0, top, width, top + kept];
+}
+
+/** RGBA to RGB of `size` times `size`: bilinear with antialiasing, rows first, rounded between, exactly as Pillow does. */
+function resize({data, width, height}, size) {
+  const across = weights(width, size), down = weights(height, size);
+  const rows = new Uint8Array(height * size * 3), result = new Uint8Array(size * size * 3);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < size; x++) {
+      const {first, factors} = across[x];
+      for (let channel = 0; channel < 3; channel++) {
+        let sum = 1 << (PRECISION - 1), place = 4 * (y * width + first) + channel;
+        for (const factor of factors) { sum += data[place] * factor; place += 4; }
+        rows[3 * (y * size + x) + channel] = sum >> PRECISION;
+      }
+    }
+  }
+  for (let y = 0; y < size; y++) {
+    const {first, factors} = down[y];
+    for (let place = 0; place < 3 * size; place++) {
+      let sum = 1 << (PRECISION - 1), from = 3 * size * first + place;
+      for (const factor of factors) { sum += rows[from] * factor; from += 3 * size; }
+      result[3 * size * y + place] = sum >> PRECISION;
+    }
+  }
+  return result;
+}
+
+/** For each place of the result: which of the `from` pixels it sees, and how much of each. */
+function weights(from, to) {
+  const scale = from / to, support = Math.max(scale, 1);
+  return Array.from({length: to}, (_, place) => {
+    const center = (place + 0.5) * scale;
+    const first = Math.max(Math.trunc(center - support + 0.5), 0);
+    const last = Math.min(Math.trunc(center + support + 0.5), from);
+    const shares = Array.from({length: last - first}, (_, step) =>
+      Math.max(1 - Math.abs((first + step - center + 0.5) / support), 0));
+    const total = shares.reduce((sum, share) => sum + share, 0);
+    return {first, factors: shares.map((share) => Math.trunc(0.5 + (share / total) * 2 ** PRECISION))};
+  });
+}
+
+/** The model's id: the SHA-256 of all bytes before it, which are its last 64. */
+async function verified(content, url) {
+  const id = new TextDecoder().decode(content.slice(-64));
+  const body = content.subarray(0, -(64 + "spot-sha256:".length));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
+  if (Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") !== id) {
+    throw new Error(`${url}: damaged, or not made by 'spot-edge convert'`);
+  }
+  return id;
+}
+
+/** One file of the zip that ends the model file; all are stored as they are. */
+function member(content, name) {
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const end = content.length - 64 - "spot-sha256:".length - 22;
+  let at = view.getUint32(end + 16, true);
+  for (let count = view.getUint16(end + 10, true); count > 0; count--) {
+    const size = view.getUint32(at + 24, true), start = view.getUint32(at + 42, true);
+    const lengths = [28, 30, 32].map((place) => view.getUint16(at + place, true));
+    if (new TextDecoder().decode(content.subarray(at + 46, at + 46 + lengths[0])) === name) {
+      const first = start + 30 + view.getUint16(start + 26, true) + view.getUint16(start + 28, true);
+      return content.subarray(first, first + size);
+    }
+    at += 46 + lengths[0] + lengths[1] + lengths[2];
+  }
+  throw new Error(`the model file holds no ${name}`);
+}
