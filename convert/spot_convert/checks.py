@@ -63,18 +63,19 @@ def check_graph(flatbuffer: bytes, name: str, *, integer: bool) -> None:
     graph = unpack(flatbuffer).subgraphs[0]
     for operator, kind in zip(graph.operators, operator_names(flatbuffer), strict=True):
         if kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and any(
-            graph.tensors[i].type != schema.TensorType.INT8 for i in (*operator.inputs[:2], *operator.outputs)
+            graph.tensors[i].type == schema.TensorType.FLOAT32 for i in (*operator.inputs[:2], *operator.outputs)
         ):
             raise CheckError(f"{name}: a {kind} stayed in float: this is not a full-integer body")
 
 
-def check_size(content: bytes, parameters: int, bytes_each: int, name: str) -> None:
+def check_size(content: bytes, parameters: int, bytes_each: tuple[float, float], name: str) -> None:
     """Refuse a file whose size does not fit its weights: one that lost them, or kept them in another type."""
-    least, most = parameters * bytes_each * 0.95, parameters * bytes_each * 1.30 + 200_000
+    least_each, most_each = bytes_each
+    least, most = parameters * least_each * 0.95, parameters * most_each * 1.30 + 200_000
     if not least <= len(content) <= most:
         raise CheckError(
-            f"{name}: takes {len(content)} bytes where {parameters} weights of {bytes_each} bytes need "
-            f"{least:.0f} to {most:.0f}"
+            f"{name}: takes {len(content)} bytes where {parameters} weights of {least_each:g} to {most_each:g} bytes "
+            f"need {least:.0f} to {most:.0f}"
         )
 
 

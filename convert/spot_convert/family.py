@@ -22,6 +22,8 @@ from spot_convert.description import describe_tensors
 from spot_convert.fitting import Converted, fitted_spec
 from spot_convert.folding import fold
 from spot_convert.lessons import training_tensors
+from spot_convert.litert_engine import mixed_body
+from spot_convert.mixing import Choice
 from spot_convert.pictures import Pictures
 from spot_convert.qat import check_trainer
 from spot_convert.run import Run, read_run
@@ -77,7 +79,7 @@ def convert_run(
     if trainer is not None:
         fold(run.body)  # refused now rather than after pictures were prepared
     _refuse_existing(out, [_file_name(run, name) for name in engines])
-    chosen = choose(run.manifest, FEWEST if any(VARIANTS[name].integer for name in engines) else 1)
+    chosen = choose(run.manifest, FEWEST if any(VARIANTS[name].static for name in engines) else 1)
     pictures = Pictures.of(run.manifest, chosen)
     say(f"calibrating and checking with {len(chosen)} images of the calibrate part")
     tensors = calibration_tensors(chosen, run.image)
@@ -87,8 +89,11 @@ def convert_run(
     def make(name: str, engine: str, baseline: Converted | None) -> Converted:
         variant, file = VARIANTS[name], _file_name(run, name)
         say(f"{name}: converting")
+        search: list[Choice] = []
         if lessons is not None and variant.trains:
             body = trained_body(variant.body, run, tensors, lessons, trainer, bar)
+        elif variant.mixes:
+            body, search = mixed_body(variant.body, run, tensors, say)
         else:
             body = _BODIES[engine][variant.body](run, tensors)
         _check_body(body, file, variant)
@@ -102,7 +107,7 @@ def convert_run(
         parity.require(file, variant.largest, variant.moved, variant.agreement)
         fitted = fitted_spec(spec, found, pictures, run.margins, baseline)
         model = verify(seal(_with_tail(run, fitted.spec, body), fitted.spec, fitted.members), file)
-        return Converted.of(model, engine, parity, fitted, _needs(model, tensors))
+        return Converted.of(model, engine, parity, fitted, _needs(model, tensors), search)
 
     baseline = make("float32", "tensorflow", None)
     made = [
@@ -125,6 +130,7 @@ def _write(out: Path, run: Run, made: list[Converted], calibration: dict[str, in
         "calibration": calibration,
         "margins": dataclasses.asdict(run.margins),
         "retraining": dataclasses.asdict(run.retraining),
+        "budget": dataclasses.asdict(run.budget),
         "files": [converted.as_dict() for converted in made],
     }
     write_whole(out / "report.json", (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
@@ -174,9 +180,9 @@ def _spec(run: Run, variant: str, measured_in: MeasuredIn) -> ModelSpec:
 
 def _with_tail(run: Run, spec: ModelSpec, body: bytes) -> bytes:
     """`body` with the tail and the TFLite Metadata that `spec` asks for."""
-    # The int8 input's quantization is the pixel scaling, and metadata tells clients to undo it: they feed grey levels.
+    # The input's quantization is then the pixel scaling, and metadata tells clients to undo it: they feed grey levels.
     zero = tensorflow_engine.input_zero(run)
-    mean, std = (zero, 1 / run.pixel_scale) if VARIANTS[spec.variant].integer else (0, 1)
+    mean, std = (zero, 1 / run.pixel_scale) if VARIANTS[spec.variant].static else (0, 1)
     description = describe_tensors(f"{spec.name} {spec.variant}", spec.notice, spec.licence, mean, std)
     return append_tail(body, len(spec.labels), spec.temperature, description)
 

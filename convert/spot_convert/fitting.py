@@ -18,6 +18,7 @@ from spot_bench.predict import Predictions
 from spot_convert.capture import choose_limits
 from spot_convert.checks import Parity
 from spot_convert.embedding import fit_familiarity, member
+from spot_convert.mixing import Choice
 from spot_convert.pictures import Pictures
 from spot_edge.familiarity import MEMBER
 from spot_edge.modelfile import ModelFile
@@ -48,17 +49,26 @@ class Converted:
     validation: Predictions
     comparison: dict[str, Any] | None
     needs: dict[str, Any] | None = None  # of a microcontroller
+    search: Sequence[Choice] = ()  # the steps towards layers in different numbers
 
     @classmethod
     def of(
-        cls, model: ModelFile, engine: str, parity: Parity, fitted: Fitted, needs: dict[str, Any] | None = None
+        cls,
+        model: ModelFile,
+        engine: str,
+        parity: Parity,
+        fitted: Fitted,
+        needs: dict[str, Any] | None = None,
+        search: Sequence[Choice] = (),
     ) -> Converted:
         """`fitted` as that of the finished `model`: what was measured on the draft is known by the id of the file."""
         known = fitted.validation.model | {"id": model.id}
         comparison = fitted.comparison
         if comparison is not None:
             comparison = comparison | {"other": comparison["other"] | {"model": known}}
-        return cls(model, engine, parity, dataclasses.replace(fitted.validation, model=known), comparison, needs)
+        return cls(
+            model, engine, parity, dataclasses.replace(fitted.validation, model=known), comparison, needs, search
+        )
 
     @property
     def compressed_bytes(self) -> int:
@@ -88,7 +98,9 @@ class Converted:
             "parity_with_keras": dataclasses.asdict(self.parity),
             "drift": as_data(spec.drift) if spec.drift else None,
             "comparison_on_validation": self.comparison,
-        } | ({} if self.needs is None else {"microcontroller": self.needs})
+            **({} if self.needs is None else {"microcontroller": self.needs}),
+            **({"search": [dataclasses.asdict(step) for step in self.search]} if self.search else {}),
+        }
 
 
 def fitted_spec(

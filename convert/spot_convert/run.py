@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from spot_bench.budget import Budget, budget_from
 from spot_bench.gate import Margins, margins_from
 from spot_bench.manifest import Manifest, read_manifest
 from spot_bench.retraining import Retraining, retraining_from
@@ -36,6 +37,7 @@ class Run:
     manifest: Manifest
     margins: Margins  # what quantizing may cost
     retraining: Retraining  # of the variants that train
+    budget: Budget  # of those with layers in different numbers
     provenance: Mapping[str, str]  # data, licence, notice and digests, as they go into spot.json
 
 
@@ -69,17 +71,21 @@ def read_run(path: Path, data: Path | None = None) -> Run:
     body = _load(path / "model.keras", image, len(labels))
     scaling = body.layers[1]
     scale, offset = float(scaling.scale), float(scaling.offset)
-    margins, retraining = _settings(path / "recipe.toml")
-    return Run(name, body, scale, offset, labels, image, manifest, margins, retraining, provenance)
+    margins, retraining, budget = _settings(path / "recipe.toml")
+    return Run(name, body, scale, offset, labels, image, manifest, margins, retraining, budget, provenance)
 
 
-def _settings(path: Path) -> tuple[Margins, Retraining]:
+def _settings(path: Path) -> tuple[Margins, Retraining, Budget]:
     """What the recipe says of conversion."""
     try:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a recipe: {error}") from None
-    return margins_from(recipe.get("gate", {}), str(path)), retraining_from(recipe.get("retrain", {}), str(path))
+    return (
+        margins_from(recipe.get("gate", {}), str(path)),
+        retraining_from(recipe.get("retrain", {}), str(path)),
+        budget_from(recipe.get("mix", {}), str(path)),
+    )
 
 
 def _file_name(name: object, path: Path) -> str:

@@ -19,7 +19,15 @@ from spot_convert.correction import corrected_body
 from spot_convert.run import Run
 from spot_edge.errors import CheckError
 
-__all__ = ["BODIES", "calibration_inputs", "corrected_float_body", "corrected_whole_body", "float_body", "input_zero"]
+__all__ = [
+    "BODIES",
+    "calibration_inputs",
+    "corrected_float_body",
+    "corrected_whole_body",
+    "float_body",
+    "input_zero",
+    "scaled_body",
+]
 
 
 def float_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
@@ -49,7 +57,7 @@ def _int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     tensor. Its zero point is made a whole number (128), half a grey level from the true offset. The weights' rounding
     is corrected in the mean before it happens.
     """
-    converter = _after_scaling(run, calibration)
+    converter = _after_scaling(run, corrected_body(run.body, calibration))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([tensor] for tensor in calibration_inputs(run, calibration))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -67,7 +75,12 @@ BODIES: dict[str, Callable[[Run, NDArray[np.uint8]], bytes]] = {
 
 def corrected_float_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     """The network behind the pixel scaling in float32, corrected for the rounding of its weights that is to come."""
-    return _convert(_after_scaling(run, calibration))
+    return _convert(_after_scaling(run, corrected_body(run.body, calibration)))
+
+
+def scaled_body(run: Run) -> bytes:
+    """The network behind the pixel scaling in float32, as trained."""
+    return _convert(_after_scaling(run, run.body))
 
 
 def corrected_whole_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
@@ -95,8 +108,7 @@ def _whole_network(run: Run, body: Any = None) -> Any:
     return _converter(keras.Model(image, (body or run.body)(image), name="float_body"))
 
 
-def _after_scaling(run: Run, calibration: NDArray[np.uint8]) -> Any:
-    body = corrected_body(run.body, calibration)
+def _after_scaling(run: Run, body: Any) -> Any:
     scaled = keras.Input(batch_shape=(1, run.image.size, run.image.size, 3), name="image")
     # Named, because Keras numbers unnamed models, and the names go into the file: the same run gives the same bytes.
     after_scaling = keras.Model(body.layers[1].output, body.output, name="after_scaling")

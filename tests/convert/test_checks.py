@@ -66,9 +66,9 @@ def test_an_integer_body_passes(shapes_family: Path) -> None:
 
 
 def test_a_file_that_lost_its_weights_is_refused() -> None:
-    check_size(b"0" * 4_000_000, 1_000_000, 4, "x")
+    check_size(b"0" * 4_000_000, 1_000_000, (4, 4), "x")
     with pytest.raises(CheckError, match="takes 190000 bytes"):
-        check_size(b"0" * 190_000, 2_000_000, 4, "x")
+        check_size(b"0" * 190_000, 2_000_000, (4, 4), "x")
 
 
 def test_a_body_that_already_has_scores_gets_no_second_tail(shapes_family: Path) -> None:

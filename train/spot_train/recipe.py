@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from spot_bench.budget import Budget, budget_from
 from spot_bench.gate import Margins, margins_from
 from spot_bench.retraining import Retraining, retraining_from
 from spot_edge.errors import DataError
@@ -100,6 +101,7 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     train: Train = field(default_factory=Train)
     gate: Margins = field(default_factory=Margins)  # what quantizing may cost
+    mix: Budget = field(default_factory=Budget)  # what layers in higher precision may cost
     retrain: Retraining = field(default_factory=Retraining)  # how the converter fine-tunes for the variants that train
 
 
@@ -261,6 +263,7 @@ def _check(recipe: Recipe, where: str) -> None:
     ]
     margins_from(dataclasses.asdict(recipe.gate), where)
     retraining_from(dataclasses.asdict(recipe.retrain), where)
+    budget_from(dataclasses.asdict(recipe.mix), where)
     for holds, rule in rules:
         if not holds:
             raise DataError(f"{where}: {rule}")

@@ -1,0 +1,228 @@
+"""LiteRT Quantizer with a precision for each layer: of which numbers a network is made is a plan, layer by layer."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from litert_quantizer import quantizer, recipe_manager
+from litert_quantizer.recipe import AlgorithmName, TFLOperationName
+from numpy.typing import NDArray
+
+from spot_convert.graph import Graph, pack, unpack
+from spot_convert.ranges import Ranges, interpreter_of_all
+from spot_edge.errors import CheckError
+
+__all__ = [
+    "ALGORITHMS",
+    "FLOAT",
+    "Layer",
+    "Plan",
+    "as_entered",
+    "corrected",
+    "layers_of",
+    "quantize",
+    "quantized",
+    "with_living_channels",
+]
+
+_Means: TypeAlias = NDArray[np.float64]
+
+FLOAT = 32  # bits of a layer that is left as it is
+ALGORITHMS = {"min-max": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "mse": AlgorithmName.MSE, "octav": AlgorithmName.OCTAV}
+_LEAST_WEIGHT = 1e-4  # of a channel's largest weight, in parts of its bias
+_CHANNELS = {
+    schema.BuiltinOperator.CONV_2D: 0,
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
+    schema.BuiltinOperator.FULLY_CONNECTED: 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution of a float body: where its bias stands in the graph, and what it takes."""
+
+    name: str  # of its output
+    bias: int
+    kind: TFLOperationName
+    weights: int  # how many
+    products: int  # multiply-accumulates for a picture
+
+    @property
+    def depthwise(self) -> bool:
+        return self.kind == TFLOperationName.DEPTHWISE_CONV_2D
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Bits of the activations and of the weights; some layers may have others. Depthwise weights have eight at least:
+    four LiteRT has no kernel for."""
+
+    activations: int = 8
+    weights: int = 8
+    algorithm: str = "min-max"  # for weights of four bits
+    layers: Mapping[str, int] = field(default_factory=dict)  # bits of a layer's weights; FLOAT: all of it
+
+    def bits(self, layer: Layer) -> int:
+        """Of the layer's weights."""
+        bits = self.layers.get(layer.name, self.weights)
+        return max(bits, 8) if layer.depthwise else bits
+
+    def but(self, layer: Layer, bits: int) -> Plan:
+        """The same with another precision for one layer."""
+        return replace(self, layers={**self.layers, layer.name: bits})
+
+
+def layers_of(body: bytes) -> list[Layer]:
+    """The convolutions of a float body, in the order in which they run."""
+    graph = Graph(unpack(body))
+    kinds = {
+        schema.BuiltinOperator.CONV_2D: TFLOperationName.CONV_2D,
+        schema.BuiltinOperator.DEPTHWISE_CONV_2D: TFLOperationName.DEPTHWISE_CONV_2D,
+    }
+    found = []
+    for operator in graph.graph.operators:
+        kind = kinds.get(graph.model.operatorCodes[operator.opcodeIndex].builtinCode)
+        if kind is None:
+            continue
+        output, weights = (graph.graph.tensors[number] for number in (operator.outputs[0], operator.inputs[1]))
+        depthwise = kind == TFLOperationName.DEPTHWISE_CONV_2D
+        count = int(np.prod(weights.shape))
+        each = int(np.prod(weights.shape[1:3])) if depthwise else count // int(weights.shape[0])
+        products = each * int(np.prod(output.shape))
+        found.append(Layer(output.name.decode(), int(operator.inputs[2]), kind, count, products))
+    return found
+
+
+def quantized(body: bytes, ranges: Ranges, plan: Plan) -> bytes:
+    """`body` in the numbers of `plan`; its ends are still those that the quantizer leaves."""
+    manager = recipe_manager.RecipeManager()
+    every = TFLOperationName.ALL_SUPPORTED
+    manager.add_static_config(".*", every, plan.activations, 8)
+    for layer in layers_of(body):
+        bits, scope = plan.bits(layer), f"^{re.escape(layer.name)};$"
+        if bits == FLOAT:
+            manager.add_quantization_config(scope, layer.kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        elif bits != 8:
+            manager.add_static_config(
+                scope, layer.kind, plan.activations, bits, algorithm_key=ALGORITHMS[plan.algorithm]
+            )
+    return quantize(body, manager.get_quantization_recipe(), ranges)
+
+
+def quantize(body: bytes, wanted: object, ranges: Ranges | None = None) -> bytes:
+    """`body` by one of LiteRT Quantizer's recipes, with its weights taken into the flatbuffer."""
+    try:
+        quiet = io.StringIO()  # for its summary and its bars
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of its own way to read the layers in between
+            return pack(unpack(bytes(quantizer.Quantizer(body, wanted).quantize(ranges).quantized_model)))
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise CheckError(f"LiteRT Quantizer failed: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+
+
+def corrected(
+    body: bytes, ranges: Ranges, plan: Plan, inputs: Sequence[NDArray[np.float32]], *, only: Layer | None = None
+) -> bytes:
+    """`body` with biases that keep the mean of every channel where it was, once it is quantized by `plan`.
+
+    One layer after the other, on what really reaches it: whatever rounding, ranges and the layers before it do to the
+    mean is taken off. (Nagel et al., Data-Free Quantization, 2019, by measurement.)
+    """
+    layers = [layer for layer in layers_of(body) if plan.bits(layer) != FLOAT and only in (None, layer)]
+    for layer, wanted in zip(layers, _means(body, layers, inputs), strict=True):
+        (found,) = _means(_with_wide_weights(quantized(body, ranges, plan)), [layer], inputs)
+        graph = Graph(unpack(body))
+        graph.fill(layer.bias, (graph.floats(layer.bias) - (found - wanted)).astype(np.float32))
+        body = pack(graph.model)
+    return body
+
+
+def with_living_channels(body: bytes) -> bytes:
+    """The float network with no channel whose weights are all but nought beside its bias.
+
+    The bias is counted in steps of the weights' scale: of a dead channel there are more of them than 32 bits can hold,
+    and the quantizer lets them overflow to the other sign. One weight of a ten-thousandth of the bias keeps them few.
+    """
+    graph = Graph(unpack(body))
+    for operator in graph.graph.operators:
+        axis = _CHANNELS.get(graph.model.operatorCodes[operator.opcodeIndex].builtinCode)
+        if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
+            continue
+        weights, bias = (graph.floats(operator.inputs[index]) for index in (1, 2))
+        channels = np.moveaxis(weights, axis, 0).reshape(len(bias), -1)  # a copy where it is depthwise
+        largest = np.abs(channels).argmax(axis=1)
+        rows = np.arange(len(bias))
+        least = _LEAST_WEIGHT * np.abs(bias)
+        dead = np.abs(channels[rows, largest]) < least
+        if dead.any():
+            channels[rows[dead], largest[dead]] = least[dead]
+            back = np.moveaxis(channels.reshape(np.moveaxis(weights, axis, 0).shape), 0, axis)
+            graph.fill(operator.inputs[1], back)
+    return pack(graph.model)
+
+
+def _means(flatbuffer: bytes, layers: Sequence[Layer], inputs: Sequence[NDArray[np.float32]]) -> list[_Means]:
+    """The mean of each channel that `layers` put out, over all pictures and positions."""
+    engine = interpreter_of_all(flatbuffer) if len(layers) > 1 else _interpreter(_until(flatbuffer, layers[0].name))
+    entry = engine.get_input_details()[0]
+    details = {detail["name"]: detail for detail in engine.get_tensor_details()}
+    watched = [details[layer.name] for layer in layers]
+    sums: list[_Means] = [np.zeros(1) for _ in layers]
+    for tensor in inputs:
+        engine.set_tensor(entry["index"], as_entered(tensor, entry))
+        engine.invoke()
+        for number, detail in enumerate(watched):
+            mean = engine.get_tensor(detail["index"]).mean(axis=(0, 1, 2), dtype=np.float64)
+            scale, zero = detail["quantization"]
+            sums[number] = sums[number] + (mean - zero) * (scale or 1.0)
+    return [total / len(inputs) for total in sums]
+
+
+def _until(flatbuffer: bytes, name: str) -> bytes:
+    """The network up to the layer called `name`, whose output is then the only one."""
+    graph = Graph(unpack(flatbuffer))
+    (tensor,) = (number for number, tensor in enumerate(graph.graph.tensors) if tensor.name.decode() == name)
+    last = next(index for index, operator in enumerate(graph.graph.operators) if tensor in operator.outputs)
+    graph.graph.operators = graph.graph.operators[: last + 1]
+    graph.graph.outputs = np.array([tensor], np.int32)
+    graph.model.signatureDefs = []
+    return pack(graph.model)
+
+
+def _interpreter(flatbuffer: bytes) -> Interpreter:
+    engine = Interpreter(model_content=flatbuffer, num_threads=os.cpu_count() or 1)
+    engine.allocate_tensors()
+    return engine
+
+
+def as_entered(tensor: NDArray[np.float32], entry: Mapping[str, object]) -> NDArray[np.generic]:
+    """`tensor` in the numbers of an input."""
+    kind = np.dtype(entry["dtype"])  # type: ignore[call-overload]
+    if kind == np.float32:
+        return tensor
+    scale, zero = entry["quantization"]  # type: ignore[misc]
+    limits = np.iinfo(kind)
+    return np.clip(np.round(tensor / scale) + zero, limits.min, limits.max).astype(kind)
+
+
+def _with_wide_weights(flatbuffer: bytes) -> bytes:
+    """The same numbers with weights of four bits in eight: for these there are fast kernels."""
+    graph = Graph(unpack(flatbuffer))
+    for tensor in graph.graph.tensors:
+        if tensor.type == schema.TensorType.INT4:
+            packed = np.asarray(graph.model.buffers[tensor.buffer].data, np.uint8).view(np.int8)
+            halves = np.stack([np.left_shift(packed, 4) >> 4, packed >> 4], axis=1)  # the sign goes with them
+            wide = halves.reshape(-1)[: int(np.prod(tensor.shape))].astype(np.int8)
+            tensor.type = schema.TensorType.INT8
+            tensor.buffer = graph.buffer(wide.tobytes())
+    return pack(graph.model)
