@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from spot_bench.intervals import DRAWS, Estimate, bootstrap_many, proportion
 from spot_bench.subgroups import FEWEST_LESIONS
 
-__all__ = ["SHUFFLES", "concentration", "holm", "ratios_to_rest"]
+__all__ = ["concentration", "holm", "ratios_to_rest"]
 
-SHUFFLES = 4000
+_SHUFFLES = 20  # times the resamples: what Holm multiplies must be known well where it is small
 
 _Column = NDArray[np.float64]
 
@@ -30,8 +30,8 @@ def concentration(
 
     `flips` is 1 where an image was flipped, or the share of several files that flip it. A subgroup's ratio to the rest
     comes twice: as it is, and with the `stratum` of the images held fixed (Mantel-Haenszel). Intervals are over
-    lesions. p is that of shuffling lesions between the subgroups, and `p_holm` allows for how many were looked at: all
-    with FEWEST_LESIONS or more. Smaller ones get counts alone.
+    lesions. p is that of shuffling lesions between the subgroups (`p_same_margin`: such as are alike), and `p_holm`
+    allows for how many were looked at: all with FEWEST_LESIONS or more. Smaller ones get counts alone.
     """
     named = [
         (name, subgroup, inside)
@@ -48,8 +48,8 @@ def concentration(
         found = [
             _rates(flips, inside, lesions, draws),
             _ratios(flips, inside, stratum, lesions, draws),
-            _p_values("p", flips - flips.mean(), inside, lesions),
-            _p_values("p_same_margin", flips - _expected(flips, stratum), inside, lesions),
+            _p_values("p", flips - flips.mean(), inside, np.zeros_like(stratum), lesions, _SHUFFLES * draws),
+            _p_values("p_same_margin", flips - _expected(flips, stratum), inside, stratum, lesions, _SHUFFLES * draws),
         ]
         for number, *records in zip(looked_at, *found, strict=True):
             for record in records:
@@ -120,9 +120,14 @@ def _ratios(
 
 
 def _p_values(
-    name: str, residuals: _Column, inside: NDArray[np.bool_], lesions: NDArray[Any]
+    name: str,
+    residuals: _Column,
+    inside: NDArray[np.bool_],
+    alike: NDArray[np.int64],
+    lesions: NDArray[Any],
+    times: int,
 ) -> list[dict[str, float]]:
-    found = _shuffled(residuals, inside, lesions)
+    found = _shuffled(residuals, inside, alike, lesions, times)
     return [{name: p, f"{name}_holm": corrected} for p, corrected in zip(found, holm(found), strict=True)]
 
 
@@ -136,15 +141,26 @@ def _expected(flips: _Column, stratum: NDArray[np.int64]) -> _Column:
     return np.asarray((np.bincount(stratum, flips) / np.maximum(np.bincount(stratum), 1))[stratum])
 
 
-def _shuffled(residuals: _Column, inside: NDArray[np.bool_], lesions: NDArray[Any]) -> list[float]:
-    """Two-sided p-values of each column's sum of `residuals`, by handing whole lesions' sums to other lesions."""
+def _shuffled(
+    residuals: _Column, inside: NDArray[np.bool_], alike: NDArray[np.int64], lesions: NDArray[Any], times: int
+) -> list[float]:
+    """Two-sided p-values of each column's sum of `residuals`, by handing whole lesions' sums to other lesions.
+
+    To such as are `alike` alone: near-ties flip often or not at all, others hardly ever, and where a subgroup has
+    more near-ties, its sum varies more than by handing them to anyone. A lesion is as its nearest tie is.
+    """
     _, place = np.unique(lesions, return_inverse=True)
     count = np.bincount(place)
     sums = np.bincount(place, residuals)
     shares = np.stack([np.bincount(place, column) / count for column in inside.T], axis=1)
+    block = np.full(len(count), alike.max())
+    np.minimum.at(block, place, alike)
+    order = np.argsort(block, kind="stable")
+    sums, shares, block = sums[order], shares[order], block[order]
     generator = np.random.default_rng(0)
     found = np.abs(sums @ shares)
     reached = np.zeros(inside.shape[1])
-    for _ in range(SHUFFLES):
-        reached += np.abs(generator.permutation(sums) @ shares) >= found - 1e-9
-    return [float(p) for p in (reached + 1) / (SHUFFLES + 1)]
+    for _ in range(times):
+        shuffled = sums[np.argsort(block + generator.random(len(sums)))]  # within each block
+        reached += np.abs(shuffled @ shares) >= found - 1e-9
+    return [float(p) for p in (reached + 1) / (times + 1)]
