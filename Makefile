@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality bench-variants ablation restore-run clean
+.PHONY: help demo toolkit test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality bench-variants ablation ablation-convert restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench-quality what the embedded model's limits refuse: good images, defects, other pictures; DATA=manifest"
 	@echo "make bench-variants docs/variants.md from reports; FAMILIES=\"1.0=FOLDER 0.35=FOLDER\", as that page says at its end"
 	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
+	@echo "make ablation-convert what prepares a network for int8 and int4; RUN=folder [runs/spot], DATA=folder of its images"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
 	@echo "make clean         remove the environments and what was built"
 
@@ -94,6 +95,9 @@ bench-variants: $(VENV)/.installed
 
 ablation: $(VENV)/.installed
 	$(VENV)/bin/python train/ablation.py --data $(DATA) --trunk $(or $(TRUNK),imagenet) --out runs/ablation $(ARGS)
+
+ablation-convert: $(VENV)/.installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python convert/ablation.py $(or $(RUN),runs/spot) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 restore-run: $(VENV)/.installed
 	$(VENV)/bin/spot-edge restore-run models/spot --out runs/spot $(if $(DATA),--data $(DATA))

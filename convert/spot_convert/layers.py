@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -56,10 +56,11 @@ class Layer:
     kind: TFLOperationName
     weights: int  # how many
     products: int  # multiply-accumulates for a picture
+    relu6: bool
 
     @property
     def depthwise(self) -> bool:
-        return self.kind == TFLOperationName.DEPTHWISE_CONV_2D
+        return bool(self.kind == TFLOperationName.DEPTHWISE_CONV_2D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def layers_of(body: bytes) -> list[Layer]:
         count = int(np.prod(weights.shape))
         each = int(np.prod(weights.shape[1:3])) if depthwise else count // int(weights.shape[0])
         products = each * int(np.prod(output.shape))
-        found.append(Layer(output.name.decode(), int(operator.inputs[2]), kind, count, products))
+        relu6 = operator.builtinOptions.fusedActivationFunction == schema.ActivationFunctionType.RELU6
+        found.append(Layer(output.name.decode(), int(operator.inputs[2]), kind, count, products, relu6))
     return found
 
 
@@ -205,14 +207,14 @@ def _interpreter(flatbuffer: bytes) -> Interpreter:
     return engine
 
 
-def as_entered(tensor: NDArray[np.float32], entry: Mapping[str, object]) -> NDArray[np.generic]:
-    """`tensor` in the numbers of an input."""
-    kind = np.dtype(entry["dtype"])  # type: ignore[call-overload]
+def as_entered(tensor: NDArray[np.float32], entry: Mapping[str, Any]) -> NDArray[Any]:
+    """`tensor` in the numbers of an input, given its details."""
+    kind: np.dtype[Any] = np.dtype(entry["dtype"])
     if kind == np.float32:
         return tensor
-    scale, zero = entry["quantization"]  # type: ignore[misc]
+    scale, zero = entry["quantization"]
     limits = np.iinfo(kind)
-    return np.clip(np.round(tensor / scale) + zero, limits.min, limits.max).astype(kind)
+    return np.asarray(np.clip(np.round(tensor / scale) + zero, limits.min, limits.max), kind)
 
 
 def _with_wide_weights(flatbuffer: bytes) -> bytes:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spot_convert.ends import floats_out, grey_levels_in
 from spot_convert.graph import Graph, pack, unpack
-from spot_convert.layers import FLOAT, Plan, corrected, quantize, quantized, with_living_channels
+from spot_convert.layers import FLOAT, Plan, corrected, layers_of, quantize, quantized, with_living_channels
 from spot_convert.mixing import Choice, mixed_plan
 from spot_convert.ranges import Ranges, activation_ranges
 from spot_convert.run import Run
@@ -22,9 +22,11 @@ from spot_convert.tensorflow_engine import (
     float_body,
     scaled_body,
 )
+from spot_edge.errors import CheckError
 
 __all__ = ["BODIES", "MIXES", "mixed_body"]
 
+_FAINTEST = 6 * 32767 / 2**31  # the kernels count the six of ReLU6 in steps of the range's 32767th part
 _CORRECTING = 64  # pictures to measure means with
 INT4 = Plan(weights=4, algorithm="min-max")
 MIXES = {"int8-mixed": (Plan(), FLOAT), "int4-mixed": (INT4, 8)}  # from what, and to which bits layers are raised
@@ -63,6 +65,12 @@ def _int16x8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     """Activations of sixteen bits, weights of eight, corrected for their rounding: the only thing left to correct."""
     body = with_living_channels(corrected_float_body(run, calibration))
     ranges = activation_ranges(body, calibration_inputs(run, calibration))
+    faintest = min(ranges[layer.name]["max"].item() for layer in layers_of(body) if layer.relu6)
+    if faintest < _FAINTEST:
+        raise CheckError(
+            f"int16x8: a layer gives nothing above {faintest:.1e}, and in steps so small 32 bits do not reach the six of "
+            "its ReLU6 (no runtime opens such a file): the network is not trained, or the layer is dead"
+        )
     return _between_ends(quantized(body, ranges, Plan(activations=16)), run)
 
 

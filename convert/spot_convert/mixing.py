@@ -26,7 +26,7 @@ from spot_convert.ranges import Ranges
 from spot_convert.run import Run
 from spot_convert.tensorflow_engine import input_zero
 
-__all__ = ["Choice", "mixed_plan"]
+__all__ = ["Choice", "logits", "mixed_plan"]
 
 _DRAWS = 400  # resamples for a verdict on the way; the file's own has all
 
@@ -81,13 +81,13 @@ def _in_order(
 ) -> list[Layer]:
     """`layers`, those first that do the most harm for what raising them costs."""
     upper = replace(plan, layers={layer.name: raised for layer in layers})
-    reference = softmax(_logits(quantized(body, ranges, upper), inputs))
+    reference = softmax(logits(quantized(body, ranges, upper), inputs))
     every = layers_of(body)
     worth = {}
     for layer in layers:
         alone = upper.but(layer, plan.weights)
         biased = corrected(body, ranges, alone, inputs, only=layer)
-        harm = kl(reference, softmax(_logits(quantized(biased, ranges, alone), inputs)))
+        harm = kl(reference, softmax(logits(quantized(biased, ranges, alone), inputs)))
         saved = 1 - _bytes(alone, every) / _bytes(upper, every) + _products(upper, every) - _products(alone, every)
         worth[layer.name] = harm / saved
     return sorted(layers, key=lambda layer: -worth[layer.name])
@@ -120,7 +120,7 @@ def _products(plan: Plan, layers: Sequence[Layer]) -> float:
 
 def _validation(run: Run, body: bytes) -> _Validation:
     """Validation as what enters the network, and what the float network answers."""
-    items = run.manifest.part("val").items
+    items = list(run.manifest.part("val").items)
     zero, scale = input_zero(run), np.float32(run.pixel_scale)
     tensors = calibration_tensors(items, run.image)
     inputs = [(tensor[np.newaxis].astype(np.float32) - zero) * scale for tensor in tensors]
@@ -129,7 +129,7 @@ def _validation(run: Run, body: bytes) -> _Validation:
         labels=tuple(labels),
         truth=np.array([labels.index(item.label) for item in items], np.int64),
         scores=np.empty(0, np.float32),
-        logits=_logits(body, inputs),
+        logits=logits(body, inputs),
         groups=np.array([item.group for item in items]),
         images=np.array([run.manifest.name(item) for item in items]),
         malignant=tuple(label.malignant for label in run.labels),
@@ -138,7 +138,7 @@ def _validation(run: Run, body: bytes) -> _Validation:
 
 
 def _judge(run: Run, validation: _Validation, file: bytes, plan: Plan, every: list[Layer]) -> Choice:
-    found = _calibrated(validation.float32, _logits(file, validation.inputs))
+    found = _calibrated(validation.float32, logits(file, validation.inputs))
     drift = judge_drift(compare(validation.float32, found, draws=_DRAWS), run.margins, measured_on="validation")
     divergence = kl(softmax(validation.float32.logits), softmax(found.logits))
     return Choice(len(plan.layers), _bytes(plan, every), _products(plan, every), divergence, drift.verdict)
@@ -149,7 +149,7 @@ def _calibrated(found: Predictions, logits: NDArray[np.float32]) -> Predictions:
     return replace(found, logits=logits, scores=softmax(logits, temperature).astype(np.float32))
 
 
-def _logits(file: bytes, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def logits(file: bytes, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """The mean of the evidence for each picture."""
     engine = Interpreter(model_content=file)
     engine.allocate_tensors()

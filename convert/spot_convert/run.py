@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ class Run:
     image: ImageSpec
     manifest: Manifest
     margins: Margins  # what quantizing may cost
-    retraining: Retraining  # of the variants that train
-    budget: Budget  # of those with layers in different numbers
     provenance: Mapping[str, str]  # data, licence, notice and digests, as they go into spot.json
+    retraining: Retraining = field(default_factory=Retraining)  # of the variants that train
+    budget: Budget = field(default_factory=Budget)  # of those with layers in different numbers
 
 
 def read_run(path: Path, data: Path | None = None) -> Run:
@@ -72,7 +72,7 @@ def read_run(path: Path, data: Path | None = None) -> Run:
     scaling = body.layers[1]
     scale, offset = float(scaling.scale), float(scaling.offset)
     margins, retraining, budget = _settings(path / "recipe.toml")
-    return Run(name, body, scale, offset, labels, image, manifest, margins, retraining, budget, provenance)
+    return Run(name, body, scale, offset, labels, image, manifest, margins, provenance, retraining, budget)
 
 
 def _settings(path: Path) -> tuple[Margins, Retraining, Budget]:

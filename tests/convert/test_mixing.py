@@ -1,0 +1,196 @@
+"""Layers in different numbers: ranges, corrected biases, and the search for the layers that need more."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from spot_bench.budget import Budget, budget_from
+from spot_bench.drawings import draw_lesion
+from spot_convert.calibration import calibration_tensors, choose
+from spot_convert.cli import convert
+from spot_convert.graph import Graph, unpack
+from spot_convert.layers import FLOAT, Plan, corrected, layers_of, quantized, with_living_channels
+from spot_convert.litert_engine import BODIES, INT4, _between_ends, _watched, mixed_body
+from spot_convert.mixing import logits, mixed_plan
+from spot_convert.ranges import Ranges, activation_ranges, interpreter_of_all
+from spot_convert.run import Run, read_run
+from spot_convert.tensorflow_engine import calibration_inputs, scaled_body
+from spot_edge.classifier import Classifier
+from spot_edge.errors import CheckError, DataError
+
+Watched = tuple[bytes, Ranges, list[NDArray[np.float32]]]
+
+
+@pytest.fixture(scope="module")
+def run(shapes_run: Path) -> Run:
+    return read_run(shapes_run)
+
+
+@pytest.fixture(scope="module")
+def calibration(run: Run) -> NDArray[np.uint8]:
+    return calibration_tensors(choose(run.manifest), run.image)
+
+
+@pytest.fixture(scope="module")
+def watched(run: Run, calibration: NDArray[np.uint8]) -> Watched:
+    body = with_living_channels(scaled_body(run))
+    inputs = list(calibration_inputs(run, calibration))
+    return body, activation_ranges(body, inputs), inputs
+
+
+def weight_types(flatbuffer: bytes) -> dict[str, int]:
+    """The type of the weights of each convolution, by the name of its output."""
+    graph = Graph(unpack(flatbuffer))
+    kinds = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
+    return {
+        graph.graph.tensors[operator.outputs[0]].name.decode(): graph.graph.tensors[operator.inputs[1]].type
+        for operator in graph.graph.operators
+        if graph.model.operatorCodes[operator.opcodeIndex].builtinCode in kinds
+    }
+
+
+def test_ranges_hold_every_picture(watched: Watched) -> None:
+    body, ranges, inputs = watched
+    engine = interpreter_of_all(body)
+    details = {detail["name"]: detail["index"] for detail in engine.get_tensor_details()}
+    reached = dict.fromkeys(ranges, False)
+    for tensor in inputs:
+        engine.set_tensor(engine.get_input_details()[0]["index"], tensor)
+        engine.invoke()
+        for name, ends in ranges.items():
+            value = engine.get_tensor(details[name])
+            assert ends["min"].item() <= value.min()
+            assert value.max() <= ends["max"].item()
+            reached[name] |= bool(value.max() == ends["max"].item())
+    assert all(reached.values())
+    assert {layer.name for layer in layers_of(body)} <= set(ranges)
+
+
+def test_layers_are_counted_as_the_network_has_them(run: Run, watched: Watched) -> None:
+    kernels = [
+        layer.kernel.shape
+        for layer in run.body.layers
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+    ]
+    layers = layers_of(watched[0])
+    assert [layer.weights for layer in layers] == [int(np.prod(shape)) for shape in kernels]
+    assert any(layer.depthwise for layer in layers)
+    assert layers[-1].products == layers[-1].weights * np.prod(run.body.output["evidence"].shape[1:3])
+
+
+@pytest.mark.parametrize("plan", [Plan(), INT4], ids=["int8", "int4"])
+def test_measured_correction_keeps_the_means(watched: Watched, plan: Plan) -> None:
+    body, ranges, inputs = watched
+    wanted = logits(body, inputs).mean(axis=0)
+    rounded = logits(quantized(body, ranges, plan), inputs).mean(axis=0)
+    settled = logits(quantized(corrected(body, ranges, plan, inputs), ranges, plan), inputs).mean(axis=0)
+    assert np.abs(settled - wanted).mean() < 0.5 * np.abs(rounded - wanted).mean()
+
+
+def test_four_bits_are_half_a_byte_and_depthwise_layers_keep_eight(watched: Watched) -> None:
+    body, ranges, _ = watched
+    four, eight = (quantized(body, ranges, plan) for plan in (INT4, Plan()))
+    types = weight_types(four)
+    for layer in layers_of(body):
+        assert types[layer.name] == (schema.TensorType.INT8 if layer.depthwise else schema.TensorType.INT4)
+    dense = sum(layer.weights for layer in layers_of(body) if not layer.depthwise)
+    assert len(eight) - len(four) == pytest.approx(dense / 2, rel=0.1)
+
+
+def test_a_layer_is_left_in_float_by_its_whole_name(watched: Watched) -> None:
+    body, ranges, inputs = watched
+    layer = layers_of(body)[3]
+    types = weight_types(quantized(body, ranges, Plan().but(layer, FLOAT)))
+    assert [name for name, kind in types.items() if kind == schema.TensorType.FLOAT32] == [layer.name]
+    assert np.isfinite(logits(quantized(body, ranges, Plan().but(layer, FLOAT)), inputs[:2])).all()
+
+
+def test_a_search_raises_within_its_budget_and_takes_the_best(run: Run, watched: Watched) -> None:
+    body, ranges, inputs = watched
+    lines: list[str] = []
+    strict = dataclasses.replace(run, margins=dataclasses.replace(run.margins, agreement=1.0, ece=0.0))
+    strict = dataclasses.replace(strict, budget=Budget(bytes=1.5, products=0.5))
+    plan, _, steps = mixed_plan(strict, body, ranges, INT4, 8, inputs[:16], lines.append)
+    assert steps[0].raised == 0
+    assert all(step.bytes <= 1.5 * steps[0].bytes for step in steps)
+    assert len(steps) > 2
+    assert len(lines) == len(steps)
+    last = steps[-1]
+    taken = last if last.verdict == "passes" else min(steps, key=lambda step: step.divergence)
+    assert len(plan.layers) == taken.raised
+    assert set(plan.layers.values()) <= {8}
+
+
+def test_no_room_means_no_layer(run: Run, calibration: NDArray[np.uint8]) -> None:
+    poor = dataclasses.replace(run, budget=Budget(bytes=1.0, products=0.0))
+    body, steps = mixed_body("int8-mixed", poor, calibration[:16], lambda line: None)
+    assert [step.raised for step in steps] == [0]
+    assert schema.TensorType.FLOAT32 not in weight_types(body).values()
+
+
+def test_layers_in_float_still_take_grey_levels(run: Run, calibration: NDArray[np.uint8]) -> None:
+    """Whatever stands first and last."""
+    body, ranges, _ = _watched(run, calibration)
+    layers = layers_of(body)
+    ends = Plan().but(layers[0], FLOAT).but(layers[-1], FLOAT)
+    graph = Graph(unpack(_between_ends(quantized(body, ranges, ends), run)))
+    assert graph.graph.tensors[graph.graph.inputs[0]].type == schema.TensorType.UINT8
+    assert {graph.graph.tensors[number].type for number in graph.graph.outputs} == {schema.TensorType.FLOAT32}
+
+
+def test_int16x8_says_why_it_cannot_be(run: Run, calibration: NDArray[np.uint8]) -> None:
+    """The same network with activations so small that the runtime cannot count to ReLU6's six in their steps."""
+    faint = keras.models.clone_model(run.body)
+    weights = run.body.get_weights()
+    faint.set_weights([values * 1e-4 if values.ndim == 4 else values * 1e-6 for values in weights])
+    with pytest.raises(CheckError, match="int16x8: a layer gives nothing above .* the six of its ReLU6"):
+        BODIES["int16x8"](dataclasses.replace(run, body=faint), calibration[:8])
+
+
+@pytest.fixture(scope="module")
+def mixed_family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("mixed") / "family"
+    told = ["--variants", "int8-mixed,int4-mixed,int4,int16x8", "--out", str(out)]
+    done = CliRunner().invoke(convert, [str(shapes_run), *told])
+    assert done.exit_code in (0, 8) or isinstance(done.exception, CheckError), done.output
+    return out
+
+
+@pytest.mark.parametrize("variant", ["int8-mixed", "int4-mixed", "int4", "int16x8"])
+def test_they_are_model_files_like_any_other(mixed_family: Path, variant: str) -> None:
+    (file,) = mixed_family.rglob(f"shapes-{variant}.tflite")
+    classifier = Classifier.load(file)
+    entry = next(one for one in record(mixed_family)["files"] if one["variant"] == variant)
+    assert entry["bytes"] == file.stat().st_size
+    assert classifier.model.spec.variant == variant
+    assert ("search" in entry) == variant.endswith("mixed")
+    assert classifier.classify(draw_lesion(1)).ranks
+
+
+def record(family: Path) -> dict:
+    return json.loads((family / "report.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (3, "mix must be a table of bytes, products"),
+        ({"byte": 1.1}, "mix must be a table of bytes, products"),
+        ({"bytes": "much"}, "must be numbers"),
+        ({"bytes": True}, "must be numbers"),
+        ({"bytes": 0.5}, "mix.bytes must be a number from 1 to 8"),
+        ({"products": 2}, "mix.products must be a number from 0 to 1"),
+    ],
+)
+def test_a_budget_that_cannot_be(table: object, why: str) -> None:
+    with pytest.raises(DataError, match=f"^here: .*{why}"):
+        budget_from(table, "here")
