@@ -24,7 +24,7 @@ __all__ = ["clustered", "kept_weights", "levels", "pruned"]
 
 _SHARE = 0.97  # of all weights are in the large layers, which are changed; the small ones stay as they are
 _PRUNED_BY = 0.6  # of the steps
-_RATE = 0.0003
+_RATE = 0.0006
 _ROUNDS = 20  # of gathering
 
 Refresh = Callable[[float, list[NDArray[np.float32]]], None]

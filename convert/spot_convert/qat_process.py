@@ -197,5 +197,5 @@ def _converted(rounded: Any, names: list[str]) -> bytes:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(130)  # who started this says so
