@@ -23,7 +23,7 @@ from spot_convert.run import Run
 __all__ = ["clustered", "kept_weights", "levels", "pruned"]
 
 _SHARE = 0.97  # of all weights are in the large layers, which are changed; the small ones stay as they are
-_PRUNED_BY = 0.6  # of the steps
+_PRUNED_BY, _SETTLED = 0.6, 0.8  # of the steps
 _RATE = 0.0006
 _ROUNDS = 20  # of gathering
 
@@ -36,11 +36,14 @@ def pruned(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]) -
     large = _large_layers(student)
     masks = [tf.Variable(tf.ones_like(layer.kernel.value)) for layer in large]
     folds = [_fold(layer) for layer in large]
+    reached = 0.0
 
     def refresh(done: float, free: list[NDArray[np.float32]]) -> None:
-        if done >= _PRUNED_BY + 0.2 < 1:
-            return  # what is left learns to do without the rest
+        nonlocal reached
         share = run.retraining.sparsity * (1 - (1 - min(1.0, done / _PRUNED_BY)) ** 3)
+        if share == reached and done > _SETTLED:
+            return  # what is left learns to do without the rest
+        reached = share
         kept = kept_weights([values * fold for values, fold in zip(free, folds, strict=True)], share)
         for mask, one in zip(masks, kept, strict=True):
             mask.assign(one.astype(np.float32))

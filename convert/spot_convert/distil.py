@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["BATCH", "Answering", "Weight", "distil"]
 
 BATCH, SEED = 32, 0
-REFRESH = 10  # steps between two looks at all weights
+_LOOKS = 20  # at all weights, over the steps
 _HEAT = 2.0  # temperature at which the scores are compared
 _MOMENTA, _TINY = (0.9, 0.99), 1e-8  # of Adam
 _WARM_UP = 0.05  # of the steps
@@ -77,7 +77,7 @@ def distil(
 
     random = np.random.default_rng(SEED)
     for number in range(steps):
-        if refresh is not None and number % REFRESH == 0:
+        if refresh is not None and number % max(1, steps // _LOOKS) == 0:
             refresh(number / steps, [one.numpy() for one in free])
         batch = pictures[np.sort(random.choice(len(pictures), min(BATCH, len(pictures)), replace=False))]
         step(

@@ -98,7 +98,7 @@ def test_the_same_run_gives_the_same_body(shapes_run: Path) -> None:
 def test_what_goes_wrong_over_there_is_one_line(shapes_run: Path) -> None:
     run = read_run(shapes_run)
     wrong = np.zeros((8, 8, 8, 3), np.uint8)
-    with pytest.raises(CheckError, match="qat-int8: training in .* failed: ") as caught:
+    with pytest.raises(CheckError, match=r"qat-int8: training in .* failed: ") as caught:
         qat_body(run, wrong, wrong, PYTHON, lambda more: None)
     assert "\n" not in str(caught.value)
 
