@@ -144,7 +144,6 @@ def _network(
     for entry in task["layers"]:
         layer = getattr(tf_keras.layers, entry["kind"])(name=entry["name"], **entry["settings"])
         inputs = [given[name] for name in entry["inputs"]]
-        inner = layer
         if ranges:
             depthwise = entry["kind"] == "DepthwiseConv2D"
             kernel = "depthwise_kernel" if depthwise else "kernel" if entry["kind"] == "Conv2D" else ""
@@ -153,10 +152,8 @@ def _network(
                 layer = _QAT.QuantizeWrapperV2(layer, _Rounded(kernel, 2 if depthwise else 3, seen))
         given[entry["name"]] = layer(inputs if entry["kind"] == "Add" else inputs[0])
         if f"{entry['name']}/kernel" in weights:
-            bias = weights[f"{entry['name']}/bias"]
-            kernels = layer.trainable_weights if ranges else inner.weights
-            for variable in kernels:
-                variable.assign(bias if "bias" in variable.name else weights[f"{entry['name']}/kernel"])
+            for variable in layer.trainable_weights:
+                variable.assign(weights[f"{entry['name']}/{'bias' if 'bias' in variable.name else 'kernel'}"])
     return tf_keras.Model(image, [given[name] for name in task["outputs"].values()])
 
 
