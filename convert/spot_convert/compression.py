@@ -9,6 +9,7 @@ learn on freely, and may come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -48,7 +49,7 @@ def pruned(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]) -
         for mask, one in zip(masks, kept, strict=True):
             mask.assign(one.astype(np.float32))
 
-    _train(run, student, large, [lambda free, mask=mask: free * mask for mask in masks], pictures, refresh, more)
+    _train(run, student, large, [partial(tf.multiply, mask) for mask in masks], pictures, refresh, more)
     return student
 
 
@@ -67,7 +68,7 @@ def clustered(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]
         run,
         student,
         large,
-        [lambda free, table=table: _gathered(free, table) for table in tables],
+        [partial(_gathered, table) for table in tables],
         pictures,
         refresh,
         more,
@@ -115,7 +116,7 @@ def levels(kernel: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
     return np.concatenate([-whole[:0:-1], whole]).astype(np.float32)
 
 
-def _gathered(kernel: Any, table: Any) -> Any:
+def _gathered(table: Any, kernel: Any) -> Any:
     largest = tf.reduce_max(tf.abs(kernel), axis=(0, 1, 2), keepdims=True)
     shares = tf.math.divide_no_nan(kernel, largest)
     between = (table[1:] + table[:-1]) / 2
@@ -184,5 +185,5 @@ def _fold(layer: Any) -> NDArray[np.float32]:
     if len(behind) == 1 and isinstance(behind[0], keras.layers.BatchNormalization):
         norm = behind[0]
         gamma = np.asarray(norm.gamma) if norm.gamma is not None else 1.0
-        return np.abs(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)).astype(np.float32)
+        return np.asarray(np.abs(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)), np.float32)
     return np.ones(layer.kernel.shape[-1], np.float32)

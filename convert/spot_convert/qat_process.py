@@ -40,7 +40,7 @@ def _range_of(layer: Any, name: str, shape: tuple[int, ...], low: float, high: f
     }
 
 
-class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc]
+class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc, name-defined]
     """int8 weights with one scale a channel. TF Model Optimization's own has one scale for a whole depthwise kernel."""
 
     def __init__(self, axis: int) -> None:
@@ -56,7 +56,7 @@ class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc]
         return tf.transpose(super().__call__(turned, training, weights, **others), self._last)
 
 
-class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc]
+class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc, name-defined]
     """An int8 activation whose range begins at what was seen of the float network; a `pinned` one stays there."""
 
     def __init__(self, low: float, high: float, *, pinned: bool = False) -> None:
@@ -70,7 +70,7 @@ class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc]
         return super().__call__(inputs, training and not self._pinned, weights, **others)
 
 
-class _Rounded(_QAT.QuantizeConfig):  # type: ignore[misc]
+class _Rounded(_QAT.QuantizeConfig):  # type: ignore[misc, name-defined]
     """How one layer is rounded: its kernel, where it has one, and what it gives, where int8 keeps that."""
 
     def __init__(self, kernel: str = "", axis: int = 3, gives: _Range | None = None) -> None:

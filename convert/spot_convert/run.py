@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class Run:
     image: ImageSpec
     manifest: Manifest
     margins: Margins  # what quantizing may cost
-    retraining: Retraining  # of the variants that train
     provenance: Mapping[str, str]  # data, licence, notice and digests, as they go into spot.json
+    retraining: Retraining = field(default_factory=Retraining)  # of the variants that train
 
 
 def read_run(path: Path, data: Path | None = None) -> Run:
@@ -70,7 +70,7 @@ def read_run(path: Path, data: Path | None = None) -> Run:
     scaling = body.layers[1]
     scale, offset = float(scaling.scale), float(scaling.offset)
     margins, retraining = _settings(path / "recipe.toml")
-    return Run(name, body, scale, offset, labels, image, manifest, margins, retraining, provenance)
+    return Run(name, body, scale, offset, labels, image, manifest, margins, provenance, retraining)
 
 
 def _settings(path: Path) -> tuple[Margins, Retraining]:
