@@ -6,11 +6,12 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality bench-variants ablation ablation-convert restore-run clean
+.PHONY: help demo toolkit qat test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality bench-variants ablation ablation-convert restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
 	@echo "make toolkit       the workstation toolkit (TensorFlow and all) in .venv, without testing it"
+	@echo "make qat           the environment for quantization-aware training, .venv-qat: for convert --qat"
 	@echo "make test          the toolkit (TensorFlow and all) and every test of it"
 	@echo "make fuzz          every reader of the device package fed by a fuzzer, a minute in all; ARGS=\"--seconds 600\": each of six"
 	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
@@ -38,13 +39,15 @@ demo: $(DEMO)/.installed
 
 toolkit: $(VENV)/.installed
 
+qat: .venv-qat/.installed
+
 test: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term $(ARGS)
 
 fuzz: .venv-fuzz/.installed
 	PYTHONPATH=edge_runtime .venv-fuzz/bin/python tests/fuzz/run.py $(ARGS)
 
-test-targets: $(VENV)/.installed
+test-targets: $(VENV)/.installed .venv-qat/.installed
 	PYTHON=$(PYTHON) VENV=$(VENV) tests/targets/run.sh
 
 test-backends: $(VENV)/.installed .venv-jax/.installed .venv-torch/.installed

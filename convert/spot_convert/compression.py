@@ -9,6 +9,7 @@ learn on freely, and may come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -23,8 +24,8 @@ from spot_convert.run import Run
 __all__ = ["clustered", "kept_weights", "levels", "pruned"]
 
 _SHARE = 0.97  # of all weights are in the large layers, which are changed; the small ones stay as they are
-_PRUNED_BY = 0.6  # of the steps
-_RATE = 0.0003
+_PRUNED_BY, _SETTLED = 0.6, 0.8  # of the steps
+_RATE = 0.0006
 _ROUNDS = 20  # of gathering
 
 Refresh = Callable[[float, list[NDArray[np.float32]]], None]
@@ -36,16 +37,19 @@ def pruned(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]) -
     large = _large_layers(student)
     masks = [tf.Variable(tf.ones_like(layer.kernel.value)) for layer in large]
     folds = [_fold(layer) for layer in large]
+    reached = 0.0
 
     def refresh(done: float, free: list[NDArray[np.float32]]) -> None:
-        if done >= _PRUNED_BY + 0.2 < 1:
-            return  # what is left learns to do without the rest
+        nonlocal reached
         share = run.retraining.sparsity * (1 - (1 - min(1.0, done / _PRUNED_BY)) ** 3)
+        if share == reached and done > _SETTLED:
+            return  # what is left learns to do without the rest
+        reached = share
         kept = kept_weights([values * fold for values, fold in zip(free, folds, strict=True)], share)
         for mask, one in zip(masks, kept, strict=True):
             mask.assign(one.astype(np.float32))
 
-    _train(run, student, large, [lambda free, mask=mask: free * mask for mask in masks], pictures, refresh, more)
+    _train(run, student, large, [partial(tf.multiply, mask) for mask in masks], pictures, refresh, more)
     return student
 
 
@@ -64,7 +68,7 @@ def clustered(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]
         run,
         student,
         large,
-        [lambda free, table=table: _gathered(free, table) for table in tables],
+        [partial(_gathered, table) for table in tables],
         pictures,
         refresh,
         more,
@@ -112,7 +116,7 @@ def levels(kernel: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
     return np.concatenate([-whole[:0:-1], whole]).astype(np.float32)
 
 
-def _gathered(kernel: Any, table: Any) -> Any:
+def _gathered(table: Any, kernel: Any) -> Any:
     largest = tf.reduce_max(tf.abs(kernel), axis=(0, 1, 2), keepdims=True)
     shares = tf.math.divide_no_nan(kernel, largest)
     between = (table[1:] + table[:-1]) / 2
@@ -181,5 +185,5 @@ def _fold(layer: Any) -> NDArray[np.float32]:
     if len(behind) == 1 and isinstance(behind[0], keras.layers.BatchNormalization):
         norm = behind[0]
         gamma = np.asarray(norm.gamma) if norm.gamma is not None else 1.0
-        return np.abs(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)).astype(np.float32)
+        return np.asarray(np.abs(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)), np.float32)
     return np.ones(layer.kernel.shape[-1], np.float32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["BATCH", "Answering", "Weight", "distil"]
 
 BATCH, SEED = 32, 0
-REFRESH = 10  # steps between two looks at all weights
+_LOOKS = 20  # at all weights, over the steps
 _HEAT = 2.0  # temperature at which the scores are compared
 _MOMENTA, _TINY = (0.9, 0.99), 1e-8  # of Adam
 _WARM_UP = 0.05  # of the steps
@@ -59,7 +59,6 @@ def distil(
             if weight.stored:
                 weight.variable.assign(weight.stored(behind))
 
-    @tf.function(reduce_retracing=True)
     def step(batch: Any, rate: Any, number: Any) -> None:
         wanted = teacher(batch)
         store()
@@ -75,12 +74,13 @@ def distil(
             spread = tf.sqrt(square / (1 - second**number)) + _TINY
             one.assign_sub(rate * size * (mean / (1 - first**number)) / spread)
 
+    traced = tf.function(step, reduce_retracing=True)
     random = np.random.default_rng(SEED)
     for number in range(steps):
-        if refresh is not None and number % REFRESH == 0:
+        if refresh is not None and number % max(1, steps // _LOOKS) == 0:
             refresh(number / steps, [one.numpy() for one in free])
         batch = pictures[np.sort(random.choice(len(pictures), min(BATCH, len(pictures)), replace=False))]
-        step(
+        traced(
             tf.constant(_turned(batch, random)),
             tf.constant(rate * _slope(number, steps), tf.float32),
             tf.constant(number + 1, tf.float32),

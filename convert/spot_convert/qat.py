@@ -20,7 +20,7 @@ from spot_edge.errors import CheckError, DataError
 __all__ = ["check_trainer", "qat_body"]
 
 _PACKAGE = "tensorflow-model-optimization"
-_RATE = 0.0003
+_RATE = 0.0001
 
 
 def check_trainer(python: Path | None) -> Path:

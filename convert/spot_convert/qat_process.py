@@ -40,7 +40,7 @@ def _range_of(layer: Any, name: str, shape: tuple[int, ...], low: float, high: f
     }
 
 
-class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc]
+class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc, name-defined]
     """int8 weights with one scale a channel. TF Model Optimization's own has one scale for a whole depthwise kernel."""
 
     def __init__(self, axis: int) -> None:
@@ -56,7 +56,7 @@ class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc]
         return tf.transpose(super().__call__(turned, training, weights, **others), self._last)
 
 
-class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc]
+class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc, name-defined]
     """An int8 activation whose range begins at what was seen of the float network; a `pinned` one stays there."""
 
     def __init__(self, low: float, high: float, *, pinned: bool = False) -> None:
@@ -70,7 +70,7 @@ class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc]
         return super().__call__(inputs, training and not self._pinned, weights, **others)
 
 
-class _Rounded(_QAT.QuantizeConfig):  # type: ignore[misc]
+class _Rounded(_QAT.QuantizeConfig):  # type: ignore[misc, name-defined]
     """How one layer is rounded: its kernel, where it has one, and what it gives, where int8 keeps that."""
 
     def __init__(self, kernel: str = "", axis: int = 3, gives: _Range | None = None) -> None:
@@ -144,7 +144,6 @@ def _network(
     for entry in task["layers"]:
         layer = getattr(tf_keras.layers, entry["kind"])(name=entry["name"], **entry["settings"])
         inputs = [given[name] for name in entry["inputs"]]
-        inner = layer
         if ranges:
             depthwise = entry["kind"] == "DepthwiseConv2D"
             kernel = "depthwise_kernel" if depthwise else "kernel" if entry["kind"] == "Conv2D" else ""
@@ -153,10 +152,8 @@ def _network(
                 layer = _QAT.QuantizeWrapperV2(layer, _Rounded(kernel, 2 if depthwise else 3, seen))
         given[entry["name"]] = layer(inputs if entry["kind"] == "Add" else inputs[0])
         if f"{entry['name']}/kernel" in weights:
-            bias = weights[f"{entry['name']}/bias"]
-            kernels = layer.trainable_weights if ranges else inner.weights
-            for variable in kernels:
-                variable.assign(bias if "bias" in variable.name else weights[f"{entry['name']}/kernel"])
+            for variable in layer.trainable_weights:
+                variable.assign(weights[f"{entry['name']}/{'bias' if 'bias' in variable.name else 'kernel'}"])
     return tf_keras.Model(image, [given[name] for name in task["outputs"].values()])
 
 
@@ -197,5 +194,5 @@ def _converted(rounded: Any, names: list[str]) -> bytes:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(130)  # who started this says so

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The device package in the environments that it is meant for, from its built wheel: an old one with tflite-runtime, one
-# with MediaPipe, and every newer Python that this machine has. What cannot be run here is said loudly.
+# with MediaPipe, and every newer Python that this machine has; and the converter with its environment for training
+# (.venv-qat, made by the Makefile). What cannot be run here is said loudly.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${PYTHON:=python3.11}" "${VENV:=.venv}"
@@ -24,6 +25,9 @@ fresh "$PYTHON" .venv-bookworm
 .venv-bookworm/bin/python "${install[@]}" --no-deps "$toolkit"
 TFLITE_RUNTIME_PYTHON=.venv-bookworm/bin/python TF_CPP_MIN_LOG_LEVEL=3 \
     "$VENV/bin/python" -m pytest -q tests/targets/check_tflite_runtime.py
+
+echo "== quantization-aware training: TF Model Optimization, the older Keras, numpy 1"
+QAT_PYTHON=.venv-qat/bin/python TF_CPP_MIN_LOG_LEVEL=3 "$VENV/bin/python" -m pytest -q tests/targets/check_qat.py
 
 echo "== MediaPipe on the embedded model"
 fresh "$PYTHON" .venv-mediapipe

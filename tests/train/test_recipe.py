@@ -47,6 +47,7 @@ def test_the_seed_is_part_of_the_hash(tmp_path: Path) -> None:
         ('name = "x"\n[train]\nepochs = 0\nhead_epochs = 0', "nothing to train"),
         ('name = "x"\n[train]\nbatch_norm = "off"', "one of frozen, adapt"),
         ('name = "x"\n[train]\nema = 1.0', "train.ema"),
+        ('name = "x"\n[retrain]\nclusters = 16', "retrain.clusters must be an odd number"),
         ("name = ", "not a recipe"),
     ],
 )
