@@ -154,7 +154,8 @@ def test_the_same_tensor_gets_the_devices_scores() -> None:
             agree += int(theirs.argmax() == ours.argmax())
     print(
         f"\nLiteRT.js {litertjs_version(FOLDER)}, n={len(gaps)} drawn lesions: largest |score - device's| "
-        f"{max(gaps):.1e}, mean over pictures {np.mean(gaps):.1e}, same first rank {agree}; {np.median(milliseconds):.0f} ms a picture "
+        f"{max(gaps):.1e}, mean over pictures {np.mean(gaps):.1e}, same first rank {agree}; "
+        f"{np.median(milliseconds):.0f} ms a picture "
         "with its way to the page and back"
     )
     assert max(gaps) <= TOLERANCE
