@@ -120,7 +120,7 @@ def test_tensors_go_to_the_page_and_answers_come_back(
     ("program", "said"),
     [
         ("#!/bin/sh\nexit 0\n", "the browser ended before it had answered"),
-        (imitation('post("failed", b"Error: none such\\nat line 1")'), r"LiteRT\.js \S+ does not run it: Error: none such$"),
+        (imitation('post("failed", b"Error: none such\\nat line 1")'), r"LiteRT\.js \S+ does not run it: .*none such$"),
         (imitation('post("answer", b"1234")'), "gave 1 numbers instead of"),
     ],
     ids=["ends", "fails", "answers too little"],
