@@ -22,7 +22,7 @@ from spot_edge.files import make_folder, write_whole
 from spot_edge.modelfile import ModelFile, read_model
 from spot_train.recipe import Network
 
-WIDTHS, SIDES = (1.0, 0.5, 0.35), (192, 160, 128, 96)
+WIDTHS, SIDES = (1.0, 0.35), (192, 160, 128, 96)
 
 
 @click.command()
