@@ -159,50 +159,6 @@ def test_the_same_tensor_gets_the_devices_scores(file: Path | None, pictures: st
         f"largest |score - device's| {max(gaps):.1e}, mean over pictures {np.mean(gaps):.1e}, same first rank {agree}; "
         f"{np.median(milliseconds):.0f} ms a picture with its way to the page and back"
     )
-    assert max(gaps) <= TOLERANCE + 0.005  # which are printed with two digits
-    heading = re.search("<h2.*?>(.*?)</h2>", page)
-    assert heading is not None
-    if ours.triage.category != "cannot assess":  # the page does not measure how well a picture was taken
-        assert heading[1].lower() == ours.triage.category
-    assert "An aid for trained people, not a diagnosis." in page
-
-
-def test_the_module_conforms_to_the_kit(site: Path) -> None:
-    page = finished_page(site, "check.html")
-    found = re.search('<pre id="results".*?>(.*?)</pre>', page, re.DOTALL)
-    assert found is not None
-    assert 'data-state="done"' in page
-    (site / "results.json").write_text(html.unescape(found[1]))
-    done = CliRunner().invoke(check_kit, [str(site / "kit"), str(site / "results.json")], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    known = json.loads((site / "kit" / "vectors.json").read_text())["images"]
-    fed = {
-        entry["image"]: entry["input_sha256"] for entry in json.loads((site / "results.json").read_text())["results"]
-    }
-    right = [
-        fed[each[part]] == each["answers"]["spot-edge"]["input_sha256"] for each in known for part in ("image", "input")
-    ]
-    assert all(right)  # bytes that Pillow and the canvas agree about
-
-
-@pytest.mark.parametrize("pictures", ["drawn", "HAM10000"])
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name if file else "embedded")
-def test_the_same_tensor_gets_the_devices_scores(file: Path | None, pictures: str) -> None:
-    model, gaps, agree, milliseconds = read_model(file), [], 0, []
-    device = Interpreter(model, threads=1)
-    with in_browser(model, FOLDER) as browser:
-        for tensor in drawn(model) if pictures == "drawn" else ham10000(model):
-            start = time.perf_counter()
-            theirs = browser.invoke(tensor)["scores"]
-            milliseconds.append(1e3 * (time.perf_counter() - start))
-            ours = device.invoke(tensor)["scores"]
-            gaps.append(float(np.abs(theirs - ours).max()))
-            agree += int(theirs.argmax() == ours.argmax())
-    print(
-        f"\n{Path(model.name).name} in LiteRT.js {litertjs_version(FOLDER)}, n={len(gaps)} {pictures}: largest |score - device's| "
-        f"{max(gaps):.1e}, mean over pictures {np.mean(gaps):.1e}, same first rank {agree}; "
-        f"{np.median(milliseconds):.0f} ms a picture with its way to the page and back"
-    )
     assert max(gaps) <= TOLERANCE
 
 
