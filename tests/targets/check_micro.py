@@ -86,7 +86,7 @@ def test_the_variant_says_what_a_microcontroller_needs(family: Path) -> None:
     assert needs["flash_bytes"] < micro["bytes"]
     assert needs["arena_bytes"] >= needs["head_bytes"] + needs["tail_bytes"]
     assert {"AddConv2D", "AddDepthwiseConv2D", "AddSoftmax"} <= set(needs["operators"])
-    assert needs["pictures"]["val"] == micro["comparison_on_validation"]["n"]["images"]
+    assert needs["pictures"]["val"] == micro["comparison_on_validation"]["agreement"]["all"]["n"]
 
 
 def test_inspect_shows_arena_and_operators(family: Path) -> None:
