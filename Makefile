@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PEERS := litert tflite-runtime mediapipe onnxruntime openvino torch
 TOOLKIT := -e ./edge_runtime -e '.[train,convert,dev]'
 
-.PHONY: help demo toolkit qat test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality bench-variants ablation ablation-convert restore-run clean
+.PHONY: help demo toolkit qat test fuzz test-targets test-backends arm camera-vm lint bench bench-train bench-frontier bench-outputs bench-peers bench-stills bench-quality bench-variants bench-micro browser micro ablation ablation-convert restore-run clean
 
 help:
 	@echo "make demo          the device package alone, and one drawn lesion classified with it"
@@ -17,6 +17,8 @@ help:
 	@echo "make test-targets  the tests that need other environments: tflite-runtime, MediaPipe, newer Pythons"
 	@echo "make test-backends a tiny training under Keras' three backends, in environments without TensorFlow where it is another"
 	@echo "make arm           the device package on ARM under emulation: its tests, and the instructions it takes"
+	@echo "make browser       the example page and the variant browser in LiteRT.js and a real Chromium; needs npm and chromium"
+	@echo "make micro         the variant microcontroller in tflite-micro"
 	@echo "make camera-vm     cameras against the kernel's own drivers, in an arm64 system under emulation; ARGS=unit: the kiosk's systemd unit"
 	@echo "make lint          ruff, mypy, import-linter"
 	@echo "make bench         our own overhead and the embedded model's latency, as tables"
@@ -27,6 +29,7 @@ help:
 	@echo "make bench-stills  what decoding large JPEGs at a reduced size would change and save; DATA=manifest"
 	@echo "make bench-quality what the embedded model's limits refuse: good images, defects, other pictures; DATA=manifest"
 	@echo "make bench-variants docs/variants.md from reports; FAMILIES=\"1.0=FOLDER 0.35=FOLDER\", as that page says at its end"
+	@echo "make bench-micro   flash and arena in tflite-micro against width and resolution: some minutes"
 	@echo "make ablation      what each ingredient of the recipe spot does; DATA=manifest, TRUNK=weights"
 	@echo "make ablation-convert what prepares a network for int8 and int4; RUN=folder [runs/spot], DATA=folder of its images"
 	@echo "make restore-run   runs/spot from models/spot; DATA=folder of the HAM10000 images"
@@ -59,6 +62,12 @@ arm: $(VENV)/.installed
 camera-vm: $(VENV)/.installed
 	VENV=$(VENV) tests/targets/camera/vm.sh $(ARGS)
 
+browser: $(VENV)/.installed build/web/.installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest -q -s tests/targets/check_browser.py $(ARGS)
+
+micro: $(VENV)/.installed build/micro/.installed
+	PYTHONPATH=build/micro TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m pytest -q -s tests/targets/check_micro.py $(ARGS)
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -85,6 +94,9 @@ bench-peers: $(VENV)/.installed
 
 bench-stills: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/large_stills.py --data $(DATA) $(ARGS)
+
+bench-micro: $(VENV)/.installed build/micro/.installed
+	PYTHONPATH=build/micro TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python benchmarks/micro_arena.py --out runs/frontier $(ARGS)
 
 IMAGING := retina.jpg microaneurysms.png ihc.png cell.png phantom.png
 
@@ -116,6 +128,16 @@ $(DEMO)/.installed: $(shell find edge_runtime -type f -not -path '*/__pycache__/
 $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) -c constraints/dev.txt $(TOOLKIT)
+	touch $@
+
+build/web/.installed: constraints/browser.txt
+	rm -rf build/web && mkdir -p build/web
+	cd build/web && npm install --silent --no-audit --no-fund --no-save --no-package-lock $$(cat ../../constraints/browser.txt)
+	touch $@
+
+build/micro/.installed: constraints/micro.txt
+	rm -rf build/micro && mkdir -p build/micro
+	$(VENV)/bin/python $(PIP) --no-deps --target build/micro -r $<
 	touch $@
 
 .venv-fuzz/.installed: constraints/fuzz.txt

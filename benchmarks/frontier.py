@@ -39,6 +39,8 @@ from spot_edge.modelspec import ImageSpec, Label, MeasuredIn, ModelSpec
 from spot_train.network import build_body
 from spot_train.recipe import Network
 
+__all__ = ["build_file"]
+
 VARIANTS = ("float32", "int8")
 CLASSES = 7
 CALIBRATION = 16  # drawn lesions
@@ -75,7 +77,7 @@ def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
             file = out / f"w{round(100 * network.width)}-s{network.size}-{variant}.tflite"
             if not file.exists():
                 click.echo(f"building {file.name}", err=True)
-                write_whole(file, _build(network, variant))
+                write_whole(file, build_file(network, variant))
             files[network, variant] = read_model(file)
     times = _in_turns(list(files.values()), wanted["rounds"], threads)
     largest = max(networks, key=_weight), "float32"
@@ -110,7 +112,7 @@ def _weight(network: Network) -> tuple[float, int]:
     return network.width, network.size
 
 
-def _build(network: Network, variant: str) -> bytes:
+def build_file(network: Network, variant: str) -> bytes:
     """A whole model file of an untrained network, made by the converter's own parts."""
     keras.utils.set_random_seed(0)
     body, labels = build_body(network, CLASSES), tuple(Label(f"c{n}", f"class {n}") for n in range(CLASSES))

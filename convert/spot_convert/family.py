@@ -81,6 +81,7 @@ def convert_run(
     _refuse_existing(out, [_file_name(run, name) for name in engines])
     chosen = choose(run.manifest, FEWEST if any(VARIANTS[name].static for name in engines) else 1)
     pictures = Pictures.of(run.manifest, chosen)
+    few = pictures.fewer()
     say(f"calibrating and checking with {len(chosen)} images of the calibrate part")
     tensors = calibration_tensors(chosen, run.image)
     reference = softmax(_keras_logits(run, tensors))
@@ -100,14 +101,15 @@ def convert_run(
         spec = _spec(run, name, MeasuredIn(variant.runtime, runtimes[variant.runtime]))
         draft = verify(seal(_with_tail(run, spec, body), spec), file)
         check_size(draft.content, run.body.count_params(), variant.bytes_each, file)
-        found = answers(draft, pictures.manifest, variant.runtime, places, bar)
-        calibrated = pictures.only(found, "calibrate")
+        seen = few if variant.runtime == TFLITE_MICRO else pictures
+        found = answers(draft, seen.manifest, variant.runtime, places, bar)
+        calibrated = seen.only(found, "calibrate")
         check_answers(calibrated, file)
-        parity = Parity.between(calibrated.scores, reference[pictures.kept(found, chosen)])
+        parity = Parity.between(calibrated.scores, reference[seen.kept(found, chosen)])
         parity.require(file, variant.largest, variant.moved, variant.agreement)
-        fitted = fitted_spec(spec, found, pictures, run.margins, baseline)
+        fitted = fitted_spec(spec, found, seen, run.margins, baseline)
         model = verify(seal(_with_tail(run, fitted.spec, body), fitted.spec, fitted.members), file)
-        return Converted.of(model, engine, parity, fitted, _needs(model, tensors), search)
+        return Converted.of(model, engine, parity, fitted, _needs(model, tensors, seen), search)
 
     baseline = make("float32", "tensorflow", None)
     made = [
@@ -136,13 +138,13 @@ def _write(out: Path, run: Run, made: list[Converted], calibration: dict[str, in
     write_whole(out / "report.json", (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
 
 
-def _needs(model: ModelFile, tensors: NDArray[np.uint8]) -> dict[str, Any] | None:
-    """What a microcontroller must have for a file that is meant for one."""
+def _needs(model: ModelFile, tensors: NDArray[np.uint8], seen: Pictures) -> dict[str, Any] | None:
+    """What a microcontroller must have for a file that is meant for one, and how many pictures that file answered."""
     if model.spec.measured_in.runtime != TFLITE_MICRO:
         return None
     from spot_convert.micro.judging import PROVEN, prove_equal
 
-    return prove_equal(model, tensors[:PROVEN])
+    return prove_equal(model, tensors[:PROVEN]) | {"pictures": {part: len(own) for part, own in seen.parts.items()}}
 
 
 def _refuse_existing(out: Path, files: list[str]) -> None:

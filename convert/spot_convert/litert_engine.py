@@ -68,8 +68,8 @@ def _int16x8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     faintest = min(ranges[layer.name]["max"].item() for layer in layers_of(body) if layer.relu6)
     if faintest < _FAINTEST:
         raise CheckError(
-            f"int16x8: a layer gives nothing above {faintest:.1e}, and in steps so small 32 bits do not reach the six of "
-            "its ReLU6 (no runtime opens such a file): the network is not trained, or the layer is dead"
+            f"int16x8: a layer gives nothing above {faintest:.1e}, and in steps so small 32 bits do not reach the six "
+            "of its ReLU6 (no runtime opens such a file): the network is not trained, or the layer is dead"
         )
     return _between_ends(quantized(body, ranges, Plan(activations=16)), run)
 

@@ -15,6 +15,7 @@ from spot_bench.turns import in_turns
 
 __all__ = ["Pictures"]
 
+_FEWER = {"calibrate": 50, "train": 200}
 TRAINING = 2000  # whose embeddings give the distances; the classes in turns
 
 
@@ -36,6 +37,19 @@ class Pictures:
         every = tuple(item for items in chosen.values() for item in items)
         names = {part: frozenset(manifest.name(item) for item in items) for part, items in chosen.items()}
         return cls(dataclasses.replace(manifest, items=every), names)
+
+    def fewer(self) -> Pictures:
+        """For a runtime that takes a quarter of a second a picture: all of validation, by which the gate decides.
+
+        A sample of calibration and training, and none of test: thresholds are reported as realised on validation.
+        """
+        kept = [item for item in self.manifest.items if self.manifest.name(item) in self.parts["val"]]
+        parts = {"val": self.parts["val"]}
+        for part, most in _FEWER.items():
+            own = [each for each in self.manifest.items if self.manifest.name(each) in self.parts.get(part, ())][:most]
+            parts[part] = frozenset(map(self.manifest.name, own))
+            kept += own
+        return Pictures(dataclasses.replace(self.manifest, items=tuple(kept)), parts)
 
     def only(self, found: Predictions, part: str) -> Predictions:
         """The answers to the images of one part."""

@@ -152,7 +152,7 @@ def test_int16x8_says_why_it_cannot_be(run: Run, calibration: NDArray[np.uint8])
     faint = keras.models.clone_model(run.body)
     weights = run.body.get_weights()
     faint.set_weights([values * 1e-4 if values.ndim == 4 else values * 1e-6 for values in weights])
-    with pytest.raises(CheckError, match="int16x8: a layer gives nothing above .* the six of its ReLU6"):
+    with pytest.raises(CheckError, match=r"int16x8: a layer gives nothing above .* the six of its ReLU6"):
         BODIES["int16x8"](dataclasses.replace(run, body=faint), calibration[:8])
 
 

@@ -1,16 +1,19 @@
 """LiteRT.js in a real Chromium: the variant `browser`, and the page and module that `examples/web` offers to apps.
 
-Run by `make browser`, which installs LiteRT.js into build/web; with `-s` to show the figures.
+Run by `make browser`, which installs LiteRT.js into build/web, with `-s` to show the figures. FAMILY in the environment
+is a folder of further model files to compare.
 """
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import os
 import queue
 import re
 import shutil
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -33,12 +36,15 @@ from spot_convert.kit.cli import check_kit, export_kit
 from spot_convert.variants import LITERT_JS
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError
-from spot_edge.image import to_tensor
+from spot_edge.image import prepare, to_tensor
 from spot_edge.interpreter import Interpreter
 from spot_edge.modelfile import ModelFile
+from spot_edge.source import Source
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("LITERTJS", REPOSITORY / "build" / "web"))
+DATA = REPOSITORY.parent / "shared" / "data"
+FILES = [None, *sorted(Path(os.environ["FAMILY"]).glob("*.tflite"))] if "FAMILY" in os.environ else [None]
 IMAGES, TOLERANCE, PATIENCE = 60, 0.02, 120
 REPORTING = b"""<script type="module">
 const report = () => fetch("/finished", {method: "POST", body: document.documentElement.outerHTML});
@@ -135,17 +141,13 @@ def test_the_module_conforms_to_the_kit(site: Path) -> None:
     assert all(right)  # bytes that Pillow and the canvas agree about
 
 
-def drawn() -> Iterator[np.ndarray]:
-    spec = read_model().spec.image
-    for seed in range(IMAGES):
-        yield to_tensor(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]), spec)[0]
-
-
-def test_the_same_tensor_gets_the_devices_scores() -> None:
-    model, gaps, agree, milliseconds = read_model(), [], 0, []
+@pytest.mark.parametrize("pictures", ["drawn", "HAM10000"])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name if file else "embedded")
+def test_the_same_tensor_gets_the_devices_scores(file: Path | None, pictures: str) -> None:
+    model, gaps, agree, milliseconds = read_model(file), [], 0, []
     device = Interpreter(model, threads=1)
     with in_browser(model, FOLDER) as browser:
-        for tensor in drawn():
+        for tensor in drawn(model) if pictures == "drawn" else ham10000(model):
             start = time.perf_counter()
             theirs = browser.invoke(tensor)["scores"]
             milliseconds.append(1e3 * (time.perf_counter() - start))
@@ -153,11 +155,29 @@ def test_the_same_tensor_gets_the_devices_scores() -> None:
             gaps.append(float(np.abs(theirs - ours).max()))
             agree += int(theirs.argmax() == ours.argmax())
     print(
-        f"\nLiteRT.js {litertjs_version(FOLDER)}, n={len(gaps)} drawn lesions: largest |score - device's| "
-        f"{max(gaps):.1e}, mean over pictures {np.mean(gaps):.1e}, same first rank {agree}; {np.median(milliseconds):.0f} ms a picture "
-        "with its way to the page and back"
+        f"\n{Path(model.name).name} in LiteRT.js {litertjs_version(FOLDER)}, n={len(gaps)} {pictures}: "
+        f"largest |score - device's| {max(gaps):.1e}, mean over pictures {np.mean(gaps):.1e}, same first rank {agree}; "
+        f"{np.median(milliseconds):.0f} ms a picture with its way to the page and back"
     )
     assert max(gaps) <= TOLERANCE
+
+
+def drawn(model: ModelFile) -> Iterator[np.ndarray]:
+    for seed in range(IMAGES):
+        yield to_tensor(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]), model.spec.image)[0]
+
+
+def ham10000(model: ModelFile) -> Iterator[np.ndarray]:
+    """The first images of the frozen split's val part, by name, as tensors."""
+    if not (DATA / "ham10000-split.csv").is_file():
+        pytest.skip("NOT RUN: HAM10000 is not at ../shared/data: nothing was checked against real images")
+    with open(DATA / "ham10000-split.csv", newline="") as file:
+        wanted = sorted(row["image"] for row in csv.DictReader(file) if row["split"] == "val")[:IMAGES]
+    for path in sorted(DATA.glob("ham10000-images-*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name in wanted and (content := tar.extractfile(member)) is not None:
+                    yield prepare(Source.of(content.read()), model.spec.image).tensor
 
 
 def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_path: Path) -> None:
@@ -178,4 +198,4 @@ def test_a_file_that_it_cannot_run_is_refused_with_its_reason() -> None:
         in_browser(broken, FOLDER) as browser,
         pytest.raises(CheckError, match=r"LiteRT\.js \S+ does not run it: \S+"),
     ):
-        browser.invoke(next(drawn()))
+        browser.invoke(next(drawn(model)))

@@ -34,6 +34,20 @@ fresh "$PYTHON" .venv-mediapipe
 .venv-mediapipe/bin/python "${install[@]}" -c constraints/mediapipe.txt mediapipe pytest "$wheel"
 PYTHONPATH=benchmarks .venv-mediapipe/bin/python -m pytest -q -s tests/targets/check_mediapipe.py # drawings: spot_bench
 
+echo "== tflite-micro: files for microcontrollers"
+if [ "$(uname -sm)" = "Linux x86_64" ]; then
+    make --silent micro VENV="$VENV"
+else
+    echo "!! NOT RUN: tflite-micro is built for 64-bit x86 Linux alone"
+fi
+
+echo "== LiteRT.js in a Chromium: files for browsers, and the example page"
+if command -v npm >/dev/null && command -v chromium chromium-browser google-chrome >/dev/null; then
+    make --silent browser VENV="$VENV"
+else
+    echo "!! NOT RUN: this machine has no npm, or no Chromium"
+fi
+
 tried=" "
 for candidate in python3.12 python3.13 python3.14 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-4]*/bin/python; do
     found=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue

@@ -1,0 +1,120 @@
+"""The variant `microcontroller` in tflite-micro's interpreter. Run by `make micro`, with `-s` to show the figures."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spot_bench.drawings import KINDS, draw_lesion
+from spot_convert.family import convert_run
+from spot_convert.inspect.apart import apart
+from spot_convert.inspect.graph import read_flatbuffer
+from spot_convert.kit.cli import export_kit
+from spot_convert.micro.judging import ReferenceKernels, micro_version, prove_equal, try_apart
+from spot_convert.micro.trial import try_in_micro
+from spot_convert.runtimes import judge
+from spot_convert.variants import TFLITE_MICRO
+from spot_edge import read_model
+from spot_edge.image import to_tensor
+from spot_edge.interpreter import Interpreter
+
+IMAGES = 24
+START = """
+import sys
+from tflite_micro import runtime
+runtime.Interpreter.from_bytes(open(sys.argv[1], "rb").read(), arena_size=int(sys.argv[2]))
+"""
+
+
+@pytest.fixture(scope="module")
+def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("family") / "out"
+    convert_run(shapes_run, out, variants=["int8", "microcontroller"], say=print)
+    return out
+
+
+@pytest.fixture(scope="module")
+def drawn() -> np.ndarray:
+    spec = read_model().spec.image
+    return np.concatenate(
+        [to_tensor(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]), spec)[0] for seed in range(IMAGES)]
+    )
+
+
+def test_the_reference_kernels_answer_as_tflite_micro_does(drawn: np.ndarray) -> None:
+    """Bit for bit, or the variant's figures would be those of something else. And how far the device's are."""
+    model = read_model()
+    start = time.perf_counter()
+    needs = prove_equal(model, drawn)
+    took = time.perf_counter() - start
+    micro, device = ReferenceKernels(model), Interpreter(model, threads=1)
+    theirs = np.array([micro.invoke(tensor[np.newaxis])["scores"] for tensor in drawn])
+    ours = np.array([device.invoke(tensor[np.newaxis])["scores"] for tensor in drawn])
+    gaps = np.abs(theirs - ours).max(axis=1)
+    agree = int((theirs.argmax(axis=1) == ours.argmax(axis=1)).sum())
+    print(
+        f"\ntflite-micro {micro_version()}, n={len(drawn)} drawn lesions, both ways in {took:.0f} s: {needs}\n"
+        f"against the device's LiteRT: largest |score - device's| {gaps.max():.3f}, mean over pictures of the largest "
+        f"{gaps.mean():.4f}, same first rank {agree}"
+    )
+    assert needs["pictures_proven_equal"] == IMAGES
+
+
+def test_the_arena_is_the_smallest(tmp_path: Path) -> None:
+    trial = try_apart(read_model(), np.zeros((0,), np.uint8))
+    assert trial.arena >= trial.head + trial.tail > 0
+    (file := tmp_path / "spot.tflite").write_bytes(read_model().content)
+    for arena, starts in ((trial.arena, True), (trial.arena - 16, False)):
+        done = subprocess.run([sys.executable, "-c", START, file, str(arena)], capture_output=True, check=False)
+        assert (done.returncode == 0) == starts, done.stderr
+
+
+def test_the_variant_says_what_a_microcontroller_needs(family: Path) -> None:
+    model = read_model(family / "shapes-microcontroller.tflite")
+    assert model.spec.measured_in == (TFLITE_MICRO, micro_version())
+    int8, micro = json.loads((family / "report.json").read_text())["files"]
+    assert "microcontroller" not in int8
+    needs = micro["microcontroller"]
+    assert needs["flash_bytes"] < micro["bytes"]
+    assert needs["arena_bytes"] >= needs["head_bytes"] + needs["tail_bytes"]
+    assert {"AddConv2D", "AddDepthwiseConv2D", "AddSoftmax"} <= set(needs["operators"])
+    assert needs["pictures"]["val"] == micro["comparison_on_validation"]["agreement"]["all"]["n"]
+
+
+def test_inspect_shows_arena_and_operators(family: Path) -> None:
+    content = (family / "shapes-microcontroller.tflite").read_bytes()
+    *_, micro = judge(content, read_flatbuffer(content, "x"))
+    assert (micro.runtime, micro.version, micro.runs, micro.opened) == (TFLITE_MICRO, micro_version(), True, True)
+    assert micro.needs is not None
+    report = json.loads((family / "report.json").read_text())["files"][1]["microcontroller"]
+    assert micro.needs["arena_bytes"] == report["arena_bytes"]
+    assert list(micro.needs["operators"]) == report["operators"]
+
+
+def test_float_ends_of_other_types_are_refused_with_the_reason(shapes_family: Path) -> None:
+    trial = apart(60, try_in_micro, (shapes_family / "shapes-float32.tflite").read_bytes())
+    assert trial.remark.startswith("running it on zeros: ")
+    assert apart(60, try_in_micro, b"no flatbuffer at all").remark.startswith("allocating its tensors: ")
+
+
+def test_the_kit_of_such_a_file_holds_its_source(family: Path, tmp_path: Path) -> None:
+    model = family / "shapes-microcontroller.tflite"
+    done = CliRunner().invoke(export_kit, [str(model), "--out", str(tmp_path / "kit")], catch_exceptions=False)
+    assert done.exit_code == 0
+    header = (tmp_path / "kit" / "micro" / "shapes_model.h").read_text()
+    needs = json.loads((family / "report.json").read_text())["files"][1]["microcontroller"]
+    arena = re.search(r"kShapesArenaBytes = (\d+)", header)
+    assert arena is not None
+    assert int(arena[1]) >= needs["arena_bytes"]
+    assert all(f"resolver.{add}()" in header for add in needs["operators"])
+    known = json.loads((tmp_path / "kit" / "vectors.json").read_text())
+    assert known["runtime"] == {"name": TFLITE_MICRO, "version": micro_version()}
+    assert "`micro/`" in (tmp_path / "kit" / "README.md").read_text()
