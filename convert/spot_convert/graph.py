@@ -66,9 +66,13 @@ class Graph:
 
     def floats(self, number: int) -> NDArray[np.float32]:
         """What a constant float32 tensor holds; a copy."""
+        return np.asarray(self.values(number, np.float32))
+
+    def values(self, number: int, kind: Any) -> NDArray[Any]:
+        """What a constant tensor of numbers of `kind` holds; a copy."""
         tensor = self.graph.tensors[number]
         data = np.asarray(self.model.buffers[tensor.buffer].data, np.uint8)
-        return np.frombuffer(data.tobytes(), np.float32).reshape(tensor.shape).copy()
+        return np.frombuffer(data.tobytes(), kind).reshape(tensor.shape).copy()
 
     def fill(self, number: int, values: NDArray[Any]) -> None:
         """Give a constant tensor other values of the same type and shape."""

@@ -40,6 +40,7 @@ _Means: TypeAlias = NDArray[np.float64]
 FLOAT = 32  # bits of a layer that is left as it is
 ALGORITHMS = {"min-max": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "mse": AlgorithmName.MSE, "octav": AlgorithmName.OCTAV}
 _LEAST_WEIGHT = 1e-4  # of a channel's largest weight, in parts of its bias
+_SIXTEEN = 1.1 * 127 * 32767 / 2**31  # the same for int16, times the largest activation that enters
 _CHANNELS = {
     schema.BuiltinOperator.CONV_2D: 0,
     schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
@@ -52,7 +53,7 @@ class Layer:
     """A convolution of a float body: where its bias stands in the graph, and what it takes."""
 
     name: str  # of its output
-    bias: int
+    bias: int  # -1: it has none
     kind: TFLOperationName
     weights: int  # how many
     products: int  # multiply-accumulates for a picture
@@ -101,7 +102,8 @@ def layers_of(body: bytes) -> list[Layer]:
         each = int(np.prod(weights.shape[1:3])) if depthwise else count // int(weights.shape[0])
         products = each * int(np.prod(output.shape))
         relu6 = operator.builtinOptions.fusedActivationFunction == schema.ActivationFunctionType.RELU6
-        found.append(Layer(output.name.decode(), int(operator.inputs[2]), kind, count, products, relu6))
+        bias = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
+        found.append(Layer(output.name.decode(), bias, kind, count, products, relu6))
     return found
 
 
@@ -140,20 +142,38 @@ def corrected(
     One layer after the other, on what really reaches it: whatever rounding, ranges and the layers before it do to the
     mean is taken off. (Nagel et al., Data-Free Quantization, 2019, by measurement.)
     """
-    layers = [layer for layer in layers_of(body) if plan.bits(layer) != FLOAT and only in (None, layer)]
-    for layer, wanted in zip(layers, _means(body, layers, inputs), strict=True):
-        (found,) = _means(_with_wide_weights(quantized(body, ranges, plan)), [layer], inputs)
-        graph = Graph(unpack(body))
-        graph.fill(layer.bias, (graph.floats(layer.bias) - (found - wanted)).astype(np.float32))
-        body = pack(graph.model)
-    return body
+    layers = [layer for layer in layers_of(body) if layer.bias >= 0 and only in (None, layer)]
+    layers = [layer for layer in layers if plan.bits(layer) != FLOAT]
+    wanted = _means(interpreter_of_all(body), layers, inputs)
+    settled, rounded = Graph(unpack(body)), Graph(_with_wide_weights(quantized(body, ranges, plan)))
+    operators = list(rounded.graph.operators)
+    for layer, mean in zip(layers, wanted, strict=True):
+        last, operator = next(
+            (number, operator)
+            for number, operator in enumerate(operators)
+            if rounded.graph.tensors[operator.outputs[0]].name.decode() == layer.name
+        )
+        # The network up to this layer, whose output is then the only one; the biases before it are settled.
+        rounded.graph.operators, rounded.graph.outputs = operators[: last + 1], operator.outputs
+        (found,) = _means(_interpreter(pack(rounded.model)), [layer], inputs)
+        settled.fill(layer.bias, (settled.floats(layer.bias) - (found - mean)).astype(np.float32))
+        _settle(rounded, operator.inputs[2], found - mean)
+    return pack(settled.model)
 
 
-def with_living_channels(body: bytes) -> bytes:
+def _settle(graph: Graph, bias: int, shift: _Means) -> None:
+    """`shift` off a bias that is counted in whole steps."""
+    tensor = graph.graph.tensors[bias]
+    counts = graph.values(bias, np.int64 if tensor.type == schema.TensorType.INT64 else np.int32)
+    graph.fill(bias, (counts - np.round(shift / np.asarray(tensor.quantization.scale))).astype(counts.dtype))
+
+
+def with_living_channels(body: bytes, ranges: Ranges | None = None) -> bytes:
     """The float network with no channel whose weights are all but nought beside its bias.
 
     The bias is counted in steps of the weights' scale: of a dead channel there are more of them than 32 bits can hold,
-    and the quantizer lets them overflow to the other sign. One weight of a ten-thousandth of the bias keeps them few.
+    and the quantizer lets them overflow to the other sign. One weight of a ten-thousandth of the bias keeps them few;
+    with activations of sixteen bits the steps are finer, and how large it must be depends on the `ranges`.
     """
     graph = Graph(unpack(body))
     for operator in graph.graph.operators:
@@ -164,7 +184,11 @@ def with_living_channels(body: bytes) -> bytes:
         channels = np.moveaxis(weights, axis, 0).reshape(len(bias), -1)  # a copy where it is depthwise
         largest = np.abs(channels).argmax(axis=1)
         rows = np.arange(len(bias))
-        least = _LEAST_WEIGHT * np.abs(bias)
+        share = _LEAST_WEIGHT
+        if ranges is not None:
+            ends = ranges[graph.graph.tensors[operator.inputs[0]].name.decode()]
+            share = _SIXTEEN / float(max(ends["max"].item(), -ends["min"].item()))
+        least = share * np.abs(bias)
         dead = np.abs(channels[rows, largest]) < least
         if dead.any():
             channels[rows[dead], largest[dead]] = least[dead]
@@ -173,9 +197,8 @@ def with_living_channels(body: bytes) -> bytes:
     return pack(graph.model)
 
 
-def _means(flatbuffer: bytes, layers: Sequence[Layer], inputs: Sequence[NDArray[np.float32]]) -> list[_Means]:
+def _means(engine: Interpreter, layers: Sequence[Layer], inputs: Sequence[NDArray[np.float32]]) -> list[_Means]:
     """The mean of each channel that `layers` put out, over all pictures and positions."""
-    engine = interpreter_of_all(flatbuffer) if len(layers) > 1 else _interpreter(_until(flatbuffer, layers[0].name))
     entry = engine.get_input_details()[0]
     details = {detail["name"]: detail for detail in engine.get_tensor_details()}
     watched = [details[layer.name] for layer in layers]
@@ -188,17 +211,6 @@ def _means(flatbuffer: bytes, layers: Sequence[Layer], inputs: Sequence[NDArray[
             scale, zero = detail["quantization"]
             sums[number] = sums[number] + (mean - zero) * (scale or 1.0)
     return [total / len(inputs) for total in sums]
-
-
-def _until(flatbuffer: bytes, name: str) -> bytes:
-    """The network up to the layer called `name`, whose output is then the only one."""
-    graph = Graph(unpack(flatbuffer))
-    (tensor,) = (number for number, tensor in enumerate(graph.graph.tensors) if tensor.name.decode() == name)
-    last = next(index for index, operator in enumerate(graph.graph.operators) if tensor in operator.outputs)
-    graph.graph.operators = graph.graph.operators[: last + 1]
-    graph.graph.outputs = np.array([tensor], np.int32)
-    graph.model.signatureDefs = []
-    return pack(graph.model)
 
 
 def _interpreter(flatbuffer: bytes) -> Interpreter:
@@ -217,14 +229,17 @@ def as_entered(tensor: NDArray[np.float32], entry: Mapping[str, Any]) -> NDArray
     return np.asarray(np.clip(np.round(tensor / scale) + zero, limits.min, limits.max), kind)
 
 
-def _with_wide_weights(flatbuffer: bytes) -> bytes:
-    """The same numbers with weights of four bits in eight: for these there are fast kernels."""
-    graph = Graph(unpack(flatbuffer))
+def _with_wide_weights(flatbuffer: bytes) -> Any:
+    """The same numbers as schema objects, weights of four bits in eight (for these there are fast kernels), and
+    without signatures."""
+    model = unpack(flatbuffer)
+    graph = Graph(model)
+    model.signatureDefs = []
     for tensor in graph.graph.tensors:
         if tensor.type == schema.TensorType.INT4:
-            packed = np.asarray(graph.model.buffers[tensor.buffer].data, np.uint8).view(np.int8)
+            packed = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(np.int8)
             halves = np.stack([np.left_shift(packed, 4) >> 4, packed >> 4], axis=1)  # the sign goes with them
             wide = halves.reshape(-1)[: int(np.prod(tensor.shape))].astype(np.int8)
             tensor.type = schema.TensorType.INT8
             tensor.buffer = graph.buffer(wide.tobytes())
-    return pack(graph.model)
+    return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -65,13 +66,14 @@ def _int16x8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
     """Activations of sixteen bits, weights of eight, corrected for their rounding: the only thing left to correct."""
     body = with_living_channels(corrected_float_body(run, calibration))
     ranges = activation_ranges(body, calibration_inputs(run, calibration))
-    faintest = min(ranges[layer.name]["max"].item() for layer in layers_of(body) if layer.relu6)
+    peaks = [ranges[layer.name]["max"].item() for layer in layers_of(body) if layer.relu6]
+    faintest = min(peaks, default=math.inf)
     if faintest < _FAINTEST:
         raise CheckError(
             f"int16x8: a layer gives nothing above {faintest:.1e}, and in steps so small 32 bits do not reach the six "
             "of its ReLU6 (no runtime opens such a file): the network is not trained, or the layer is dead"
         )
-    return _between_ends(quantized(body, ranges, Plan(activations=16)), run)
+    return _between_ends(quantized(with_living_channels(body, ranges), ranges, Plan(activations=16)), run)
 
 
 BODIES: dict[str, Callable[[Run, NDArray[np.uint8]], bytes]] = {

@@ -156,24 +156,35 @@ def test_int16x8_says_why_it_cannot_be(run: Run, calibration: NDArray[np.uint8])
         BODIES["int16x8"](dataclasses.replace(run, body=faint), calibration[:8])
 
 
+def test_sixteen_bits_are_nearer_than_eight(run: Run, calibration: NDArray[np.uint8], watched: Watched) -> None:
+    body, ranges, inputs = watched
+    few = inputs[:6]
+    wanted = logits(body, few)
+    eight = logits(quantized(body, ranges, Plan()), few)
+    sixteen = logits(quantized(with_living_channels(body, ranges), ranges, Plan(activations=16)), few)
+    assert np.abs(sixteen - wanted).mean() < np.abs(eight - wanted).mean()
+    graph = Graph(unpack(BODIES["int16x8"](run, calibration)))
+    assert graph.graph.tensors[graph.graph.inputs[0]].type == schema.TensorType.UINT8
+    assert {graph.graph.tensors[number].type for number in graph.graph.outputs} == {schema.TensorType.FLOAT32}
+
+
 @pytest.fixture(scope="module")
 def mixed_family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("mixed") / "family"
-    told = ["--variants", "int8-mixed,int4-mixed,int4,int16x8", "--out", str(out)]
-    done = CliRunner().invoke(convert, [str(shapes_run), *told])
-    assert done.exit_code in (0, 8) or isinstance(done.exception, CheckError), done.output
+    done = CliRunner().invoke(convert, [str(shapes_run), "--variants", "int8-mixed,int4", "--out", str(out)])
+    assert done.exit_code == 0 or isinstance(done.exception, CheckError), done.output  # the gate may refuse four bits
     return out
 
 
-@pytest.mark.parametrize("variant", ["int8-mixed", "int4-mixed", "int4", "int16x8"])
+@pytest.mark.parametrize("variant", ["int8-mixed", "int4"])
 def test_they_are_model_files_like_any_other(mixed_family: Path, variant: str) -> None:
     (file,) = mixed_family.rglob(f"shapes-{variant}.tflite")
     classifier = Classifier.load(file)
-    entry = next(one for one in record(mixed_family)["files"] if one["variant"] == variant)
+    (entry,) = (one for one in record(mixed_family)["files"] if one["variant"] == variant)
     assert entry["bytes"] == file.stat().st_size
     assert classifier.model.spec.variant == variant
-    assert ("search" in entry) == variant.endswith("mixed")
-    assert classifier.classify(draw_lesion(1)).ranks
+    assert ("search" in entry) == (variant == "int8-mixed")
+    assert len(classifier.classify(draw_lesion(1)).ranked) == len(classifier.model.spec.labels)
 
 
 def record(family: Path) -> dict:
