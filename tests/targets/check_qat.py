@@ -15,7 +15,7 @@ import pytest
 from ai_edge_litert.schema_py_generated import TensorType
 
 from spot_bench.retraining import Retraining
-from spot_convert.answers import no_bar
+from spot_convert.answers import Places, no_bar
 from spot_convert.calibration import calibration_tensors, choose
 from spot_convert.checks import operator_names
 from spot_convert.family import convert_run
@@ -51,7 +51,7 @@ def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / name).symlink_to(shapes_run / name)
     recipe = (shapes_run / "recipe.toml").read_text().partition("[retrain]")[0]
     (run / "recipe.toml").write_text(f"{recipe}\n[retrain]\nsteps = 12\n")
-    convert_run(run, folder / "out", variants=["int8", "qat-int8"], qat=PYTHON, say=print)
+    convert_run(run, folder / "out", variants=["int8", "qat-int8"], places=Places(qat=PYTHON), say=print)
     return folder / "out"
 
 
