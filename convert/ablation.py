@@ -106,6 +106,10 @@ def _rows(prepared: Prepared) -> Iterator[tuple[str, Callable[[], bytes]]]:
     int8, few = Plan(), prepared.few
     yield "int8: rounded, the quantizer's own ranges", lambda: _theirs(prepared.plain, prepared)
     yield "int8: rounded", lambda: quantized(prepared.plain, prepared.ranges, int8)
+    yield (
+        "int8: bias corrected by calculation, the quantizer's own ranges",
+        lambda: _theirs(prepared.analytic, prepared),
+    )
     yield "int8: bias corrected by calculation", lambda: quantized(prepared.analytic, prepared.ranges, int8)
     yield "**int8: bias corrected by measurement**", lambda: _corrected(prepared.plain, prepared, int8)
     for title, weights in (("weights equalized across layers", True), ("activations equalized", False)):

@@ -1,7 +1,7 @@
 """Between what values every layer's output lies, over all pictures that are shown: what int8 and int16 are laid over.
 
 LiteRT Quantizer's own calibration keeps a moving average, in which the last twenty pictures outweigh all others, and
-cuts off what lies beyond it: with it int8 moved the embedded model's logits 1.7 times as far (docs/variants.md).
+cuts off what lies beyond it: with it int8 moved the embedded model's logits 1.7 times as far.
 """
 
 from __future__ import annotations
