@@ -6,14 +6,12 @@ is a folder of further model files to compare.
 
 from __future__ import annotations
 
-import csv
 import html
 import json
 import os
 import queue
 import re
 import shutil
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from ham10000 import first_images
 
 from spot_bench.drawings import KINDS, draw_lesion
 from spot_convert.answers import Places
@@ -43,7 +42,6 @@ from spot_edge.source import Source
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("LITERTJS", REPOSITORY / "build" / "web"))
-DATA = REPOSITORY.parent / "shared" / "data"
 FILES = [None, *sorted(Path(os.environ["FAMILY"]).glob("*.tflite"))] if "FAMILY" in os.environ else [None]
 IMAGES, TOLERANCE, PATIENCE = 60, 0.02, 120
 REPORTING = b"""<script type="module">
@@ -168,16 +166,8 @@ def drawn(model: ModelFile) -> Iterator[np.ndarray]:
 
 
 def ham10000(model: ModelFile) -> Iterator[np.ndarray]:
-    """The first images of the frozen split's val part, by name, as tensors."""
-    if not (DATA / "ham10000-split.csv").is_file():
-        pytest.skip("NOT RUN: HAM10000 is not at ../shared/data: nothing was checked against real images")
-    with open(DATA / "ham10000-split.csv", newline="") as file:
-        wanted = sorted(row["image"] for row in csv.DictReader(file) if row["split"] == "val")[:IMAGES]
-    for path in sorted(DATA.glob("ham10000-images-*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name in wanted and (content := tar.extractfile(member)) is not None:
-                    yield prepare(Source.of(content.read()), model.spec.image).tensor
+    for content in first_images(IMAGES):
+        yield prepare(Source.of(content), model.spec.image).tensor
 
 
 def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_path: Path) -> None:

@@ -6,24 +6,20 @@ environment of its own, with `-s` to show the figures.
 
 from __future__ import annotations
 
-import csv
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 import mediapipe
 import numpy as np
 import pytest
+from ham10000 import first_images
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
 
 from spot_bench.drawings import KINDS, draw_lesion
 from spot_edge import Classifier
 
-REPOSITORY = Path(__file__).parents[2]
-DATA = REPOSITORY.parent / "shared" / "data"
 IMAGES = 200
 TOLERANCE = 0.02
 
@@ -49,7 +45,7 @@ def pairs(request: pytest.FixtureRequest, theirs: ImageClassifier) -> list[Pair]
     ours = Classifier.load(threads=1)
     labels = [label.label for label in ours.model.spec.labels]
     found = []
-    for picture in _drawn() if request.param == "drawn" else _ham10000():
+    for picture in _drawn() if request.param == "drawn" else first_images(IMAGES):
         prepared = ours.prepare(picture)
         answer = {score.label: score.score for score in ours.judge(prepared).ranked}
         found.append(
@@ -98,18 +94,3 @@ def _scores(theirs: ImageClassifier, pixels: np.ndarray, labels: list[str]) -> n
 def _drawn() -> Iterator[np.ndarray]:
     for seed in range(IMAGES):
         yield np.asarray(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]))
-
-
-def _ham10000() -> Iterator[bytes]:
-    """The first images of the frozen split's val part, by name."""
-    if not (DATA / "ham10000-split.csv").is_file():
-        pytest.skip("NOT RUN: HAM10000 is not at ../shared/data: nothing was checked against real images")
-    with open(DATA / "ham10000-split.csv", newline="") as file:
-        wanted = sorted(row["image"] for row in csv.DictReader(file) if row["split"] == "val")[:IMAGES]
-    for path in sorted(DATA.glob("ham10000-images-*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name in wanted:
-                    content = tar.extractfile(member)
-                    assert content is not None
-                    yield content.read()
