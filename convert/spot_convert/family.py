@@ -92,7 +92,7 @@ def convert_run(
         say(f"{name}: converting")
         search: list[Choice] = []
         if lessons is not None and variant.trains:
-            body = trained_body(variant.body, run, tensors, lessons, trainer, bar)
+            body = trained_body(variant.body, run, tensors, lessons, trainer, bar, _BODIES[engine]["int8"])
         elif variant.mixes:
             body, search = mixed_body(variant.body, run, tensors, say)
         else:

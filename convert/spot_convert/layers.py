@@ -29,6 +29,7 @@ __all__ = [
     "Plan",
     "as_entered",
     "corrected",
+    "corrected_for_float16",
     "layers_of",
     "quantize",
     "quantized",
@@ -142,11 +143,25 @@ def corrected(
     One layer after the other, on what really reaches it: whatever rounding, ranges and the layers before it do to the
     mean is taken off. (Nagel et al., Data-Free Quantization, 2019, by measurement.)
     """
-    layers = [layer for layer in layers_of(body) if layer.bias >= 0 and only in (None, layer)]
-    layers = [layer for layer in layers if plan.bits(layer) != FLOAT]
+    layers = [layer for layer in layers_of(body) if only in (None, layer) and plan.bits(layer) != FLOAT]
+    return _corrected(body, Graph(_with_wide_weights(quantized(body, ranges, plan))), layers, inputs)
+
+
+def corrected_for_float16(body: bytes, inputs: Sequence[NDArray[Any]]) -> bytes:
+    """`body` with biases that keep the mean of every channel where it was, once its weights are kept in float16."""
+    rounded = Graph(unpack(body))
+    for operator in rounded.graph.operators:
+        if rounded.model.operatorCodes[operator.opcodeIndex].builtinCode in _CHANNELS:
+            weights = operator.inputs[1]
+            rounded.fill(weights, rounded.floats(weights).astype(np.float16).astype(np.float32))
+    return _corrected(body, rounded, layers_of(body), inputs)
+
+
+def _corrected(body: bytes, rounded: Graph, layers: Sequence[Layer], inputs: Sequence[NDArray[Any]]) -> bytes:
+    """`body` with biases for the means that `rounded`, the same network in other numbers, has to reach."""
+    layers = [layer for layer in layers if layer.bias >= 0]
     wanted = _means(interpreter_of_all(body), layers, inputs)
-    settled, rounded = Graph(unpack(body)), Graph(_with_wide_weights(quantized(body, ranges, plan)))
-    operators = list(rounded.graph.operators)
+    settled, operators = Graph(unpack(body)), list(rounded.graph.operators)
     for layer, mean in zip(layers, wanted, strict=True):
         last, operator = next(
             (number, operator)
@@ -162,8 +177,11 @@ def corrected(
 
 
 def _settle(graph: Graph, bias: int, shift: _Means) -> None:
-    """`shift` off a bias that is counted in whole steps."""
+    """`shift` off a bias, which may be counted in whole steps."""
     tensor = graph.graph.tensors[bias]
+    if tensor.type == schema.TensorType.FLOAT32:
+        graph.fill(bias, (graph.floats(bias) - shift).astype(np.float32))
+        return
     counts = graph.values(bias, np.int64 if tensor.type == schema.TensorType.INT64 else np.int32)
     graph.fill(bias, (counts - np.round(shift / np.asarray(tensor.quantization.scale))).astype(counts.dtype))
 
@@ -197,7 +215,7 @@ def with_living_channels(body: bytes, ranges: Ranges | None = None) -> bytes:
     return pack(graph.model)
 
 
-def _means(engine: Interpreter, layers: Sequence[Layer], inputs: Sequence[NDArray[np.float32]]) -> list[_Means]:
+def _means(engine: Interpreter, layers: Sequence[Layer], inputs: Sequence[NDArray[Any]]) -> list[_Means]:
     """The mean of each channel that `layers` put out, over all pictures and positions."""
     entry = engine.get_input_details()[0]
     details = {detail["name"]: detail for detail in engine.get_tensor_details()}
@@ -219,12 +237,12 @@ def _interpreter(flatbuffer: bytes) -> Interpreter:
     return engine
 
 
-def as_entered(tensor: NDArray[np.float32], entry: Mapping[str, Any]) -> NDArray[Any]:
+def as_entered(tensor: NDArray[Any], entry: Mapping[str, Any]) -> NDArray[Any]:
     """`tensor` in the numbers of an input, given its details."""
     kind: np.dtype[Any] = np.dtype(entry["dtype"])
-    if kind == np.float32:
-        return tensor
     scale, zero = entry["quantization"]
+    if not scale:
+        return np.asarray(tensor, kind)
     limits = np.iinfo(kind)
     return np.asarray(np.clip(np.round(tensor / scale) + zero, limits.min, limits.max), kind)
 

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from spot_convert.ends import floats_out, grey_levels_in
 from spot_convert.graph import Graph, pack, unpack
-from spot_convert.layers import FLOAT, Plan, corrected, layers_of, quantize, quantized, with_living_channels
+from spot_convert.layers import (
+    FLOAT,
+    Plan,
+    corrected,
+    corrected_for_float16,
+    layers_of,
+    quantize,
+    quantized,
+    with_living_channels,
+)
 from spot_convert.mixing import Choice, mixed_plan
 from spot_convert.ranges import Ranges, activation_ranges
 from spot_convert.run import Run
@@ -34,7 +43,7 @@ MIXES = {"int8-mixed": (Plan(), FLOAT), "int4-mixed": (INT4, 8)}  # from what, a
 
 
 def _float16_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
-    """The network with its weights as float16; it computes in float32."""
+    """The network with its weights as float16, corrected for their rounding; it computes in float32."""
     manager = recipe_manager.RecipeManager()
     manager.add_weight_only_config(
         regex=".*",
@@ -42,7 +51,9 @@ def _float16_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
         num_bits=16,
         algorithm_key=AlgorithmName.FLOAT_CASTING,
     )
-    return quantize(float_body(run, calibration), manager.get_quantization_recipe())
+    pictures = [picture[np.newaxis] for picture in calibration[:_CORRECTING]]
+    body = corrected_for_float16(float_body(run, calibration), pictures)
+    return quantize(body, manager.get_quantization_recipe())
 
 
 def _dynamic_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_convert import tensorflow_engine
 from spot_convert.answers import Bar
 from spot_convert.compression import clustered, pruned
 from spot_convert.qat import qat_body
@@ -27,10 +27,14 @@ def trained_body(
     lessons: NDArray[np.uint8],
     qat: Path | None,
     bar: Bar,
+    int8_body: Callable[[Run, NDArray[np.uint8]], bytes],
 ) -> bytes:
-    """The full int8 body of a variant that trains, learned from the float network's answers to the `lessons`."""
+    """The full int8 body of a variant that trains, learned from the float network's answers to the `lessons`.
+
+    A network that is changed before it is rounded is rounded by `int8_body`.
+    """
     with bar(f"training {kind}", run.retraining.steps) as more:
         if qat is not None and kind == QAT:
             return qat_body(run, calibration, lessons, qat, more)
         network = _NETWORKS[kind](run, lessons, more)
-    return tensorflow_engine.BODIES["int8"](dataclasses.replace(run, body=network), calibration)
+    return int8_body(dataclasses.replace(run, body=network), calibration)

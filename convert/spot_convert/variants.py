@@ -91,7 +91,7 @@ VARIANTS = {
         agreement=0.97,
     ),
     "dynamic": _eight_bits("int8 weights, float activations", "dynamic", LITERT, _LITERT_FIRST),
-    "int8": _eight_bits("full int8 body, uint8 input, float tail", "int8", LITERT, ("tensorflow", "litert")),
+    "int8": _eight_bits("full int8 body, uint8 input, float tail", "int8", LITERT, _LITERT_FIRST),
     "int8-mixed": Variant(
         "int8 with the layers in float32 that it hurts most, found by measurement",
         "int8-mixed",
@@ -106,22 +106,18 @@ VARIANTS = {
     "int4-mixed": _four_bits("int4 with the layers in int8 that it hurts most, found by measurement", "int4-mixed"),
     "int4": _four_bits("int8 with weights of four bits in all but the depthwise layers", "int4"),
     QAT: _eight_bits("int8, trained with its rounding (needs --qat)", QAT, LITERT, ("tensorflow",)),
-    PRUNED: _eight_bits(
-        "int8 with half of the weights nought, for a smaller download", PRUNED, LITERT, ("tensorflow",)
-    ),
-    CLUSTERED: _eight_bits(
-        "int8 with few different weights, for a smaller download", CLUSTERED, LITERT, ("tensorflow",)
-    ),
+    PRUNED: _eight_bits("int8 with half of the weights nought, for a smaller download", PRUNED, LITERT, _LITERT_FIRST),
+    CLUSTERED: _eight_bits("int8 with few different weights, for a smaller download", CLUSTERED, LITERT, _LITERT_FIRST),
     "int8-tflite-runtime": _eight_bits(
-        "the same for tflite-runtime 2.14, fitted and judged there", "int8", TFLITE_RUNTIME, ("tensorflow",)
+        "the same for tflite-runtime 2.14, fitted and judged there", "int8", TFLITE_RUNTIME, _LITERT_FIRST
     ),
     "dynamic-tflite-runtime": _eight_bits(
         "dynamic for tflite-runtime 2.14, fitted and judged there", "dynamic", TFLITE_RUNTIME, ("tensorflow",)
     ),
     "microcontroller": _eight_bits(
-        "int8 for tflite-micro, judged by its kernels, with the arena it needs", "int8", TFLITE_MICRO, ("tensorflow",)
+        "int8 for tflite-micro, judged by its kernels, with the arena it needs", "int8", TFLITE_MICRO, _LITERT_FIRST
     ),
-    "browser": _eight_bits("int8 for web pages, judged by LiteRT.js in a Chromium", "int8", LITERT_JS, ("tensorflow",)),
+    "browser": _eight_bits("int8 for web pages, judged by LiteRT.js in a Chromium", "int8", LITERT_JS, _LITERT_FIRST),
 }
 DEFAULT = ("float32", "float16", "dynamic", "int8")
 

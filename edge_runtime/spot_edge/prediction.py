@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spot_edge.burst import Burst
 
 __all__ = [
+    "NEAR_TIE",
     "NOTICE",
     "SCHEMA",
     "Category",
@@ -33,6 +34,7 @@ __all__ = [
 
 SCHEMA = 1
 NOTICE = "An aid for trained people, not a diagnosis."
+NEAR_TIE = 0.1  # between the first two scores: most answers that quantization changes are nearer (docs/variants.md)
 
 Category: TypeAlias = Literal["review now", "review soon", "routine", "cannot assess"]
 
@@ -90,6 +92,11 @@ class Prediction:
         return self.ranked[0]
 
     @property
+    def near_tie(self) -> bool:
+        """Whether the first two scores are so near that little decides which of the two classes comes first."""
+        return not self.quality and len(self.ranked) > 1 and self.top.score - self.ranked[1].score < NEAR_TIE
+
+    @property
     def abstained(self) -> bool:
         """Whether the model declines to say how urgent the picture looks."""
         return self.triage.category == "cannot assess"
@@ -101,6 +108,7 @@ class Prediction:
             "source": self.source,
             "image": self.image,
             "ranked": [as_data(score) | {"score": _number(score.score)} for score in self.ranked],
+            "near_tie": self.near_tie,
             "triage": as_data(self.triage),
             "abstained": self.abstained,
             "conformal": as_data(self.conformal),

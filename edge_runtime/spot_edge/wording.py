@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from spot_edge.errors import one_line
-from spot_edge.prediction import NOTICE, ClassScore, ClassSet, Prediction, Triage
+from spot_edge.prediction import NEAR_TIE, NOTICE, ClassScore, ClassSet, Prediction, Triage
 
 __all__ = ["DISCLAIMER", "answer", "describe", "triage_line"]
 
@@ -20,7 +20,7 @@ def describe(prediction: Prediction, top: int) -> str:
     return "\n".join([one_line(prediction.source["name"]), *answer(prediction, top)])
 
 
-def answer(prediction: Prediction, top: int, width: int = WIDTH) -> list[str]:
+def answer(prediction: Prediction, top: int, width: int = WIDTH, *, notes: bool = True) -> list[str]:
     """`describe` without the picture's name, for `width` columns."""
     shown = prediction.ranked[:top]
     longest = max(len(score.name) for score in shown)
@@ -37,7 +37,7 @@ def answer(prediction: Prediction, top: int, width: int = WIDTH) -> list[str]:
     if prediction.conformal is not None and not prediction.quality:
         lines += _wrapped("may be", _set(prediction.conformal, prediction.ranked), width, narrow)
     lines += _wrapped("triage", triage_line(prediction.triage), width, narrow)
-    for note in _notes(prediction):
+    for note in _notes(prediction) if notes else ():
         lines += _wrapped("note", note, width, narrow)
     return lines
 
@@ -79,7 +79,14 @@ def _wrapped(lead: str, text: str, width: int, narrow: bool) -> list[str]:
 
 
 def _notes(prediction: Prediction) -> list[str]:
-    notes = list(prediction.remarks)
+    notes = []
+    if prediction.near_tie:
+        first, second = prediction.ranked[:2]
+        notes.append(
+            f"near tie: {first.name} and {second.name} score alike (within {NEAR_TIE:.1f}), and little decides which "
+            "comes first; take another picture, or a burst"
+        )
+    notes += prediction.remarks
     crop = prediction.image.get("crop")
     if crop:
         notes.append(f"only the central {crop[2] - crop[0]}x{crop[3] - crop[1]} pixels were looked at")

@@ -4,6 +4,7 @@
 import {loadLiteRt, loadAndCompile, Tensor} from "@litertjs/core";
 
 const STRETCHED = [1.2, 1.5];  // width to height that is stretched to the square as it is
+const NEAR_TIE = 0.1;  // between the first two scores
 const PRECISION = 22;  // bits of Pillow's fixed-point weights
 
 /** The model at `url`, whole and verified, in LiteRT.js, whose wasm files lie in the folder `wasm`. */
@@ -18,7 +19,7 @@ export async function loadModel(url, wasm) {
   return {id, about, network};
 }
 
-/** What the model says about a picture (a File, a Blob): ranks, triage, set of classes. */
+/** What the model says about a picture (a File, a Blob): ranks, whether the first two are a near tie, triage, set of classes. */
 export async function classify(model, blob) {
   const start = performance.now();
   const {tensor, crop} = await prepare(blob, model.about.image.size);
@@ -79,7 +80,8 @@ export function judge(about, scores) {
     points.length === 0 ? "cannot assess" : reached === 0 ? "review now" : reached > 0 ? "review soon" : "routine";
   const point = points.at(reached);  // -1: the last one, below which all is routine
   const set = own && ranked.filter((each) => !own[each.label] || each.score >= own[each.label].threshold);
-  return {ranked, triage: {category, malignant, point}, set};
+  const nearTie = ranked.length > 1 && ranked[0].score - ranked[1].score < NEAR_TIE;
+  return {ranked, nearTie, triage: {category, malignant, point}, set};
 }
 
 /** The box that is kept, or null where the whole picture is. */

@@ -187,7 +187,8 @@ def test_a_file_beyond_its_margins_is_kept_apart_and_the_command_fails(shapes_ru
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spot_convert.tensorflow_engine.corrected_body", damage)
         patch.setattr(Parity, "require", lambda *bounds: None)  # whose dozen pictures would see it first
-        done = CliRunner().invoke(convert, [str(run), "--out", str(out), "--variants", "float32,int8"])
+        wanted = ["--variants", "float32,int8", "--engine", "tensorflow"]
+        done = CliRunner().invoke(convert, [str(run), "--out", str(out), *wanted])
     assert isinstance(done.exception, CheckError)
     assert "shapes-int8.tflite: worse than float32 beyond the margins" in str(done.exception)
     assert [path.name for path in sorted(out.iterdir())] == ["failed", "report.json", "shapes-float32.tflite"]
@@ -242,7 +243,7 @@ def test_the_input_takes_grey_levels_not_shares_of_one(
 ) -> None:
     """A calibration with pictures divided by 255 leaves an input that calls all but black its brightest."""
     folder = shapes_family
-    if engine == "litert":
+    if engine == "tensorflow":
         convert_run(shapes_run, folder := tmp_path / "out", variants=["int8"], engine=engine, say=print)
     model = read_model(folder / "shapes-int8.tflite")
     graph = unpack(model.content).subgraphs[0]

@@ -494,7 +494,7 @@ def test_a_real_int8_file_keeps_near_its_float_twin(shapes_family: Path) -> None
     measured = {each["index"]: each for each in errors(found)}
     assert len(weighted) == 53
     assert weighted <= set(measured)
-    assert all(0 < each["rms"] < 0.4 for each in measured.values())
+    assert all(0 < measured[index]["rms"] < 0.4 for index in weighted)  # each file divides by a temperature of its own
     assert measured[min(weighted)]["rms"] < 0.02
     assert len(found["against"]["worst"]) == 3
     assert record(shapes_family / "shapes-float32.tflite")["quantization"]["kind"] == "float32"

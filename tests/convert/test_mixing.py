@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spot_bench.budget import Budget, budget_from
 from spot_bench.drawings import draw_lesion
+from spot_convert import tensorflow_engine
 from spot_convert.calibration import calibration_tensors, choose
 from spot_convert.cli import convert
 from spot_convert.graph import Graph, unpack
@@ -23,7 +24,7 @@ from spot_convert.litert_engine import BODIES, INT4, _between_ends, _watched, mi
 from spot_convert.mixing import logits, mixed_plan
 from spot_convert.ranges import Ranges, activation_ranges, interpreter_of_all
 from spot_convert.run import Run, read_run
-from spot_convert.tensorflow_engine import calibration_inputs, scaled_body
+from spot_convert.tensorflow_engine import calibration_inputs, float_body, scaled_body
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 
@@ -94,6 +95,16 @@ def test_measured_correction_keeps_the_means(watched: Watched, plan: Plan) -> No
     rounded = logits(quantized(body, ranges, plan), inputs).mean(axis=0)
     settled = logits(quantized(corrected(body, ranges, plan, inputs), ranges, plan), inputs).mean(axis=0)
     assert np.abs(settled - wanted).mean() < 0.5 * np.abs(rounded - wanted).mean()
+
+
+def test_float16_keeps_the_means_too(run: Run, calibration: NDArray[np.uint8]) -> None:
+    """TensorFlow's is merely rounded: weights that nearly cancel move the means, however finely."""
+    pictures = [picture[np.newaxis] for picture in calibration]
+    wanted = logits(float_body(run, calibration), pictures)
+    rounded = logits(tensorflow_engine.BODIES["float16"](run, calibration), pictures) - wanted
+    settled = logits(BODIES["float16"](run, calibration), pictures) - wanted
+    assert np.abs(settled.mean(axis=0)).max() < 0.5 * np.abs(rounded.mean(axis=0)).max()
+    assert np.abs(settled).mean() < np.abs(rounded).mean()
 
 
 def test_four_bits_are_half_a_byte_and_depthwise_layers_keep_eight(watched: Watched) -> None:

@@ -47,12 +47,12 @@ def apart(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize("runtime", sorted(set(installed_runtimes()) & set(KEPT)))
 def test_the_embedded_model_answers_as_it_did_on_x86(runtime: str) -> None:
-    """LiteRT: bit for bit until the softmax, whose last bit is the processor's. tflite-runtime: within .03."""
+    """LiteRT: bit for bit until the softmax, whose last bit is the processor's. tflite-runtime: within .05."""
     found, kept = answers(runtime), KEPT[runtime]
     assert found["model"] == kept["model"], "another model is embedded: renew golden-answers.json"
     if runtime == "ai-edge-litert":
         assert found["evidence"] == kept["evidence"]
-    assert apart(found, kept) < {"ai-edge-litert": 1e-6, "tflite-runtime": 0.03}[runtime]
+    assert apart(found, kept) < {"ai-edge-litert": 1e-6, "tflite-runtime": 0.05}[runtime]
 
 
 def test_the_kept_answers_tell_pictures_and_interpreters_apart() -> None:

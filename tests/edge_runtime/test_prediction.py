@@ -23,7 +23,7 @@ from spot_edge.modelspec import (
 )
 from spot_edge.prediction import ClassSet, Prediction, judge, rank, set_of_classes
 from spot_edge.quality import Finding
-from spot_edge.wording import DISCLAIMER, describe, triage_line
+from spot_edge.wording import DISCLAIMER, answer, describe, triage_line
 
 RATE = Rate(0.9, 0.85, 0.95, 116)
 
@@ -134,8 +134,8 @@ def test_the_json_form() -> None:
     )
     record = json.loads(json.dumps(whole.as_dict(), allow_nan=False))
     assert set(record) == {
-        *("schema", "source", "image", "ranked", "triage", "abstained", "conformal", "quality", "remarks"),
-        *("burst", "model", "runtime", "notice", "timings_ms"),
+        *("schema", "source", "image", "ranked", "near_tie", "triage", "abstained", "conformal", "quality"),
+        *("remarks", "burst", "model", "runtime", "notice", "timings_ms"),
     }
     assert record["schema"] == 1
     assert record["ranked"][0] == {"label": "mel", "name": "melanoma", "score": 0.5, "malignant": True}
@@ -161,6 +161,21 @@ def test_words_name_the_picture_the_ranks_and_what_else_must_be_said() -> None:
     assert "carcinoma" not in text
     assert "measured elsewhere" in text
     assert "only the central 300x225 pixels were looked at" in text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "near"), [(0.5, 0.375, False), (0.46, 0.37, True), (0.4, 0.4, True), (math.nan, 0.4, False)]
+)
+def test_two_classes_that_score_alike_are_called_a_near_tie(first: float, second: float, near: bool) -> None:
+    found = prediction(scores(first, second, 0.1, 0.0))
+    assert found.near_tie is found.as_dict()["near_tie"] is near
+    assert ("near tie: melanoma and nevus score alike" in " ".join(describe(found, top=1).split())) == near
+    assert not any("near tie" in line for line in answer(found, 2, notes=False))
+
+
+def test_a_picture_that_is_not_fit_has_no_near_tie() -> None:
+    unfit = (Finding("light", 0.25, 0.5, "too dark", "more light"),)
+    assert not prediction(scores(0.4, 0.4, 0.2, 0), quality=unfit).near_tie
 
 
 def test_more_ranks_than_classes_are_all_of_them() -> None:

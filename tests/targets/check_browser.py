@@ -119,6 +119,17 @@ def test_the_page_says_what_the_device_says(site: Path, kind: str) -> None:
     if ours.triage.category != "cannot assess":  # the page does not measure how well a picture was taken
         assert heading[1].lower() == ours.triage.category
     assert "An aid for trained people, not a diagnosis." in page
+    assert (f"Near tie: {ours.top.name}" in page) == ours.near_tie
+
+
+def test_the_page_says_that_two_classes_score_alike(site: Path) -> None:
+    classifier = Classifier.load(threads=1)
+    lesions = ((lesion, classifier.classify(np.asarray(lesion))) for lesion in map(draw_lesion, range(200)))
+    drawn, ours = next(both for both in lesions if both[1].near_tie)
+    drawn.save(site / "tie.png")
+    first, second = ours.ranked[:2]
+    page = html.unescape(finished_page(site, "index.html?picture=tie.png"))
+    assert f"Near tie: {first.name} and {second.name} score alike" in page
 
 
 def test_the_module_conforms_to_the_kit(site: Path) -> None:

@@ -40,10 +40,9 @@ def judged(prediction: Prediction) -> Text:
     def text(columns: int, lines: int) -> list[str]:
         taken, end = _wrap(columns, origin), _wrap(columns, DISCLAIMER)
         two = answer(prediction, 2, columns)
-        no_set = replace(prediction, conformal=None)  # nor this, nor a remark must push the disclaimer out
-        few, one, bare = (
-            answer(p, top, columns) for p, top in ((no_set, 2), (no_set, 1), (replace(no_set, remarks=()), 1))
-        )
+        no_set = replace(prediction, conformal=None)  # nor this, nor a note must push the disclaimer out
+        few, one = (answer(no_set, top, columns) for top in (2, 1))
+        bare = answer(no_set, 1, columns, notes=False)
         following = _wrap(columns, _NEXT)
         bodies = [
             [*taken, *two, "", *end, "", *following],
