@@ -144,7 +144,7 @@ def corrected(
     mean is taken off. (Nagel et al., Data-Free Quantization, 2019, by measurement.)
     """
     layers = [layer for layer in layers_of(body) if only in (None, layer) and plan.bits(layer) != FLOAT]
-    return _corrected(body, Graph(_with_wide_weights(quantized(body, ranges, plan))), layers, inputs)
+    return _with_means(body, Graph(_with_wide_weights(quantized(body, ranges, plan))), layers, inputs)
 
 
 def corrected_for_float16(body: bytes, inputs: Sequence[NDArray[Any]]) -> bytes:
@@ -152,13 +152,15 @@ def corrected_for_float16(body: bytes, inputs: Sequence[NDArray[Any]]) -> bytes:
     rounded = Graph(unpack(body))
     for operator in rounded.graph.operators:
         if rounded.model.operatorCodes[operator.opcodeIndex].builtinCode in _CHANNELS:
-            weights = operator.inputs[1]
-            rounded.fill(weights, rounded.floats(weights).astype(np.float16).astype(np.float32))
-    return _corrected(body, rounded, layers_of(body), inputs)
+            weights = rounded.floats(operator.inputs[1])
+            if np.abs(weights).max() > np.finfo(np.float16).max:
+                raise CheckError(f"float16: weights of {np.abs(weights).max():.0f} are beyond what 16 bits can hold")
+            rounded.fill(operator.inputs[1], weights.astype(np.float16).astype(np.float32))
+    return _with_means(body, rounded, layers_of(body), inputs)
 
 
-def _corrected(body: bytes, rounded: Graph, layers: Sequence[Layer], inputs: Sequence[NDArray[Any]]) -> bytes:
-    """`body` with biases for the means that `rounded`, the same network in other numbers, has to reach."""
+def _with_means(body: bytes, rounded: Graph, layers: Sequence[Layer], inputs: Sequence[NDArray[Any]]) -> bytes:
+    """`body` with biases by which `rounded`, the same network in other numbers, reaches the means that `body` has."""
     layers = [layer for layer in layers if layer.bias >= 0]
     wanted = _means(interpreter_of_all(body), layers, inputs)
     settled, operators = Graph(unpack(body)), list(rounded.graph.operators)

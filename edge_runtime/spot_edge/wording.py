@@ -21,7 +21,7 @@ def describe(prediction: Prediction, top: int) -> str:
 
 
 def answer(prediction: Prediction, top: int, width: int = WIDTH, *, notes: bool = True) -> list[str]:
-    """`describe` without the picture's name, for `width` columns."""
+    """`describe` without the picture's name, for `width` columns; with or without what else must be said."""
     shown = prediction.ranked[:top]
     longest = max(len(score.name) for score in shown)
     said = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
@@ -84,7 +84,7 @@ def _notes(prediction: Prediction) -> list[str]:
         first, second = prediction.ranked[:2]
         notes.append(
             f"near tie: {first.name} and {second.name} score alike (within {NEAR_TIE:.1f}), and little decides which "
-            "comes first; take another picture, or a burst"
+            f"comes first; take another {'burst' if prediction.burst else 'picture, or a burst'}"
         )
     notes += prediction.remarks
     crop = prediction.image.get("crop")

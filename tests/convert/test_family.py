@@ -22,6 +22,8 @@ from spot_convert.cli import convert
 from spot_convert.embedding import AXES
 from spot_convert.family import convert_run
 from spot_convert.graph import pack, unpack
+from spot_convert.variants import VARIANTS as REGISTERED
+from spot_convert.variants import choose_variants
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError, DataError, OutputError
 from spot_edge.familiarity import MEMBER, read_familiarity
@@ -235,6 +237,13 @@ def test_every_file_carries_thresholds_for_sets_and_the_shape_of_the_embeddings(
         np.testing.assert_allclose(
             stored["axes"].astype(float) @ stored["axes"].T.astype(float), np.eye(AXES), atol=0.01
         )
+
+
+def test_litert_quantizer_makes_all_that_it_makes_better() -> None:
+    chosen = choose_variants([*REGISTERED])
+    assert {name for name, engine in chosen.items() if engine != "litert"} == {
+        *("float32", "qat-int8", "dynamic-tflite-runtime")
+    }
 
 
 @pytest.mark.parametrize("engine", ["tensorflow", "litert"])

@@ -15,11 +15,18 @@ from numpy.typing import NDArray
 
 from spot_bench.budget import Budget, budget_from
 from spot_bench.drawings import draw_lesion
-from spot_convert import tensorflow_engine
 from spot_convert.calibration import calibration_tensors, choose
 from spot_convert.cli import convert
-from spot_convert.graph import Graph, unpack
-from spot_convert.layers import FLOAT, Plan, corrected, layers_of, quantized, with_living_channels
+from spot_convert.graph import Graph, pack, unpack
+from spot_convert.layers import (
+    FLOAT,
+    Plan,
+    corrected,
+    corrected_for_float16,
+    layers_of,
+    quantized,
+    with_living_channels,
+)
 from spot_convert.litert_engine import BODIES, INT4, _between_ends, _watched, mixed_body
 from spot_convert.mixing import logits, mixed_plan
 from spot_convert.ranges import Ranges, activation_ranges, interpreter_of_all
@@ -98,13 +105,27 @@ def test_measured_correction_keeps_the_means(watched: Watched, plan: Plan) -> No
 
 
 def test_float16_keeps_the_means_too(run: Run, calibration: NDArray[np.uint8]) -> None:
-    """TensorFlow's is merely rounded: weights that nearly cancel move the means, however finely."""
+    """Against the same file merely rounded: weights that nearly cancel move the means, however finely."""
     pictures = [picture[np.newaxis] for picture in calibration]
     wanted = logits(float_body(run, calibration), pictures)
-    rounded = logits(tensorflow_engine.BODIES["float16"](run, calibration), pictures) - wanted
     settled = logits(BODIES["float16"](run, calibration), pictures) - wanted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spot_convert.litert_engine.corrected_for_float16", lambda body, inputs: body)
+        rounded = logits(BODIES["float16"](run, calibration), pictures) - wanted
     assert np.abs(settled.mean(axis=0)).max() < 0.5 * np.abs(rounded.mean(axis=0)).max()
     assert np.abs(settled).mean() < np.abs(rounded).mean()
+
+
+def test_weights_that_float16_cannot_hold_are_refused(run: Run, calibration: NDArray[np.uint8]) -> None:
+    graph = Graph(unpack(float_body(run, calibration)))
+    weights = next(
+        operator.inputs[1]
+        for operator in graph.graph.operators
+        if graph.model.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D
+    )
+    graph.fill(weights, np.full_like(graph.floats(weights), 70_000))
+    with pytest.raises(CheckError, match="float16: weights of 70000 are beyond what 16 bits can hold"):
+        corrected_for_float16(pack(graph.model), [calibration[:1]])
 
 
 def test_four_bits_are_half_a_byte_and_depthwise_layers_keep_eight(watched: Watched) -> None:

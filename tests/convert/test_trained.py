@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from spot_bench.retraining import Retraining, retraining_from
-from spot_convert.answers import Places
+from spot_convert import trained
+from spot_convert.answers import Places, no_bar
 from spot_convert.cli import convert
 from spot_convert.compression import kept_weights, levels
 from spot_convert.correction import LEVELS
@@ -158,6 +159,17 @@ def test_training_pictures_must_be_there(shapes_run: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match="3 training images to fine-tune with"):
         convert_run(run, tmp_path / "out", variants=["pruned-int8"], say=print)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_network_is_rounded_by_the_engine_that_was_chosen(shapes_run: Path) -> None:
+    run, none = read_run(shapes_run), np.zeros((0, 96, 96, 3), np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(trained._NETWORKS, "pruned-int8", lambda run, lessons, more: "the pruned network")
+        seen: list[object] = []
+        body = trained.trained_body(
+            "pruned-int8", run, none, none, None, no_bar, lambda changed, _: seen.append(changed.body) or b"rounded"
+        )
+    assert (seen, body) == (["the pruned network"], b"rounded")
 
 
 def test_qat_needs_the_python_of_its_environment(shapes_run: Path, tmp_path: Path) -> None:

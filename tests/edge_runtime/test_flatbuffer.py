@@ -67,12 +67,13 @@ def test_a_cut_is_a_model_error(flatbuffer) -> None:
     whole, last = read_signature(flatbuffer, "whole"), 0
     for kept in [16, 20, 30, *range(40, len(flatbuffer), len(flatbuffer) // 997)]:
         try:
-            assert read_signature(flatbuffer[:kept], "cut") == whole
+            found = read_signature(flatbuffer[:kept], "cut")
         except ModelError:
             assert not last, "a shorter cut was read"
         else:
+            assert found == whole
             last = last or kept
-    assert last > 1_000
+    assert last > len(flatbuffer) // 2
 
 
 def test_rubbish_in_the_tables_is_a_model_error_or_harmless(flatbuffer) -> None:

@@ -52,6 +52,8 @@ def test_the_embedded_model_answers_as_it_did_on_x86(runtime: str) -> None:
     assert found["model"] == kept["model"], "another model is embedded: renew golden-answers.json"
     if runtime == "ai-edge-litert":
         assert found["evidence"] == kept["evidence"]
+    nearest = min(KEPT, key=lambda name: apart(found, KEPT[name]))
+    assert nearest == runtime, "it answers as another interpreter"
     assert apart(found, kept) < {"ai-edge-litert": 1e-6, "tflite-runtime": 0.05}[runtime]
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from spot_edge.burst import Burst
 from spot_edge.interpreter import Runtime
 from spot_edge.modelspec import (
     Conformal,
@@ -164,13 +165,19 @@ def test_words_name_the_picture_the_ranks_and_what_else_must_be_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "near"), [(0.5, 0.375, False), (0.46, 0.37, True), (0.4, 0.4, True), (math.nan, 0.4, False)]
+    ("first", "second", "near"), [(0.501, 0.4, False), (0.499, 0.4, True), (0.4, 0.4, True), (math.nan, 0.4, False)]
 )
 def test_two_classes_that_score_alike_are_called_a_near_tie(first: float, second: float, near: bool) -> None:
     found = prediction(scores(first, second, 0.1, 0.0))
     assert found.near_tie is found.as_dict()["near_tie"] is near
     assert ("near tie: melanoma and nevus score alike" in " ".join(describe(found, top=1).split())) == near
     assert not any("near tie" in line for line in answer(found, 2, notes=False))
+
+
+def test_another_burst_is_advised_after_a_burst() -> None:
+    single, burst = (prediction(scores(0.4, 0.4, 0.2, 0), burst=each) for each in (None, Burst(8, 8, 5, 1)))
+    assert "take another picture, or a burst" in " ".join(describe(single, top=1).split())
+    assert "take another burst" in " ".join(describe(burst, top=1).split())
 
 
 def test_a_picture_that_is_not_fit_has_no_near_tie() -> None:

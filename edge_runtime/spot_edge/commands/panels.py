@@ -42,7 +42,7 @@ def judged(prediction: Prediction) -> Text:
         two = answer(prediction, 2, columns)
         no_set = replace(prediction, conformal=None)  # nor this, nor a note must push the disclaimer out
         few, one = (answer(no_set, top, columns) for top in (2, 1))
-        bare = answer(no_set, 1, columns, notes=False)
+        bare = answer(no_set, 2 if prediction.near_tie else 1, columns, notes=False)
         following = _wrap(columns, _NEXT)
         bodies = [
             [*taken, *two, "", *end, "", *following],

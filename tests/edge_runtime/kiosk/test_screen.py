@@ -47,6 +47,18 @@ def test_a_remark_does_not_push_the_disclaimer_out(prediction) -> None:
     assert DISCLAIMER in flowing(judged(remarked)(38, 13))
 
 
+@pytest.mark.parametrize(("columns", "lines"), SIZES)
+def test_a_near_tie_shows_both_classes_and_pushes_nothing_out(columns: int, lines: int, prediction) -> None:
+    first, second, *rest = prediction.ranked
+    tied = replace(prediction, ranked=(first._replace(score=0.45), second._replace(score=0.41), *rest))
+    shown = judged(tied)(columns, lines)
+    assert len(shown) <= lines
+    assert DISCLAIMER in flowing(shown)
+    assert second.name in flowing(shown)
+    if lines > 18:
+        assert f"near tie: {first.name} and {second.name} score alike" in flowing(shown)
+
+
 def test_the_larger_the_screen_the_larger_the_letters(prediction) -> None:
     category = prediction.triage.category
     assert judged(prediction)(78, 22)[:5] == banner(category, 78)
