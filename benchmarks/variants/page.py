@@ -186,7 +186,8 @@ def _family_tables(family: Family) -> Iterator[str]:
         for row in family.rows
     ]
     yield markdown([*heads, "verdict"], rows)
-    yield from (f"- {row.variant}: {row.note}" for row in family.rows if row.note)
+    if notes := [f"- {row.variant}: {row.note}" for row in family.rows if row.note]:
+        yield "\n".join(notes)
 
 
 def _elsewhere(row: Row, runtime: str) -> str:
