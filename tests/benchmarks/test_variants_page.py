@@ -324,12 +324,21 @@ def test_the_frontier_is_what_nothing_beats() -> None:
     assert frontier([(3, 0.7), (1, 0.5), (2, 0.4), (3, 0.8), (4, 0.8)]) == [(1, 0.5), (3, 0.8)]
 
 
-def test_the_picture_holds_every_file_that_has_both(wide: Path) -> None:
-    drawn = picture([read_family("1.0", wide)])
+def words_in(drawn: str | None) -> list[str]:
     assert drawn is not None
-    words = [
+    return [
         "".join(element.itertext()) for element in ElementTree.fromstring(drawn).iter() if element.tag.endswith("text")
     ]
+
+
+def test_a_file_for_another_runtime_is_not_drawn(wide: Path) -> None:
+    family = read_family("1.0", wide)
+    elsewhere = [replace(row, runtime="LiteRT.js") if row.variant == "int8" else row for row in family.rows]
+    assert "int8" not in words_in(picture([replace(family, rows=tuple(elsewhere))]))
+
+
+def test_the_picture_holds_every_file_that_has_both(wide: Path) -> None:
+    words = words_in(picture([read_family("1.0", wide)]))
     assert sorted(words.count(name) for name in ("int4", "int8", "float32")) == [1, 2, 2]  # int4 has no count
     assert "dynamic" not in words
     alone = Family("1.0", "toy", (Row("float32", bytes=9),), (), None, None, None)
