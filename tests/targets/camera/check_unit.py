@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from around import LESION, until
+from around import LESION, answered, until
 from feeder import LOOP, fed
 from input_key import SPACE, InputKey, Q
 
@@ -64,7 +64,7 @@ def test_it_judges_and_keeps_what_it_sees_and_starts_again(unit: None, uinput: N
         until(lambda: "looks most like  melanoma" in screen(), 60)
         until(lambda: "frames/s" in screen())
         for words in (
-            "model score 0.73  malignant",
+            answered(),
             "An aid for trained people, not a diagnosis.",
             "████  █████ █   █",
         ):
