@@ -11,6 +11,7 @@ import pytest
 
 from spot_edge import read_model
 from spot_edge.errors import EXIT_CODES
+from spot_edge.prediction import NEAR_TIE
 
 HOUSE = Path(__file__).parents[2]
 DOCUMENTS = sorted(str(path.relative_to(HOUSE)) for path in [*HOUSE.glob("*.md"), *HOUSE.glob("docs/*.md")])
@@ -51,6 +52,11 @@ def test_the_model_card_says_the_figures_of_the_report(repository: Path) -> None
             figure = report["comparisons"][0][side][name]
             said = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
             assert said in card, f"{side} {name}: {said}"
+
+
+def test_the_example_page_calls_a_near_tie_what_the_device_does(repository: Path) -> None:
+    module = (repository / "examples" / "web" / "spot.js").read_text()
+    assert f"const NEAR_TIE = {NEAR_TIE};" in module
 
 
 def test_the_readme_documents_every_exit_code(repository: Path) -> None:
