@@ -43,6 +43,19 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
+def peak() -> str:
+    """A program's text that defines peak(): the most kilobytes that its process had."""
+    return """
+def peak():
+    import re, resource, sys
+    try:
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+    except OSError:  # what getrusage tells counts the process that started this one, too
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+"""
+
+
+@pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
     """made_once(name, make): a folder that one of the processes that share these tests has filled with make(folder)."""
     shared = tmp_path_factory.getbasetemp()

@@ -98,11 +98,13 @@ def _memory(arguments: list[str]) -> dict[str, int | None]:
     """The most kilobytes that one process had when the first answers were there, and in all; null without /proc.
 
     Read as its answers come: what the system tells of a process that has ended counts the one that started it, too.
+    The kernel's figure is some pages off, so that the next may be less: the most that was ever told counts.
     """
-    early = peak = None
+    early: int | None = None
+    peak: int | None = None
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         for number, _ in enumerate(process.stdout or (), 1):
-            peak = _peak(process.pid) or peak
+            peak = max(filter(None, (peak, _peak(process.pid))), default=None)
             if number == EARLY:
                 early = peak
     return {"early_kb": early, "peak_kb": peak}

@@ -21,7 +21,7 @@ from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, OutputError
 
 _MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 from spot_bench.manifest import Item, Manifest
@@ -40,7 +40,7 @@ count = int(sys.argv[1])
 items = tuple(Item(Path(f"{number}.jpg"), "nv", str(number)) for number in range(count))
 answers = run_over(Painted.load(threads=1), Manifest(items, Path("painted")))
 assert len(answers.kept) == count
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak())
 """
 
 
@@ -173,9 +173,9 @@ def test_only_the_same_run_is_gone_on_with(data: Path, classifier: Classifier, t
     assert len(predict_into(file, classifier, part, resume=True).truth) == 3
 
 
-def test_ten_times_as_many_images_take_no_more_memory() -> None:
+def test_ten_times_as_many_images_take_no_more_memory(peak: str) -> None:
     few, many = (
-        int(subprocess.run([sys.executable, "-c", _MEMORY, str(count)], capture_output=True, check=True).stdout)
+        int(subprocess.run([sys.executable, "-c", peak + _MEMORY, str(count)], capture_output=True, check=True).stdout)
         for count in (200, 2000)
     )
     assert many < few + 10_000  # kB: the 1,800 pictures more are 400 MB
