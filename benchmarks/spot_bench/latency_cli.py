@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from spot_edge.errors import CheckError, OutputError
+from spot_bench.commandline import JSON, PATH, new_report, show, write
+from spot_edge.errors import CheckError
 
 __all__ = ["compare", "latency"]
 
-_PATH = click.Path(path_type=Path)
-_JSON = click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
 _MOST_THREADS = 64
 
 
@@ -44,8 +42,8 @@ def _thread_count(text: str) -> int:
 
 
 @click.command()
-@click.argument("models", metavar="[MODEL...]", nargs=-1, type=_PATH)
-@click.option("--image", type=_PATH, help="Picture to time on [a drawn one of 600x450 pixels].")
+@click.argument("models", metavar="[MODEL...]", nargs=-1, type=PATH)
+@click.option("--image", type=PATH, help="Picture to time on [a drawn one of 600x450 pixels].")
 @click.option("--seconds", type=click.FloatRange(0), default=20.0, show_default=True, help="Measure at least so long.")
 @click.option("--samples", type=click.IntRange(1), default=1024, show_default=True, help="Measure at least so often.")
 @click.option(
@@ -67,9 +65,9 @@ def _thread_count(text: str) -> int:
     "--cold", type=click.IntRange(0), default=10, show_default=True, help="New processes a model; 0: none, nor memory."
 )
 @click.option("--runtime", help="Interpreter package [the first that is installed].")
-@click.option("--out", type=_PATH, help="Folder for the report file.")
-@click.option("--history", type=_PATH, help="File that the report is added to, as one line.")
-@_JSON
+@click.option("--out", type=PATH, help="Folder for the report file.")
+@click.option("--history", type=PATH, help="File that the report is added to, as one line.")
+@JSON
 def latency(
     models: tuple[Path, ...],
     image: Path | None,
@@ -82,11 +80,8 @@ def latency(
     from spot_bench.history import append_report, check_history
     from spot_bench.latency import Plan, measure
     from spot_bench.latency_table import latency_lines
-    from spot_edge.files import make_folder, write_whole
 
-    file = None if out is None else make_folder(out) / "report.json"
-    if file is not None and file.exists():
-        raise OutputError(f"{file}: exists already: name another folder with --out")
+    file = new_report(out)
     if history is not None:
         check_history(history)
     wanted = Plan(**plan)
@@ -95,16 +90,15 @@ def latency(
         report = measure(files, _picture(image), wanted, lambda done: bar.update(1))
     if history is not None:
         append_report(report, history)
-    if file is not None:
-        write_whole(file, (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
-    _show(report, latency_lines(report), as_json)
+    write(report, file)
+    show(report, latency_lines(report), as_json)
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
 @click.option("--fail-on", type=click.Choice(["slower"]), help="End with exit code 8 where B's network or total is so.")
-@_JSON
+@JSON
 def compare(a: str, b: str, fail_on: str | None, as_json: bool) -> None:
     """Whether latency report B differs from A, or only by noise. Each is a report file, or a history's FILE#N."""
     from spot_bench.compare import compare_reports, slower
@@ -112,7 +106,7 @@ def compare(a: str, b: str, fail_on: str | None, as_json: bool) -> None:
     from spot_bench.latency_table import comparison_lines
 
     comparison = compare_reports(read_report(a), read_report(b))
-    _show(comparison, comparison_lines(comparison), as_json)
+    show(comparison, comparison_lines(comparison), as_json)
     found = slower(comparison)
     if fail_on and found:
         raise CheckError(f"slower than in {a}: {', '.join(dict.fromkeys(found))}")
@@ -126,7 +120,3 @@ def _picture(image: Path | None) -> bytes:
     from spot_edge.source import Source
 
     return Source.of(image).read()
-
-
-def _show(report: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
-    click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))

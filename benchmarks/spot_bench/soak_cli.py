@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spot_bench.commandline import JSON, PATH, show
 from spot_edge.errors import CheckError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _FEWEST = 800  # 500 that are not counted, and enough for a p99
     "--camera", is_flag=False, flag_value="auto", metavar="[DEVICE|auto]", help="A camera's frames instead of files."
 )
 @click.option("--pictures", type=click.IntRange(_FEWEST), default=10_000, show_default=True, help="So many in all.")
-@click.option("--model", type=click.Path(path_type=Path), help="Model file [the embedded model].")
-@click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
+@click.option("--model", type=PATH, help="Model file [the embedded model].")
+@JSON
 def soak(paths: tuple[str, ...], camera: str | None, pictures: int, model: Path | None, as_json: bool) -> None:
     """Judge thousands of pictures in one process; exit code 8 where memory, descriptors or times do not stay.
 
@@ -52,7 +52,7 @@ def soak(paths: tuple[str, ...], camera: str | None, pictures: int, model: Path 
         bar = stack.enter_context(click.progressbar(length=pictures, label="soak", file=sys.stderr, show_pos=True))
         report = measure(classifier, sources, pictures, bar.update)
     report["source"] = {"camera": camera} if camera is not None else {"paths": list(paths) or ["drawn"]}
-    click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(soak_lines(report)))
+    show(report, soak_lines(report), as_json)
     broken = broken_limits(report)
     if broken:
         raise CheckError(f"soak: {', '.join(broken)}")

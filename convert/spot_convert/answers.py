@@ -58,6 +58,8 @@ def runtime_version(runtime: str, places: Places) -> str:
         found = litertjs_version(places.browser)
         find_chromium()
         return found
+    if runtime != LITERT:
+        raise DataError(f"{runtime!r} is no runtime that files are judged in here")
     return version(runtime)
 
 

@@ -1,7 +1,8 @@
-"""`spot-edge convert`. TensorFlow is imported only when the command runs."""
+"""`spot-edge convert` and `spot-edge answers`. TensorFlow is imported only when the first runs."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,12 +11,16 @@ from pathlib import Path
 
 import click
 
-from spot_convert.variants import DEFAULT, ENGINES, VARIANTS, choose_variants
+from spot_bench.commandline import PATH, Images, images_alone, new_file, show
+from spot_convert.variants import DEFAULT, ENGINES, TFLITE_MICRO, VARIANTS, choose_variants
 from spot_edge.errors import CheckError
 
-__all__ = ["convert"]
+__all__ = ["answers", "convert"]
 
-_PATH = click.Path(path_type=Path)
+_TFLITE_RUNTIME = click.option(
+    "--tflite-runtime", "python", type=PATH, help="Python of an environment with tflite-runtime."
+)
+_BROWSER = click.option("--browser", type=PATH, help="Folder in which 'npm install @litertjs/core' was run.")
 
 
 def _show_variants(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -26,14 +31,14 @@ def _show_variants(context: click.Context, parameter: click.Parameter, wanted: b
 
 
 @click.command()
-@click.argument("run", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="Folder for the model files and report.json.")
-@click.option("--data", type=_PATH, help="Folder the run's images lie in [as the run says].")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder for the model files and report.json.")
+@click.option("--data", type=PATH, help="Folder the run's images lie in [as the run says].")
 @click.option("--variants", default=",".join(DEFAULT), show_default=True, help="Comma-separated; --list shows all.")
 @click.option("--engine", metavar="|".join(ENGINES), help="Who quantizes [the better one for each variant].")
-@click.option("--tflite-runtime", "python", type=_PATH, help="Python of an environment with tflite-runtime.")
-@click.option("--browser", type=_PATH, help="Folder in which 'npm install @litertjs/core' was run.")
-@click.option("--qat", type=_PATH, help="Python of an environment with TF Model Optimization, for qat-int8.")
+@_TFLITE_RUNTIME
+@_BROWSER
+@click.option("--qat", type=PATH, help="Python of an environment with TF Model Optimization, for qat-int8.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_show_variants, help="The variants.")
 def convert(
     run: Path,
@@ -70,6 +75,43 @@ def convert(
     failed = [converted.model.name for converted in made if converted.failed]
     if failed:
         raise CheckError(f"{', '.join(failed)}: worse than float32 beyond the margins: kept apart in {out / FAILED}")
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@_TFLITE_RUNTIME
+@_BROWSER
+@images_alone
+def answers(which: Images, model: Path, python: Path | None, browser: Path | None) -> None:
+    """MODEL's answers to every image in the runtime that it was made for, kept as OUT/predictions.npz.
+
+    As `bench predict`, but also where that runtime is none of the device's: tflite-micro, LiteRT.js in a browser, or
+    tflite-runtime in another environment. `bench drift` and `bench harm` take the file.
+    """
+    if which.out is None:
+        raise click.UsageError("say where to with --out FOLDER")
+    from spot_bench.predict import save_predictions
+    from spot_convert.answers import Places, runtime_version
+    from spot_convert.answers import answers as answers_in
+    from spot_edge.modelfile import read_model
+
+    found, places = read_model(model), Places(python, browser)
+    runtime = found.spec.measured_in.runtime
+    runtime_version(runtime, places)  # or it is refused before anything is done
+    images, file = which.read(), new_file(which.out, "predictions.npz")
+    given = answers_in(found, images, runtime, places, _bar)
+    said = f"{file}: {len(given.truth)} images, {len(given.skipped)} skipped, in {runtime} {given.model['version']}"
+    about = given.model | {"images": len(given.truth), "skipped": len(given.skipped)}
+    if runtime == TFLITE_MICRO:
+        from spot_convert.calibration import calibration_tensors
+        from spot_convert.micro.judging import PROVEN, prove_equal
+
+        kept = set(given.images[:PROVEN].tolist())
+        tensors = calibration_tensors([item for item in images.items if images.name(item) in kept], found.spec.image)
+        about |= prove_equal(found, tensors)
+        said += f", the first {len(tensors)} of them in tflite-micro itself and bit for bit the same"
+    save_predictions(dataclasses.replace(given, embeddings=None, looks=None), file)
+    show(about, [said], which.as_json)
 
 
 @contextmanager

@@ -89,6 +89,7 @@ _TOOLKIT = (
     "pack-run",
     "restore-run",
     "convert",
+    "answers",
     "inspect",
     "export-kit",
     "check-kit",

@@ -25,11 +25,13 @@ import pytest
 from click.testing import CliRunner
 from ham10000 import first_images
 
-from spot_bench.drawings import KINDS, draw_lesion
+from spot_bench.drawings import KINDS, draw_lesion, draw_shapes
+from spot_bench.predict import load_predictions
 from spot_convert.answers import Places
 from spot_convert.browser.chromium import open_page
 from spot_convert.browser.interpreter import in_browser
 from spot_convert.browser.litertjs import litertjs_version
+from spot_convert.cli import answers
 from spot_convert.family import convert_run
 from spot_convert.kit.cli import check_kit, export_kit
 from spot_convert.variants import LITERT_JS
@@ -190,6 +192,19 @@ def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_p
     assert browser.temperature == pytest.approx(int8.temperature, abs=1e-3)
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["files"][1]["measured_in"] == {"runtime": LITERT_JS, "version": litertjs_version(FOLDER)}
+
+
+def test_its_answers_to_other_images_are_kept(shapes_run: Path, tmp_path: Path) -> None:
+    convert_run(shapes_run, tmp_path / "out", variants=["browser"], places=Places(browser=FOLDER), say=print)
+    draw_shapes(tmp_path / "data", 4, 99)
+    model = read_model(tmp_path / "out" / "shapes-browser.tflite")
+    told = [model.name, "--data", tmp_path / "data", "--part", "all", "--out", tmp_path, "--browser", FOLDER]
+    assert CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False).exit_code == 0
+    kept, device = load_predictions(tmp_path / "predictions.npz"), Interpreter(model, threads=1)
+    assert (kept.model["runtime"], len(kept.images)) == (LITERT_JS, 12)
+    for name, scores in zip(kept.images, kept.scores, strict=True):
+        tensor = prepare(Source.of(tmp_path / "data" / str(name)), model.spec.image).tensor
+        np.testing.assert_allclose(scores, device.invoke(tensor)["scores"], atol=TOLERANCE)
 
 
 def test_a_file_that_it_cannot_run_is_refused_with_its_reason() -> None:

@@ -13,18 +13,21 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.drawings import KINDS, draw_lesion
+from spot_bench.drawings import KINDS, draw_lesion, draw_shapes
+from spot_bench.predict import load_predictions
+from spot_convert.cli import answers
 from spot_convert.family import convert_run
 from spot_convert.inspect.apart import apart
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.kit.cli import export_kit
-from spot_convert.micro.judging import ReferenceKernels, micro_version, prove_equal, try_apart
+from spot_convert.micro.judging import PROVEN, ReferenceKernels, micro_version, prove_equal, try_apart
 from spot_convert.micro.trial import try_in_micro
 from spot_convert.runtimes import judge
 from spot_convert.variants import TFLITE_MICRO
 from spot_edge import read_model
-from spot_edge.image import to_tensor
+from spot_edge.image import prepare, to_tensor
 from spot_edge.interpreter import Interpreter
+from spot_edge.source import Source
 
 IMAGES = 24
 START = """
@@ -87,6 +90,19 @@ def test_the_variant_says_what_a_microcontroller_needs(family: Path) -> None:
     assert needs["arena_bytes"] >= needs["head_bytes"] + needs["tail_bytes"]
     assert {"AddConv2D", "AddDepthwiseConv2D", "AddSoftmax"} <= set(needs["operators"])
     assert needs["pictures"]["val"] == micro["comparison_on_validation"]["agreement"]["all"]["n"]
+
+
+def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> None:
+    draw_shapes(tmp_path / "data", 7, 99)
+    model = family / "shapes-microcontroller.tflite"
+    told = [model, "--data", tmp_path / "data", "--part", "all", "--out", tmp_path, "--json"]
+    done = CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False)
+    about = json.loads(done.stdout)
+    assert (about["runtime"], about["images"], about["pictures_proven_equal"]) == (TFLITE_MICRO, 21, PROVEN)
+    kept, kernels = load_predictions(tmp_path / "predictions.npz"), ReferenceKernels(read_model(model))
+    for name, scores in zip(kept.images, kept.scores, strict=True):
+        tensor = prepare(Source.of(tmp_path / "data" / str(name)), read_model(model).spec.image).tensor
+        np.testing.assert_array_equal(scores, kernels.invoke(tensor)["scores"])
 
 
 def test_inspect_shows_arena_and_operators(family: Path) -> None:

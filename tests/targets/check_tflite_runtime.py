@@ -8,9 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from spot_bench.drawings import draw_shapes
+from spot_bench.predict import load_predictions
 from spot_convert.answers import Places
+from spot_convert.cli import answers
 from spot_convert.family import convert_run
 from spot_convert.variants import TFLITE_RUNTIME, VARIANTS
 from spot_edge import read_model
@@ -47,6 +50,19 @@ def test_the_file_says_where_it_was_measured_and_runs_there_without_remark(
     assert all(not prediction["remarks"] for prediction in found)
     right = [Path(str(p["source"]["name"])).parent.name == p["ranked"][0]["label"] for p in found]  # type: ignore[index]
     assert sum(right) > 8
+
+
+def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> None:
+    draw_shapes(tmp_path / "data", 4, 99)
+    model = family / "shapes-int8-tflite-runtime.tflite"
+    told = [model, "--data", tmp_path / "data", "--part", "all", "--out", tmp_path, "--tflite-runtime", PYTHON]
+    assert CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False).exit_code == 0
+    kept, said = load_predictions(tmp_path / "predictions.npz"), classified(model, tmp_path / "data")
+    assert kept.model["runtime"] == TFLITE_RUNTIME
+    firsts = {str(answer["source"]["name"]): answer["ranked"][0]["label"] for answer in said}  # type: ignore[index]
+    assert [kept.labels[row.argmax()] for row in kept.scores] == [
+        firsts[str(tmp_path / "data" / str(name))] for name in kept.images
+    ]
 
 
 def test_the_same_body_has_another_temperature_in_the_other_runtime(family: Path) -> None:

@@ -1,0 +1,103 @@
+"""`spot-edge answers`: a file's answers in the runtime that it was made for, and where they cannot be had.
+
+Those of other runtimes are asked for by `make micro`, `make browser` and `make test-targets`, where these are.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from spot_bench.cli import bench
+from spot_bench.drawings import draw_shapes
+from spot_bench.predict import load_predictions
+from spot_convert.cli import answers
+from spot_convert.micro.source import flatbuffer_of
+from spot_edge import read_model
+from spot_edge.errors import DataError, OutputError
+from spot_edge.modelfile import seal
+from spot_edge.modelspec import MeasuredIn
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four shapes of each kind, and a file that is no picture."""
+    folder = tmp_path_factory.mktemp("data")
+    draw_shapes(folder, 4, 99)
+    return folder
+
+
+@pytest.fixture
+def made_for(shapes_family: Path, tmp_path: Path):
+    """made_for(runtime): the int8 file, saying that it was judged there."""
+
+    def make(runtime: str) -> Path:
+        model = read_model(shapes_family / "shapes-int8.tflite")
+        file = tmp_path / "elsewhere.tflite"
+        spec = model.spec._replace(measured_in=MeasuredIn(runtime, "1"))
+        file.write_bytes(seal(flatbuffer_of(model), spec))
+        return file
+
+    return make
+
+
+def ask(*arguments: object) -> Result:
+    return CliRunner().invoke(answers, [str(argument) for argument in (*arguments, "--part", "all")])
+
+
+def test_in_the_devices_own_runtime_they_are_those_of_bench_predict(
+    shapes_family: Path, data: Path, tmp_path: Path
+) -> None:
+    model = shapes_family / "shapes-int8.tflite"
+    done = ask(model, "--data", data, "--out", tmp_path / "own")
+    assert (done.exit_code, done.exception) == (0, None)
+    assert f"{tmp_path / 'own' / 'predictions.npz'}: 12 images, 0 skipped, in ai-edge-litert" in done.output
+    told = ["predict", model, "--data", data, "--part", "all", "--out", tmp_path / "bench", "--threads", "1"]
+    assert CliRunner().invoke(bench, list(map(str, told))).exit_code == 0
+    own, theirs = (load_predictions(tmp_path / name / "predictions.npz") for name in ("own", "bench"))
+    np.testing.assert_allclose(own.scores, theirs.scores, atol=1e-6)
+    assert (own.images.tolist(), own.model) == (theirs.images.tolist(), theirs.model)
+    assert own.embeddings is None
+
+
+def test_as_json_and_into_drift(shapes_family: Path, data: Path, tmp_path: Path) -> None:
+    model = shapes_family / "shapes-int8.tflite"
+    done = ask(model, "--data", data, "--out", tmp_path, "--json")
+    about = json.loads(done.stdout)
+    assert (about["variant"], about["images"], about["skipped"]) == ("int8", 12, 0)
+    base, kept = shapes_family / "shapes-float32.tflite", tmp_path / "predictions.npz"
+    told = ["drift", kept, "--baseline", base, "--data", data, "--part", "all", "--json"]
+    compared = CliRunner().invoke(bench, list(map(str, told)))
+    assert compared.exit_code == 0, compared.output
+    (comparison,) = json.loads(compared.stdout)["comparisons"]
+    assert comparison["other"]["model"]["runtime"] == "ai-edge-litert"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "said"),
+    [
+        ("tflite-runtime", "name the Python of an environment with .* with --tflite-runtime$"),
+        ("LiteRT.js", "name it with --browser$"),
+        ("abacus", "'abacus' is no runtime that files are judged in here$"),
+    ],
+)
+def test_a_runtime_that_is_not_here_is_refused_before_anything_is_done(
+    runtime: str, said: str, made_for, data: Path, tmp_path: Path
+) -> None:
+    done = ask(made_for(runtime), "--data", data, "--out", tmp_path / "out")
+    assert isinstance(done.exception, DataError)
+    with pytest.raises(DataError, match=said):
+        raise done.exception
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_not_written_over(shapes_family: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "predictions.npz").write_bytes(b"mine")
+    done = ask(shapes_family / "shapes-int8.tflite", "--data", data, "--out", tmp_path)
+    assert isinstance(done.exception, OutputError)
+    assert (tmp_path / "predictions.npz").read_bytes() == b"mine"
+    assert ask(shapes_family / "shapes-int8.tflite", "--data", data).exit_code == 2
