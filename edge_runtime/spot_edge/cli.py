@@ -14,12 +14,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spot_edge import __version__
-from spot_edge.errors import EXIT_CODES, OutputError, SpotError, is_interrupt, one_line
+from spot_edge.errors import EXIT_CODES, OutputError, SpotError, is_interrupt, is_within, one_line
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["ENTRY_POINTS", "main", "spot_edge"]
 
@@ -132,8 +135,7 @@ def main(args: list[str] | None = None) -> None:
         _heed_signals()
         code = _run(args)
     except KeyboardInterrupt:  # a second one, or one that came between two lines of ours
-        _close_stdout()
-        code = _INTERRUPTED
+        code = _interrupted()
     if own:
         # Taking an interpreter apart takes as long as a classification; our own commands leave nothing to be closed.
         with suppress(OSError):  # a terminal that has gone
@@ -152,9 +154,7 @@ def _run(args: list[str] | None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:
-        click.echo("interrupted", err=True)
-        _close_stdout()  # an answer that waits for a slow reader must not hold up the end
-        return _INTERRUPTED
+        return _interrupted()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -173,6 +173,12 @@ def _run(args: list[str] | None) -> int:
         _close_stdout()
         return OutputError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    click.echo("interrupted", err=True)
+    _close_stdout()  # an answer that waits for a slow reader must not hold up the end
+    return _INTERRUPTED
 
 
 def _open_closed_streams() -> None:
@@ -216,22 +222,31 @@ def _heed_signals() -> None:
     """SIGTERM, and SIGHUP of a terminal that is closed, end a command as Ctrl-C does: with nothing left half done.
 
     What the caller has had ignored (`nohup`) stays so. An interrupt that Python cannot raise where it comes, while it
-    tidies up, comes once more a moment later.
+    tidies up, comes once more a moment later; so does one that comes while that is being arranged.
     """
     import signal  # Pillow's decoder of JPEGs imports it, too
 
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        within = is_within(frame, lost.__code__)
+        once_more(_AGAIN if within else 0.0)
+        if not within:
+            raise KeyboardInterrupt
 
-    def again(lost: sys.UnraisableHookArgs) -> None:
-        if isinstance(lost.exc_value, KeyboardInterrupt) and hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, signal.default_int_handler)
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    def once_more(seconds: float) -> None:
+        if hasattr(signal, "setitimer"):  # not on every system
+            signal.signal(signal.SIGALRM, interrupt)
+            signal.setitimer(signal.ITIMER_REAL, seconds)  # 0: not at all
+
+    def lost(what: sys.UnraisableHookArgs) -> None:
+        if isinstance(what.exc_value, KeyboardInterrupt):
+            once_more(_AGAIN)
         else:
-            sys.__unraisablehook__(lost)
+            sys.__unraisablehook__(what)
 
-    sys.unraisablehook = again
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)
+    sys.unraisablehook = lost
 
 
 def _close_stdout() -> None:

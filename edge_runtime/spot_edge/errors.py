@@ -6,6 +6,11 @@ ends with the error's exit code; any other exception is a bug and shows as a tra
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
 __all__ = [
     "EXIT_CODES",
     "CameraError",
@@ -17,6 +22,7 @@ __all__ = [
     "OutputError",
     "SpotError",
     "is_interrupt",
+    "is_within",
     "one_line",
 ]
 
@@ -93,6 +99,13 @@ def is_interrupt(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def is_within(frame: FrameType | None, code: CodeType) -> bool:
+    """Whether a function, of which this is the `__code__`, is at work in `frame` or called what is."""
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 def one_line(text: str) -> str:

@@ -16,11 +16,13 @@ import click
 
 from spot_edge.camera.camera import Camera
 from spot_edge.commands.taking import camera_options, take, take_burst
-from spot_edge.errors import CameraError, InputError, SpotError, is_interrupt
+from spot_edge.errors import CameraError, InputError, SpotError, is_interrupt, is_within
 from spot_edge.files import make_folder
 from spot_edge.inputs import MOST_FRAMES
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from spot_edge.camera.button import Buttons
     from spot_edge.classifier import Classifier
     from spot_edge.commands.keys import Keys, Wish
@@ -56,9 +58,10 @@ def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | Non
         raise click.UsageError("the kiosk needs Linux or another system with POSIX terminals")
     asked: list[int] = []  # to end
 
-    def end(number: int, frame: object) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
         asked.append(number)  # an exception that is raised while Python tidies up is lost
-        raise KeyboardInterrupt
+        if not is_within(frame, _tell_of_faults.__code__):
+            raise KeyboardInterrupt
 
     sys.unraisablehook = _tell_of_faults
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

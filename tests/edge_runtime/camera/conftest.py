@@ -153,7 +153,8 @@ class _Mapped(bytearray):
 
 
 def _camera(kernel: Kernel, **options: Any) -> Camera:
-    return Camera("/dev/video0", kernel=kernel, timeout=0.2, **options)
+    """With patience: a scripted kernel does not keep anybody waiting, but a busy machine does."""
+    return Camera("/dev/video0", kernel=kernel, **{"timeout": 30.0} | options)
 
 
 def _refused(kernel: Scripted, **options: Any) -> CameraError:
