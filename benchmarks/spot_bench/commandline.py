@@ -34,7 +34,7 @@ _IMAGES = (
     click.option("--data", required=True, type=PATH, help="CSV manifest or folder of class folders."),
     click.option("--root", type=PATH, help="Folder that the manifest's image paths are relative to [its own]."),
     click.option("--part", default="test", show_default=True, help="Part of the data; 'all' for every image."),
-    click.option("--out", type=PATH, help="Folder for the report file."),
+    click.option("--out", type=PATH, help="Folder for what is to be kept."),
 )
 _INTERPRETER = (
     click.option("--threads", type=click.IntRange(1, 64), help="Threads [as many as processors, at most 4]."),

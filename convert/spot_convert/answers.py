@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
 
@@ -60,7 +60,10 @@ def runtime_version(runtime: str, places: Places) -> str:
         return found
     if runtime != LITERT:
         raise DataError(f"{runtime!r} is no runtime that files are judged in here")
-    return version(runtime)
+    try:
+        return version(runtime)
+    except PackageNotFoundError:
+        raise DataError(f"{runtime} is not installed here, and files for it are judged in it") from None
 
 
 def _other_version(python: Path | None) -> str:

@@ -136,6 +136,8 @@ def main(args: list[str] | None = None) -> None:
         code = _run(args)
     except KeyboardInterrupt:  # a second one, or one that came between two lines of ours
         code = _interrupted()
+    if code != _INTERRUPTED:
+        _heed_no_more(ignore=False)
     if own:
         # Taking an interpreter apart takes as long as a classification; our own commands leave nothing to be closed.
         with suppress(OSError):  # a terminal that has gone
@@ -176,6 +178,8 @@ def _run(args: list[str] | None) -> int:
 
 
 def _interrupted() -> int:
+    with suppress(KeyboardInterrupt):
+        _heed_no_more(ignore=True)
     click.echo("interrupted", err=True)
     _close_stdout()  # an answer that waits for a slow reader must not hold up the end
     return _INTERRUPTED
@@ -247,6 +251,19 @@ def _heed_signals() -> None:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, interrupt)
     sys.unraisablehook = lost
+
+
+def _heed_no_more(*, ignore: bool) -> None:
+    """The exit code is known: a further signal does nothing more or, where taking Python apart may take long, ends the
+    process there and then. A traceback it is not."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_IGN if ignore else signal.SIG_DFL)
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _close_stdout() -> None:

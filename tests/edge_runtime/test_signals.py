@@ -105,6 +105,31 @@ def test_it_ends_it_at_any_moment(moment: str, many, start, tmp_path: Path) -> N
     assert len(list((tmp_path / "kept").glob("*.json"))) < len(many)
 
 
+def test_a_second_one_that_comes_while_the_first_is_told_changes_nothing(many, start) -> None:
+    again = """
+import click, os, signal
+def echo(message=None, real=click.echo, **options):
+    if message == "interrupted":
+        os.kill(os.getpid(), signal.SIGTERM)
+    real(message, **options)
+click.echo = echo
+"""
+    running = start("classify", *many, "--json", before=again)
+    assert running.stdout.readline()
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said.split()) == INTERRUPTED
+
+
+def test_one_that_comes_when_all_is_done_ends_it_there_and_then(start) -> None:
+    """While Python is taken apart, where no exception of a handler can be raised."""
+    late = "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGTERM)"
+    running = start("--version", before=late)
+    printed, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (-signal.SIGTERM, b"")
+    assert printed.startswith(b"spot-edge, version ")
+
+
 def test_a_reader_that_goes_hides_no_failure(start, lesion: bytes, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "a.png").write_bytes(b"no picture")

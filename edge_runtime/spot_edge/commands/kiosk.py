@@ -60,13 +60,13 @@ def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | Non
 
     def end(number: int, frame: FrameType | None) -> None:
         asked.append(number)  # an exception that is raised while Python tidies up is lost
-        if not is_within(frame, _tell_of_faults.__code__):
+        if len(asked) == 1 and not is_within(frame, _tell_of_faults.__code__):
             raise KeyboardInterrupt
 
-    sys.unraisablehook = _tell_of_faults
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+    sys.unraisablehook = _tell_of_faults
     with _ending(asked):
         from spot_edge.camera.button import Buttons
         from spot_edge.commands.keys import Keys
