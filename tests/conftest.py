@@ -50,7 +50,7 @@ def peak():
     import re, resource, sys
     try:
         return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-    except OSError:  # what getrusage tells counts the process that started this one, too
+    except (OSError, TypeError):  # what getrusage tells counts the process that started this one, too
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
 """
 

@@ -118,8 +118,8 @@ def predict(over: Over, model: Path, embeddings: bool, resume: bool) -> None:
 def harm(answers: tuple[Path, ...], data: Path | None, out: Path | None, as_json: bool) -> None:
     """Which answers compressing changes, whether every file changes the same, and on whom that falls.
 
-    PREDICTIONS are kept by `bench drift` or `bench predict`: those of the float32 file and of what was made of it, on
-    the same images. Nothing is run again.
+    PREDICTIONS are kept by `bench drift`, `bench predict` or `spot-edge answers`: those of the float32 file and of what
+    was made of it, on the same images. Nothing is run again.
     """
     report_file = new_report(out)
     from spot_bench.harm import harm_report, pick_baseline

@@ -27,7 +27,7 @@ __all__ = [
 Command: TypeAlias = Callable[..., None]
 Told = TypeVar("Told", bound="Images")
 
-JSON = click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object.")
 PATH = click.Path(path_type=Path)
 
 _IMAGES = (

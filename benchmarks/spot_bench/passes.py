@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,10 +41,12 @@ def run_over(
     *,
     embeddings: bool = False,
     journal: Journal | None = None,
+    whole: bool = True,
 ) -> Answers:
     """Run `classifier` over every image, one at a time: what grows with their number is these few numbers of each.
 
-    What `journal` has already is not run again; `progress(done, all)` counts the others alone.
+    What `journal` has already is not run again; `progress(done, all)` counts the others alone. Where these are not the
+    `whole` of the images, whoever has it says whether too many were skipped.
     """
     columns = [label.label for label in classifier.model.spec.labels]
     classes = len(columns)
@@ -74,7 +76,8 @@ def run_over(
                 journal.add(row, numbers[row])
         if progress is not None:
             progress(done, len(todo))
-    refuse_many_skipped(skipped, manifest)
+    if whole:
+        refuse_many_skipped(skipped, manifest)
     numbers = numbers[answered]
     scores, logits = numbers[:, :classes], numbers[:, classes : 2 * classes]
     _refuse_no_numbers(scores, logits, classifier.model.name)
@@ -83,7 +86,7 @@ def run_over(
     return Answers(kept, tuple(skipped), scores, logits, *more)
 
 
-def refuse_many_skipped(skipped: list[tuple[str, str]], manifest: Manifest) -> None:
+def refuse_many_skipped(skipped: Sequence[tuple[str, str]], manifest: Manifest) -> None:
     """DataError where more than 1 % of the images were `skipped`."""
     if len(skipped) > MOST_SKIPPED * len(manifest.items):
         raise DataError(

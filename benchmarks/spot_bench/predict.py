@@ -23,8 +23,12 @@ from spot_edge.modelspec import Conformal, OperatingPoint, Rate, SetThreshold, a
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
+    from spot_edge.modelfile import ModelFile
 
-__all__ = ["Predictions", "describe_model", "load_predictions", "predict", "predict_into", "save_predictions"]
+__all__ = [
+    *("Predictions", "describe_model", "load_predictions", "predict", "predict_into", "refuse_unknown_labels"),
+    "save_predictions",
+]
 
 SCHEMA = 1
 _OPTIONAL = ("embeddings", "looks")
@@ -62,21 +66,18 @@ def predict(
     *,
     embeddings: bool = False,
     journal: Journal | None = None,
+    whole: bool = True,
 ) -> Predictions:
     """Run `classifier` over every image of `manifest`; `progress(done, all)` is called after each.
 
     Images that cannot be judged are skipped and named in the answer; more than 1 % of them is a DataError, and so is
-    a label that the model does not know. Scores that are not numbers are a CheckError.
+    a label that the model does not know. Scores that are not numbers are a CheckError. Of a part of the images, not
+    the `whole`, any number may be skipped.
     """
+    refuse_unknown_labels(classifier.model, manifest)
     spec = classifier.model.spec
     columns = {label.label: index for index, label in enumerate(spec.labels)}
-    unknown = [label for label in manifest.labels if label not in columns]
-    if unknown:
-        raise DataError(
-            f"{manifest.origin}: labels that {classifier.model.name} does not know: {', '.join(unknown)} "
-            f"(it knows {', '.join(columns)})"
-        )
-    found = run_over(classifier, manifest, progress, embeddings=embeddings, journal=journal)
+    found = run_over(classifier, manifest, progress, embeddings=embeddings, journal=journal, whole=whole)
     return Predictions(
         labels=tuple(columns),
         truth=np.array([columns[item.label] for item in found.kept], np.int64),
@@ -92,6 +93,17 @@ def predict(
         embeddings=found.embeddings,
         looks=found.looks,
     )
+
+
+def refuse_unknown_labels(model: ModelFile, manifest: Manifest) -> None:
+    """DataError where `manifest` has labels that `model` has not."""
+    known = [label.label for label in model.spec.labels]
+    unknown = [label for label in manifest.labels if label not in known]
+    if unknown:
+        raise DataError(
+            f"{manifest.origin}: labels that {model.name} does not know: {', '.join(unknown)} "
+            f"(it knows {', '.join(known)})"
+        )
 
 
 def predict_into(

@@ -6,22 +6,28 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-from spot_bench.manifest import Manifest, write_manifest
+import numpy as np
+
+from spot_bench.manifest import Manifest, read_manifest, write_manifest
 from spot_bench.predict import Predictions, load_predictions, predict
 from spot_convert.environments import require_environment
 from spot_convert.variants import LITERT, LITERT_JS, TFLITE_MICRO, TFLITE_RUNTIME
 from spot_edge import __version__
 from spot_edge.classifier import Classifier
-from spot_edge.errors import CheckError, DataError
+from spot_edge.errors import CheckError, DataError, InterpreterError, ModelError
 from spot_edge.files import write_whole
+from spot_edge.interpreter import find_runtime
 from spot_edge.modelfile import ModelFile
 
-__all__ = ["Bar", "Places", "answers", "no_bar", "runtime_version"]
+__all__ = ["RUNTIMES", "Bar", "Places", "answers", "no_bar", "runtime_version"]
+
+RUNTIMES = (LITERT, TFLITE_RUNTIME, TFLITE_MICRO, LITERT_JS)
+_ERRORS = {kind.exit_code: kind for kind in (ModelError, InterpreterError, DataError)}
 
 Bar: TypeAlias = Callable[
     [str, int], AbstractContextManager[Callable[[int], None]]
@@ -58,12 +64,7 @@ def runtime_version(runtime: str, places: Places) -> str:
         found = litertjs_version(places.browser)
         find_chromium()
         return found
-    if runtime != LITERT:
-        raise DataError(f"{runtime!r} is no runtime that files are judged in here")
-    try:
-        return version(runtime)
-    except PackageNotFoundError:
-        raise DataError(f"{runtime} is not installed here, and files for it are judged in it") from None
+    return version(find_runtime(runtime))
 
 
 def _other_version(python: Path | None) -> str:
@@ -92,6 +93,14 @@ def answers(model: ModelFile, images: Manifest, runtime: str, places: Places, ba
         assert places.browser is not None
         with bar(f"{model.name} in {runtime}", len(images.items)) as more:
             return browser_answers(model, images, places.browser, more)
+    with bar(f"{model.name} in {runtime}", len(images.items)) as more:
+        found = _answers_in_python(model, images, runtime, places.python)
+        more(len(images.items))
+    return found
+
+
+def _answers_in_python(model: ModelFile, images: Manifest, runtime: str, python: Path | None) -> Predictions:
+    """The same in the environment of `python`, whose complaints are told as if they were ours."""
     with tempfile.TemporaryDirectory(prefix="spot-edge-") as temporary:
         folder = Path(temporary)
         file, data, out = folder / Path(model.name).name, folder / "images.csv", folder / "out"
@@ -99,16 +108,17 @@ def answers(model: ModelFile, images: Manifest, runtime: str, places: Places, ba
         write_whole(file, model.content)
         write_manifest(images, data, root=root)
         told = ("--data", data, "--root", root, "--part", "all", "--out", out, "--runtime", runtime, "--embeddings")
-        with bar(f"{model.name} in {runtime}", len(images.items)) as more:
-            done = subprocess.run(
-                [places.python, "-m", "spot_edge.cli", "bench", "predict", file, *told],  # type: ignore[list-item]
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
-            more(len(images.items))
+        command = [python, "-m", "spot_edge.cli", "bench", "predict", file, *told]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)  # type: ignore[arg-type]
         if done.returncode:
-            reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-            raise CheckError(f"{model.name}: cannot be judged in {runtime}: {reason}")
-        return load_predictions(out / "predictions.npz")
+            reason = (done.stderr.strip() or "no reason given").splitlines()[-1].removeprefix("spot-edge: ")
+            reason = reason.replace(str(file), model.name).replace(str(data), str(images.origin))
+            raise _ERRORS.get(done.returncode, CheckError)(f"{model.name}: cannot be judged in {runtime}: {reason}")
+        found = load_predictions(out / "predictions.npz")
+        theirs = read_manifest(data, root=root, check_files=False)  # who writes a CSV looks through symbolic links
+        names = {theirs.name(their): images.name(our) for their, our in zip(theirs.items, images.items, strict=True)}
+        return replace(
+            found,
+            images=np.array([names[str(name)] for name in found.images]),
+            skipped=tuple((names[name], reason) for name, reason in found.skipped),
+        )

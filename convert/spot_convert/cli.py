@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from spot_bench.commandline import PATH, Images, images_alone, new_file, show
 from spot_convert.variants import DEFAULT, ENGINES, TFLITE_MICRO, VARIANTS, choose_variants
-from spot_edge.errors import CheckError
+from spot_edge.errors import CheckError, ModelError
 
 __all__ = ["answers", "convert"]
 
@@ -90,27 +91,30 @@ def answers(which: Images, model: Path, python: Path | None, browser: Path | Non
     """
     if which.out is None:
         raise click.UsageError("say where to with --out FOLDER")
-    from spot_bench.predict import save_predictions
-    from spot_convert.answers import Places, runtime_version
+    from spot_bench.predict import refuse_unknown_labels, save_predictions
+    from spot_convert.answers import RUNTIMES, Places, runtime_version
     from spot_convert.answers import answers as answers_in
     from spot_edge.modelfile import read_model
 
     found, places = read_model(model), Places(python, browser)
     runtime = found.spec.measured_in.runtime
-    runtime_version(runtime, places)  # or it is refused before anything is done
-    images, file = which.read(), new_file(which.out, "predictions.npz")
-    given = answers_in(found, images, runtime, places, _bar)
-    said = f"{file}: {len(given.truth)} images, {len(given.skipped)} skipped, in {runtime} {given.model['version']}"
-    about = given.model | {"images": len(given.truth), "skipped": len(given.skipped)}
+    if runtime not in RUNTIMES:
+        raise ModelError(f"{model}: was made for {runtime!r}: known are {', '.join(RUNTIMES)}")
+    runtime_version(runtime, places)  # or it is not here
+    images = which.read()
+    refuse_unknown_labels(found, images)
+    file = new_file(which.out, "predictions.npz")
+    proof: dict[str, Any] = {}
     if runtime == TFLITE_MICRO:
-        from spot_convert.calibration import calibration_tensors
-        from spot_convert.micro.judging import PROVEN, prove_equal
+        from spot_convert.micro.judging import prove_equal_on
 
-        kept = set(given.images[:PROVEN].tolist())
-        tensors = calibration_tensors([item for item in images.items if images.name(item) in kept], found.spec.image)
-        about |= prove_equal(found, tensors)
-        said += f", the first {len(tensors)} of them in tflite-micro itself and bit for bit the same"
+        proof = prove_equal_on(found, images)
+    given = answers_in(found, images, runtime, places, _bar)
     save_predictions(dataclasses.replace(given, embeddings=None, looks=None), file)
+    about = given.model | {"images": len(given.truth), "skipped": len(given.skipped)} | proof
+    said = f"{file}: {len(given.truth)} images, {len(given.skipped)} skipped, in {runtime} {given.model['version']}"
+    if proof:
+        said += f", {proof['pictures_proven_equal']} of them in tflite-micro itself and bit for bit the same"
     show(about, [said], which.as_json)
 
 

@@ -24,7 +24,7 @@ from spot_edge.errors import EXIT_CODES, OutputError, SpotError, is_interrupt, i
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["ENTRY_POINTS", "main", "spot_edge"]
+__all__ = ["ENTRY_POINTS", "TOOLKIT", "main", "spot_edge"]
 
 ENTRY_POINTS = "spot_edge.commands"
 
@@ -59,7 +59,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name in _TOOLKIT and name not in _installed():
+        if name in TOOLKIT and name not in _installed():
             raise click.UsageError(f"'{name}' is part of the workstation toolkit: pip install spot-edge-toolkit", ctx)
         return super().resolve_command(ctx, args)
 
@@ -86,7 +86,7 @@ class _Commands(click.Group):
                 formatter.write_dl([(name, _short_help(entry)) for name, entry in sorted(installed.items())])
 
 
-_TOOLKIT = (
+TOOLKIT = (
     "train",
     "average-runs",
     "pack-run",

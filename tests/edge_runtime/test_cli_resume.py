@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +66,18 @@ def test_the_file_holds_what_standard_output_would(form: str, spot_edge, folder,
     assert timeless(shown) == timeless(out)
 
 
+# It kills itself a moment after its first answer: who would do so from without may come late.
+KILLED = """
+import os, signal, threading, time
+def kill(path, size, wait):
+    while not os.path.exists(path) or os.path.getsize(path) <= size:
+        time.sleep(0.001)
+    time.sleep(wait)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=kill, args=({!r}, {}, {}), daemon=True).start()
+"""
+
+
 @posix
 @FORMS
 @pytest.mark.parametrize("threads", ["1", "3"])
@@ -82,12 +93,8 @@ def test_killed_again_and_again_and_gone_on_with(form: str, threads: str, spot_e
     assert spot_edge(*command(whole)).returncode == 3
     cut, file = 0, answers(parts, form)
     for _ in range(6):
-        running = start(*command(parts), "--resume")
         before = file.stat().st_size if file.exists() else 0
-        while running.poll() is None and (not file.exists() or file.stat().st_size <= before):
-            time.sleep(0.001)
-        time.sleep(chance.random() / 50)
-        running.kill()
+        running = start(*command(parts), "--resume", before=KILLED.format(str(file), before, chance.random() / 50))
         cut += running.wait(60) == -signal.SIGKILL
     assert cut
     assert spot_edge(*command(parts), "--resume").returncode == 3

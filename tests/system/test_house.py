@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from spot_edge import read_model
+from spot_edge.cli import ENTRY_POINTS, TOOLKIT
 from spot_edge.errors import EXIT_CODES
 from spot_edge.prediction import NEAR_TIE
 
@@ -22,6 +24,11 @@ FROZEN_SPLIT = "deabae93bf2aeee1d4346fb8be33737e046998d8f2a78bbd2445ef53f2caa454
 def test_the_frozen_split_is_frozen(repository: Path) -> None:
     split = repository / "models" / "spot" / "split.csv"
     assert hashlib.sha256(split.read_bytes()).hexdigest() == FROZEN_SPLIT
+
+
+def test_the_device_knows_the_commands_of_the_toolkit(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    assert set(project["entry-points"][ENTRY_POINTS]) == set(TOOLKIT)
 
 
 def test_the_embedded_model_was_trained_on_the_frozen_split_by_the_kept_recipe(repository: Path) -> None:

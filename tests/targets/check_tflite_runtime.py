@@ -53,15 +53,22 @@ def test_the_file_says_where_it_was_measured_and_runs_there_without_remark(
 
 
 def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> None:
-    draw_shapes(tmp_path / "data", 4, 99)
+    draw_shapes(tmp_path / "real", 4, 99)
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "shapes").symlink_to(tmp_path / "real")  # names are kept that lead through links
+    images = sorted((tmp_path / "list" / "shapes").glob("*/*"))
+    rows = [f"{image.relative_to(tmp_path / 'list')},{image.parent.name}" for image in images]
+    (tmp_path / "list" / "data.csv").write_text("\n".join(["image,label", *rows, ""]))
     model = family / "shapes-int8-tflite-runtime.tflite"
-    told = [model, "--data", tmp_path / "data", "--part", "all", "--out", tmp_path, "--tflite-runtime", PYTHON]
+    told = [model, "--data", tmp_path / "list" / "data.csv", "--part", "all", "--out", tmp_path]
+    told += ["--tflite-runtime", PYTHON]
     assert CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False).exit_code == 0
-    kept, said = load_predictions(tmp_path / "predictions.npz"), classified(model, tmp_path / "data")
+    kept, said = load_predictions(tmp_path / "predictions.npz"), classified(model, tmp_path / "list" / "shapes")
     assert kept.model["runtime"] == TFLITE_RUNTIME
+    assert kept.images.tolist() == [row.partition(",")[0] for row in rows]
     firsts = {str(answer["source"]["name"]): answer["ranked"][0]["label"] for answer in said}  # type: ignore[index]
     assert [kept.labels[row.argmax()] for row in kept.scores] == [
-        firsts[str(tmp_path / "data" / str(name))] for name in kept.images
+        firsts[str(tmp_path / "list" / str(name))] for name in kept.images
     ]
 
 

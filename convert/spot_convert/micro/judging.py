@@ -11,6 +11,7 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 from importlib import metadata
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,7 @@ from ai_edge_litert.interpreter import OpResolverType
 from numpy.typing import NDArray
 
 from spot_bench.manifest import Manifest
+from spot_bench.passes import refuse_many_skipped
 from spot_bench.predict import Predictions, predict
 from spot_convert.checks import operator_names
 from spot_convert.inspect.apart import Died, apart
@@ -29,11 +31,22 @@ from spot_convert.micro.source import flatbuffer_of
 from spot_convert.micro.trial import MicroTrial, try_in_micro
 from spot_convert.variants import TFLITE_MICRO
 from spot_edge.classifier import Classifier
-from spot_edge.errors import CheckError, DataError
+from spot_edge.errors import CheckError, DataError, InputError, InterpreterError
+from spot_edge.image import prepare
 from spot_edge.interpreter import Interpreter, Runtime, default_threads
 from spot_edge.modelfile import ModelFile
+from spot_edge.source import Source
 
-__all__ = ["PROVEN", "ReferenceKernels", "micro_answers", "micro_needs", "micro_version", "prove_equal", "try_apart"]
+__all__ = [
+    "PROVEN",
+    "ReferenceKernels",
+    "micro_answers",
+    "micro_needs",
+    "micro_version",
+    "prove_equal",
+    "prove_equal_on",
+    "try_apart",
+]
 
 PROVEN = 16  # pictures that tflite-micro itself answers, some half a second each
 _SECONDS = 600
@@ -44,10 +57,14 @@ class ReferenceKernels(Interpreter):
 
     def __init__(self, model: ModelFile) -> None:
         self.runtime, self.threads = Runtime(TFLITE_MICRO, micro_version()), 1
-        self._engine: Any = Engine(
-            model_content=model.content, num_threads=1, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
-        )
-        self._engine.allocate_tensors()
+        try:
+            self._engine: Any = Engine(
+                model_content=model.content, num_threads=1, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+            )
+            self._engine.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InterpreterError(f"{model.name}: LiteRT's reference kernels refuse it: {reason}") from error
         runner = self._engine.get_signature_runner()
         self._input = runner.get_input_details()["image"]["index"]
         self._outputs = {key: each["index"] for key, each in runner.get_output_details().items()}
@@ -94,6 +111,19 @@ def prove_equal(model: ModelFile, pictures: NDArray[np.uint8]) -> dict[str, Any]
     return micro_needs(model, trial) | {"pictures_proven_equal": len(pictures)}
 
 
+def prove_equal_on(model: ModelFile, images: Manifest) -> dict[str, Any]:
+    """`prove_equal` on the first pictures of `images` that can be read."""
+    tensors: list[NDArray[np.uint8]] = []
+    for item in images.items:
+        with suppress(InputError):
+            tensors.append(prepare(Source.of(item.image), model.spec.image).tensor)
+        if len(tensors) == PROVEN:
+            break
+    if not tensors:
+        raise DataError(f"{images.origin}: none of its images can be read")
+    return prove_equal(model, np.concatenate(tensors))
+
+
 def micro_answers(model: ModelFile, images: Manifest, more: Callable[[int], None]) -> Predictions:
     """What `model` says about every image in the reference kernels, several images at once."""
     workers = min(default_threads(), len(images.items))
@@ -108,13 +138,16 @@ def micro_answers(model: ModelFile, images: Manifest, more: Callable[[int], None
             more(1)
 
     def answer(part: Manifest) -> Predictions:
-        return predict(Classifier(model, interpreter=ReferenceKernels(model)), part, count, embeddings=True)
+        classifier = Classifier(model, interpreter=ReferenceKernels(model))
+        return predict(classifier, part, count, embeddings=True, whole=False)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            return _joined(list(pool.map(answer, slices)))
+            joined = _joined(list(pool.map(answer, slices)))
         finally:
             ended.set()  # or an interrupted command would wait for all that was begun
+    refuse_many_skipped(joined.skipped, images)
+    return joined
 
 
 def _joined(parts: list[Predictions]) -> Predictions:

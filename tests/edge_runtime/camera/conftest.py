@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import struct
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spot_edge import Camera, CameraError
+from spot_edge.camera import camera as camera_module
+from spot_edge.camera import device as device_module
 from spot_edge.camera import v4l2
 from spot_edge.camera.kernel import Kernel
 
@@ -31,12 +33,26 @@ NUMBERS = {
 }
 
 
+class Clock:
+    """In place of the module `time`: it goes on only by what is slept, so that no busy machine is in the play."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 class Scripted(Kernel):
-    """A kernel with one camera, /dev/video0: it does what `frames` says (None: no frame comes), and fails where
-    `failing` says."""
+    """A kernel with one camera, /dev/video0, thirty frames a second by its own clock: it does what `frames` says (None:
+    no frame comes), and fails where `failing` says."""
 
     def __init__(self, *frames: Any, form: str = "MJPG", capabilities: int = 0x04000001) -> None:
         self.frames, self.form, self.capabilities = list(frames), form, capabilities
+        self.clock = Clock()
         self.failing: dict[str, int] = {}
         self.calls: list[str] = []
         self.open_handles = 0
@@ -63,6 +79,7 @@ class Scripted(Kernel):
     def wait(self, handle: int, seconds: float) -> bool:
         if self.frames and self.frames[0] is None:
             self.frames.pop(0)
+            self.clock.sleep(seconds)
             return False
         return bool(self.frames)
 
@@ -117,7 +134,8 @@ class Scripted(Kernel):
         content, flags, age = frame if isinstance(frame, tuple) else (frame, 0x2000, 0.0)
         index = self.queue.pop(0)
         self.buffers[index][: len(content)] = content
-        taken = time.monotonic() - age
+        self.clock.sleep(1 / 30)
+        taken = self.clock.monotonic() - age
         data[:] = v4l2.BUFFER.pack(index, 1, len(content), flags, 1, int(taken), int(taken % 1 * 1e6))
 
     def _QUERYCTRL(self, data: bytearray) -> None:  # noqa: N802
@@ -152,35 +170,36 @@ class _Mapped(bytearray):
         """As of an mmap."""
 
 
-def _camera(kernel: Kernel, **options: Any) -> Camera:
-    """With patience: a scripted kernel does not keep anybody waiting, but a busy machine does."""
-    return Camera("/dev/video0", kernel=kernel, **{"timeout": 30.0} | options)
-
-
-def _refused(kernel: Scripted, **options: Any) -> CameraError:
-    with pytest.raises(CameraError) as caught:
-        next(_camera(kernel, **options))
-    assert "\n" not in str(caught.value)
-    assert kernel.open_handles == 0
-    return caught.value
-
-
 @pytest.fixture(scope="session")
 def scripted() -> type[Scripted]:
     """The class of such kernels."""
     return Scripted
 
 
-@pytest.fixture(scope="session")
-def camera() -> Callable[..., Camera]:
-    """camera(kernel, **options): the camera of such a kernel."""
-    return _camera
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Camera]:
+    """camera(kernel, name, **options): the camera of such a kernel, by whose clock it lives."""
+
+    def make(kernel: Scripted, name: str | Path = "/dev/video0", **options: Any) -> Camera:
+        for module in (camera_module, device_module):
+            monkeypatch.setattr(module, "time", kernel.clock)
+        return Camera(name, kernel=kernel, **{"timeout": 0.2} | options)
+
+    return make
 
 
-@pytest.fixture(scope="session")
-def refused() -> Callable[..., CameraError]:
+@pytest.fixture
+def refused(camera: Callable[..., Camera]) -> Callable[..., CameraError]:
     """refused(kernel, **options): the error with which it refuses; nothing is left open."""
-    return _refused
+
+    def refuse(kernel: Scripted, **options: Any) -> CameraError:
+        with pytest.raises(CameraError) as caught:
+            next(camera(kernel, **options))
+        assert "\n" not in str(caught.value)
+        assert kernel.open_handles == 0
+        return caught.value
+
+    return refuse
 
 
 @pytest.fixture

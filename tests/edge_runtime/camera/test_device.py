@@ -92,7 +92,7 @@ def test_frames_that_go_by_are_neither_looked_at_nor_kept(jpeg, warm, scripted, 
     with camera(kernel) as source:
         assert source.skip()
         assert source.skip()
-        with pytest.raises(CameraError, match=r"no picture within 30\.0 s \(nothing came\)") as caught:
+        with pytest.raises(CameraError, match=r"no picture within 0\.2 s \(nothing came\)") as caught:
             source.skip()
         assert caught.value.passing
         assert kernel.open_handles == 0
@@ -113,7 +113,7 @@ def test_frames_that_go_by_are_neither_looked_at_nor_kept(jpeg, warm, scripted, 
         (b"whatever", 0x2000 | 0x40, 0.0),
         lambda jpeg: jpeg[:-1],
         lambda jpeg: (jpeg, 0x2000 | 0x40, 0.0),
-        lambda jpeg: (jpeg, 0x2000, 60.0),
+        lambda jpeg: (jpeg, 0x2000, 0.7),
     ],
     ids=["empty", "cut", "damaged", "cut-late", "flagged", "stale"],
 )
@@ -128,7 +128,7 @@ def test_a_padded_frame_is_cut_to_its_picture(jpeg, warm, scripted, camera) -> N
 
 def test_nothing_but_empty_frames_ends_in_time(warm, scripted, refused) -> None:
     error = refused(scripted(*warm, *[b""] * 50, NOTHING))
-    assert "no picture within 30.0 s (the last frame: empty)" in str(error)
+    assert "no picture within 0.2 s (the last frame: empty)" in str(error)
     assert error.passing
 
 
@@ -141,15 +141,14 @@ def test_silence_ends_in_time_and_a_frame_that_comes_later_is_taken(warm, script
 
 def test_a_device_that_complains_without_end_does_not_spin_for_ever(warm, scripted, refused) -> None:
     kernel = scripted(*warm, *[errno.EAGAIN] * 1000)
-    assert refused(kernel, timeout=0.2).passing
+    assert refused(kernel).passing
     assert kernel.calls.count("DQBUF") < 60
 
 
 def test_bad_frames_that_come_faster_than_they_are_looked_at_end_in_time(warm, scripted, refused) -> None:
     kernel = scripted(*warm, *[b"not a one"] * 200_000)
-    assert "the last frame: no JPEG in 9 bytes" in str(refused(kernel, timeout=1))
-    print(f"{len(kernel.frames)} frames were not looked at")
-    assert kernel.frames
+    assert "the last frame: no JPEG in 9 bytes" in str(refused(kernel))
+    assert len(kernel.frames) > 199_990  # 0.2 seconds are six of them
 
 
 def test_unplugged_within_a_frame_and_plugged_in_again(jpeg, warm, scripted, camera, numbered) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spot_edge import Camera, CameraError
+from spot_edge import CameraError
 from spot_edge.camera.listing import find_camera, list_cameras
 from spot_edge.camera.v4l2 import CAPABILITY
 
@@ -60,7 +60,7 @@ def test_a_camera_that_nothing_feeds_yet(scripted, refused) -> None:
     assert error.passing
 
 
-def test_auto_finds_it_and_the_list_tells_all(jpeg, warm, scripted, controls) -> None:
+def test_auto_finds_it_and_the_list_tells_all(jpeg, warm, scripted, camera, controls) -> None:
     kernel = scripted(*warm, jpeg, form="MJPG,YUYV")
     kernel.controls = controls
     (listed,) = list_cameras(kernel)
@@ -69,18 +69,18 @@ def test_auto_finds_it_and_the_list_tells_all(jpeg, warm, scripted, controls) ->
     assert [control.name for control in listed.controls] == [
         "white-balance-auto", "gain", "exposure-auto", "exposure", "focus", "snapshot-button",
     ]  # fmt: skip
-    source = Camera(kernel=kernel)
+    source = camera(kernel, "auto")
     assert next(source) == jpeg
     assert source.opened == "/dev/video0"
 
 
-def test_a_camera_that_may_not_be_opened_is_listed_with_the_reason(scripted) -> None:
+def test_a_camera_that_may_not_be_opened_is_listed_with_the_reason(scripted, camera) -> None:
     kernel = scripted()
     kernel.failing = {"open": errno.EACCES}
     (listed,) = list_cameras(kernel)
     assert "usermod" in str(listed.problem)
     with pytest.raises(CameraError, match="usermod"):
-        next(Camera(kernel=kernel))
+        next(camera(kernel, "auto"))
 
 
 def test_what_breaks_within_opening_leaves_nothing_open(monkeypatch, scripted, camera) -> None:
@@ -95,7 +95,7 @@ def _interrupted(*arguments: Any) -> Callable[[], None]:
     raise KeyboardInterrupt
 
 
-def test_a_folder_that_comes_into_being_while_it_is_opened(tmp_path, jpeg, monkeypatch, scripted) -> None:
+def test_a_folder_that_comes_into_being_while_it_is_opened(tmp_path, jpeg, monkeypatch, scripted, camera) -> None:
     kernel, folder = scripted(), tmp_path / "later"
 
     def come(path: str) -> int:
@@ -104,7 +104,7 @@ def test_a_folder_that_comes_into_being_while_it_is_opened(tmp_path, jpeg, monke
         raise IsADirectoryError(errno.EISDIR, "Is a directory")
 
     monkeypatch.setattr(kernel, "open", come)
-    assert next(Camera(folder, kernel=kernel)) == jpeg
+    assert next(camera(kernel, folder)) == jpeg
 
 
 def test_what_a_driver_calls_things_stays_on_one_line(scripted) -> None:

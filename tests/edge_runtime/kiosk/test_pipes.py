@@ -82,7 +82,7 @@ def test_hundreds_of_pictures_take_no_more_memory(piped, frames: Path, peak: str
         assert said.count(ANSWER) == count
         peaks.append(int(said.split()[-1]) / 1024)
     print(f"{peaks[0]:.1f} MB, then {peaks[1]:.1f} MB")
-    assert peaks[1] - peaks[0] < (4 if fast else 16)
+    assert peaks[1] - peaks[0] < 16  # the tensors of 400 pictures are 44 MB
 
 
 @pytest.mark.parametrize("arguments", [["--size", "big"], ["a", "b"], ["--threads", "1"]])

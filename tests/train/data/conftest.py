@@ -96,7 +96,7 @@ class Server:
             rest = rest[:value]
         if kind == "stall":
             request.wfile.write(rest[: len(rest) // 2])
-            time.sleep(1.5)
+            time.sleep(4)
             return
         try:
             for place in range(0, len(rest), 4096):

@@ -22,7 +22,7 @@ from spot_train.data.download import Patience
 from spot_train.data.fetch import fetch
 from spot_train.data.sources import load_source
 
-QUICK = Patience(timeout=2, tries=3, pause=0.01)
+QUICK = Patience(tries=3, pause=0.01)
 IMAGES = "/2018/ISIC2018_Task3_Training_Input.zip"
 TRUTH = "/2018/ISIC2018_Task3_Training_GroundTruth.zip"
 GROUPS = "/2018/ISIC2018_Task3_Training_LesionGroupings.csv"
