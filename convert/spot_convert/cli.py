@@ -63,9 +63,7 @@ def convert(
             from spot_convert.answers import Places
             from spot_convert.family import FAILED, convert_run
     except ImportError as error:
-        raise click.UsageError(
-            f"{error.name} is not installed here: pip install 'spot-edge-toolkit[convert]'"
-        ) from error
+        raise _not_installed(error) from error
     from spot_convert.table import family_table
 
     made = convert_run(
@@ -100,7 +98,10 @@ def answers(which: Images, model: Path, python: Path | None, browser: Path | Non
     runtime = found.spec.measured_in.runtime
     if runtime not in RUNTIMES:
         raise ModelError(f"{model}: was made for {runtime!r}: known are {', '.join(RUNTIMES)}")
-    runtime_version(runtime, places)  # or it is not here
+    try:
+        runtime_version(runtime, places)  # or it is not here
+    except ImportError as error:
+        raise _not_installed(error) from error
     images = which.read()
     refuse_unknown_labels(found, images)
     file = new_file(which.out, "predictions.npz")
@@ -116,6 +117,10 @@ def answers(which: Images, model: Path, python: Path | None, browser: Path | Non
     if proof:
         said += f", {proof['pictures_proven_equal']} of them in tflite-micro itself and bit for bit the same"
     show(about, [said], which.as_json)
+
+
+def _not_installed(error: ImportError) -> click.UsageError:
+    return click.UsageError(f"{error.name} is not installed here: pip install 'spot-edge-toolkit[convert]'")
 
 
 @contextmanager

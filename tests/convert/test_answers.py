@@ -100,6 +100,13 @@ def test_a_runtime_that_is_not_here_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+def test_without_what_it_needs_it_says_what_to_install(made_for, data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "spot_convert.micro.judging", None)  # as where the interpreter is missing
+    done = ask(made_for("tflite-micro"), "--data", data, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "is not installed here: pip install 'spot-edge-toolkit[convert]'" in done.output
+
+
 def test_bad_input_is_one_line_and_the_code_of_the_table(shapes_family: Path, data: Path, tmp_path: Path) -> None:
     good = shapes_family / "shapes-int8.tflite"
     (tmp_path / "broken.tflite").write_bytes(good.read_bytes()[:-9])
