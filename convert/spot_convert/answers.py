@@ -93,13 +93,14 @@ def answers(model: ModelFile, images: Manifest, runtime: str, places: Places, ba
         assert places.browser is not None
         with bar(f"{model.name} in {runtime}", len(images.items)) as more:
             return browser_answers(model, images, places.browser, more)
+    assert places.python is not None
     with bar(f"{model.name} in {runtime}", len(images.items)) as more:
         found = _answers_in_python(model, images, runtime, places.python)
         more(len(images.items))
     return found
 
 
-def _answers_in_python(model: ModelFile, images: Manifest, runtime: str, python: Path | None) -> Predictions:
+def _answers_in_python(model: ModelFile, images: Manifest, runtime: str, python: Path) -> Predictions:
     """The same in the environment of `python`, whose complaints are told as if they were ours."""
     with tempfile.TemporaryDirectory(prefix="spot-edge-") as temporary:
         folder = Path(temporary)
@@ -108,8 +109,8 @@ def _answers_in_python(model: ModelFile, images: Manifest, runtime: str, python:
         write_whole(file, model.content)
         write_manifest(images, data, root=root)
         told = ("--data", data, "--root", root, "--part", "all", "--out", out, "--runtime", runtime, "--embeddings")
-        command = [python, "-m", "spot_edge.cli", "bench", "predict", file, *told]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)  # type: ignore[arg-type]
+        command = [str(python), "-m", "spot_edge.cli", "bench", "predict", str(file), *map(str, told)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = (done.stderr.strip() or "no reason given").splitlines()[-1].removeprefix("spot-edge: ")
             reason = reason.replace(str(file), model.name).replace(str(data), str(images.origin))

@@ -110,6 +110,19 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 @pytest.fixture(scope="session")
+def second_signal() -> str:
+    """Lines of Python with which a SIGTERM comes while it is seen to that an earlier one was lost."""
+    return """
+import os, signal, sys
+def second(frame, event, argument):
+    if event == "call" and frame.f_code is getattr(sys.unraisablehook, "__code__", None):
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+sys.setprofile(second)
+"""
+
+
+@pytest.fixture(scope="session")
 def model() -> ModelFile:
     """The embedded model."""
     return read_model()

@@ -28,18 +28,6 @@ def unique_name(relative, taken, real=records.unique_name):
     return real(relative, taken)
 records.unique_name = unique_name
 """
-# One more that comes while what was lost is seen to.
-TWICE = (
-    LOST
-    + """
-import sys
-def second(frame, event, argument):
-    if event == "call" and frame.f_code is getattr(sys.unraisablehook, "__code__", None):
-        sys.setprofile(None)
-        os.kill(os.getpid(), signal.SIGTERM)
-sys.setprofile(second)
-"""
-)
 CHANGED = """
 import os, signal
 from spot_edge.commands import records
@@ -97,12 +85,18 @@ def test_a_reader_that_is_slow_does_not_hold_it_up(many, start) -> None:
     os.close(ours)
 
 
-@pytest.mark.parametrize("moment", [LOST, TWICE, CHANGED], ids=["lost", "twice", "changed"])
+@pytest.mark.parametrize("moment", [LOST, CHANGED], ids=["lost", "changed"])
 def test_it_ends_it_at_any_moment(moment: str, many, start, tmp_path: Path) -> None:
     running = start("classify", *many, "--save", tmp_path / "kept", before=moment)
     _, said = running.communicate(timeout=60)
     assert (running.returncode, said.split()) == INTERRUPTED
     assert len(list((tmp_path / "kept").glob("*.json"))) < len(many)
+
+
+def test_a_second_one_that_comes_while_a_lost_one_is_seen_to(second_signal: str, many, start, tmp_path: Path) -> None:
+    running = start("classify", *many, "--save", tmp_path / "kept", before=LOST + second_signal)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said.split()) == INTERRUPTED
 
 
 def test_a_second_one_that_comes_while_the_first_is_told_changes_nothing(many, start) -> None:
