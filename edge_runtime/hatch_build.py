@@ -1,4 +1,4 @@
-"""Build hook of both distributions: their project URLs come from `spot_edge.REPOSITORY`, and there are none while it is empty."""
+"""Set the project URLs of both distributions from `spot_edge.REPOSITORY`. While it is empty, they have none."""
 
 from __future__ import annotations
 
