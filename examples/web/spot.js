@@ -1,13 +1,13 @@
-// A spot-edge model file in a web page: the same tensor, the same scores and the same words as on the device.
-// Needs @litertjs/core and nothing else. Copy this file; `index.html` shows how to use it.
+// Run a spot-edge model file in a web page, with the same tensor, scores and triage categories as on the device.
+// Needs only @litertjs/core. Copy this file into your app; `index.html` shows how to use it.
 
 import {loadLiteRt, loadAndCompile, Tensor} from "@litertjs/core";
 
-const STRETCHED = [1.2, 1.5];  // width to height that is stretched to the square as it is
-const NEAR_TIE = 0.1;  // between the first two scores
-const PRECISION = 22;  // bits of Pillow's fixed-point weights
+const STRETCHED = [1.2, 1.5];  // images with a width:height ratio in this range are resized without a crop
+const NEAR_TIE = 0.1;  // the top two scores differ by less
+const PRECISION = 22;  // fractional bits of Pillow's fixed-point weights
 
-/** The model at `url`, whole and verified, in LiteRT.js, whose wasm files lie in the folder `wasm`. */
+/** Fetch the model file at `url`, verify it and load it into LiteRT.js. `wasm` is the folder of LiteRT.js's wasm files. */
 export async function loadModel(url, wasm) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
@@ -19,16 +19,16 @@ export async function loadModel(url, wasm) {
   return {id, about, network};
 }
 
-/** What the model says about a picture (a File, a Blob): ranks, whether the first two are a near tie, triage, set of classes. */
+/** Classify an image (a File or Blob): ranked classes, whether the top two are a near tie, triage, prediction set. */
 export async function classify(model, blob) {
   const start = performance.now();
   const {tensor, crop} = await prepare(blob, model.about.image.size);
   const prepared = performance.now();
   const {scores} = await run(model, tensor);
-  return {...judge(model.about, scores), crop, ms: {prepare: prepared - start, network: performance.now() - prepared}};
+  return {...interpret(model.about, scores), crop, ms: {prepare: prepared - start, network: performance.now() - prepared}};
 }
 
-/** Run the network on uint8 RGB `[size, size, 3]`: scores, evidence and embedding, as Float32Arrays. */
+/** Run the network on uint8 RGB `[size, size, 3]`. Returns scores, evidence and embedding as Float32Arrays. */
 export async function run(model, tensor) {
   const {size} = model.about.image;
   const image = new Tensor(Uint8Array.from(tensor), [1, size, size, 3]);
@@ -42,7 +42,7 @@ export async function run(model, tensor) {
   return found;
 }
 
-/** A picture as the tensor that the model wants: upright, sRGB, cropped to 4:3 where it is of another shape, resized. */
+/** Turn an image into the model's input tensor: upright, sRGB, cropped to 4:3 if its shape is unusual, then resized. */
 export async function prepare(blob, size) {
   const canvas = await decode(blob);
   const crop = central(canvas.width, canvas.height);
@@ -51,8 +51,8 @@ export async function prepare(blob, size) {
   return {tensor: resize(pixels, size), crop};
 }
 
-/** A picture that is a tensor already, as a kit's `inputs/` are: its bytes, as they are. */
-export async function asItIs(blob) {
+/** Read an image that already has the model's size, such as those in a kit's `inputs/`, without resizing it. */
+export async function rawPixels(blob) {
   const canvas = await decode(blob);
   const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return data.filter((_, place) => place % 4 !== 3);
@@ -67,8 +67,8 @@ async function decode(blob) {
   return canvas;
 }
 
-/** What the scores mean, with the figures that were measured of this file. */
-export function judge(about, scores) {
+/** Turn scores into ranked classes, triage and prediction set, with the figures measured on this model file. */
+export function interpret(about, scores) {
   const own = about.conformal?.classes;
   const ranked = about.labels.map((label, place) =>
     ({...label, score: scores[place], coverage: own?.[label.label]?.coverage ?? 1}));
@@ -78,13 +78,13 @@ export function judge(about, scores) {
   const reached = points.findIndex((point) => malignant >= point.threshold);
   const category =
     points.length === 0 ? "cannot assess" : reached === 0 ? "review now" : reached > 0 ? "review soon" : "routine";
-  const point = points.at(reached);  // -1: the last one, below which all is routine
-  const set = own && ranked.filter((each) => !own[each.label] || each.score >= own[each.label].threshold);
+  const point = points.at(reached);  // -1 selects the last one: every score below it is routine
+  const predictionSet = own && ranked.filter((each) => !own[each.label] || each.score >= own[each.label].threshold);
   const nearTie = ranked.length > 1 && ranked[0].score - ranked[1].score < NEAR_TIE;
-  return {ranked, nearTie, triage: {category, malignant, point}, set};
+  return {ranked, nearTie, triage: {category, malignant, point}, predictionSet};
 }
 
-/** The box that is kept, or null where the whole picture is. */
+/** The box to crop to, or null to keep the whole image. */
 function central(width, height) {
   if (STRETCHED[0] * height <= width && width <= STRETCHED[1] * height) return null;
   if (3 * width > 4 * height) {
@@ -97,7 +97,7 @@ function central(width, height) {
   return [0, top, width, top + kept];
 }
 
-/** RGBA to RGB of `size` times `size`: bilinear with antialiasing, rows first, rounded between, exactly as Pillow does. */
+/** Resize RGBA to RGB of `size` by `size`: bilinear with antialiasing, bit for bit as Pillow does it. */
 function resize({data, width, height}, size) {
   const across = weights(width, size), down = weights(height, size);
   const rows = new Uint8Array(height * size * 3), result = new Uint8Array(size * size * 3);
@@ -122,7 +122,7 @@ function resize({data, width, height}, size) {
   return result;
 }
 
-/** For each place of the result: which of the `from` pixels it sees, and how much of each. */
+/** For each output pixel: the first input pixel that contributes to it, and the weights of that one and the following. */
 function weights(from, to) {
   const scale = from / to, support = Math.max(scale, 1);
   return Array.from({length: to}, (_, place) => {
@@ -136,18 +136,18 @@ function weights(from, to) {
   });
 }
 
-/** The model's id: the SHA-256 of all bytes before it, which are its last 64. */
+/** The model's id, its last 64 bytes. Throws unless it is the SHA-256 of the content before it. */
 async function verified(content, url) {
   const id = new TextDecoder().decode(content.slice(-64));
   const body = content.subarray(0, -(64 + "spot-sha256:".length));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
   if (Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") !== id) {
-    throw new Error(`${url}: damaged, or not made by 'spot-edge convert'`);
+    throw new Error(`${url}: the file is damaged or was not made by 'spot-edge convert'. Download or convert it again.`);
   }
   return id;
 }
 
-/** One file of the zip that ends the model file; all are stored as they are. */
+/** One file from the zip archive at the end of the model file. Its entries are stored without compression. */
 function member(content, name) {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   const end = content.length - 64 - "spot-sha256:".length - 22;
@@ -161,5 +161,5 @@ function member(content, name) {
     }
     at += 46 + lengths[0] + lengths[1] + lengths[2];
   }
-  throw new Error(`the model file holds no ${name}`);
+  throw new Error(`the model file contains no ${name}`);
 }
