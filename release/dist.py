@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -25,29 +26,43 @@ PROJECTS = ("edge_runtime", ".")
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=REPOSITORY / "dist")
 def dist(out: Path) -> None:
-    """Build the distributions of the last commit into the folder --out [default: dist] and check their metadata."""
+    """Build the distributions of the last commit into the folder --out [default: dist].
+
+    Builds twice and fails if the bytes differ, then checks the metadata with twine.
+    """
     if git("status", "--porcelain"):
         click.echo("Note: uncommitted changes are not in the distributions.", err=True)
-    for old in [*out.glob("spot_edge*.whl"), *out.glob("spot_edge*.tar.gz")]:
-        old.unlink()
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source"
-        with tarfile.open(fileobj=io.BytesIO(git("archive", "HEAD"))) as archive:
-            archive.extractall(source, filter="data")
-        dated = os.environ | {"SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct").decode().strip()}
-        for project in PROJECTS:
-            run_module("build", "--no-isolation", "--outdir", str(out.resolve()), str(source / project), env=dated)
-    built = sorted([*out.glob("spot_edge*.whl"), *out.glob("spot_edge*.tar.gz")])
-    run_module("twine", "check", "--strict", *map(str, built), env=os.environ)
-    for path in built:
-        click.echo(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
+        first, second = (build(Path(folder) / name) for name in ("first", "second"))
+        differing = [
+            one.name for one, other in zip(first, second, strict=True) if one.read_bytes() != other.read_bytes()
+        ]
+        if differing:
+            sys.exit(f"dist: two builds of the same commit differ in {', '.join(differing)}")
+        run_module("twine", "check", "--strict", *map(str, first))
+        out.mkdir(parents=True, exist_ok=True)
+        for old in [*out.glob("spot_edge*.whl"), *out.glob("spot_edge*.tar.gz")]:
+            old.unlink()
+        for path in first:
+            shutil.move(path, out)
+            click.echo(f"{hashlib.sha256((out / path.name).read_bytes()).hexdigest()}  {path.name}")
+
+
+def build(folder: Path) -> list[Path]:
+    with tarfile.open(fileobj=io.BytesIO(git("archive", "HEAD"))) as archive:
+        archive.extractall(folder / "source", filter="data")
+    dated = os.environ | {"SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct").decode().strip()}
+    for project in PROJECTS:
+        where = ("--outdir", str(folder / "built"), str(folder / "source" / project))
+        run_module("build", "--no-isolation", *where, env=dated)
+    return sorted((folder / "built").iterdir())
 
 
 def git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE).stdout
 
 
-def run_module(name: str, *arguments: str, env: Mapping[str, str]) -> None:
+def run_module(name: str, *arguments: str, env: Mapping[str, str] = os.environ) -> None:
     done = subprocess.run([sys.executable, "-m", name, *arguments], check=False, env=env)
     if done.returncode:
         sys.exit(done.returncode)
