@@ -1,0 +1,273 @@
+"""The built documentation site in a real Chromium: it asks no other host for anything, search works, every public name
+has its entry.
+
+`make docs` builds the site into build/docs; SITE in the environment names another folder. Needs chromium and
+chromedriver. The pages' pictures are left in build/docs-pictures, to be looked at.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import html
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spot_edge
+
+REPOSITORY = Path(__file__).parents[2]
+SITE = Path(os.environ.get("SITE", REPOSITORY / "build" / "docs"))
+PICTURES = REPOSITORY / "build" / "docs-pictures"
+PATIENCE = 60  # seconds
+PAGES = [
+    "index.html",
+    "glossary.html",
+    "reference/command-line.html",
+    "reference/python-api.html",
+    "reference/python-api-spot_bench.html",
+    "reference/recipes.html",
+    "reference/exit-codes.html",
+    "reports/variants.html",
+    "project/model-card.html",
+]
+OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-features=OptimizationHints,MediaRouter,AutofillServerCommunication",
+    "--gaia-url=http://127.0.0.1:9",  # the browser's own question at its start, whatever page is open
+    "--window-size=1280,1000",
+]
+# Debian's Chromium would open a search engine's page at its start.
+PREFERENCES = {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"], "homepage": "about:blank"}
+OWN = re.compile(
+    r"(http://)?update\.googleapis\.com[:/]"
+)  # the browser looks for updates of its parts in spite of the option
+FOREIGN = "http://elsewhere.invalid/picture.png"
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """A proxy that notes what it is asked for and gives nothing."""
+
+    asked: list[str]
+
+    def _note(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(502)
+
+    do_GET = do_POST = do_HEAD = do_CONNECT = do_OPTIONS = _note  # noqa: N815 - names that http.server looks for
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """The site, without a line for every request; one page more, which does ask another host for something."""
+
+    def do_GET(self) -> None:
+        if self.path != "/control.html":
+            super().do_GET()
+            return
+        page = f'<!doctype html><title>control</title><img src="{FOREIGN}">'.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+class Browser:
+    """A Chromium that every request to another host than this machine takes through a recording proxy."""
+
+    def __init__(self, driver: str, folder: Path, proxy: int, asked: list[str]) -> None:
+        self.asked = asked
+        arguments = [*OPTIONS, f"--user-data-dir={folder}", f"--proxy-server=127.0.0.1:{proxy}"]
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium"), "prefs": PREFERENCES},
+            "goog:loggingPrefs": {"performance": "ALL"},
+        }
+        self._base = driver
+        started = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._base += f"/session/{started['sessionId']}"
+
+    def _call(self, method: str, path: str, data: dict[str, Any] | None = None) -> Any:
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(self._base + path, body, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, address: str) -> None:
+        self._call("POST", "/url", {"url": address})
+
+    def run(self, script: str) -> Any:
+        return self._call("POST", "/execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str) -> Any:
+        """What `script` returns once that is true."""
+        end = time.monotonic() + PATIENCE
+        while not (value := self.run(script)):
+            assert time.monotonic() < end, f"still false after {PATIENCE} s: {script}"
+            time.sleep(0.1)
+        return value
+
+    def requests(self) -> list[str]:
+        """The addresses that pages asked for since the last call, from the browser's own log."""
+        entries = self._call("POST", "/se/log", {"type": "performance"})
+        messages = [json.loads(entry["message"])["message"] for entry in entries]
+        sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        return [url for url in sent if not url.startswith(("data:", "blob:", "chrome:", "about:"))]
+
+    def picture(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
+
+    def close(self) -> None:
+        self._call("DELETE", "")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    assert shutil.which("chromium"), "install chromium"
+    assert shutil.which("chromedriver"), "install chromedriver (Debian: chromium-driver)"
+    asked: list[str] = []
+    recorder = type("Recording", (Recorder,), {"asked": asked})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (
+        serving(recorder) as proxy,
+        subprocess.Popen(["chromedriver", f"--port={port}"], stdout=-3, stderr=-3) as driver,
+    ):
+        try:
+            _until_open(port)
+            opened = Browser(f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("profile"), proxy, asked)
+            yield opened
+            opened.close()
+        finally:
+            driver.terminate()
+
+
+def _until_open(port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < end, "chromedriver does not start"
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    assert (SITE / "index.html").is_file(), f"{SITE} holds no site: run `make docs` first"
+    with serving(partial(Quiet, directory=str(SITE))) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def _elsewhere(browser: Browser, site: str) -> list[str]:
+    """What pages asked other hosts for, by the browser's log (workers of a page have none) and by the proxy's."""
+    by_proxy = [asked for asked in browser.asked if not OWN.match(asked)]
+    return [url for url in browser.requests() if not url.startswith(site)] + by_proxy
+
+
+def test_a_request_to_another_host_would_be_seen(browser: Browser, site: str) -> None:
+    browser.open(f"{site}/control.html")
+    browser.wait("return document.images[0].complete")
+    assert FOREIGN in browser.asked
+    assert FOREIGN in browser.requests()
+    browser.asked.clear()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_asks_no_other_host(browser: Browser, site: str, page: str) -> None:
+    browser.open(f"{site}/{page}")
+    browser.wait("return document.readyState == 'complete' && document.querySelector('article h1')")
+    fonts = "return getComputedStyle(document.querySelector('article p')).fontFamily"
+    assert "Roboto" not in browser.run(fonts)
+    browser.picture(PICTURES / f"{page.removesuffix('.html').replace('/', '-')}.png")
+    assert _elsewhere(browser, site) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("exit codes", "reference/exit-codes.html"),
+        ("near tie", "glossary.html"),
+        ("read_model", "reference/python-api"),
+    ],
+)
+def test_search_finds_a_page(browser: Browser, site: str, words: str, page: str) -> None:
+    browser.open(f"{site}/index.html?q={words.replace(' ', '+')}")
+    found = """return [...document.querySelectorAll('.md-search-result__link')].map(e => e.href).join(' ')"""
+    assert page in browser.wait(found)
+    browser.picture(PICTURES / f"search-{words.replace(' ', '-')}.png")
+    assert _elsewhere(browser, site) == []
+
+
+def test_no_page_loads_anything_from_another_host() -> None:
+    """Also on the pages that were not opened: nothing but links leads out of the site."""
+    loaded = re.compile(r"""<(?:script|img|iframe|source|video|link)\b[^>]*?\s(?:src|href)=["']?(?:https?:)?//[^>]*>""")
+    for page in SITE.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not [tag for tag in loaded.findall(text) if 'rel="canonical"' not in tag], page
+
+
+def test_the_reference_holds_every_public_name() -> None:
+    page = _ids("reference/python-api.html")
+    assert {f"spot_edge.{name}" for name in spot_edge.__all__} - page == set()
+
+
+@pytest.mark.parametrize(
+    ("folder", "package"), [("benchmarks", "spot_bench"), ("train", "spot_train"), ("convert", "spot_convert")]
+)
+def test_the_reference_holds_the_public_names_of_the_workstation(folder: str, package: str) -> None:
+    page, wanted = _ids(f"reference/python-api-{package}.html"), set()
+    for path in (REPOSITORY / folder / package).rglob("*.py"):
+        module = ".".join(path.relative_to(REPOSITORY / folder).with_suffix("").parts).removesuffix(".__init__")
+        wanted |= {f"{module}.{name}" for name in _exported(path)}
+    assert len(wanted) > 50
+    assert wanted - page == set()
+
+
+def _ids(page: str) -> set[str]:
+    return {html.unescape(each) for each in re.findall(r'\bid="([^"]+)"', (SITE / page).read_text(encoding="utf-8"))}
+
+
+def _exported(path: Path) -> set[str]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["__all__"]:
+            elements = node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else []
+            return {str(e.value) for e in elements if isinstance(e, ast.Constant)}
+    return set()
