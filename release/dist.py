@@ -54,7 +54,7 @@ def build(folder: Path) -> list[Path]:
     dated = os.environ | {"SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct").decode().strip()}
     for project in PROJECTS:
         where = ("--outdir", str(folder / "built"), str(folder / "source" / project))
-        run_module("build", "--no-isolation", *where, env=dated)
+        run_module("build", "--quiet", "--no-isolation", *where, env=dated)
     return sorted((folder / "built").iterdir())
 
 
