@@ -116,14 +116,14 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
 
 
 def _code(tree: ast.Module) -> Iterator[ast.AST]:
-    """The nodes that run: without annotations, docstrings and what is only for type checkers."""
+    """The nodes that run: without annotations, decorators and what is only for type checkers."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         yield node
         for name, value in ast.iter_fields(node):
             children = value if isinstance(value, list) else [value]
-            if name in ("annotation", "returns", "keywords" if isinstance(node, ast.ClassDef) else ""):
+            if name in ("annotation", "returns", "decorator_list"):
                 continue
             for child in children:
                 typing_only = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
@@ -221,7 +221,7 @@ def main(modules: Sequence[str], count: int, seed: int) -> None:
             start = time.monotonic()
             if not run_tests(root, MODULES[name][1], None):
                 raise click.ClickException(f"the tests of {name} fail without any change: {MODULES[name][1]}")
-            limits[name] = 60 + 20 * (time.monotonic() - start)
+            limits[name] = 30 + 10 * (time.monotonic() - start)
         survivors = []
         for number, mutant in enumerate(sample, 1):
             path = root / MODULES[mutant.module][0]

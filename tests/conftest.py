@@ -78,7 +78,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
 @pytest.fixture(scope="session")
 def shapes(made_once: MadeOnce) -> Path:
     """Class folders of circles, squares and triangles."""
-    from spot_bench.drawings import draw_shapes
+    from spot_bench.data.drawn import draw_shapes
 
     return made_once("shapes", lambda folder: draw_shapes(folder, per_class=80, seed=3))
 
@@ -86,7 +86,7 @@ def shapes(made_once: MadeOnce) -> Path:
 @pytest.fixture(scope="session")
 def restored_run(made_once: MadeOnce) -> Path:
     """The embedded model's run, rebuilt from models/spot."""
-    from spot_train.smallrun import restore
+    from spot_train.runs.packed import restore
 
     return made_once("restored", lambda folder: restore(REPOSITORY / "models" / "spot", folder / "spot")) / "spot"
 
@@ -94,7 +94,7 @@ def restored_run(made_once: MadeOnce) -> Path:
 @pytest.fixture(scope="session")
 def shapes_run(shapes: Path, restored_run: Path, made_once: MadeOnce) -> Path:
     """A run trained on the shapes, from the embedded model's trunk: no download, no data set."""
-    from spot_train.cli import train
+    from spot_train.commands.train import train
 
     def make(folder: Path) -> None:
         recipe, trunk = folder / "shapes.toml", restored_run / "model.keras"
@@ -109,7 +109,7 @@ def shapes_run(shapes: Path, restored_run: Path, made_once: MadeOnce) -> Path:
 @pytest.fixture(scope="session")
 def shapes_family(shapes_run: Path, made_once: MadeOnce) -> Path:
     """The folder of model files made from `shapes_run`."""
-    from spot_convert.cli import convert
+    from spot_convert.commands.convert import convert
 
     def make(folder: Path) -> None:
         done = _command(convert, shapes_run, "--out", folder)

@@ -12,12 +12,11 @@ from typing import Any
 
 import keras
 
-from spot_bench.budget import Budget, budget_from
-from spot_bench.gate import Margins, margins_from
-from spot_bench.manifest import Manifest, read_manifest
-from spot_bench.retraining import Retraining, retraining_from
+from spot_bench.data.manifest import Manifest, read_manifest
+from spot_bench.drift.gate import Margins, margins_from
+from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
 from spot_edge.errors import DataError
-from spot_edge.modelspec import ImageSpec, Label
+from spot_edge.model.spec import ImageSpec, Label
 
 __all__ = ["Run", "read_run"]
 

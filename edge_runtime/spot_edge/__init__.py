@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# The public address of the repository, empty until there is one. Package metadata and messages take it from here.
+REPOSITORY = ""
+
 __all__ = [
     "RUNTIMES",
     "Camera",
@@ -32,7 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "RUNTIMES": "interpreter",
+    "RUNTIMES": "model.interpreter",
     "Camera": "camera.camera",
     "CameraError": "errors",
     "CheckError": "errors",
@@ -42,11 +45,11 @@ _HOMES = {
     "InterpreterError": "errors",
     "ModelError": "errors",
     "OutputError": "errors",
-    "Prediction": "prediction",
-    "Source": "source",
+    "Prediction": "prediction.prediction",
+    "Source": "image.source",
     "SpotError": "errors",
-    "overlay": "heatmap",
-    "read_model": "modelfile",
+    "overlay": "prediction.heatmap",
+    "read_model": "model.file",
 }
 
 if TYPE_CHECKING:
@@ -62,11 +65,11 @@ if TYPE_CHECKING:
         OutputError,
         SpotError,
     )
-    from spot_edge.heatmap import overlay
-    from spot_edge.interpreter import RUNTIMES
-    from spot_edge.modelfile import read_model
-    from spot_edge.prediction import Prediction
-    from spot_edge.source import Source
+    from spot_edge.image.source import Source
+    from spot_edge.model.file import read_model
+    from spot_edge.model.interpreter import RUNTIMES
+    from spot_edge.prediction.heatmap import overlay
+    from spot_edge.prediction.prediction import Prediction
 
 
 def __getattr__(name: str) -> Any:

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from spot_edge.errors import InputError
-from spot_edge.familiarity import familiarity_of
-from spot_edge.image import Prepared, prepare
-from spot_edge.interpreter import Interpreter, Runtime
-from spot_edge.look import LOOK, look_of
-from spot_edge.modelfile import ModelFile, read_model
-from spot_edge.modelspec import ModelSpec
-from spot_edge.prediction import Prediction, judge, rank, set_of_classes
-from spot_edge.quality import UNFAMILIAR, Finding, findings
-from spot_edge.source import Source, SourceLike
+from spot_edge.image.appearance import LOOK, look_of
+from spot_edge.image.quality import OOD, Finding, findings
+from spot_edge.image.source import Source, SourceLike
+from spot_edge.image.tensor import Prepared, prepare
+from spot_edge.model.file import ModelFile, read_model
+from spot_edge.model.interpreter import Interpreter, Runtime
+from spot_edge.model.spec import ModelSpec
+from spot_edge.prediction.ood import familiarity_of
+from spot_edge.prediction.prediction import Prediction, judge, rank, set_of_classes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ class Classifier:
         """`interpreter` is one that has `model` already, of whatever kind; else one is made as the others say."""
         self.model = model
         self._interpreter = interpreter or Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
-        self._remarks = _remarks(model.spec, self.runtime)
+        self._notes = _notes(model.spec, self.runtime)
         self._labels = tuple(label.label for label in model.spec.labels)
         self._familiarity = familiarity_of(model)
         self._about = {"name": model.spec.name, "variant": model.spec.variant, "id": model.id}
@@ -88,9 +88,9 @@ class Classifier:
             labels=self._labels,
             model=self._about,
             runtime=self.runtime,
-            remarks=self._remarks,
+            notes=self._notes,
             quality=quality,
-            conformal=set_of_classes(spec, ranked),
+            prediction_set=set_of_classes(spec, ranked),
             timings_ms={
                 "decode": prepared.decode_ms,
                 "resize": prepared.resize_ms,
@@ -112,7 +112,7 @@ class Classifier:
         Source, evidence and embedding are the sharpest frame's. Where none is fit, the answer is that to the sharpest.
         Frames are asked for one by one, so that an iterator of many needs little room. InputError where there are none.
         """
-        from spot_edge.burst import judge_burst
+        from spot_edge.prediction.burst import judge_burst
 
         judged = judge_burst(self, frames)
         if judged is None:
@@ -120,17 +120,17 @@ class Classifier:
         return judged.kept, judged.prediction
 
     def _findings(self, prepared: Prepared, embedding: NDArray[np.float32]) -> tuple[Finding, ...]:
-        capture = self.model.spec.capture
+        capture = self.model.spec.image_quality
         if capture is None:
             return ()
         look = look_of(prepared.tensor)
         values = dict(zip(LOOK, look.tolist(), strict=True))
         if self._familiarity is not None:
-            values[UNFAMILIAR] = self._familiarity.unfamiliarity(look, embedding)
+            values[OOD] = self._familiarity.unfamiliarity(look, embedding)
         return findings(values, capture.limits)
 
 
-def _remarks(spec: ModelSpec, runtime: Runtime) -> tuple[str, ...]:
+def _notes(spec: ModelSpec, runtime: Runtime) -> tuple[str, ...]:
     if runtime.name == spec.measured_in.runtime:
         return ()
     return (

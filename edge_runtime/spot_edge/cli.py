@@ -86,19 +86,7 @@ class _Commands(click.Group):
                 formatter.write_dl([(name, _short_help(entry)) for name, entry in sorted(installed.items())])
 
 
-TOOLKIT = (
-    "train",
-    "average-runs",
-    "pack-run",
-    "restore-run",
-    "convert",
-    "answers",
-    "inspect",
-    "export-kit",
-    "check-kit",
-    "bench",
-    "data",
-)
+TOOLKIT = ("train", "runs", "convert", "inspect", "kit", "bench", "data")
 
 
 def _installed() -> dict[str, Any]:

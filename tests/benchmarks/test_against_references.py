@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench import metrics
-from spot_bench.intervals import wilson
+from spot_bench.stats import metrics
+from spot_bench.stats.intervals import wilson
 
 _MADE = runpy.run_path(str(Path(__file__).with_name("references.py")))
 TRUTH, SCORES, OTHER = _MADE["fixed_data"]()

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.cli import bench
-from spot_bench.machine import describe_machine
-from spot_bench.tables import align, change, figure, milliseconds, short
+from spot_bench.commands.bench import bench
+from spot_bench.report.tables import align, change, figure, milliseconds, short
+from spot_bench.speed.conditions import describe_machine
 from spot_edge.errors import DataError, ModelError, OutputError
 
 
 def test_import_is_cheap() -> None:
     """`spot-edge --help` imports the group."""
     heavy = {"numpy", "PIL", "ai_edge_litert", "tflite_runtime", "tensorflow"}
-    code = f"import sys, spot_bench.cli; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    code = f"import sys, spot_bench.commands.bench; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -51,7 +51,7 @@ def test_bad_inputs_are_errors_of_the_house(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no part 'test'"):
         run("drift", "m.tflite", "--data", data, "--baseline", missing)
     with pytest.raises(ModelError, match="cannot be read"):
-        run("drift", "m.tflite", "--data", data, "--baseline", missing, "--part", "train")
+        run("drift", "m.tflite", "--data", data, "--baseline", missing, "--split", "train")
     with pytest.raises(ModelError, match="cannot be read"):
         run("latency", missing)
     with pytest.raises(ModelError, match="cannot be read"):

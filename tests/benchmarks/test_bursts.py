@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.bursts import FORMS, NEAR, differing, measure_bursts
-from spot_bench.bursts_lines import bursts_lines
-from spot_bench.captures import CONDITIONS, capture
-from spot_bench.cli import bench
-from spot_bench.drawings import KINDS, draw_lesion, encode_jpeg
-from spot_bench.intervals import wilson
-from spot_bench.manifest import Item, Manifest, write_manifest
-from spot_bench.metrics import balanced_accuracy, brier, ece
-from spot_bench.tables import percent
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import KINDS, draw_lesion, encode_jpeg
+from spot_bench.data.manifest import Item, Manifest, write_manifest
+from spot_bench.report.tables import percent
+from spot_bench.robustness.bursts import FORMS, NEAR, differing, measure_bursts
+from spot_bench.robustness.captures import CONDITIONS, capture
+from spot_bench.robustness.lines import bursts_lines
+from spot_bench.stats.intervals import wilson
+from spot_bench.stats.metrics import balanced_accuracy, brier, ece
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError
-from spot_edge.modelfile import read_model
+from spot_edge.model.file import read_model
 
 LABELS = {"melanoma": "mel", "nevus": "nv", "keratosis": "bkl", "carcinoma": "bcc", "vascular": "vasc"}
 
@@ -34,7 +34,7 @@ REACH = 0.5  # of drawn lesions few are nearer
 def classifier() -> Classifier:
     """The embedded network without limits."""
     model = read_model()
-    return Classifier(replace(model, spec=model.spec._replace(capture=None)), threads=1)
+    return Classifier(replace(model, spec=model.spec._replace(image_quality=None)), threads=1)
 
 
 @pytest.fixture(scope="module")

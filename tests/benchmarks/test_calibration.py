@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.calibration import fit_temperature, operating_points, realised_point, softmax
-from spot_bench.metrics import log_loss, malignant_score, rates_at
+from spot_bench.stats.calibration import fit_temperature, operating_points, realised_point, softmax
+from spot_bench.stats.metrics import log_loss, malignant_score, rates_at
 from spot_edge.errors import DataError
-from spot_edge.modelspec import ImageSpec, Label, MeasuredIn, ModelSpec, parse_spec, render_spec
+from spot_edge.model.spec import ImageSpec, Label, MeasuredIn, ModelSpec, parse_spec, render_spec
 
 MALIGNANT = (True, False, None)
 

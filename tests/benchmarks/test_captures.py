@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spot_bench.captures import CONDITIONS, EXPOSURE, PLACE, WHITE_BALANCE, Conditions, capture
-from spot_bench.defects import light_levels
-from spot_bench.drawings import draw_lesion
+from spot_bench.data.drawn import draw_lesion
+from spot_bench.robustness.captures import CONDITIONS, EXPOSURE, PLACE, WHITE_BALANCE, Conditions, capture
+from spot_bench.robustness.defects import light_levels
 
 
 @pytest.fixture(scope="module")

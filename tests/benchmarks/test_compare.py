@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.compare import compare_reports, ratio_of_medians, slower, verdict
-from spot_bench.latency_cli import compare
-from spot_bench.latency_table import comparison_lines
+from spot_bench.commands.speed import compare
+from spot_bench.speed.compare import compare_reports, ratio_of_medians, slower, verdict
+from spot_bench.speed.lines import comparison_lines
 from spot_edge.errors import CheckError, DataError
 
 RNG = np.random.default_rng(4)
@@ -104,7 +104,7 @@ def test_entries_meet_by_file_then_by_name() -> None:
         ("float32", 1),
         ("int8", 1),
     ]
-    assert found["pairs"][2]["remarks"][0].startswith("another file of the same name")
+    assert found["pairs"][2]["notes"][0].startswith("another file of the same name")
     assert [record["file"] for record in found["only_a"]] == ["other-int8.tflite"]
     assert [record["delegate"] for record in found["only_b"]] == [False]
     with pytest.raises(DataError, match="no model with the same threads and delegate in common"):

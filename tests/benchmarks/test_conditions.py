@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench import conditions
-from spot_bench.conditions import Watch, throttling
-from spot_bench.energy import find_meter
-from spot_edge.sensors import Reading, Sensors
+from spot_bench.speed import conditions
+from spot_bench.speed.conditions import Watch, throttling
+from spot_bench.speed.energy import find_meter
+from spot_edge.machine import Reading, Sensors
 
 CORES = "devices/system/cpu"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.conformal import conformal_thresholds, set_threshold
+from spot_bench.stats.conformal import conformal_thresholds, measured_sets, set_threshold
 from spot_edge.errors import DataError
 
 
@@ -57,3 +57,11 @@ def test_melanoma_is_covered_more_often_and_an_absent_class_has_no_threshold() -
 def test_no_image_no_threshold() -> None:
     with pytest.raises(DataError, match="no image"):
         set_threshold(np.zeros(0), [], 0.9)
+
+
+def test_sets_are_measured_by_coverage_and_size() -> None:
+    scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    covered, size = measured_sets(np.array([0.3, 0.2, 0.5]), scores, np.array([0, 1, 2, 0]), np.array([0, 1, 1, 2]))
+    assert (covered.value, covered.n, covered.groups) == (0.75, 4, 3)
+    assert size.value == (2 + 2 + 2 + 1) / 4
+    assert 1 <= size.low < size.value < size.high <= 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.intervals import bootstrap_many
-from spot_bench.metrics import accuracy, balanced_accuracy
+from spot_bench.stats.intervals import bootstrap_many
+from spot_bench.stats.metrics import accuracy, balanced_accuracy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 DATA_SETS, LESIONS = 500, 300
 SHARES, RECALLS = np.array([0.7, 0.2, 0.1]), np.array([0.9, 0.7, 0.5])  # of three classes

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spot_bench.defects import DEFECTS, Defect
-from spot_bench.drawings import draw_lesion
+from spot_bench.data.drawn import draw_lesion
+from spot_bench.robustness.defects import DEFECTS, Defect
 
 BY_NAME = {defect.name: defect for defect in DEFECTS}
 

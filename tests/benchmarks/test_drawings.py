@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot_bench.drawings import KINDS, SHAPES, Kind, draw_lesion, draw_shape, draw_shapes, encode_jpeg
-from spot_bench.manifest import read_manifest
-from spot_edge.image import decode, to_tensor
-from spot_edge.modelspec import ImageSpec
+from spot_bench.data.drawn import KINDS, SHAPES, Kind, draw_lesion, draw_shape, draw_shapes, encode_jpeg
+from spot_bench.data.manifest import read_manifest
+from spot_edge.image.tensor import decode, to_tensor
+from spot_edge.model.spec import ImageSpec
 
 
 @pytest.mark.parametrize("kind", KINDS)

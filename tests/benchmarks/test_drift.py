@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spot_bench import drift
-from spot_bench.calibration import operating_points, softmax
-from spot_bench.gate import Margins, judge_drift
-from spot_bench.predict import Predictions
-from spot_bench.selective import SHARES
-from spot_bench.summary import FIGURES, summarize
-from spot_bench.terminal import drift_lines
+from spot_bench.data.predictions import Predictions
+from spot_bench.drift import comparison as drift
+from spot_bench.drift.gate import Margins, judge_drift
+from spot_bench.drift.lines import drift_lines
+from spot_bench.drift.summary import FIGURES, SHARES, summarize
+from spot_bench.stats.calibration import operating_points, softmax
 from spot_edge.errors import DataError
-from spot_edge.modelspec import Conformal, SetThreshold, as_data
+from spot_edge.model.spec import Conformal, SetThreshold, as_data
 
 LABELS = ("bkl", "mel", "nv", "vasc")
 MALIGNANT = (False, True, False, False)

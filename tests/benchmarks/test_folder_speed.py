@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench.drawings import draw_lesion, encode_jpeg
-from spot_bench.folder_speed import EARLY, measure_folder
-from spot_bench.terminal import folder_lines
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
+from spot_bench.drift.lines import folder_lines
+from spot_bench.speed.folder import EARLY, measure_folder
 from spot_edge.errors import CheckError, InputError
 
 

@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spot_bench.cli import bench
-from spot_bench.concentration import concentration, holm, ratios_to_rest
-from spot_bench.exemplars import EDGES, exemplars, overlap, strata
-from spot_bench.harm import harm_report, pick_baseline
-from spot_bench.harm_lines import harm_lines
-from spot_bench.intervals import wilson
-from spot_bench.manifest import Item, Manifest, write_manifest
-from spot_bench.predict import Predictions, save_predictions
-from spot_bench.told import CATEGORIES, categories, margins, sets
+from spot_bench.commands.bench import bench
+from spot_bench.data.manifest import Item, Manifest, write_manifest
+from spot_bench.data.predictions import Predictions, save_predictions
+from spot_bench.drift.flips import EDGES, concentration, exemplars, holm, overlap, ratios_to_rest, strata
+from spot_bench.drift.harm import CATEGORIES, categories, harm_report, margins, pick_baseline, sets
+from spot_bench.drift.lines import harm_lines
+from spot_bench.stats.intervals import wilson
 from spot_edge.errors import DataError, OutputError
-from spot_edge.modelspec import Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate, SetThreshold
-from spot_edge.prediction import judge, rank, set_of_classes
+from spot_edge.model.spec import Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate, SetThreshold
+from spot_edge.prediction.prediction import judge, rank, set_of_classes
 
 IMAGES = 400  # two of each lesion; every fourth lesion is a melanoma
 LABELS = ("nv", "mel", "bkl")
@@ -253,7 +251,7 @@ def test_p_values_of_nothing_are_even() -> None:
     assert low <= 8  # more has a chance of one in 100
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_intervals_hold_what_is_true_and_p_values_what_they_promise() -> None:
     """A seventh of the lesions has twice the near-ties, which flip alike for all; images of a lesion flip together."""
     data_sets, ratio = 250, (0.4 * 0.08 + 0.6 * 0.002) / (0.2 * 0.08 + 0.8 * 0.002)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
-from spot_bench.intervals import bootstrap, bootstrap_many, proportion, resamples, wilson
-from spot_bench.metrics import accuracy, balanced_accuracy
+from spot_bench.stats import intervals
+from spot_bench.stats.intervals import bootstrap, bootstrap_many, proportion, resamples, wilson
+from spot_bench.stats.metrics import accuracy, balanced_accuracy
 
 
 def mean(values: np.ndarray) -> float:
@@ -130,3 +132,42 @@ def test_two_thousand_images_take_seconds() -> None:
     start = time.process_time()
     bootstrap(balanced_accuracy, np.arange(2000) // 2, truth, scores)
     assert time.process_time() - start < 30
+
+
+# scipy.stats.t.ppf(0.975, f) of SciPy 1.17.1
+STUDENT = {
+    5: 2.5705818356363146,
+    10: 2.228138851986274,
+    29: 2.045229642132703,
+    39: 2.022690920036761,
+    100: 1.9839715185235518,
+    999: 1.9623414611334493,
+}
+
+
+@pytest.mark.parametrize("freedom", STUDENT)
+def test_students_t_against_scipy(freedom: int) -> None:
+    """The expansion leaves out terms of the fourth order in 1/f."""
+    assert abs(intervals._student(freedom) - STUDENT[freedom]) < 2 / freedom**4
+
+
+def test_few_lesions_widen_the_percentiles_as_students_t_does() -> None:
+    values = np.random.default_rng(3).normal(size=40)
+    resampled = [values[rows].mean() for rows in resamples(np.arange(40))]
+    assert len(resampled) == 1000
+    tail = 100 * NormalDist().cdf(-math.sqrt(40 / 39) * STUDENT[39])
+    assert 2.0 < tail < 2.5
+    found = bootstrap(mean, np.arange(40), values)
+    assert (found.low, found.high) == pytest.approx(np.percentile(resampled, [tail, 100 - tail]), abs=1e-6)
+
+
+def test_one_lesion_has_no_spread() -> None:
+    found = bootstrap(mean, ["a", "a", "a"], np.array([1.0, 2.0, 6.0]))
+    assert found == intervals.Estimate(3.0, 3.0, 3.0, 3, 1)
+    two = bootstrap(mean, ["a", "b"], np.array([1.0, 2.0]))
+    assert (two.low, two.high) == (1.0, 2.0)
+
+
+def test_no_hit_is_not_certainty() -> None:
+    found = proportion(np.zeros(12, bool), np.arange(12) // 2)
+    assert (found.value, found.low, found.high) == (0.0, *wilson(0, 6))

@@ -12,18 +12,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from spot_bench import latency, rounds
-from spot_bench.dense import ROWS, WIDTH, dense_layer
-from spot_bench.drawings import draw_lesion, encode_jpeg
-from spot_bench.history import append_report, check_history, read_report
-from spot_bench.latency import BLOCKS, Plan, measure
-from spot_bench.latency_cli import latency as command
-from spot_bench.latency_table import latency_lines
-from spot_bench.utilisation import Peak, Work, count_work, measure_peak, utilisation
+from spot_bench.commands.speed import latency as command
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
+from spot_bench.speed import latency, rounds
+from spot_bench.speed.history import append_report, check_history, read_report
+from spot_bench.speed.latency import BLOCKS, Plan, measure
+from spot_bench.speed.lines import latency_lines
+from spot_bench.speed.utilisation import ROWS, WIDTH, Peak, Work, count_work, dense_layer, measure_peak, utilisation
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, InterpreterError, OutputError
-from spot_edge.modelfile import read_model, seal
-from spot_edge.sensors import Sensors
+from spot_edge.machine import Sensors
+from spot_edge.model.file import read_model, seal
 
 PICTURE = encode_jpeg(draw_lesion(1, 320, 240))
 WARMUP = 20
@@ -44,7 +43,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> str:
     with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
         start = min(member.header_offset for member in bundle.infolist())
     path = tmp_path_factory.mktemp("twin") / "spot-float32.tflite"
-    path.write_bytes(seal(model.content[:start], model.spec._replace(variant="float32", capture=None)))
+    path.write_bytes(seal(model.content[:start], model.spec._replace(variant="float32", image_quality=None)))
     return str(path)
 
 
@@ -149,9 +148,9 @@ def test_it_goes_on_for_the_seconds_asked_for() -> None:
 
 def test_a_runtime_that_cannot_do_without_its_delegate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "bare_resolver", lambda runtime: None)
-    plan, remarks = latency._possible(Plan(delegates=(True, False)))
+    plan, notes = latency._possible(Plan(delegates=(True, False)))
     assert plan.delegates == (True,)
-    assert remarks[0].endswith("cannot switch its delegate off: measured with it on only")
+    assert notes[0].endswith("cannot switch its delegate off: measured with it on only")
     with pytest.raises(InterpreterError, match="cannot switch its delegate off: measure with --delegate on"):
         latency._possible(Plan(delegates=(False,)))
 

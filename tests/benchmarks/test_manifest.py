@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench.manifest import Item, Manifest, read_manifest, write_manifest
+from spot_bench.data.manifest import Item, Manifest, read_manifest, write_manifest
 from spot_edge.errors import DataError, OutputError
 
 Write = Callable[[str], Path]

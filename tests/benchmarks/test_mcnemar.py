@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.mcnemar import compare_answers, exact_mcnemar
+from spot_bench.stats.intervals import compare_answers, exact_mcnemar
 
 # float(mcnemar([[7, lost], [gained, 9]], exact=True).pvalue) of statsmodels 0.15.0 (scipy 1.17.1); SciPy's
 # binomtest(lost, lost + gained, 0.5).pvalue gives the same to the last digit.

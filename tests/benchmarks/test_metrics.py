@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from spot_bench import metrics
+from spot_bench.stats import metrics
 from spot_edge.errors import DataError
 
 # Four images of three classes; the third class does not occur. First ranks: 0, 1, 1, 0.
@@ -198,3 +198,11 @@ def test_reliability_bins_make_up_the_ece() -> None:
     gaps = [abs(sure[rows].mean() - right[rows].mean()) * len(rows) for rows in bins]
     assert sum(gaps) / 200 == pytest.approx(metrics.ece(truth, scores))
     assert len(metrics.reliability(scores[:4])) == 4
+
+
+def test_equal_scores_are_one_point_of_the_curve() -> None:
+    score, positive = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.1]), np.array([True, False, True, False, True, False])
+    assert metrics.roc(score, positive)[:, 0].tolist() == [math.inf, 0.9, 0.5, 0.1]
+    assert metrics.roc(score, positive)[:, 1].tolist() == pytest.approx([0, 0, 2 / 3, 1])
+    assert metrics.roc(score, positive)[:, 2].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert metrics.roc(score, np.ones(6, bool)).shape == (0, 3)

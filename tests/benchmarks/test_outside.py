@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.cli import bench
-from spot_bench.drawings import draw_lesion, encode_jpeg
-from spot_bench.manifest import read_manifest
-from spot_bench.outside import one_class
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
+from spot_bench.data.manifest import read_manifest
+from spot_bench.drift.external import one_class
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError
 
@@ -48,7 +48,7 @@ def test_the_rates_are_those_of_the_single_answers(data: Path) -> None:
 def test_the_command_prints_it_and_keeps_the_report(data: Path, repository: Path, tmp_path: Path) -> None:
     model = repository / "edge_runtime" / "spot_edge" / "models" / "spot-int8.tflite"
     arguments = ["outside", str(model), "--data", str(data), "--positive", "melanoma", "--class", "mel"]
-    done = CliRunner().invoke(bench, [*arguments, "--part", "all", "--out", str(tmp_path)], catch_exceptions=False)
+    done = CliRunner().invoke(bench, [*arguments, "--split", "all", "--out", str(tmp_path)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "12 images of labels.csv, 4 of melanoma" in done.output
     assert json.loads((tmp_path / "report.json").read_text())["class"] == "mel"

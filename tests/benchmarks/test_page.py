@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spot_bench.calibration import operating_points, softmax
-from spot_bench.cli import bench
-from spot_bench.conformal import conformal_thresholds
-from spot_bench.drawings import draw_lesion, encode_jpeg
-from spot_bench.manifest import Manifest, read_manifest
-from spot_bench.page import page, write_page
-from spot_bench.predict import Predictions, save_predictions
-from spot_bench.report import drift_report, refuse_verdict
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
+from spot_bench.data.manifest import Manifest, read_manifest
+from spot_bench.data.predictions import Predictions, save_predictions
+from spot_bench.drift.page import page, write_page
+from spot_bench.drift.report import drift_report, refuse_verdict
+from spot_bench.stats.calibration import operating_points, softmax
+from spot_bench.stats.conformal import conformal_thresholds
 from spot_edge.errors import CheckError, DataError, OutputError
 
 IMAGES = 120
@@ -184,12 +184,12 @@ def test_a_page_without_malignancy_or_sets(float32: Predictions, manifest: Manif
 def test_verdicts_become_errors(report: dict[str, Any]) -> None:
     refuse_verdict(report, None)
     with pytest.raises(CheckError, match=r"toy int8 .* against toy float32: fails \(balanced accuracy, recall mel"):
-        refuse_verdict(report, "fails")
+        refuse_verdict(report, "fail")
     undecided = {"comparisons": [json.loads(json.dumps(report["comparisons"][1]))]}
-    undecided["comparisons"][0]["verdict"]["verdict"] = "cannot tell"
-    refuse_verdict(undecided, "fails")
-    with pytest.raises(CheckError, match="cannot tell"):
-        refuse_verdict(undecided, "cannot-tell")
+    undecided["comparisons"][0]["verdict"]["verdict"] = "undecided"
+    refuse_verdict(undecided, "fail")
+    with pytest.raises(CheckError, match="undecided"):
+        refuse_verdict(undecided, "undecided")
 
 
 def run(*arguments: str | Path) -> None:
@@ -204,17 +204,17 @@ def test_kept_answers_are_compared_without_a_model(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("spot_bench.report.drift_report", partial(drift_report, draws=50))
+    monkeypatch.setattr("spot_bench.drift.report.drift_report", partial(drift_report, draws=50))
     save_predictions(float32, tmp_path / "a.npz")
     save_predictions(damaged, tmp_path / "b.npz")
     asked = ["drift", tmp_path / "b.npz", "--baseline", tmp_path / "a.npz", "--data", data]
-    with pytest.raises(CheckError, match="fails"):
-        run(*asked, "--out", tmp_path / "out", "--fail-on", "cannot-tell")
+    with pytest.raises(CheckError, match="fail"):
+        run(*asked, "--out", tmp_path / "out", "--fail-on", "undecided")
     files = {"predictions-0-float32.npz", "predictions-1-int8-b-odd-b-x.npz", "report.html", "report.json"}
     assert {file.name for file in (tmp_path / "out").iterdir()} == files  # written before the verdict counts
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["bytes"] == [None, None]
-    assert report["comparisons"][0]["verdict"]["verdict"] == "fails"
+    assert report["comparisons"][0]["verdict"]["verdict"] == "fail"
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
     with pytest.raises(OutputError, match="exists already: name another folder"):
         run(*asked, "--out", tmp_path / "out")

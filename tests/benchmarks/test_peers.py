@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import peers.__main__
-from peers.children import AdapterError, Child
-from peers.compare import CALLS, Found, against, compare
-from peers.networks import make_inputs
-from peers.page import page, problems, target_lines
-from peers.rows import FLOAT, INT8, ROWS, Row
-from spot_bench.machine import describe_machine
+import experiments.peers.__main__
+from experiments.peers.children import AdapterError, Child
+from experiments.peers.compare import CALLS, Found, against, compare
+from experiments.peers.networks import make_inputs
+from experiments.peers.page import page, problems, target_lines
+from experiments.peers.rows import FLOAT, INT8, ROWS, Row
+from spot_bench.speed.conditions import describe_machine
 from spot_edge import read_model
 from spot_edge.errors import CheckError, InterpreterError
 
@@ -120,7 +120,7 @@ def test_an_adapter_that_goes_wrong_is_an_error_and_the_others_stay(
 
 
 def test_a_file_that_is_ranked_unlike_its_tensor(networks: Path, odd: Callable[[str], Path]) -> None:
-    with_scores = Child(Path(sys.executable), "peers.adapters.litert", _task(networks))
+    with_scores = Child(Path(sys.executable), "experiments.peers.adapters.litert", _task(networks))
     hello = with_scores.hello
     with_scores.end()
     program = f"print({json.dumps(hello | {'first': 'vasc'})!r}, flush=True); sys.stdin.read()"
@@ -130,7 +130,7 @@ def test_a_file_that_is_ranked_unlike_its_tensor(networks: Path, odd: Callable[[
 
 def test_an_adapter_that_hangs_is_given_up(networks: Path, odd: Callable[[str], Path]) -> None:
     with pytest.raises(AdapterError, match=r"no answer in 0\.2 s"):
-        Child(odd("sys.stdin.read()"), "peers.adapters.litert", _task(networks), patience=0.2)
+        Child(odd("sys.stdin.read()"), "experiments.peers.adapters.litert", _task(networks), patience=0.2)
 
 
 def test_without_the_floor_there_is_nothing_to_compare_with(networks: Path) -> None:
@@ -140,7 +140,7 @@ def test_without_the_floor_there_is_nothing_to_compare_with(networks: Path) -> N
 
 def test_every_row_has_an_adapter_and_pinned_packages(repository: Path) -> None:
     for row in ROWS:
-        assert (repository / "benchmarks" / "peers" / "adapters" / f"{row.adapter}.py").is_file()
+        assert (repository / "experiments" / "peers" / "adapters" / f"{row.adapter}.py").is_file()
         listed = (repository / "constraints" / f"peers-{row.environment}.txt").read_text().splitlines()
         assert all("==" in line for line in listed if not line.startswith("#"))
 
@@ -149,21 +149,29 @@ def test_the_command_writes_the_page_and_its_exit_code(
     networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: Callable[[str], Path]
 ) -> None:
     pythons = {"here": Path(sys.executable), "odd": odd("sys.exit('broken')")}
-    monkeypatch.setattr(peers.__main__, "python_of", lambda name: pythons.get(name, tmp_path / "none"))
+    monkeypatch.setattr(experiments.peers.__main__, "python_of", lambda name: pythons.get(name, tmp_path / "none"))
     rows = (FLOOR, Row("absent", "torch", "absent", INT8, "int8.tflite"))
     arguments = ["--networks", str(networks), "--page", str(tmp_path / "peers.md"), "--rounds", "6"]
-    monkeypatch.setattr(peers.__main__, "ROWS", rows)
-    done = CliRunner().invoke(peers.__main__.main, arguments, catch_exceptions=False)
+    monkeypatch.setattr(experiments.peers.__main__, "ROWS", rows)
+    done = CliRunner().invoke(experiments.peers.__main__.main, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     assert "2 rows" in done.output
-    monkeypatch.setattr(peers.__main__, "ROWS", (FLOOR, Row("wrong", "torch", "odd", INT8, "int8.tflite")))
+    monkeypatch.setattr(experiments.peers.__main__, "ROWS", (FLOOR, Row("wrong", "torch", "odd", INT8, "int8.tflite")))
     with pytest.raises(CheckError, match="wrong, int8: ended with exit code 1: broken"):
-        CliRunner().invoke(peers.__main__.main, arguments, catch_exceptions=False)
+        CliRunner().invoke(experiments.peers.__main__.main, arguments, catch_exceptions=False)
     assert "error: ended" in (tmp_path / "peers.md").read_text()
 
 
 def test_without_networks_it_ends_with_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "peers", "--networks", str(tmp_path), "--page", str(tmp_path / "peers.md")]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.peers",
+        "--networks",
+        str(tmp_path),
+        "--page",
+        str(tmp_path / "peers.md"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == InterpreterError.exit_code
     assert done.stderr.splitlines()[-1] == "peers: LiteRT, bare loop: not installed: nothing to check by"

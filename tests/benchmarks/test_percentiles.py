@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from spot_bench.percentiles import fewest_samples, percentile
+from spot_bench.stats.percentiles import fewest_samples, percentile
 
 
 def binomial_below(n: int, share: float) -> list[float]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot_bench.predict import Predictions, load_predictions, save_predictions
+from spot_bench.data.predictions import Predictions, load_predictions, save_predictions
 from spot_edge.errors import DataError, OutputError
-from spot_edge.modelspec import Conformal, OperatingPoint, Rate, SetThreshold
+from spot_edge.model.spec import Conformal, OperatingPoint, Rate, SetThreshold
 
 RATE = Rate(0.9, 0.8, 0.95, 40)
 SOME = Predictions(

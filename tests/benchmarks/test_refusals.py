@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 import spot_edge
-from spot_bench import refusals
-from spot_bench.cli import bench
-from spot_bench.drawings import KINDS, draw_lesion, encode_jpeg
-from spot_bench.strangers import STRANGERS
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import KINDS, draw_lesion, encode_jpeg
+from spot_bench.data.drawn.shapes import STRANGERS
+from spot_bench.robustness.measure import quality as refusals
 from spot_edge import Classifier
-from spot_edge.modelfile import read_model, seal
+from spot_edge.model.file import read_model, seal
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_strangers_and_strong_defects_are_refused_and_drawn_lesions_are_not(
     assert [row["name"] for row in report["others"]] == list(STRANGERS)
     for row in report["others"]:
         assert row["refused"]["value"] >= 0.95
-        assert row["auc_unfamiliarity"]["value"] >= 0.95
+        assert row["auc_ood"]["value"] >= 0.95
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
 
 
@@ -102,7 +102,7 @@ def test_other_pictures_are_judged_by_name(embedded: Path, lesions: Path, tmp_pa
     assert found[0]["refused"]["value"] == 1
     assert len(found[0]["unread"]) == 1
     assert "small.png" in found[0]["unread"][0]
-    assert found[1]["auc_unfamiliarity"]["value"] == 0.5  # the same pictures
+    assert found[1]["auc_ood"]["value"] == 0.5  # the same pictures
     assert found[1]["refused"]["groups"] == len(KINDS)
 
 
@@ -122,7 +122,7 @@ def test_a_model_without_limits_is_refused(lesions: Path, tmp_path: Path) -> Non
     model = read_model()
     with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
         end = min(info.header_offset for info in bundle.infolist())
-    (tmp_path / "plain.tflite").write_bytes(seal(model.content[:end], model.spec._replace(capture=None)))
+    (tmp_path / "plain.tflite").write_bytes(seal(model.content[:end], model.spec._replace(image_quality=None)))
     done = CliRunner().invoke(bench, ["quality", str(tmp_path / "plain.tflite"), "--data", str(lesions)])
     assert "no limits" in str(done.exception)
 

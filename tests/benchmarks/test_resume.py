@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot_bench.drawings import draw_shapes
-from spot_bench.manifest import Item, Manifest, read_manifest, write_manifest
-from spot_bench.predict import load_predictions, predict, predict_into
+from spot_bench.data.drawn import draw_shapes
+from spot_bench.data.manifest import Item, Manifest, read_manifest, write_manifest
+from spot_bench.data.predictions import load_predictions, predict, predict_into
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, OutputError
 
@@ -24,8 +24,8 @@ _MEMORY = """
 import sys
 from pathlib import Path
 import numpy as np
-from spot_bench.manifest import Item, Manifest
-from spot_bench.passes import run_over
+from spot_bench.data.manifest import Item, Manifest
+from spot_bench.data.inference import run_over
 from spot_edge.classifier import Classifier
 
 class Painted(Classifier):
@@ -65,7 +65,7 @@ MODEL = str(Path(sys.modules[Classifier.__module__].__file__ or "").parent / "mo
 
 
 def command(data: Path, out: Path, *more: str, name: str = "predict") -> list[str]:
-    told = ["--data", str(data), "--part", "all", "--out", str(out), "--threads", "1"]
+    told = ["--data", str(data), "--split", "all", "--out", str(out), "--threads", "1"]
     return [sys.executable, "-m", "spot_edge.cli", "bench", name, MODEL, *told, *more]
 
 

@@ -11,17 +11,17 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from spot_bench.cli import bench
-from spot_bench.drawings import draw_lesion, draw_shapes
-from spot_bench.manifest import Item, Manifest, read_manifest, write_manifest
-from spot_bench.perturbations import PERTURBATIONS, Perturbation, _resized
-from spot_bench.robustness import measure_robustness
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import draw_lesion, draw_shapes
+from spot_bench.data.manifest import Item, Manifest, read_manifest, write_manifest
+from spot_bench.robustness.measure import measure_robustness
+from spot_bench.robustness.perturbations import PERTURBATIONS, Perturbation, _resized
 from spot_convert.kit.mistakes import _plain
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError
-from spot_edge.image import Prepared, prepare
-from spot_edge.modelspec import ImageSpec
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import Prepared, prepare
+from spot_edge.model.spec import ImageSpec
 
 NAMES = {perturbation.name: perturbation for perturbation in PERTURBATIONS}
 
@@ -173,7 +173,7 @@ def test_the_command(data: Manifest, repository: Path, tmp_path: Path) -> None:
         model,
         "--data",
         str(tmp_path / "data.csv"),
-        "--part",
+        "--split",
         "all",
         "--images",
         "4",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.predict import Predictions
-from spot_bench.selective import SHARES, selective_curve
+from spot_bench.data.predictions import Predictions
+from spot_bench.drift.summary import SHARES, selective_curve
 
 
 def answers(scores: list[list[float]], truth: list[int]) -> Predictions:

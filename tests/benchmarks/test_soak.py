@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.cli import bench
-from spot_bench.drawings import draw_lesion, encode_jpeg
-from spot_bench.soak import GROWTH, SETTLED, SLOWEST, broken_limits, pictures_of, soak
-from spot_bench.terminal import soak_lines
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
+from spot_bench.drift.lines import soak_lines
+from spot_bench.speed.soak import GROWTH, SETTLED, SLOWEST, broken_limits, pictures_of, soak
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, InputError
 
@@ -23,7 +23,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason=
 
 LEAKING = """
 import json, mmap, os, sys
-from spot_bench.soak import broken_limits, pictures_of, soak
+from spot_bench.speed.soak import broken_limits, pictures_of, soak
 from spot_edge.classifier import Classifier
 mapped = []
 def leaking():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench.manifest import PARTS, Item, Manifest
-from spot_bench.splits import FRACTIONS, split
+from spot_bench.data.manifest import PARTS, Item, Manifest
+from spot_bench.data.splits import FRACTIONS, split
 from spot_edge.errors import DataError
 
 

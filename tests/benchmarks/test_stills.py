@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spot_bench.drawings import draw_lesion
-from spot_bench.overhead import STILL_TARGET, still_overhead
-from spot_bench.stills import STILL, large_still
+from spot_bench.data.drawn import draw_lesion
+from spot_bench.data.drawn.canvas import STILL, large_still
+from spot_bench.speed.overhead import STILL_TARGET, still_overhead
 from spot_edge.classifier import Classifier
-from spot_edge.image import to_tensor
-from spot_edge.modelspec import ImageSpec
+from spot_edge.image.tensor import to_tensor
+from spot_edge.model.spec import ImageSpec
 
 
 def test_a_still_is_as_large_as_a_camera_s_and_shows_the_same() -> None:

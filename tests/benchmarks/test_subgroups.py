@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spot_bench.calibration import softmax
-from spot_bench.manifest import Item, Manifest
-from spot_bench.predict import Predictions
-from spot_bench.subgroups import age_band, subgroups
+from spot_bench.data.manifest import Item, Manifest
+from spot_bench.data.predictions import Predictions
+from spot_bench.drift.subgroups import age_band, subgroups
+from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
 
 IMAGES = 400  # two of each lesion, a fifth of them melanomas

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from experiments.variants.__main__ import main
+from experiments.variants.page import TEMPLATE, page
+from experiments.variants.picture import apart, frontier, picture
+from experiments.variants.reports import Family, Row, read_family
 from spot_edge.errors import DataError
-from variants.__main__ import main
-from variants.page import TEMPLATE, page
-from variants.picture import apart, frontier, picture
-from variants.reports import Family, Row, read_family
 
 
 def estimate(value: float) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def file(variant: str, size: int, **more: Any) -> dict[str, Any]:
         "measured_in": {"runtime": "ai-edge-litert", "version": "2.3.0"},
         "id": f"id of {variant}",
         "bytes": size,
-        "drift": None if variant == "float32" else {"verdict": "cannot tell"},
+        "drift": None if variant == "float32" else {"verdict": "undecided"},
         **more,
     }
 
@@ -147,7 +147,7 @@ def test_what_is_known_stands_in_the_tables(wide: Path) -> None:
     costs, answers = rows_of(text, "int8")
     assert costs == ["int8", "tensorflow, ai-edge-litert", "2.75", "–", "4.50", "0.45 (0.41 to 0.49)", "83.3"]
     assert answers[1:4] == ["95.0 (91.0-99.0)", "0.740 (0.700 to 0.780)", "-0.010 (-0.050 to +0.030)"]
-    assert answers[-1] == "cannot tell"
+    assert answers[-1] == "undecided"
     costs, answers = rows_of(text, "int4")
     assert costs[2:] == ["2.60", "1.30", "–", "–", "refused"]
     assert answers[2] == "0.650 (0.610 to 0.690)"

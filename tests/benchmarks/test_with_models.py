@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.calibration import softmax
-from spot_bench.cli import bench
-from spot_bench.drawings import draw_lesion, encode_jpeg
-from spot_bench.latency import Plan, measure
-from spot_bench.latency_table import latency_lines
-from spot_bench.manifest import Item, Manifest, read_manifest
-from spot_bench.metrics import accuracy
-from spot_bench.overhead import call_overhead, process_overhead
-from spot_bench.predict import load_predictions, predict, save_predictions
-from spot_bench.terminal import overhead_lines
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
+from spot_bench.data.manifest import Item, Manifest, read_manifest
+from spot_bench.data.predictions import load_predictions, predict, save_predictions
+from spot_bench.drift.lines import overhead_lines
+from spot_bench.speed.latency import Plan, measure
+from spot_bench.speed.lines import latency_lines
+from spot_bench.speed.overhead import call_overhead, process_overhead
+from spot_bench.stats.calibration import softmax
+from spot_bench.stats.metrics import accuracy
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 
@@ -80,7 +80,7 @@ def test_unknown_labels_are_refused_before_the_first_image(int8: Classifier, man
 def test_drift_from_the_command_line(shapes: Path, shapes_family: Path, tmp_path: Path) -> None:
     files = {name: str(shapes_family / f"shapes-{name}.tflite") for name in ("float32", "int8")}
     arguments = ["drift", files["int8"], files["float32"], "--baseline", files["float32"], "--data", str(shapes)]
-    done = CliRunner().invoke(bench, [*arguments, "--part", "all", "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(bench, [*arguments, "--split", "all", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert "shapes int8" in done.output
     report = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from spot_bench.cli import bench
-from spot_bench.drawings import draw_shapes
-from spot_bench.manifest import read_manifest
-from spot_bench.predict import load_predictions
-from spot_convert.cli import answers
-from spot_convert.micro import judging
-from spot_convert.micro.source import flatbuffer_of
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import draw_shapes
+from spot_bench.data.manifest import read_manifest
+from spot_bench.data.predictions import load_predictions
+from spot_convert.commands.convert import answers
+from spot_convert.runtimes.micro import kernels as judging
+from spot_convert.runtimes.micro.source import flatbuffer_of
 from spot_edge import read_model
 from spot_edge.errors import DataError, ModelError, OutputError, SpotError
-from spot_edge.modelfile import seal
-from spot_edge.modelspec import MeasuredIn
+from spot_edge.model.file import seal
+from spot_edge.model.spec import MeasuredIn
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def made_for(shapes_family: Path, tmp_path: Path):
 
 
 def ask(*arguments: object) -> Result:
-    return CliRunner().invoke(answers, [str(argument) for argument in (*arguments, "--part", "all")])
+    return CliRunner().invoke(answers, [str(argument) for argument in (*arguments, "--split", "all")])
 
 
 def test_in_the_devices_own_runtime_they_are_those_of_bench_predict(
@@ -62,7 +62,7 @@ def test_in_the_devices_own_runtime_they_are_those_of_bench_predict(
     done = ask(model, "--data", data, "--out", tmp_path / "own")
     assert (done.exit_code, done.exception) == (0, None)
     assert f"{tmp_path / 'own' / 'predictions.npz'}: 12 images, 0 skipped, in ai-edge-litert" in done.output
-    told = ["predict", model, "--data", data, "--part", "all", "--out", tmp_path / "bench", "--threads", "1"]
+    told = ["predict", model, "--data", data, "--split", "all", "--out", tmp_path / "bench", "--threads", "1"]
     assert CliRunner().invoke(bench, list(map(str, told))).exit_code == 0
     own, theirs = (load_predictions(tmp_path / name / "predictions.npz") for name in ("own", "bench"))
     np.testing.assert_allclose(own.scores, theirs.scores, atol=1e-6)
@@ -76,7 +76,7 @@ def test_as_json_and_into_drift(shapes_family: Path, data: Path, tmp_path: Path)
     about = json.loads(done.stdout)
     assert (about["variant"], about["images"], about["skipped"]) == ("int8", 12, 0)
     base, kept = shapes_family / "shapes-float32.tflite", tmp_path / "predictions.npz"
-    told = ["drift", kept, "--baseline", base, "--data", data, "--part", "all", "--json"]
+    told = ["drift", kept, "--baseline", base, "--data", data, "--split", "all", "--json"]
     compared = CliRunner().invoke(bench, list(map(str, told)))
     assert compared.exit_code == 0, compared.output
     (comparison,) = json.loads(compared.stdout)["comparisons"]
@@ -101,7 +101,7 @@ def test_a_runtime_that_is_not_here_is_refused_before_anything_is_done(
 
 
 def test_without_what_it_needs_it_says_what_to_install(made_for, data: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "spot_convert.micro.judging", None)  # as where the interpreter is missing
+    monkeypatch.setitem(sys.modules, "spot_convert.runtimes.micro.kernels", None)  # as where the interpreter is missing
     done = ask(made_for("tflite-micro"), "--data", data, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert "is not installed here: pip install 'spot-edge-toolkit[convert]'" in done.output
@@ -122,7 +122,7 @@ def test_bad_input_is_one_line_and_the_code_of_the_table(shapes_family: Path, da
         ([good, "--data", tmp_path / "spoilt"], 7, "1 of 1 images .* cannot be judged"),
     ):
         out = tmp_path / "out"
-        told = [*arguments, "--part", "all", "--out", out]
+        told = [*arguments, "--split", "all", "--out", out]
         command = [sys.executable, "-m", "spot_edge.cli", "answers", *map(str, told)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         last = ended.stderr.splitlines()[-1]

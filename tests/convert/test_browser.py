@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot_convert.answers import Places
-from spot_convert.browser.interpreter import in_browser
-from spot_convert.browser.litertjs import litertjs_version
-from spot_convert.family import convert_run
+from spot_convert.runtimes.browser.chromium import litertjs_version
+from spot_convert.runtimes.browser.interpreter import in_browser
+from spot_convert.runtimes.predictions import Places
+from spot_convert.variants.family import convert_run
 from spot_edge import read_model
 from spot_edge.errors import CheckError, DataError
-from spot_edge.interpreter import Interpreter
+from spot_edge.model.interpreter import Interpreter
 
 # A program called chromium that does what the page does, with LiteRT for LiteRT.js.
 IMITATION = """#!{python}
 import sys, urllib.request
-from spot_edge.interpreter import Interpreter
-from spot_edge.modelfile import verify
+from spot_edge.model.interpreter import Interpreter
+from spot_edge.model.file import verify
 import numpy as np
 url = sys.argv[-1]
 def get(path): return urllib.request.urlopen(url + path)
@@ -123,7 +123,7 @@ def test_tensors_go_to_the_page_and_answers_come_back(
         (imitation('post("failed", b"Error: none such\\nat line 1")'), r"LiteRT\.js \S+ does not run it: .*none such$"),
         (imitation('post("answer", b"1234")'), "gave 1 numbers instead of"),
     ],
-    ids=["ends", "fails", "answers too little"],
+    ids=["ends", "fail", "answers too little"],
 )  # fmt: skip
 def test_what_goes_wrong_in_the_browser_is_said_in_one_line(
     program: str, said: str, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.predict import Predictions
-from spot_convert.capture import FEWEST, REFUSED, choose_limits
-from spot_convert.embedding import AXES, LARGEST, fit_familiarity, member, unfamiliarities
-from spot_edge.familiarity import Familiarity, read_familiarity
-from spot_edge.look import LOOK
-from spot_edge.quality import CHECKS, UNFAMILIAR, findings
+from spot_bench.data.predictions import Predictions
+from spot_convert.checks.embedding import AXES, LARGEST, fit_familiarity, member, unfamiliarities
+from spot_convert.checks.quality_limits import FEWEST, REFUSED, choose_limits
+from spot_edge.image.appearance import LOOK
+from spot_edge.image.quality import CHECKS, OOD, findings
+from spot_edge.prediction.ood import Familiarity, read_familiarity
 
 FEATURES, CLASSES = 64, 3
 
@@ -88,9 +88,7 @@ def test_few_good_pictures_are_refused_and_strangers_are(familiarity: Familiarit
         unlike = unfamiliarities(familiarity, answers)
         assert answers.looks is not None
         values = [dict(zip(LOOK, look, strict=True)) for look in answers.looks.tolist()]
-        return [
-            bool(findings(v | {UNFAMILIAR: u}, capture.limits)) for v, u in zip(values, unlike.tolist(), strict=True)
-        ]
+        return [bool(findings(v | {OOD: u}, capture.limits)) for v, u in zip(values, unlike.tolist(), strict=True)]
 
     assert np.mean(refused(TEST)) == pytest.approx(capture.refused.value)  # the device's own checks agree
     own = choose_limits(familiarity, VALIDATION, VALIDATION, "validation")
@@ -103,7 +101,7 @@ def test_the_limits_hold_the_share_of_validation_that_they_are_to_refuse(familia
     capture = choose_limits(familiarity, VALIDATION, TEST, "test")
     assert capture is not None
     assert VALIDATION.looks is not None
-    values = dict(zip(LOOK, VALIDATION.looks.T, strict=True)) | {UNFAMILIAR: unfamiliarities(familiarity, VALIDATION)}
+    values = dict(zip(LOOK, VALIDATION.looks.T, strict=True)) | {OOD: unfamiliarities(familiarity, VALIDATION)}
     for check in CHECKS:
         beyond = (
             values[check.name] < capture.limits[check.name]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot_bench.predict import Predictions
-from spot_convert.checks import Parity, check_answers, check_graph, check_size
-from spot_convert.graph import unpack
-from spot_convert.tail import append_tail
-from spot_convert.variants import VARIANTS
+from spot_bench.data.predictions import Predictions
+from spot_convert.checks.checks import Parity, check_answers, check_graph, check_size
+from spot_convert.modelfile.graph import unpack
+from spot_convert.modelfile.tail import append_tail
+from spot_convert.variants.catalog import VARIANTS
 from spot_edge import read_model
 from spot_edge.errors import CheckError
 
@@ -79,7 +79,7 @@ def test_a_body_that_already_has_scores_gets_no_second_tail(shapes_family: Path)
 
 def test_a_resource_variable_is_refused(shapes_family: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = read_model(shapes_family / "shapes-float32.tflite").content
-    from spot_convert import checks
+    from spot_convert.checks.checks import checks
 
     def tampered(flatbuffer: bytes) -> object:
         model = unpack(flatbuffer)

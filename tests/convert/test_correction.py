@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from spot_bench.drawings import draw_lesion
-from spot_convert.correction import LEVELS, corrected_body
-from spot_edge.image import to_tensor
-from spot_edge.modelspec import ImageSpec
+from spot_bench.data.drawn import draw_lesion
+from spot_convert.quantize.ranges import LEVELS, corrected_body
+from spot_edge.image.tensor import to_tensor
+from spot_edge.model.spec import ImageSpec
 
 
 def network() -> keras.Model:

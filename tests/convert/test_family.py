@@ -15,19 +15,19 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
-from spot_bench.drawings import draw_shapes
-from spot_convert.answers import Places
-from spot_convert.checks import Parity, operator_names
-from spot_convert.cli import convert
-from spot_convert.embedding import AXES
-from spot_convert.family import convert_run
-from spot_convert.graph import pack, unpack
-from spot_convert.variants import VARIANTS as REGISTERED
-from spot_convert.variants import choose_variants
+from spot_bench.data.drawn import draw_shapes
+from spot_convert.checks.checks import Parity, operator_names
+from spot_convert.checks.embedding import AXES
+from spot_convert.commands.convert import convert
+from spot_convert.modelfile.graph import pack, unpack
+from spot_convert.runtimes.predictions import Places
+from spot_convert.variants.catalog import VARIANTS as REGISTERED
+from spot_convert.variants.catalog import choose_variants
+from spot_convert.variants.family import convert_run
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError, DataError, OutputError
-from spot_edge.familiarity import MEMBER, read_familiarity
-from spot_edge.interpreter import Interpreter
+from spot_edge.model.interpreter import Interpreter
+from spot_edge.prediction.ood import MEMBER, read_familiarity
 
 VARIANTS = ("float32", "float16", "dynamic", "int8")
 
@@ -187,7 +187,7 @@ def test_a_file_beyond_its_margins_is_kept_apart_and_the_command_fails(shapes_ru
         return damaged
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("spot_convert.tensorflow_engine.corrected_body", damage)
+        patch.setattr("spot_convert.engines.tflite_converter.corrected_body", damage)
         patch.setattr(Parity, "require", lambda *bounds: None)  # whose dozen pictures would see it first
         wanted = ["--variants", "float32,int8", "--engine", "tensorflow"]
         done = CliRunner().invoke(convert, [str(run), "--out", str(out), *wanted])
@@ -196,9 +196,9 @@ def test_a_file_beyond_its_margins_is_kept_apart_and_the_command_fails(shapes_ru
     assert [path.name for path in sorted(out.iterdir())] == ["failed", "report.json", "shapes-float32.tflite"]
     refused = read_model(out / "failed" / "shapes-int8.tflite")
     assert refused.spec.drift is not None
-    assert refused.spec.drift.verdict == "fails"
+    assert refused.spec.drift.verdict == "fail"
     report = json.loads((out / "report.json").read_text())
-    assert [entry["drift"] and entry["drift"]["verdict"] for entry in report["files"]] == [None, "fails"]
+    assert [entry["drift"] and entry["drift"]["verdict"] for entry in report["files"]] == [None, "fail"]
 
 
 def test_margins_come_from_the_runs_recipe_and_a_typo_in_them_is_refused(shapes_run: Path, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_every_quantized_file_says_what_it_lost(shapes_family: Path) -> None:
         drift = read_model(shapes_family / f"shapes-{variant}.tflite").spec.drift
         assert drift is not None
         assert drift.against == read_model(shapes_family / "shapes-float32.tflite").id
-        assert drift.verdict in ("passes", "cannot tell")
+        assert drift.verdict in ("pass", "undecided")
         entry = next(entry for entry in report["files"] if entry["variant"] == variant)
         assert entry["drift"]["verdict"] == drift.verdict
         assert entry["comparison_on_validation"]["other"]["model"]["id"] == entry["id"]
@@ -225,7 +225,7 @@ def test_every_file_carries_thresholds_for_sets_and_the_shape_of_the_embeddings(
     for variant in VARIANTS:
         path = shapes_family / f"shapes-{variant}.tflite"
         conformal = read_model(path).spec.conformal
-        assert read_model(path).spec.capture is None  # too few validation images to say what is still good
+        assert read_model(path).spec.image_quality is None  # too few validation images to say what is still good
         assert read_familiarity(read_model(path).members[MEMBER], 1280, path.name).rest > 0
         assert conformal is not None
         assert set(conformal.classes) == {"circle", "square", "triangle"}

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from spot_convert.checks import operator_names
-from spot_convert.family import convert_run
+from spot_convert.checks.checks import operator_names
 from spot_convert.inspect.graph import read_flatbuffer
-from spot_convert.micro.operators import registrations
-from spot_convert.micro.source import flatbuffer_of, source_files
-from spot_convert.pictures import Pictures
-from spot_convert.runtimes import judge
-from spot_convert.variants import TFLITE_MICRO
+from spot_convert.runtimes.compatibility import judge
+from spot_convert.runtimes.micro.source import flatbuffer_of, registrations, source_files
+from spot_convert.variants.catalog import TFLITE_MICRO
+from spot_convert.variants.family import convert_run
+from spot_convert.variants.images import Pictures
 from spot_edge import read_model
 from spot_edge.errors import DataError
-from spot_edge.modelfile import seal, verify
+from spot_edge.model.file import seal, verify
 
 NEEDS = {"arena_bytes": 100_001, "head_bytes": 90_000, "tail_bytes": 10_001, "operators": ["AddConv2D", "AddSoftmax"]}
 # Enough of tflite-micro's header to see that the source is C++.

@@ -13,12 +13,13 @@ from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from spot_bench.budget import Budget, budget_from
-from spot_bench.drawings import draw_lesion
-from spot_convert.calibration import calibration_tensors, choose
-from spot_convert.cli import convert
-from spot_convert.graph import Graph, pack, unpack
-from spot_convert.layers import (
+from spot_bench.data.drawn import draw_lesion
+from spot_bench.run.settings import Budget, budget_from
+from spot_convert.commands.convert import convert
+from spot_convert.engines.litert_quantizer import BODIES, INT4, _between_ends, _watched, mixed_body
+from spot_convert.engines.tflite_converter import calibration_inputs, float_body, scaled_body
+from spot_convert.modelfile.graph import Graph, pack, unpack
+from spot_convert.quantize.layers import (
     FLOAT,
     Plan,
     corrected,
@@ -27,11 +28,10 @@ from spot_convert.layers import (
     quantized,
     with_living_channels,
 )
-from spot_convert.litert_engine import BODIES, INT4, _between_ends, _watched, mixed_body
-from spot_convert.mixing import logits, mixed_plan
-from spot_convert.ranges import Ranges, activation_ranges, interpreter_of_all
+from spot_convert.quantize.mixing import logits, mixed_plan
+from spot_convert.quantize.ranges import Ranges, activation_ranges, interpreter_of_all
 from spot_convert.run import Run, read_run
-from spot_convert.tensorflow_engine import calibration_inputs, float_body, scaled_body
+from spot_convert.variants.images import calibration_tensors, choose
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 
@@ -110,7 +110,7 @@ def test_float16_keeps_the_means_too(run: Run, calibration: NDArray[np.uint8]) -
     wanted = logits(float_body(run, calibration), pictures)
     settled = logits(BODIES["float16"](run, calibration), pictures) - wanted
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("spot_convert.litert_engine.corrected_for_float16", lambda body, inputs: body)
+        patch.setattr("spot_convert.engines.litert_quantizer.corrected_for_float16", lambda body, inputs: body)
         rounded = logits(BODIES["float16"](run, calibration), pictures) - wanted
     assert np.abs(settled.mean(axis=0)).max() < 0.5 * np.abs(rounded.mean(axis=0)).max()
     assert np.abs(settled).mean() < np.abs(rounded).mean()
@@ -157,7 +157,7 @@ def test_a_search_raises_within_its_budget_and_takes_the_best(run: Run, watched:
     assert len(steps) > 2
     assert len(lines) == len(steps)
     last = steps[-1]
-    taken = last if last.verdict == "passes" else min(steps, key=lambda step: step.divergence)
+    taken = last if last.verdict == "pass" else min(steps, key=lambda step: step.divergence)
     assert len(plan.layers) == taken.raised
     assert set(plan.layers.values()) <= {8}
 

@@ -15,18 +15,18 @@ from ai_edge_litert.schema_py_generated import TensorType
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from spot_bench.retraining import Retraining, retraining_from
-from spot_convert import trained
-from spot_convert.answers import Places, no_bar
-from spot_convert.cli import convert
-from spot_convert.compression import kept_weights, levels
-from spot_convert.correction import LEVELS
-from spot_convert.distil import Weight, distil
-from spot_convert.family import convert_run
-from spot_convert.folding import fold
-from spot_convert.graph import unpack
+from spot_bench.run.settings import Retraining, retraining_from
+from spot_convert.commands.convert import convert
+from spot_convert.engines.folding import fold
+from spot_convert.modelfile.graph import unpack
+from spot_convert.quantize.compression import kept_weights, levels
+from spot_convert.quantize.distillation import Weight, distil
+from spot_convert.quantize.ranges import LEVELS
 from spot_convert.run import read_run
-from spot_convert.variants import DEFAULT, VARIANTS
+from spot_convert.runtimes.predictions import Places, no_bar
+from spot_convert.variants.catalog import DEFAULT, VARIANTS
+from spot_convert.variants.catalog import fine_tuned as trained
+from spot_convert.variants.family import convert_run
 from spot_edge import read_model
 from spot_edge.errors import CheckError, DataError
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from spot_edge.classifier import Classifier
-from spot_edge.modelfile import ModelFile, read_model
+from spot_edge.model.file import ModelFile, read_model
 
 
 def _draw(width: int, height: int) -> np.ndarray:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from spot_edge.burst import Burst, mean_scores
 from spot_edge.classifier import Classifier
 from spot_edge.errors import InputError
-from spot_edge.modelfile import ModelFile, seal, verify
-from spot_edge.modelspec import Capture, Rate
-from spot_edge.prediction import Prediction, judge, set_of_classes
-from spot_edge.source import Source
-from spot_edge.wording import describe
+from spot_edge.image.source import Source
+from spot_edge.model.file import ModelFile, seal, verify
+from spot_edge.model.spec import QualityLimits, Rate
+from spot_edge.prediction.burst import Burst, mean_scores
+from spot_edge.prediction.prediction import Prediction, judge, set_of_classes
+from spot_edge.prediction.wording import describe
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,10 @@ def limited(model: ModelFile, flatbuffer: bytes) -> Callable[..., Classifier]:
     """limited(limits): the embedded network in a file with these limits of capture quality, or none."""
 
     def classifier(limits: dict[str, float] | None = None) -> Classifier:
-        capture = limits and Capture(limits, Rate(0.01, 0.0, 0.02, 745), "test")
-        return Classifier(verify(seal(flatbuffer, model.spec._replace(capture=capture or None)), "limited.tflite"))
+        limited = limits and QualityLimits(limits, Rate(0.01, 0.0, 0.02, 745), "test")
+        return Classifier(
+            verify(seal(flatbuffer, model.spec._replace(image_quality=limited or None)), "limited.tflite")
+        )
 
     return classifier
 
@@ -75,7 +77,7 @@ def test_scores_triage_and_set_are_those_of_the_mean(limited: Callable[..., Clas
     np.testing.assert_array_equal(scores(answer), expected)
     assert [each.score for each in answer.ranked] == sorted(expected.tolist(), reverse=True)
     assert answer.triage == judge(spec, expected)
-    assert answer.conformal == set_of_classes(spec, answer.ranked)
+    assert answer.prediction_set == set_of_classes(spec, answer.ranked)
     agreeing = sum(each.top.label == answer.top.label for each in alone)
     assert answer.burst == Burst(frames=4, averaged=4, agreeing=agreeing, kept=2)
     assert set(answer.timings_ms) == set(alone[0].timings_ms)
@@ -104,7 +106,7 @@ def test_copies_of_one_picture_answer_as_it_does(limited: Callable[..., Classifi
     assert copies.triage.category == alone.triage.category
     assert copies.burst == Burst(4, 4, 4, 1)
     only = classifier.classify_burst([frames[0]])
-    assert (only.burst, only.remarks) == (Burst(1, 1, 1, 1), alone.remarks)
+    assert (only.burst, only.notes) == (Burst(1, 1, 1, 1), alone.notes)
 
 
 def test_frames_that_are_unfit_are_left_out(limited: Callable[..., Classifier], frames: list) -> None:
@@ -126,7 +128,7 @@ def test_where_no_frame_is_fit_nothing_is_assessed(limited: Callable[..., Classi
     assert answer.abstained
     assert (answer.triage, answer.quality, answer.ranked) == (sharpest.triage, sharpest.quality, sharpest.ranked)
     assert answer.burst == Burst(frames=4, averaged=0, agreeing=0, kept=2)
-    assert "none of 4 pictures is fit to be judged; number 2, the sharpest, is kept" in answer.remarks
+    assert "none of 4 pictures is fit to be judged; number 2, the sharpest, is kept" in answer.notes
 
 
 def test_the_json_form_and_the_words(limited: Callable[..., Classifier], frames: list) -> None:
@@ -134,7 +136,7 @@ def test_the_json_form_and_the_words(limited: Callable[..., Classifier], frames:
     answer = classifier.classify_burst(frames)
     record = json.loads(json.dumps(answer.as_dict(), allow_nan=False))
     assert set(record["burst"]) == {"frames", "averaged", "agreeing", "kept"}
-    assert record["remarks"][-1] == "this file's figures were measured on single pictures"
+    assert record["notes"][-1] == "this file's figures were measured on single pictures"
     assert "the mean of 4 pictures" in " ".join(describe(answer, 1).split())
     assert json.loads(json.dumps(classifier.classify(frames[0]).as_dict()))["burst"] is None
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from spot_edge.classifier import Classifier
 from spot_edge.errors import InputError
-from spot_edge.familiarity import MEMBER
-from spot_edge.heatmap import evidence_for, overlay, overlay_png
-from spot_edge.modelfile import seal, verify
-from spot_edge.modelspec import MeasuredIn
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.model.file import seal, verify
+from spot_edge.model.spec import MeasuredIn
+from spot_edge.prediction.heatmap import evidence_for, overlay, overlay_png
+from spot_edge.prediction.ood import MEMBER
 
 
 def scores(prediction) -> dict[str, float]:
@@ -59,11 +59,11 @@ def test_what_cannot_be_judged_is_an_input_error(classifier, tmp_path) -> None:
 
 
 def test_another_runtime_than_the_measured_one_is_remarked(model, flatbuffer, lesion) -> None:
-    for measured, remarks in (("an-older-runtime", 1), (Classifier(model).runtime.name, 0)):
+    for measured, notes in (("an-older-runtime", 1), (Classifier(model).runtime.name, 0)):
         spec = model.spec._replace(measured_in=MeasuredIn(measured, "0.9"))
         prediction = Classifier(verify(seal(flatbuffer, spec, {MEMBER: model.members[MEMBER]}), "m")).classify(lesion)
-        assert len(prediction.remarks) == remarks
-        assert all("were measured in an-older-runtime 0.9" in remark for remark in prediction.remarks)
+        assert len(prediction.notes) == notes
+        assert all("were measured in an-older-runtime 0.9" in note for note in prediction.notes)
 
 
 def test_a_model_without_operating_points_abstains(model, flatbuffer, lesion) -> None:

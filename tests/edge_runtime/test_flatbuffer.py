@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spot_edge.errors import ModelError
-from spot_edge.flatbuffer import Tensor, read_signature
+from spot_edge.model.flatbuffer import Tensor, read_signature
 
 
 def test_the_embedded_model_s_signature(flatbuffer, model) -> None:
@@ -22,7 +22,7 @@ def test_the_embedded_model_s_signature(flatbuffer, model) -> None:
 SHARED = """
 import struct
 from spot_edge.errors import ModelError
-from spot_edge.flatbuffer import read_signature
+from spot_edge.model.flatbuffer import read_signature
 
 def table(size, *fields):  # offsets of fields from the table, whose vtable lies in front of it
     vtable = 4 + 2 * len(fields)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from spot_edge.classifier import Classifier
-from spot_edge.interpreter import installed_runtimes
+from spot_edge.model.interpreter import installed_runtimes
 
 KEPT = json.loads((Path(__file__).parent / "golden-answers.json").read_text())
 

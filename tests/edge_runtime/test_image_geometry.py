@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spot_edge.image import prepare, to_tensor
-from spot_edge.modelspec import ImageSpec
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import prepare, to_tensor
+from spot_edge.model.spec import ImageSpec
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 SPEC = ImageSpec(48)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from spot_edge.errors import InputError
-from spot_edge.image import decode
+from spot_edge.image.tensor import decode
 
 # EXIF orientation → how a camera that is held that way stores an upright picture
 STORED = {

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 
 from spot_edge.errors import InputError
-from spot_edge.image import decode, prepare
-from spot_edge.modelspec import ImageSpec
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import decode, prepare
+from spot_edge.model.spec import ImageSpec
 
 # Decodes what comes in, and says why not.
 DECODE = """
 import sys
 from spot_edge.errors import InputError
-from spot_edge.image import decode
+from spot_edge.image.tensor import decode
 try:
     decode(sys.stdin.buffer.read(), "stdin")
 except InputError as error:

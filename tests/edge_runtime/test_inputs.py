@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_edge.inputs import SUFFIXES, Found, find_pictures, unique_name
+from spot_edge.image.inputs import SUFFIXES, Found, find_pictures, unique_name
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from spot_edge.errors import InterpreterError
-from spot_edge.image import prepare
-from spot_edge.interpreter import RUNTIMES, Interpreter, default_threads, find_runtime, installed_runtimes
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import prepare
+from spot_edge.model.interpreter import RUNTIMES, Interpreter, default_threads, find_runtime, installed_runtimes
 
 # TensorFlow says so of its own interpreter whenever one is made.
 pytestmark = pytest.mark.filterwarnings("ignore:[^a-z]*Warning. tf.lite.Interpreter is deprecated:UserWarning")
@@ -79,7 +79,7 @@ def test_without_its_delegate_a_runtime_answers_nearly_the_same(runtime: str, mo
 
 
 def test_a_runtime_that_cannot_switch_its_delegate_off_says_so(model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spot_edge.interpreter.bare_resolver", lambda runtime: None)
+    monkeypatch.setattr("spot_edge.model.interpreter.bare_resolver", lambda runtime: None)
     with pytest.raises(InterpreterError, match="cannot switch its delegate off"):
         Interpreter(model, delegate=False)
 

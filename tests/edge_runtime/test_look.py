@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from spot_edge.image import to_tensor
-from spot_edge.look import LOOK, look_of
-from spot_edge.modelspec import ImageSpec
+from spot_edge.image.appearance import LOOK, look_of
+from spot_edge.image.tensor import to_tensor
+from spot_edge.model.spec import ImageSpec
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_edge.machine import Machine, available_memory, read_machine
-from spot_edge.sensors import Reading, Sensors
+from spot_edge.machine import Machine, Reading, Sensors, available_memory, read_machine
 
 CORES = "sys/devices/system/cpu"
 FLAGS = "sys/devices/platform/soc/soc:firmware/get_throttled"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from spot_edge.errors import ModelError
-from spot_edge.modelfile import LARGEST, read_model, seal, verify
-from spot_edge.modelspec import ImageSpec, Label, render_spec
+from spot_edge.model.file import LARGEST, read_model, seal, verify
+from spot_edge.model.spec import ImageSpec, Label, render_spec
 
 MARK = b"spot-sha256:"
 

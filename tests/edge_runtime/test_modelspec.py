@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from spot_edge.errors import ModelError
-from spot_edge.modelspec import (
-    Capture,
+from spot_edge.model.spec import (
     Conformal,
     Criterion,
     Drift,
@@ -19,6 +18,7 @@ from spot_edge.modelspec import (
     MeasuredIn,
     ModelSpec,
     OperatingPoint,
+    QualityLimits,
     Rate,
     SetThreshold,
     as_data,
@@ -36,12 +36,12 @@ FULL = ModelSpec(
     temperature=0.9,
     operating_points=(OperatingPoint("sensitivity-90", 0.16, RATE, Rate(0.7, 0.6, 0.8, 629), "validation"),),
     conformal=Conformal(SetThreshold(0.9, 0.2, 745), {"mel": SetThreshold(0.95, 0.01, 61)}, "validation"),
-    capture=Capture({"sharpness": 0.25, "unfamiliarity": 5.2}, Rate(0.015, 0.01, 0.02, 1495), "test"),
+    image_quality=QualityLimits({"ood": 5.2, "sharpness": 0.25}, Rate(0.015, 0.01, 0.02, 1495), "test"),
     drift=Drift(
-        "cannot tell",
+        "undecided",
         "0123",
         "validation",
-        (Criterion("recall mel", 0.02, -0.01, 0.05, 0.015, 61, "cannot tell", 2000),),
+        (Criterion("recall mel", 0.02, -0.01, 0.05, 0.015, 61, "undecided", 2000),),
     ),
     training={"data": "drawn"},
     licence="none",
@@ -89,8 +89,8 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
     (*SET, "n"): [None, 0, 1.5],
     ("conformal", "classes"): [None, [], {"bcc": {"coverage": 0.9, "threshold": 0.1, "n": 3}}, {"mel": None}],
     ("conformal", "measured_on"): [None, 1],
-    ("capture",): [[], "text", 1],
-    ("capture", "limits"): [
+    ("image_quality",): [[], "text", 1],
+    ("image_quality", "limits"): [
         None,
         [],
         {"sharpness": "0.2"},
@@ -98,11 +98,11 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
         {"sharpness": float("nan")},
         {"beauty": 1},
     ],
-    ("capture", "refused"): [None, 0.01],
-    ("capture", "refused", "value"): [None, 1.1],
-    ("capture", "measured_on"): [None, 1],
-    ("drift",): [[], "passes"],
-    ("drift", "verdict"): [None, "pass", 1],
+    ("image_quality", "refused"): [None, 0.01],
+    ("image_quality", "refused", "value"): [None, 1.1],
+    ("image_quality", "measured_on"): [None, 1],
+    ("drift",): [[], "pass"],
+    ("drift", "verdict"): [None, "passed", 1],
     ("drift", "against"): [None, 1],
     ("drift", "criteria"): [None, {}],
     CRITERION: [None, "recall"],
@@ -125,7 +125,7 @@ CASES = [
 OPTIONAL = {
     "operating_points",
     "conformal",
-    "capture",
+    "image_quality",
     "drift",
     "training",
     "licence",
@@ -147,7 +147,7 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
 
 def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Every object in `data` whose fields are fixed, and where it is."""
-    if isinstance(data, dict) and path not in (("conformal", "classes"), ("capture", "limits"), ("training",)):
+    if isinstance(data, dict) and path not in (("conformal", "classes"), ("image_quality", "limits"), ("training",)):
         yield path, data
     if isinstance(data, (dict, list)):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from spot_edge.errors import InputError, ModelError
-from spot_edge.image import decode
-from spot_edge.inputs import find_pictures
-from spot_edge.modelfile import read_model
-from spot_edge.source import Source
+from spot_edge.image.inputs import find_pictures
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import decode
+from spot_edge.model.file import read_model
 
 
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:

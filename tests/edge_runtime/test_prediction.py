@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spot_edge.burst import Burst
-from spot_edge.interpreter import Runtime
-from spot_edge.modelspec import (
+from spot_edge.image.quality import Finding
+from spot_edge.model.interpreter import Runtime
+from spot_edge.model.spec import (
     Conformal,
     ImageSpec,
     Label,
@@ -22,9 +22,9 @@ from spot_edge.modelspec import (
     Rate,
     SetThreshold,
 )
-from spot_edge.prediction import ClassSet, Prediction, judge, rank, set_of_classes
-from spot_edge.quality import Finding
-from spot_edge.wording import DISCLAIMER, answer, describe, triage_line
+from spot_edge.prediction.burst import Burst
+from spot_edge.prediction.prediction import ClassSet, Prediction, judge, rank, set_of_classes
+from spot_edge.prediction.wording import DISCLAIMER, answer, describe, triage_line
 
 RATE = Rate(0.9, 0.85, 0.95, 116)
 
@@ -63,7 +63,7 @@ def prediction(values: np.ndarray, **changes) -> Prediction:
         labels=tuple(label.label for label in SPEC.labels),
         model={"name": "spot", "variant": "int8", "id": "0" * 64},
         runtime=Runtime("ai-edge-litert", "2.3.0"),
-        remarks=(),
+        notes=(),
         timings_ms={"decode": 1.23456, "resize": 2.0, "invoke": 3.0},
     )
     return replace(whole, **changes)
@@ -129,24 +129,24 @@ def test_classes_are_ranked_and_equal_ones_keep_their_order() -> None:
 def test_the_json_form() -> None:
     whole = prediction(
         scores(0.5, 0.25, 0.125, 0.125),
-        remarks=("a remark",),
-        conformal=ClassSet(("mel", "nv"), {"mel": 0.95}),
+        notes=("a note",),
+        prediction_set=ClassSet(("mel", "nv"), {"mel": 0.95}),
         quality=(Finding("light", 0.25, 0.5, "too dark", "more light"),),
     )
     record = json.loads(json.dumps(whole.as_dict(), allow_nan=False))
     assert set(record) == {
-        *("schema", "source", "image", "ranked", "near_tie", "triage", "abstained", "conformal", "quality"),
-        *("remarks", "burst", "model", "runtime", "notice", "timings_ms"),
+        *("schema", "source", "image", "ranked", "near_tie", "triage", "abstained", "prediction_set", "quality"),
+        *("notes", "burst", "model", "runtime", "notice", "timings_ms"),
     }
     assert record["schema"] == 1
     assert record["ranked"][0] == {"label": "mel", "name": "melanoma", "score": 0.5, "malignant": True}
     assert record["triage"]["category"] == "review now"
     assert record["triage"]["operating_point"]["sensitivity"] == {"value": 0.9, "low": 0.85, "high": 0.95, "n": 116}
-    assert record["conformal"] == {"labels": ["mel", "nv"], "coverage": {"mel": 0.95}}
+    assert record["prediction_set"] == {"labels": ["mel", "nv"], "coverage": {"mel": 0.95}}
     assert record["quality"] == [
         {"check": "light", "value": 0.25, "limit": 0.5, "problem": "too dark", "advice": "more light"}
     ]
-    assert record["remarks"] == ["a remark"]
+    assert record["notes"] == ["a note"]
     assert record["runtime"] == {"name": "ai-edge-litert", "version": "2.3.0"}
     assert record["timings_ms"] == {"decode": 1.235, "resize": 2.0, "invoke": 3.0}
     assert record["abstained"] is False
@@ -154,7 +154,7 @@ def test_the_json_form() -> None:
 
 def test_words_name_the_picture_the_ranks_and_what_else_must_be_said() -> None:
     cropped = {"crop": [0, 10, 300, 235]}
-    text = describe(prediction(scores(0.6, 0.3, 0.1, 0), remarks=("measured elsewhere",), image=cropped), top=2)
+    text = describe(prediction(scores(0.6, 0.3, 0.1, 0), notes=("measured elsewhere",), image=cropped), top=2)
     lines = text.splitlines()
     assert lines[0] == "a.jpg"
     assert lines[1].split() == ["looks", "most", "like", "melanoma", "model", "score", "0.60", "malignant"]
@@ -246,13 +246,15 @@ def test_a_model_without_thresholds_gives_no_set() -> None:
 
 def test_a_set_without_malignant_classes_says_how_many_such_sets_leave_out() -> None:
     values = (0.01, 0.98, 0.0, 0.01)
-    text = " ".join(describe(prediction(scores(*values), conformal=found_set(*values)), top=1).split())
+    text = " ".join(describe(prediction(scores(*values), prediction_set=found_set(*values)), top=1).split())
     assert "may be nevus, ? (such sets leave out 5 % of melanoma, 10 % of carcinoma)" in text
     values = (0.2, 0.8, 0.0, 0.0)
-    text = " ".join(describe(prediction(scores(*values), conformal=found_set(*values)), top=1).split())
+    text = " ".join(describe(prediction(scores(*values), prediction_set=found_set(*values)), top=1).split())
     assert "may be nevus, melanoma, ? triage" in text
 
 
 def test_a_set_of_nothing_is_said() -> None:
-    text = describe(prediction(scores(0.01, 0.4, 0.1, 0.4), conformal=ClassSet((), {"mel": 0.95, "bcc": 0.9})), top=1)
+    text = describe(
+        prediction(scores(0.01, 0.4, 0.1, 0.4), prediction_set=ClassSet((), {"mel": 0.95, "bcc": 0.9})), top=1
+    )
     assert "may be           nothing that this model knows (such sets leave out" in text

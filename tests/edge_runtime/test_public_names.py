@@ -69,7 +69,7 @@ def test_help_and_version_import_no_numpy_pillow_or_interpreter(python) -> None:
 
 
 def test_looking_for_cameras_needs_no_numpy_or_pillow(python) -> None:
-    script = f"from spot_edge.camera import listing, kernel; listing.list_cameras(kernel.Kernel()); {IMPORTED}"
+    script = f"from spot_edge.camera import listing, v4l2; listing.list_cameras(v4l2.Kernel()); {IMPORTED}"
     assert json.loads(python("-c", script).stdout) == []
 
 

@@ -17,16 +17,15 @@ from PIL import Image, ImageFilter
 from spot_edge.classifier import Classifier
 from spot_edge.commands.info import info
 from spot_edge.errors import ModelError
-from spot_edge.familiarity import MEMBER, read_familiarity
-from spot_edge.look import COLOURS_AND_STRUCTURES, LOOK, look_of
-from spot_edge.modelfile import ModelFile, seal, verify
-from spot_edge.modelspec import Capture, Rate
-from spot_edge.quality import CHECKS, UNFAMILIAR, findings
-from spot_edge.stored_zip import read_stored
-from spot_edge.wording import describe
+from spot_edge.image.appearance import COLOURS_AND_STRUCTURES, LOOK, look_of
+from spot_edge.image.quality import CHECKS, OOD, findings
+from spot_edge.model.file import ModelFile, read_stored, seal, verify
+from spot_edge.model.spec import QualityLimits, Rate
+from spot_edge.prediction.ood import MEMBER, read_familiarity
+from spot_edge.prediction.wording import describe
 
-GOOD = {"sharpness": 0.4, "light": 0.7, "white": 0.0, "black": 0.0, "contrast": 0.4, UNFAMILIAR: 0.0}
-LIMITS = {"sharpness": 0.3, "light": 0.4, "white": 0.01, "black": 0.2, "contrast": 0.1, UNFAMILIAR: 5.0}
+GOOD = {"sharpness": 0.4, "light": 0.7, "white": 0.0, "black": 0.0, "contrast": 0.4, OOD: 0.0}
+LIMITS = {"sharpness": 0.3, "light": 0.4, "white": 0.01, "black": 0.2, "contrast": 0.1, OOD: 5.0}
 FEATURES = 1280
 
 
@@ -161,8 +160,8 @@ def limited(model: ModelFile, flatbuffer: bytes, lesion: bytes) -> Callable[...,
     own = {"means": embedding[np.newaxis], "look_mean": look[COLOURS_AND_STRUCTURES]}
 
     def classifier(limits: dict[str, float]) -> Classifier:
-        capture = Capture(limits, Rate(0.01, 0.0, 0.02, 745), "test")
-        sealed = seal(flatbuffer, model.spec._replace(capture=capture), {MEMBER: packed(**own)})
+        limited = QualityLimits(limits, Rate(0.01, 0.0, 0.02, 745), "test")
+        sealed = seal(flatbuffer, model.spec._replace(image_quality=limited), {MEMBER: packed(**own)})
         return Classifier(verify(sealed, "limited.tflite"))
 
     return classifier
@@ -171,7 +170,7 @@ def limited(model: ModelFile, flatbuffer: bytes, lesion: bytes) -> Callable[...,
 def test_a_picture_within_its_limits_is_judged_as_without(
     limited: Callable[..., Classifier], model: ModelFile, lesion: bytes
 ) -> None:
-    answer, plain = limited({UNFAMILIAR: 5.0, "black": 1.0}).classify(lesion), Classifier(model).classify(lesion)
+    answer, plain = limited({OOD: 5.0, "black": 1.0}).classify(lesion), Classifier(model).classify(lesion)
     assert (answer.quality, answer.ranked, answer.triage) == ((), plain.ranked, plain.triage)
     assert not answer.abstained
     assert set(answer.timings_ms) == {"decode", "resize", "invoke", "look"}
@@ -198,15 +197,15 @@ def test_a_bad_picture_is_not_assessed_and_says_why_and_what_to_do(
 
 def test_an_unlike_picture_is_not_assessed(limited: Callable[..., Classifier]) -> None:
     stranger = np.asarray(Image.effect_noise((160, 120), 90).convert("RGB"))
-    answer = limited({UNFAMILIAR: 5.0}).classify(stranger)
-    assert [each.check for each in answer.quality] == [UNFAMILIAR]
+    answer = limited({OOD: 5.0}).classify(stranger)
+    assert [each.check for each in answer.quality] == [OOD]
     assert "unlike the pictures this model knows" in answer.triage.reason
 
 
 def test_a_limit_without_the_numbers_to_measure_it_is_a_broken_file(model: ModelFile, flatbuffer: bytes) -> None:
-    capture = Capture({UNFAMILIAR: 5.0}, Rate(0.01, 0.0, 0.02, 745), "test")
+    limited = QualityLimits({OOD: 5.0}, Rate(0.01, 0.0, 0.02, 745), "test")
     with pytest.raises(ModelError, match=MEMBER):
-        Classifier(verify(seal(flatbuffer, model.spec._replace(capture=capture)), "m"))
+        Classifier(verify(seal(flatbuffer, model.spec._replace(image_quality=limited)), "m"))
 
 
 def test_blur_is_found_by_a_limit_between(limited: Callable[..., Classifier]) -> None:
@@ -218,14 +217,14 @@ def test_blur_is_found_by_a_limit_between(limited: Callable[..., Classifier]) ->
 
 
 def test_info_lists_the_limits_and_what_they_refuse(model: ModelFile, flatbuffer: bytes, tmp_path: Path) -> None:
-    capture = Capture({"sharpness": 0.25, "white": 0.004}, Rate(0.01, 0.0, 0.02, 745), "test")
+    limited = QualityLimits({"sharpness": 0.25, "white": 0.004}, Rate(0.01, 0.0, 0.02, 745), "test")
     path = tmp_path / "limited.tflite"
-    path.write_bytes(seal(flatbuffer, model.spec._replace(capture=capture)))
+    path.write_bytes(seal(flatbuffer, model.spec._replace(image_quality=limited)))
     said = CliRunner().invoke(info, [str(path)]).stdout
     assert "pictures beyond these limits are not judged: 1 % (0 to 2, n=745) of good ones, on test" in said
     assert "  sharpness        at least 0.250, else blurred" in said
     assert "  white            at most 0.004, else too bright, or glare" in said
-    path.write_bytes(seal(flatbuffer, model.spec._replace(capture=None)))
+    path.write_bytes(seal(flatbuffer, model.spec._replace(image_quality=None)))
     assert "beyond these limits" not in CliRunner().invoke(info, [str(path)]).stdout
 
 
@@ -242,4 +241,4 @@ def test_numbers_in_columns_and_headers_of_other_lengths() -> None:
 def test_where_no_class_has_a_mean_every_picture_is_unfamiliar() -> None:
     nowhere = read_familiarity(packed(means=np.full((3, FEATURES), np.nan, np.float16)), FEATURES, "m")
     value = nowhere.unfamiliarity(np.zeros(len(LOOK), np.float32), np.zeros(FEATURES, np.float32))
-    assert names(unfamiliarity=value) == ["unfamiliarity"]
+    assert names(ood=value) == ["ood"]

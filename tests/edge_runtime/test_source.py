@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spot_edge.errors import InputError
-from spot_edge.source import Source
+from spot_edge.image.source import Source
 
 
 @pytest.mark.parametrize("thing", ["lesion.png", Path("lesion.png")])

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from spot_edge.stored_zip import read_stored
+from spot_edge.model.file import read_stored
 
 
 def zipped(**members: bytes) -> bytes:

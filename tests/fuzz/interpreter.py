@@ -19,8 +19,8 @@ import numpy as np
 from fuzzed.model import redigested
 
 from spot_edge.errors import ModelError
-from spot_edge.interpreter import Interpreter
-from spot_edge.modelfile import ModelFile, read_model, verify
+from spot_edge.model.file import ModelFile, read_model, verify
+from spot_edge.model.interpreter import Interpreter
 
 SECONDS, MEMORY = 20, 4 << 30
 LOADED_AND_RUN, REFUSED = 0, 3

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 
 from spot_edge import Camera
 from spot_edge.camera.listing import list_cameras
-from spot_edge.modelspec import Criterion, Drift, render_spec
+from spot_edge.model.spec import Criterion, Drift, render_spec
 
 HERE = Path(__file__).parent
 TARGETS = {"image": image, "model": model, "spec": spec, "embedding": embedding, "frame": frame, "driver": driver}
@@ -108,8 +108,8 @@ def run_length_bmp() -> bytes:
 
 
 def specs() -> dict[str, bytes]:
-    drift = Drift("cannot tell", "0123", "nothing", (Criterion("recall", 0.02, -0.01, 0.05, 0.015, 61, "fails", 2000),))
-    least = SPEC._replace(operating_points=(), conformal=None, capture=None, training={})
+    drift = Drift("undecided", "0123", "nothing", (Criterion("recall", 0.02, -0.01, 0.05, 0.015, 61, "fail", 2000),))
+    least = SPEC._replace(operating_points=(), conformal=None, image_quality=None, training={})
     return {"full": render_spec(SPEC._replace(drift=drift, notice="An aid.")), "least": render_spec(least)}
 
 

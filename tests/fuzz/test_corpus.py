@@ -16,8 +16,8 @@ from fuzzed.tiny import SPEC, tiny_embedding, tiny_model
 from PIL import Image
 
 from spot_edge.errors import InputError
-from spot_edge.modelfile import verify
-from spot_edge.modelspec import parse_spec
+from spot_edge.model.file import verify
+from spot_edge.model.spec import parse_spec
 
 CORPUS = Path(__file__).parent / "corpus"
 SEEDS = sorted(CORPUS.glob("*/*"))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from spot_bench.drawings import draw_shapes
+from spot_bench.data.drawn import draw_shapes
 
 
 def spot_edge(*arguments: object) -> subprocess.CompletedProcess[str]:

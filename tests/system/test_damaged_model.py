@@ -11,7 +11,7 @@ import pytest
 from fuzzed.tiny import tiny_model
 
 from spot_edge.errors import ModelError
-from spot_edge.modelfile import read_model, verify
+from spot_edge.model.file import read_model, verify
 
 
 def passing(content: bytes, bits: Iterable[int]) -> list[int]:
@@ -63,7 +63,7 @@ def test_any_bit_that_frames_the_zip_of_the_embedded_model() -> None:
     assert passing(content, bits) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_any_bit_of_the_zip_of_the_embedded_model() -> None:
     content = read_model().content
     start = zip_start(content)

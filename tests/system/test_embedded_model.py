@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench import metrics
-from spot_bench.manifest import read_manifest
-from spot_bench.predict import predict
+from spot_bench.data.manifest import read_manifest
+from spot_bench.data.predictions import predict
+from spot_bench.stats import metrics
 from spot_edge import Classifier
 
 

@@ -13,7 +13,7 @@ import pytest
 from spot_edge import read_model
 from spot_edge.cli import ENTRY_POINTS, TOOLKIT
 from spot_edge.errors import EXIT_CODES
-from spot_edge.prediction import NEAR_TIE
+from spot_edge.prediction.prediction import NEAR_TIE
 
 HOUSE = Path(__file__).parents[2]
 DOCUMENTS = sorted(str(path.relative_to(HOUSE)) for path in [*HOUSE.glob("*.md"), *HOUSE.glob("docs/*.md")])

@@ -12,7 +12,7 @@ from PIL import Image
 
 DECODE = """
 import sys
-from spot_edge.image import decode
+from spot_edge.image.tensor import decode
 picture, _ = decode(sys.stdin.buffer.read(), "largest")
 print(picture.width * picture.height, peak() // 1024)
 """

@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from spot_edge.errors import CheckError
-from spot_train.fit import predict_logits
-from spot_train.smallrun import restore
+from spot_train.loop.fit import predict_logits
+from spot_train.runs.packed import restore
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PYTHONS = {
@@ -65,7 +65,7 @@ precision = "mixed_bfloat16"
 """
 ANSWER = """
 import sys, keras, numpy
-from spot_train.fit import predict_logits
+from spot_train.loop.fit import predict_logits
 body = keras.saving.load_model(sys.argv[1], compile=False)
 numpy.save(sys.argv[3], predict_logits(body, numpy.load(sys.argv[2])))
 assert keras.config.backend() == "tensorflow" or "tensorflow" not in sys.modules

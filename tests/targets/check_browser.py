@@ -25,22 +25,21 @@ import pytest
 from click.testing import CliRunner
 from ham10000 import first_images
 
-from spot_bench.drawings import KINDS, draw_lesion, draw_shapes
-from spot_bench.predict import load_predictions
-from spot_convert.answers import Places
-from spot_convert.browser.chromium import open_page
-from spot_convert.browser.interpreter import in_browser
-from spot_convert.browser.litertjs import litertjs_version
-from spot_convert.cli import answers
-from spot_convert.family import convert_run
-from spot_convert.kit.cli import check_kit, export_kit
-from spot_convert.variants import LITERT_JS
+from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes
+from spot_bench.data.predictions import load_predictions
+from spot_convert.commands.convert import answers
+from spot_convert.commands.kit import kit
+from spot_convert.runtimes.browser.chromium import litertjs_version, open_page
+from spot_convert.runtimes.browser.interpreter import in_browser
+from spot_convert.runtimes.predictions import Places
+from spot_convert.variants.catalog import LITERT_JS
+from spot_convert.variants.family import convert_run
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError
-from spot_edge.image import prepare, to_tensor
-from spot_edge.interpreter import Interpreter
-from spot_edge.modelfile import ModelFile
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import prepare, to_tensor
+from spot_edge.model.file import ModelFile
+from spot_edge.model.interpreter import Interpreter
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("LITERTJS", REPOSITORY / "build" / "web"))
@@ -89,7 +88,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(file, folder)
     (folder / "node_modules").symlink_to((FOLDER / "node_modules").resolve())
     (folder / "spot.tflite").write_bytes(read_model().content)
-    done = CliRunner().invoke(export_kit, ["--out", str(folder / "kit")], catch_exceptions=False)
+    done = CliRunner().invoke(kit, ["export", "--out", str(folder / "kit")], catch_exceptions=False)
     assert done.exit_code == 0
     return folder
 
@@ -140,7 +139,7 @@ def test_the_module_conforms_to_the_kit(site: Path) -> None:
     assert found is not None
     assert 'data-state="done"' in page
     (site / "results.json").write_text(html.unescape(found[1]))
-    done = CliRunner().invoke(check_kit, [str(site / "kit"), str(site / "results.json")], catch_exceptions=False)
+    done = CliRunner().invoke(kit, ["check", str(site / "kit"), str(site / "results.json")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     known = json.loads((site / "kit" / "vectors.json").read_text())["images"]
     fed = {
@@ -198,7 +197,7 @@ def test_its_answers_to_other_images_are_kept(shapes_run: Path, tmp_path: Path) 
     convert_run(shapes_run, tmp_path / "out", variants=["browser"], places=Places(browser=FOLDER), say=print)
     draw_shapes(tmp_path / "data", 4, 99)
     model = read_model(tmp_path / "out" / "shapes-browser.tflite")
-    told = [model.name, "--data", tmp_path / "data", "--part", "all", "--out", tmp_path, "--browser", FOLDER]
+    told = [model.name, "--data", tmp_path / "data", "--split", "all", "--out", tmp_path, "--browser", FOLDER]
     assert CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False).exit_code == 0
     kept, device = load_predictions(tmp_path / "predictions.npz"), Interpreter(model, threads=1)
     assert (kept.model["runtime"], len(kept.images)) == (LITERT_JS, 12)

@@ -17,7 +17,7 @@ from ham10000 import first_images
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
 
-from spot_bench.drawings import KINDS, draw_lesion
+from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_edge import Classifier
 
 IMAGES = 200

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.drawings import KINDS, draw_lesion, draw_shapes
-from spot_bench.predict import load_predictions
-from spot_convert.cli import answers
-from spot_convert.family import convert_run
-from spot_convert.inspect.apart import apart
+from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes
+from spot_bench.data.predictions import load_predictions
+from spot_convert.commands.convert import answers
+from spot_convert.commands.kit import kit
 from spot_convert.inspect.graph import read_flatbuffer
-from spot_convert.kit.cli import export_kit
-from spot_convert.micro.judging import PROVEN, ReferenceKernels, micro_version, prove_equal, try_apart
-from spot_convert.micro.trial import try_in_micro
-from spot_convert.runtimes import judge
-from spot_convert.variants import TFLITE_MICRO
+from spot_convert.inspect.isolated import apart
+from spot_convert.runtimes.compatibility import judge
+from spot_convert.runtimes.micro.kernels import PROVEN, ReferenceKernels, micro_version, prove_equal, try_apart
+from spot_convert.runtimes.micro.trial import try_in_micro
+from spot_convert.variants.catalog import TFLITE_MICRO
+from spot_convert.variants.family import convert_run
 from spot_edge import read_model
-from spot_edge.image import prepare, to_tensor
-from spot_edge.interpreter import Interpreter
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import prepare, to_tensor
+from spot_edge.model.interpreter import Interpreter
 
 IMAGES = 24
 START = """
@@ -95,7 +95,7 @@ def test_the_variant_says_what_a_microcontroller_needs(family: Path) -> None:
 def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "data", 7, 99)
     model = family / "shapes-microcontroller.tflite"
-    told = [model, "--data", tmp_path / "data", "--part", "all", "--out", tmp_path, "--json"]
+    told = [model, "--data", tmp_path / "data", "--split", "all", "--out", tmp_path, "--json"]
     done = CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False)
     about = json.loads(done.stdout)
     assert (about["runtime"], about["images"], about["pictures_proven_equal"]) == (TFLITE_MICRO, 21, PROVEN)
@@ -117,13 +117,13 @@ def test_inspect_shows_arena_and_operators(family: Path) -> None:
 
 def test_float_ends_of_other_types_are_refused_with_the_reason(shapes_family: Path) -> None:
     trial = apart(60, try_in_micro, (shapes_family / "shapes-float32.tflite").read_bytes())
-    assert trial.remark.startswith("running it on zeros: ")
-    assert apart(60, try_in_micro, b"no flatbuffer at all").remark.startswith("allocating its tensors: ")
+    assert trial.note.startswith("running it on zeros: ")
+    assert apart(60, try_in_micro, b"no flatbuffer at all").note.startswith("allocating its tensors: ")
 
 
 def test_the_kit_of_such_a_file_holds_its_source(family: Path, tmp_path: Path) -> None:
     model = family / "shapes-microcontroller.tflite"
-    done = CliRunner().invoke(export_kit, [str(model), "--out", str(tmp_path / "kit")], catch_exceptions=False)
+    done = CliRunner().invoke(kit, ["export", str(model), "--out", str(tmp_path / "kit")], catch_exceptions=False)
     assert done.exit_code == 0
     header = (tmp_path / "kit" / "micro" / "shapes_model.h").read_text()
     needs = json.loads((family / "report.json").read_text())["files"][1]["microcontroller"]

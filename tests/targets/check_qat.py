@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import TensorType
 
-from spot_bench.retraining import Retraining
-from spot_convert.answers import Places, no_bar
-from spot_convert.calibration import calibration_tensors, choose
-from spot_convert.checks import operator_names
-from spot_convert.family import convert_run
-from spot_convert.graph import unpack
-from spot_convert.lessons import training_tensors
-from spot_convert.qat import qat_body
+from spot_bench.run.settings import Retraining
+from spot_convert.checks.checks import operator_names
+from spot_convert.modelfile.graph import unpack
+from spot_convert.quantize.qat import qat_body
+from spot_convert.quantize.training_images import training_tensors
 from spot_convert.run import read_run
+from spot_convert.runtimes.predictions import Places, no_bar
+from spot_convert.variants.family import convert_run
+from spot_convert.variants.images import calibration_tensors, choose
 from spot_edge import read_model
 from spot_edge.errors import CheckError
 
@@ -32,8 +32,8 @@ ENDLESS = """
 import sys
 from pathlib import Path
 import numpy as np
-from spot_bench.retraining import Retraining
-from spot_convert.qat import qat_body
+from spot_bench.run.settings import Retraining
+from spot_convert.quantize.qat import qat_body
 from spot_convert.run import read_run
 run = read_run(Path(sys.argv[1]))
 object.__setattr__(run, "retraining", Retraining(steps=100_000))

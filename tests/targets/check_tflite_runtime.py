@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.drawings import draw_shapes
-from spot_bench.predict import load_predictions
-from spot_convert.answers import Places
-from spot_convert.cli import answers
-from spot_convert.family import convert_run
-from spot_convert.variants import TFLITE_RUNTIME, VARIANTS
+from spot_bench.data.drawn import draw_shapes
+from spot_bench.data.predictions import load_predictions
+from spot_convert.commands.convert import answers
+from spot_convert.runtimes.predictions import Places
+from spot_convert.variants.catalog import TFLITE_RUNTIME, VARIANTS
+from spot_convert.variants.family import convert_run
 from spot_edge import read_model
 
 PYTHON = Path(os.environ.get("TFLITE_RUNTIME_PYTHON", "TFLITE_RUNTIME_PYTHON is not set"))
@@ -47,7 +47,7 @@ def test_the_file_says_where_it_was_measured_and_runs_there_without_remark(
     draw_shapes(tmp_path, 4, 99)
     found = classified(model, tmp_path)
     assert len(found) == 12
-    assert all(not prediction["remarks"] for prediction in found)
+    assert all(not prediction["notes"] for prediction in found)
     right = [Path(str(p["source"]["name"])).parent.name == p["ranked"][0]["label"] for p in found]  # type: ignore[index]
     assert sum(right) > 8
 
@@ -60,7 +60,7 @@ def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> N
     rows = [f"{image.relative_to(tmp_path / 'list')},{image.parent.name}" for image in images]
     (tmp_path / "list" / "data.csv").write_text("\n".join(["image,label", *rows, ""]))
     model = family / "shapes-int8-tflite-runtime.tflite"
-    told = [model, "--data", tmp_path / "list" / "data.csv", "--part", "all", "--out", tmp_path]
+    told = [model, "--data", tmp_path / "list" / "data.csv", "--split", "all", "--out", tmp_path]
     told += ["--tflite-runtime", PYTHON]
     assert CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False).exit_code == 0
     kept, said = load_predictions(tmp_path / "predictions.npz"), classified(model, tmp_path / "list" / "shapes")

@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from spot_bench.drawings import draw_lesion
-from spot_edge.image import to_tensor
-from spot_edge.modelspec import ImageSpec
-from spot_train.augment import RandomPicture
-from spot_train.recipe import Augment
+from spot_bench.data.drawn import draw_lesion
+from spot_edge.image.tensor import to_tensor
+from spot_edge.model.spec import ImageSpec
+from spot_train.data.augment import RandomPicture
+from spot_train.recipes.recipe import Augment
 
 OFF = Augment(False, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spot_edge.errors import DataError
-from spot_train.averaging import average_runs
+from spot_train.runs.average import average_runs
 
 
 @pytest.fixture

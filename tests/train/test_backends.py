@@ -12,15 +12,15 @@ import keras
 import numpy as np
 import pytest
 
-from spot_bench.drawings import draw_shapes
+from spot_bench.data.drawn import draw_shapes
 from spot_edge.errors import DataError
-from spot_train.augment import RandomPicture
-from spot_train.batches import Examples
-from spot_train.checkpoint import Checkpoint, Position
-from spot_train.fit import Interrupted, fit
-from spot_train.progress import Progress, StopRequest
-from spot_train.recipe import Network, Recipe, Train, load_recipe
-from spot_train.session import train_run, unfinished_folder
+from spot_train.data.augment import RandomPicture
+from spot_train.data.batches import Examples
+from spot_train.loop.checkpoint import Checkpoint, Position
+from spot_train.loop.fit import Interrupted, fit
+from spot_train.loop.progress import Progress, StopRequest
+from spot_train.loop.session import train_run, unfinished_folder
+from spot_train.recipes.recipe import Network, Recipe, Train, load_recipe
 
 
 def tiny_body(network: Network, classes: int, *, any_size: bool = False) -> keras.Model:
@@ -39,7 +39,7 @@ def test_only_the_first_epoch_of_a_size_is_traced(tmp_path: Path, monkeypatch: p
         traced[0] += 1
         return call(self, images)
 
-    monkeypatch.setattr("spot_train.fit.build_body", tiny_body)
+    monkeypatch.setattr("spot_train.loop.fit.build_body", tiny_body)
     monkeypatch.setattr(RandomPicture, "call", counted)
     examples = Examples(
         np.zeros((8, 40, 40, 3), np.uint8), np.arange(8) % 2, np.eye(2, dtype=np.float32)[np.arange(8) % 2], np.ones(8)
@@ -68,7 +68,7 @@ def test_a_training_goes_on_only_under_the_backend_that_began_it(
         checkpoint.save(tiny_body(recipe.network, 3), keras.optimizers.SGD(), Position(0, 1, 0))
         raise Interrupted
 
-    monkeypatch.setattr("spot_train.session.fit", interrupted)
+    monkeypatch.setattr("spot_train.loop.session.fit", interrupted)
     recipe, data, out = load_recipe("any-images"), tmp_path / "data", tmp_path / "run"
     with pytest.raises(Interrupted):
         train_run(recipe, data, out, trunk="none", say=print)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot_bench.drawings import draw_shapes
+from spot_bench.data.drawn import draw_shapes
 
 RECIPE = """
 name = "brief"

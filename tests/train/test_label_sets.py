@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from spot_bench.cli import bench
-from spot_bench.drawings import encode_jpeg
-from spot_bench.manifest import Item, Manifest
-from spot_convert.cli import convert
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import encode_jpeg
+from spot_bench.data.manifest import Item, Manifest
+from spot_convert.commands.convert import convert
 from spot_edge.errors import DataError
-from spot_edge.modelfile import read_model
-from spot_train.cli import train
-from spot_train.labelset import known_label_sets, load_label_set
+from spot_edge.model.file import read_model
+from spot_train.commands.train import train
+from spot_train.labels.labelset import known_label_sets, load_label_set
 
 SEVEN = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
 RECIPE = """

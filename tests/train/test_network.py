@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 
-from spot_bench.drawings import draw_shapes
+from spot_bench.data.drawn import draw_shapes
 from spot_edge.errors import DataError
-from spot_train.backbones import BACKBONES
-from spot_train.fit import predict_logits
-from spot_train.network import build_body, check_trunk, freeze_batch_norm, freeze_first, load_trunk
-from spot_train.recipe import Network, load_recipe
-from spot_train.session import train_run
+from spot_train.loop.fit import predict_logits
+from spot_train.loop.session import train_run
+from spot_train.network.backbones import BACKBONES
+from spot_train.network.network import build_body, check_trunk, freeze_batch_norm, freeze_first, load_trunk
+from spot_train.recipes.recipe import Network, load_recipe
 
 SMALL = Network(width=0.35, size=96)
 
@@ -101,7 +101,7 @@ def test_a_trunk_that_does_not_fit_is_refused_before_any_picture_is_decoded(
 ) -> None:
     body.save(tmp_path / "model.keras")
     draw_shapes(tmp_path / "data", per_class=6)
-    monkeypatch.setattr("spot_train.session.cached_pixels", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("spot_train.loop.session.cached_pixels", lambda *_: pytest.fail("decoded"))
     recipe = load_recipe("any-images", ["network.width=0.5"])
     with pytest.raises(DataError, match=r"model.keras: not weights of mobilenet_v2 at width 0.5"):
         train_run(recipe, tmp_path / "data", tmp_path / "run", trunk=str(tmp_path / "model.keras"), say=print)

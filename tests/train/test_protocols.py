@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench.manifest import Manifest, read_manifest
-from spot_train.protocols import PROTOCOLS
+from experiments.protocols import PROTOCOLS
+from spot_bench.data.manifest import Manifest, read_manifest
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def labels(tmp_path: Path) -> Path:
 
 def split_by(protocol: str, labels: Path, *options: str) -> Manifest:
     out = labels.with_name(f"{protocol}.csv")
-    command = [sys.executable, "-m", "spot_train.protocols", protocol, labels, "--out", out, *options]
+    command = [sys.executable, "-m", "experiments.protocols", protocol, labels, "--out", out, *options]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{out}: train ")
@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_split(protocol: str, labels: Path) -> None
 
 
 def test_what_cannot_be_split_ends_with_one_line(labels: Path) -> None:
-    command = [sys.executable, "-m", "spot_train.protocols", "by-lesion", str(labels), "--out"]
+    command = [sys.executable, "-m", "experiments.protocols", "by-lesion", str(labels), "--out"]
     for options, said, code in (
         ([str(labels)], "exists already", 6),
         ([str(labels.with_name("new.csv")), "--group", "patient"], "has no 'patient'", 7),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from spot_edge.errors import DataError
-from spot_train.labelset import load_label_set
-from spot_train.recipe import known_recipes, load_recipe, recipe_hash, render_recipe
+from spot_train.labels.labelset import load_label_set
+from spot_train.recipes.recipe import known_recipes, load_recipe, recipe_hash, render_recipe
 
 
 def written(tmp_path: Path, text: str) -> str:

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from spot_bench.drawings import encode_jpeg
+from spot_bench.data.drawn import encode_jpeg
 from spot_edge.errors import DataError
-from spot_train.cli import train
-from spot_train.recipe import known_recipes, load_recipe
+from spot_train.commands.train import train
+from spot_train.recipes.recipe import known_recipes, load_recipe
 
 SEVEN = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 EIGHT = (*SEVEN, "scc")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from spot_bench.drawings import draw_shapes
+from spot_bench.data.drawn import draw_shapes
 from spot_edge.errors import DataError, OutputError, SpotError
-from spot_train.recipe import load_recipe
-from spot_train.session import train_run
+from spot_train.loop.session import train_run
+from spot_train.recipes.recipe import load_recipe
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spot_edge.errors import DataError
-from spot_train.smallrun import WEIGHTS, pack, restore
+from spot_train.runs.packed import WEIGHTS, pack, restore
 
 
 def test_a_restored_run_answers_as_the_one_it_was_packed_from(shapes_run: Path, tmp_path: Path) -> None:

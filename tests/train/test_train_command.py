@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_train.recipe import known_recipes, load_recipe
+from spot_train.recipes.recipe import known_recipes, load_recipe
 
 
 def spot_edge(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from spot_bench import metrics as measures
-from spot_bench.calibration import softmax
-from spot_bench.svg import round_ticks
-from spot_train.checkpoint import Epoch
-from spot_train.labelset import LabelSet, load_label_set, plain_label_set
-from spot_train.plots import history_svg
-from spot_train.validation import positive_classes, validation_metrics
-from spot_train.validation_files import validation_files
+from spot_bench.report.svg import round_ticks
+from spot_bench.stats import metrics as measures
+from spot_bench.stats.calibration import softmax
+from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
+from spot_train.loop.checkpoint import Epoch
+from spot_train.report.files import validation_files
+from spot_train.report.plots import history_svg
+from spot_train.report.validation import positive_classes, validation_metrics
 
 SEVEN = load_label_set("ham10000")
 

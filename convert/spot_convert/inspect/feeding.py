@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.drawings import KINDS, draw_lesion
+from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_convert.inspect.graph import Graph, Tensor
 from spot_edge.errors import ModelError
-from spot_edge.image import SMALLEST_SIDE, prepare
-from spot_edge.modelspec import ImageSpec
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import SMALLEST_SIDE, prepare
+from spot_edge.model.spec import ImageSpec
 
 __all__ = ["DRAWN", "Feed", "feed_both", "image_input", "pictures"]
 
@@ -27,7 +27,7 @@ class Feed:
     def __init__(self, tensor: Tensor, scale: float, zero: float) -> None:
         self._tensor, self._scale, self._zero = tensor, scale, zero
         standing = "x/127.5-1" if (scale, zero) == (_SCALE, _ZERO) else f"(x-{zero:g})*{scale:.4g}"
-        self.remark = "" if tensor.dtype == "uint8" else f"its {tensor.dtype} input is fed grey levels x as {standing}"
+        self.note = "" if tensor.dtype == "uint8" else f"its {tensor.dtype} input is fed grey levels x as {standing}"
 
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.generic]:
         """The input for the picture `uint8[1,S,S,3]`."""

@@ -15,10 +15,10 @@ from spot_convert.inspect.arithmetic import computes, constants, quantization
 from spot_convert.inspect.graph import Flatbuffer, Graph, read_flatbuffer
 from spot_convert.inspect.layers import Layer, list_layers
 from spot_convert.inspect.twins import Side, compare_twins
-from spot_convert.runtimes import judge
+from spot_convert.runtimes.compatibility import judge
 from spot_edge.errors import ModelError
 from spot_edge.files import read_whole
-from spot_edge.modelfile import verify
+from spot_edge.model.file import verify
 
 __all__ = ["SCHEMA", "inspect_file"]
 

@@ -1,9 +1,14 @@
-"""What a record says as rows of text, for the terminal and the page alike."""
+"""What a record says as rows of text, for the terminal and the page alike.
+
+A record as lines for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+
+from spot_bench.report.tables import align
+from spot_edge.errors import one_line
 
 __all__ = [
     "end_rows",
@@ -12,6 +17,7 @@ __all__ = [
     "layer_rows",
     "number",
     "operator_rows",
+    "record_lines",
     "signal_to_noise",
     "summary_of_errors",
     "weight_span",
@@ -103,7 +109,7 @@ def summary_of_errors(record: dict[str, Any]) -> Iterator[str]:
         "layer, not in it alone."
     )
     yield "SQNR: signal to quantization noise. RMS and bias: of the error, as shares of the float layer's RMS."
-    yield from against["remarks"]
+    yield from against["notes"]
     names, errors = {layer["index"]: layer["short"] for layer in record["layers"]}, _errors(record)
     worst = [f"{names[index]} ({signal_to_noise(errors[index])} dB)" for index in against["worst"]]
     yield f"Worst: {', '.join(worst)}" if worst else "No layer differs."
@@ -133,7 +139,7 @@ def _sealed(sealed: dict[str, Any]) -> str:
 
 
 def _verdict(runtime: dict[str, Any]) -> str:
-    said = "; ".join(runtime["remarks"])
+    said = "; ".join(runtime["notes"])
     if runtime["opened"]:
         if not runtime["runs"]:
             return f"refuses it: {said}"
@@ -156,3 +162,25 @@ def _shape(shape: list[int]) -> str:
 
 def _scale(tensor: dict[str, Any]) -> list[str]:
     return [_NO, _NO] if tensor["scale"] is None else [f"{tensor['scale']:.4g}", str(tensor["zero_point"])]
+
+
+def record_lines(record: dict[str, Any]) -> Iterator[str]:
+    """All that was found, tables below the summary; what a file says of itself cannot disturb the terminal."""
+    yield from map(one_line, _lines(record))
+
+
+def _lines(record: dict[str, Any]) -> Iterator[str]:
+    yield record["file"]
+    pairs = list(facts(record))
+    width = max(len(name) for name, _ in pairs)
+    yield from (f"{name:<{width}}  {value}" for name, value in pairs)
+    yield ""
+    yield from align(end_rows(record))
+    yield ""
+    yield from align(operator_rows(record))
+    if record["layers"]:
+        yield ""
+        yield from align(layer_rows(record))
+    if record["against"]:
+        yield ""
+        yield from summary_of_errors(record)

@@ -15,7 +15,7 @@ class Trial:
     """Whether a runtime ran a file, and what there is to say; `broken` where the runtime itself cannot be imported."""
 
     runs: bool
-    remark: str = ""
+    note: str = ""
     broken: bool = False
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from spot_convert.inspect.apart import Died, apart
 from spot_convert.inspect.feeding import feed_both, image_input, pictures
 from spot_convert.inspect.graph import Graph
+from spot_convert.inspect.isolated import Died, apart
 from spot_convert.inspect.layers import Layer, list_layers
 from spot_convert.inspect.running import Pair, Sums, compare
 from spot_convert.inspect.weights import channel_scales, real_values
@@ -54,7 +54,7 @@ class Twins:
     other: str
     pictures: int
     drawn: bool
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
     errors: tuple[LayerError, ...]
 
     def worst(self) -> list[LayerError]:
@@ -65,7 +65,7 @@ class Twins:
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self) | {
-            "remarks": list(self.remarks),
+            "notes": list(self.notes),
             "errors": [asdict(error) for error in self.errors],
             "worst": [error.index for error in self.worst()],
         }
@@ -93,13 +93,11 @@ def compare_twins(own: Side, other: Side, named: Sequence[Path]) -> Twins:
         raise InterpreterError(f"{own.name} or {other.name}: LiteRT {died}") from None
     found = {mine.index: its for mine, its in matched}
     lacking = [layer.short for layer in layers if layer.index not in found]
-    remarks = [f"{side.name}: {each.remark}" for side, each in ((own, feed), (other, feed_other)) if each.remark]
+    notes = [f"{side.name}: {each.note}" for side, each in ((own, feed), (other, feed_other)) if each.note]
     if lacking:
-        remarks.append(
-            f"{len(lacking)} layers have no counterpart: {', '.join(lacking[:5])}{' …' * (len(lacking) > 5)}"
-        )
+        notes.append(f"{len(lacking)} layers have no counterpart: {', '.join(lacking[:5])}{' …' * (len(lacking) > 5)}")
     errors = tuple(_error(mine.index, each) for (mine, _), each in zip(matched, sums, strict=True))
-    return Twins(other.name, len(shown), not named, tuple(remarks), errors)
+    return Twins(other.name, len(shown), not named, tuple(notes), errors)
 
 
 def match(layers: Sequence[Layer], others: Sequence[Layer]) -> list[tuple[Layer, Layer]]:

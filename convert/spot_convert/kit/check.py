@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_convert.kit.misreadings import misreadings
+from spot_convert.kit.mistakes import misreadings
 from spot_convert.kit.results import Part, Results
 from spot_convert.kit.vectors import RIGHT, STOCK, Kit, KnownWay
 
@@ -48,7 +48,7 @@ class Finding:
     rms: float | None
     worst: str | None  # image and label of the largest
     nearest: Cause | None = None  # the mistake that comes nearest, where none explains it
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,18 @@ def check(kit: Kit, results: Results) -> Verdict:
 def _judge(kit: Kit, part: Part, resize: str) -> Finding:
     accepted = {RIGHT, STOCK} if resize == STOCK and part.name == "vectors" else {RIGHT}
     ways = [way for way in kit.ways.values() if way.inputs or part.name == "vectors"]
-    known, remarks = _by_input(ways, part, accepted)
+    known, notes = _by_input(ways, part, accepted)
     fits = sorted(_fits(kit, known, part), key=lambda fit: fit.rms)
     right = next((fit for fit in fits if fit.cause.mistake in accepted), None)
     wrong = [fit for fit in fits if fit.cause.mistake not in accepted]
     explained = _explained(kit, wrong, right) or _explained(kit, _last_resorts(kit, part), right)
     near = right is not None and right.rms <= kit.tolerance_rms and np.abs(right.gaps).max() <= kit.tolerance_score
     if right is not None and near and (not explained or right.rms <= kit.tolerance_rms / 4):
-        return _finding(kit, part, right, True, (), remarks=remarks)
+        return _finding(kit, part, right, True, (), notes=notes)
     causes = _told_apart(explained)
     if not causes and right is not None and known == [kit.ways[RIGHT]]:
-        remarks = (*remarks, "the input is right, byte for byte: another model file, or kernels that compute otherwise")
-    return _finding(kit, part, right, False, causes, None if causes or not wrong else wrong[0].cause, remarks)
+        notes = (*notes, "the input is right, byte for byte: another model file, or kernels that compute otherwise")
+    return _finding(kit, part, right, False, causes, None if causes or not wrong else wrong[0].cause, notes)
 
 
 def _by_input(ways: list[KnownWay], part: Part, accepted: set[str]) -> tuple[list[KnownWay], tuple[str, ...]]:
@@ -185,7 +185,7 @@ def _finding(
     conforms: bool,
     causes: tuple[Cause, ...],
     nearest: Cause | None = None,
-    remarks: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Finding:
     largest = rms = worst = None
     if part.scores.shape[1] == len(kit.labels):
@@ -194,4 +194,4 @@ def _finding(
         images = kit.inputs if part.name == "inputs" else kit.pictures
         largest, rms = float(gaps.max()), float(np.sqrt((gaps**2).mean()))
         worst = f"{images[part.rows[int(row)]]}, {kit.labels[int(column)]}"
-    return Finding(part.name, len(part.rows), conforms, causes, largest, rms, worst, nearest, remarks)
+    return Finding(part.name, len(part.rows), conforms, causes, largest, rms, worst, nearest, notes)

@@ -1,4 +1,6 @@
-"""Writing a kit: the model file, pictures, inputs, what to expect of them, and how to check an app with them."""
+"""The kit's pictures: drawn by code, so that anyone may pass them on.
+
+Writing a kit: the model file, pictures, inputs, what to expect of them, and how to check an app with them."""
 
 from __future__ import annotations
 
@@ -17,19 +19,47 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spot_bench.data.drawn import KINDS, draw_lesion, draw_shape
 from spot_convert.kit.measure import Answer, Tolerance, answer_all, answering, measure_tolerance
 from spot_convert.kit.mistakes import Way, all_ways
-from spot_convert.kit.pictures import draw_pictures
 from spot_convert.kit.vectors import CORNERS, RIGHT, SCHEMA, STOCK, VECTORS
-from spot_convert.micro.judging import micro_needs, micro_version, try_apart
-from spot_convert.micro.source import source_files
-from spot_convert.variants import TFLITE_MICRO
+from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_apart
+from spot_convert.runtimes.micro.source import source_files
+from spot_convert.variants.catalog import TFLITE_MICRO
 from spot_edge.errors import OutputError
 from spot_edge.files import make_folder, write_whole
-from spot_edge.interpreter import Runtime
-from spot_edge.modelfile import ModelFile
+from spot_edge.model.file import ModelFile
+from spot_edge.model.interpreter import Runtime
 
-__all__ = ["export_kit"]
+__all__ = ["draw_pictures", "export_kit"]
+
+# what is drawn, width, height (0: the network's input size). Landscape, portrait, square, wide, small; fine grain and
+# plain shapes: each way to prepare a picture wrongly shows on some of them.
+_DRAWN = (
+    ("nevus", 600, 450),
+    ("melanoma", 600, 450),
+    ("keratosis", 640, 480),
+    ("vascular", 450, 600),
+    ("dermatofibroma", 450, 450),
+    ("carcinoma", 800, 450),
+    ("melanoma", 0, 0),
+    ("nevus", 320, 240),
+    ("circle", 300, 225),
+    ("square", 240, 320),
+    ("triangle", 400, 300),
+)
+
+
+def draw_pictures(size: int) -> dict[str, Image.Image]:
+    """The pictures by name, for a network whose input is a square of `size`: the same for the same size."""
+    pictures = {}
+    for seed, (kind, width, height) in enumerate(_DRAWN):
+        width, height = width or size, height or size
+        lesion = next((known for known in KINDS if known == kind), None)
+        picture = draw_lesion(seed, width, height, lesion) if lesion else draw_shape(kind, seed, width, height)
+        pictures[f"{seed + 1:02}-{kind}-{width}x{height}.png"] = picture
+    return pictures
+
 
 _MICRO_ROW = "| `micro/` | the model as C++ source for tflite-micro: aligned array, arena in bytes, operators |\n"
 _WHOLE = (RIGHT, STOCK, CORNERS)  # ways whose evidence and embedding are written down, too

@@ -15,10 +15,10 @@ from PIL import Image
 
 from spot_convert.kit.mistakes import Way
 from spot_convert.kit.vectors import RIGHT
-from spot_convert.micro.judging import ReferenceKernels
-from spot_convert.variants import TFLITE_MICRO
-from spot_edge.interpreter import Interpreter
-from spot_edge.modelfile import ModelFile
+from spot_convert.runtimes.micro.kernels import ReferenceKernels
+from spot_convert.variants.catalog import TFLITE_MICRO
+from spot_edge.model.file import ModelFile
+from spot_edge.model.interpreter import Interpreter
 
 __all__ = ["Answer", "Tolerance", "answer_all", "answering", "measure_tolerance"]
 

@@ -69,5 +69,5 @@ def _finding_lines(finding: Finding, kit: Kit) -> list[str]:
         said += [f"or, which these answers cannot tell apart: {cause.what}" for cause in others]
         said.append((f"{off}; " if off else "") + f"with this mistake they are {first.rms:.3f} off")
         said += [f"to mend: {mend}" for mend in dict.fromkeys(cause.mend for cause in finding.causes)]
-    said += finding.remarks
+    said += finding.notes
     return [said[0], *(f"         {line}" for line in said[1:])]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.v4l2 import Kernel
 from spot_edge.errors import CameraError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Camera:
 
     def _open(self) -> Feed:
         from spot_edge.camera.device import Device
-        from spot_edge.camera.pictures import Pictures
+        from spot_edge.camera.folder import Pictures
 
         name = self.name
         if name == "auto":

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spot_edge.camera import v4l2
-from spot_edge.camera.kernel import Kernel
-from spot_edge.camera.v4l2 import ask
+from spot_edge.camera.v4l2 import Kernel, ask
 from spot_edge.errors import CameraError, one_line
 
 __all__ = ["Control", "controls", "lock", "press_or_set", "unlock"]

@@ -10,10 +10,9 @@ from typing import Any
 
 from spot_edge.camera import v4l2
 from spot_edge.camera.controls import lock, press_or_set, unlock
-from spot_edge.camera.jpeg import encode, whole
-from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.frames import encode, whole
 from spot_edge.camera.listing import FORMATS, check_is_camera, formats
-from spot_edge.camera.v4l2 import ask, explained
+from spot_edge.camera.v4l2 import Kernel, ask, explained
 from spot_edge.errors import CameraError
 
 __all__ = ["Device"]
@@ -64,7 +63,7 @@ class Device:
         if v4l2.fourcc(code) == "YUYV":
             if not 0 < width * height <= _MOST_YUYV:
                 raise CameraError(f"{self.name}: gives YUYV of {width}x{height} pixels: another --size may help")
-            from spot_edge.camera.yuyv import Yuyv
+            from spot_edge.camera.frames import Yuyv
 
             self._yuyv = Yuyv(width, height, stride, colorspace, encoding, quantization)
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from spot_edge.camera import v4l2
 from spot_edge.camera.controls import Control, controls
-from spot_edge.camera.kernel import Kernel
-from spot_edge.camera.v4l2 import ask, explained, fourcc
+from spot_edge.camera.v4l2 import Kernel, ask, explained, fourcc
 from spot_edge.errors import CameraError, one_line
 
 __all__ = ["FORMATS", "Listed", "check_is_camera", "find_camera", "formats", "list_cameras"]

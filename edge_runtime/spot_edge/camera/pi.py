@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from spot_edge.camera.jpeg import encode
+from spot_edge.camera.frames import encode
 from spot_edge.errors import CameraError
 
 __all__ = ["PiCamera", "find_pi_cameras", "has_pi_camera"]

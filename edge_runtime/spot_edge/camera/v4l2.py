@@ -1,4 +1,6 @@
-"""Video4Linux2 in bytes: the structures that the kernel takes, the numbers of its requests, and what its errors mean.
+"""The calls to the kernel that a V4L2 camera needs, in one small class: tests put a scripted kernel in its place.
+
+Video4Linux2 in bytes: the structures that the kernel takes, the numbers of its requests, and what its errors mean.
 
 Structures are laid out by `struct` in native sizes: `v4l2_buffer` holds a time and a pointer, so 32-bit systems have
 another layout, and other numbers, than 64-bit ones.
@@ -7,12 +9,16 @@ another layout, and other numbers, than 64-bit ones.
 from __future__ import annotations
 
 import errno
+import glob
+import os
+import re
+import select
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spot_edge.camera.kernel import Kernel
 from spot_edge.errors import CameraError, one_line
 
 __all__ = [
@@ -25,11 +31,49 @@ __all__ = [
     "REQUEST_BUFFERS",
     "SIZE_INFO",
     "STREAM",
+    "Kernel",
     "Layout",
     "ask",
     "explained",
     "fourcc",
 ]
+
+
+class Kernel:
+    """The running kernel. Every call raises OSError as the kernel says; none of them waits but `wait`."""
+
+    def nodes(self) -> list[str]:
+        """The paths of all video devices, by number."""
+        found = [name for name in glob.glob("/dev/video*") if re.fullmatch(r"/dev/video\d+", name)]
+        return sorted(found, key=lambda name: int(name.removeprefix("/dev/video")))
+
+    def open(self, path: str) -> int:
+        """A handle of the device at `path`."""
+        if sys.platform != "linux":
+            raise OSError(0, "cameras are read through Linux's V4L2, which this system does not have")
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def close(self, handle: int) -> None:
+        """Let `handle` go."""
+        os.close(handle)
+
+    def ioctl(self, handle: int, request: int, data: bytearray) -> None:
+        """One request to the driver, whose answer replaces `data`."""
+        import fcntl  # not on every system
+
+        fcntl.ioctl(handle, request, data, True)
+
+    def map(self, handle: int, length: int, offset: int) -> Any:
+        """A buffer of the driver's: to be sliced, and closed."""
+        import mmap
+
+        return mmap.mmap(handle, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
+
+    def wait(self, handle: int, seconds: float) -> bool:
+        """Whether, within `seconds`, the driver has a frame or a complaint."""
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(max(0.0, 1000 * seconds)))
 
 
 class Layout:

@@ -1,0 +1,1 @@
+"""The commands of the device package, one module each."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spot_edge.burst import judge_burst
 from spot_edge.errors import InputError, one_line
-from spot_edge.inputs import Found
+from spot_edge.image.inputs import Found
+from spot_edge.prediction.burst import judge_burst
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
     from spot_edge.commands.records import Keeper, Writer
-    from spot_edge.image import Prepared
-    from spot_edge.source import Source
+    from spot_edge.image.source import Source
+    from spot_edge.image.tensor import Prepared
 
 __all__ = ["answer_burst", "by_folder", "taken_burst"]
 
@@ -41,7 +41,7 @@ def by_folder(found: Sequence[Found], most: int) -> list[Iterable[Found]]:
 def taken_burst(camera: str, frames: int) -> Iterator[Found]:
     """So many pictures taken with `camera`, each when it is asked for."""
     from spot_edge.camera.camera import Camera
-    from spot_edge.commands.taking import take_burst
+    from spot_edge.commands.options import take_burst
 
     with Camera(camera) as source:
         yield from take_burst(source, frames)

@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 
 from spot_edge.camera.camera import Camera
-from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.listing import Listed, list_cameras
 from spot_edge.camera.pi import has_pi_camera
-from spot_edge.commands.taking import camera_options
+from spot_edge.camera.v4l2 import Kernel
+from spot_edge.commands.options import camera_options
 from spot_edge.errors import CameraError, InputError, one_line
 from spot_edge.files import write_whole
-from spot_edge.inputs import unique_name
+from spot_edge.image.inputs import unique_name
 
 __all__ = ["camera"]
 
@@ -92,8 +92,8 @@ def _free_name() -> str:
 
 
 def _watch(source: Camera, seconds: float) -> None:
-    from spot_edge.camera.readings import read_quality
-    from spot_edge.image import decode
+    from spot_edge.camera.focus import read_quality
+    from spot_edge.image.tensor import decode
 
     best, said, end = 0.0, "", time.monotonic() + seconds
     while time.monotonic() < end:

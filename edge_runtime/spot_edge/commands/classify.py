@@ -14,13 +14,13 @@ import click
 
 from spot_edge.errors import InputError, one_line
 from spot_edge.files import make_folder
-from spot_edge.inputs import MOST_FRAMES, Found, find_pictures
-from spot_edge.source import LARGEST, Source
+from spot_edge.image.inputs import MOST_FRAMES, Found, find_pictures
+from spot_edge.image.source import LARGEST, Source
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
     from spot_edge.commands.records import Keeper, Result, Writer
-    from spot_edge.prediction import Prediction
+    from spot_edge.prediction.prediction import Prediction
 
 __all__ = ["classify"]
 
@@ -97,7 +97,7 @@ def classify(
         raise click.UsageError("--out and --burst exclude one another")
     if resume and (out is None or camera is not None):
         raise click.UsageError("--resume goes on with the answers to files in the FILE of --out")
-    from spot_edge.commands.loading import load_several
+    from spot_edge.commands.options import load_several
     from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
     found = [] if camera is not None else find_pictures(paths)
@@ -109,7 +109,7 @@ def classify(
     keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save), again=resume)
     left, failed, answers = found, 0, None
     if out is not None and form is not None:
-        from spot_edge.commands.answer_file import AnswerFile
+        from spot_edge.commands.output_file import AnswerFile
 
         answers = AnswerFile(out, form, classifiers[0].model.id, labels, resume=resume)
         left, failed = answers.missing(found)
@@ -185,7 +185,7 @@ def _write(judged: _Judged, writer: Writer, keeper: Keeper) -> bool:
 def _taken(camera: str) -> Found:
     """A picture taken with `camera` just now."""
     from spot_edge.camera.camera import Camera
-    from spot_edge.commands.taking import take
+    from spot_edge.commands.options import take
 
     with Camera(camera) as source:
         return take(source)
@@ -199,7 +199,7 @@ def _source(picture: Found) -> Source:
 
 def _size(picture: Found) -> int:
     """Roughly the bytes of a picture that is decoded, by its file's: a photograph has a bit a pixel at the least."""
-    from spot_edge.image import MAX_PIXELS
+    from spot_edge.image.tensor import MAX_PIXELS
 
     try:
         return min(24 * os.stat(picture.path).st_size, 3 * MAX_PIXELS)

@@ -8,8 +8,7 @@ import click
 
 from spot_edge.doctor.examine import examine
 from spot_edge.doctor.problems import find_problems
-from spot_edge.doctor.record import as_record
-from spot_edge.doctor.report import report_lines
+from spot_edge.doctor.report import as_record, report_lines
 
 __all__ = ["doctor"]
 
@@ -21,7 +20,7 @@ def doctor(model: str | None, as_json: bool) -> None:
     """Say what this machine is and what is wrong with it, for a bug report.
 
     A picture drawn by code is really classified, with MODEL or the embedded one. Ends with 0 where that works, whatever
-    else there is to remark, or with the exit code of what keeps it from working.
+    else there is to note, or with the exit code of what keeps it from working.
     """
     findings = examine(model)
     problems = find_problems(findings)

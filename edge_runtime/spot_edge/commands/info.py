@@ -6,9 +6,9 @@ import json
 
 import click
 
-from spot_edge.modelfile import ModelFile, read_model
-from spot_edge.modelspec import Criterion, Rate, as_data
-from spot_edge.quality import CHECKS
+from spot_edge.image.quality import CHECKS
+from spot_edge.model.file import ModelFile, read_model
+from spot_edge.model.spec import Criterion, Rate, as_data
 
 __all__ = ["info"]
 
@@ -65,13 +65,15 @@ def _lines(file: ModelFile) -> list[str]:
         ]
         for name, chosen in {"any image": spec.conformal.marginal, **spec.conformal.classes}.items():
             lines.append(f"  {name:<16} threshold {chosen.threshold:.3f}: {100 * chosen.coverage:g} %, n={chosen.n}")
-    if spec.capture is not None:
-        refused, measured_on = _rate(spec.capture.refused), spec.capture.measured_on
+    if spec.image_quality is not None:
+        refused, measured_on = _rate(spec.image_quality.refused), spec.image_quality.measured_on
         lines += ["", f"pictures beyond these limits are not judged: {refused} of good ones, on {measured_on}"]
         for check in CHECKS:
-            if check.name in spec.capture.limits:
+            if check.name in spec.image_quality.limits:
                 side = "at least" if check.least else "at most"
-                lines.append(f"  {check.name:<16} {side} {spec.capture.limits[check.name]:.3f}, else {check.problem}")
+                lines.append(
+                    f"  {check.name:<16} {side} {spec.image_quality.limits[check.name]:.3f}, else {check.problem}"
+                )
     if spec.drift is not None:
         lines += ["", f"drift from float32 on {spec.drift.measured_on}: {spec.drift.verdict}"]
         lines += [f"  {_drift(criterion)}" for criterion in spec.drift.criteria]

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from spot_edge.camera.camera import Camera
-from spot_edge.commands.taking import camera_options, take, take_burst
+from spot_edge.commands.options import camera_options, take, take_burst
 from spot_edge.errors import CameraError, InputError, SpotError, is_interrupt, is_within
 from spot_edge.files import make_folder
-from spot_edge.inputs import MOST_FRAMES
+from spot_edge.image.inputs import MOST_FRAMES
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from spot_edge.commands.keys import Keys, Wish
     from spot_edge.commands.records import Keeper
     from spot_edge.commands.screen import Screen
-    from spot_edge.image import Prepared
-    from spot_edge.inputs import Found
-    from spot_edge.prediction import Prediction
+    from spot_edge.image.inputs import Found
+    from spot_edge.image.tensor import Prepared
+    from spot_edge.prediction.prediction import Prediction
 
 __all__ = ["kiosk"]
 
@@ -70,7 +70,7 @@ def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | Non
     with _ending(asked):
         from spot_edge.camera.button import Buttons
         from spot_edge.commands.keys import Keys
-        from spot_edge.commands.loading import load
+        from spot_edge.commands.options import load
         from spot_edge.commands.records import Keeper
         from spot_edge.commands.screen import Screen
 
@@ -98,7 +98,7 @@ class _Kiosk:
 
     def run(self, asked: list[int]) -> None:
         """Go on until somebody wishes to end, or `asked` holds something."""
-        from spot_edge.commands.panels import ready
+        from spot_edge.commands.screen import ready
 
         self._screen.show(ready(self._classifier.model.spec.name))
         pause = 0.0
@@ -126,7 +126,7 @@ class _Kiosk:
 
     def _judge(self) -> float:
         """Take a picture, show what the model says of it, and keep both where that was asked for."""
-        from spot_edge.commands.panels import judged, refused, taking
+        from spot_edge.commands.screen import judged, refused, taking
 
         self._screen.show(taking)
         try:
@@ -183,8 +183,8 @@ class _Kiosk:
         return 0.0
 
     def _read(self) -> None:
-        from spot_edge.camera.readings import read_quality
-        from spot_edge.image import decode
+        from spot_edge.camera.focus import read_quality
+        from spot_edge.image.tensor import decode
 
         picture = next(self._source)
         rate = (self._frames + 1) / (time.monotonic() - self._since)

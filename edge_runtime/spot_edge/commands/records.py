@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 
 from spot_edge.errors import OutputError
 from spot_edge.files import write_whole
-from spot_edge.image import Prepared
-from spot_edge.inputs import HEATMAP, Found, unique_name
-from spot_edge.prediction import SCHEMA, Prediction
-from spot_edge.wording import DISCLAIMER, describe
+from spot_edge.image.inputs import HEATMAP, Found, unique_name
+from spot_edge.image.tensor import Prepared
+from spot_edge.prediction.prediction import SCHEMA, Prediction
+from spot_edge.prediction.wording import DISCLAIMER, describe
 
 __all__ = ["JSON_START", "Keeper", "Nowhere", "Result", "Stream", "Writer", "csv_header", "csv_line", "writer_for"]
 
@@ -193,7 +193,7 @@ class Keeper:
         """What was asked for about one picture, to be written. Threads may do this at once."""
         found = []
         if self.heatmaps is not None:
-            from spot_edge.heatmap import overlay_png
+            from spot_edge.prediction.heatmap import overlay_png
 
             found.append(Result(self.heatmaps, HEATMAP, overlay_png(prepared, prediction)))
         if self.records is not None:

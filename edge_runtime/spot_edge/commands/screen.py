@@ -1,4 +1,8 @@
-"""A terminal as a screen: one text at a time, and a status below it. Where there is no terminal, the texts as lines."""
+"""A few words in letters as large as a terminal can show, to be read from afar.
+
+A terminal as a screen: one text at a time, and a status below it. Where there is no terminal, the texts as lines.
+
+The texts of the kiosk's screen, each for a given number of columns and lines."""
 
 from __future__ import annotations
 
@@ -6,15 +10,68 @@ import os
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TextIO, TypeAlias
 
 import click
 
 from spot_edge.errors import one_line
+from spot_edge.prediction.prediction import Prediction
+from spot_edge.prediction.wording import DISCLAIMER, answer
 
-__all__ = ["Screen", "Text"]
+__all__ = ["Screen", "Text", "banner", "judged", "ready", "refused", "taking"]
+
+_LETTERS = {
+    "A": " ███ /█   █/█████/█   █/█   █",
+    "C": " ████/█    /█    /█    / ████",
+    "D": "████ /█   █/█   █/█   █/████ ",
+    "E": "█████/█    /████ /█    /█████",
+    "I": "█/█/█/█/█",
+    "N": "█   █/██  █/█ █ █/█  ██/█   █",
+    "O": " ███ /█   █/█   █/█   █/ ███ ",
+    "R": "████ /█   █/████ /█  █ /█   █",
+    "S": " ████/█    / ███ /    █/████ ",
+    "T": "█████/  █  /  █  /  █  /  █  ",
+    "U": "█   █/█   █/█   █/█   █/ ███ ",
+    "V": "█   █/█   █/█   █/ █ █ /  █  ",
+    "W": "█   █/█   █/█ █ █/██ ██/█   █",
+    "Y": "█   █/ █ █ /  █  /  █  /  █  ",
+}
+_HEIGHT = 5
+_HALVES = {"██": "█", "█ ": "▀", " █": "▄", "  ": " "}
+
+
+def banner(words: str, width: int, *, small: bool = False) -> list[str]:
+    """`words` in letters of five lines, or three where `small`, wrapped to `width`; nothing where they do not fit."""
+    lines: list[list[str]] = []
+    for word in words.upper().split():
+        drawn = _draw(word)
+        if len(drawn[0]) > width:
+            return []
+        if lines and len(lines[-1][0]) + 3 + len(drawn[0]) <= width:
+            lines[-1] = [f"{left}   {right}" for left, right in zip(lines[-1], drawn, strict=True)]
+        else:
+            lines.append(drawn)
+    rows = [row for line in lines for row in (_halved(line) if small else [*line, ""])]  # half a line is left below
+    return [row.rstrip() for row in (rows if small else rows[:-1])]
+
+
+def _draw(word: str) -> list[str]:
+    letters = [_LETTERS[letter].split("/") for letter in word]
+    return [" ".join(letter[row] for letter in letters) for row in range(_HEIGHT)]
+
+
+def _halved(rows: list[str]) -> list[str]:
+    """Two rows in each line, by half blocks."""
+    rows = [*rows, " " * len(rows[0])]
+    return [
+        "".join(_HALVES[upper + lower] for upper, lower in zip(*rows[at : at + 2], strict=True))
+        for at in range(0, len(rows), 2)
+    ]
+
 
 Text: TypeAlias = Callable[[int, int], list[str]]  # columns and lines to its lines; the latter 0 where there is no end
 
@@ -116,3 +173,72 @@ def _size() -> tuple[int, int]:
     """Columns and lines of the terminal, of which there are some even where it tells none."""
     columns, lines = shutil.get_terminal_size()
     return max(20, columns), max(6, lines)
+
+
+_NEXT = "Next: button, space or Enter. End: q."
+
+
+def ready(model: str) -> Text:
+    """What is to be seen before the first picture."""
+
+    def text(columns: int, lines: int) -> list[str]:
+        said = f"Model {model}. Hold the dermatoscope still on the lesion, then press its button, space or Enter."
+        return _fit("ready", columns, lines, [[*_wrap(columns, said), "", *_wrap(columns, DISCLAIMER, "End: q.")]])
+
+    return text
+
+
+def taking(columns: int, lines: int) -> list[str]:
+    """What is to be seen while a picture is taken and judged: nothing of the answer before."""
+    return _wrap(columns, "Hold still: taking a picture.") if lines else []
+
+
+def judged(prediction: Prediction) -> Text:
+    """The answer: how urgent in large letters, then all that `spot-edge classify` says."""
+    time_of_day = time.strftime("%H:%M:%S", time.localtime(prediction.source["captured_at"]))
+    origin = one_line(f"Picture taken at {time_of_day} by {prediction.source['camera']}")
+
+    def text(columns: int, lines: int) -> list[str]:
+        taken, end = _wrap(columns, origin), _wrap(columns, DISCLAIMER)
+        two = answer(prediction, 2, columns)
+        no_set = replace(prediction, prediction_set=None)  # nor this, nor a note must push the disclaimer out
+        few, one = (answer(no_set, top, columns) for top in (2, 1))
+        bare = answer(no_set, 2 if prediction.near_tie else 1, columns, notes=False)
+        following = _wrap(columns, _NEXT)
+        bodies = [
+            [*taken, *two, "", *end, "", *following],
+            [*taken, *two, *end, *following],
+            [*taken, *few, *end, *following],
+            [*two, *end, *following],
+            [*few, *end, *following],
+            [*one, *end, *following],
+            [*bare, *end, *following],
+        ]
+        return _fit(prediction.triage.category, columns, lines, bodies)
+
+    return text
+
+
+def refused(reason: str) -> Text:
+    """Why there is no answer."""
+
+    def text(columns: int, lines: int) -> list[str]:
+        return [*_wrap(columns, "No answer.", one_line(reason)), "", *_wrap(columns, _NEXT)]
+
+    return text
+
+
+def _fit(title: str, columns: int, lines: int, bodies: list[list[str]]) -> list[str]:
+    """The first of `bodies` that has room, below the largest title that has room with it; where none has room with the
+    whole body but the last, no title."""
+    if not lines:
+        return bodies[0]
+    titles = [[*large, ""] if (large := banner(title, columns)) else [], banner(title, columns, small=True)]
+    for head, body in [(head, body) for body in bodies[:5] for head in titles if head] + [([], b) for b in bodies]:
+        if len(head) + len(body) <= lines:
+            return head + body
+    return [*bodies[-1][: lines - 1], "(screen too small for the rest)"]
+
+
+def _wrap(columns: int, *texts: str) -> list[str]:
+    return [line for text in texts for line in textwrap.wrap(text, columns)]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.listing import FORMATS, list_cameras
 from spot_edge.camera.pi import find_pi_cameras
-from spot_edge.doctor.apart import run_apart
+from spot_edge.camera.v4l2 import Kernel
+from spot_edge.doctor.isolated import run_apart
 from spot_edge.errors import CameraError
 
 __all__ = ["Cameras", "Seen", "read_cameras", "tell_pi_cameras"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spot_edge.doctor.cameras import Cameras
 from spot_edge.doctor.examine import Findings
 from spot_edge.errors import ModelError, SpotError
-from spot_edge.sensors import FLAGS, Reading
+from spot_edge.machine import FLAGS, Reading
 
 __all__ = ["Problem", "find_problems"]
 
@@ -20,7 +20,7 @@ _UNDER_VOLTAGE = FLAGS[1]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One line, and the exit code of what it keeps from working; 0 for a remark."""
+    """One line, and the exit code of what it keeps from working; 0 for a note."""
 
     text: str
     exit_code: int = 0
@@ -34,11 +34,11 @@ def find_problems(findings: Findings) -> list[Problem]:
         if error is not None:
             errors.setdefault(str(error), error)  # the self-test may end by what was found before it
     stops = [Problem(text, error.exit_code) for text, error in errors.items()]
-    return stops + [Problem(text) for text in _remarks(findings)]
+    return stops + [Problem(text) for text in _notes(findings)]
 
 
-def _remarks(findings: Findings) -> Iterator[str]:
-    yield from findings.selftest.remarks
+def _notes(findings: Findings) -> Iterator[str]:
+    yield from findings.selftest.notes
     yield from _of_cameras(findings.cameras)
     yield from _of_power(findings.reading)
     machine, reading, room = findings.machine, findings.reading, findings.room

@@ -1,20 +1,90 @@
-"""What was found, in lines for a bug report."""
+"""Taking the names of users out of what is to be shown to others.
+
+What was found, as one object of JSON.
+
+What was found, in lines for a bug report."""
 
 from __future__ import annotations
 
+import os
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from spot_edge.doctor.cameras import Seen
 from spot_edge.doctor.examine import Findings
-from spot_edge.doctor.privacy import without_users
 from spot_edge.doctor.problems import Problem
 from spot_edge.doctor.selftest import EQUAL, SelfTest
 from spot_edge.errors import ModelError, one_line
-from spot_edge.modelfile import ModelFile
-from spot_edge.sensors import Reading
+from spot_edge.machine import Reading
+from spot_edge.model.file import ModelFile
+from spot_edge.model.spec import as_data
 
-__all__ = ["report_lines"]
+__all__ = ["SCHEMA", "as_record", "report_lines", "without_users"]
+
+_HOMES = re.compile(r"(/home/|/Users/|\\Users\\)[^/\\:'\"]+")
+
+
+def without_users(value: Any) -> Any:
+    """`value` with ~ for the home folders in its texts, however deep in lists and dictionaries they are."""
+    if isinstance(value, str):
+        home = os.path.expanduser("~")
+        return _HOMES.sub("~", value.replace(home, "~") if len(home) > 1 else value)
+    if isinstance(value, dict):
+        return {key: without_users(inner) for key, inner in value.items()}
+    return [without_users(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+SCHEMA = 1
+
+
+def as_record(findings: Findings, problems: Sequence[Problem]) -> dict[str, Any]:
+    """The JSON form, schema 1; null for what is not known."""
+    software, selftest, reading = findings.software, findings.selftest, findings.reading
+    record = {
+        "schema": SCHEMA,
+        "spot_edge": software.spot_edge,
+        "python": software.python,
+        "machine": asdict(findings.machine),
+        "packages": software.packages,
+        "interpreters": software.interpreters,
+        "interpreter": software.used,
+        "model": _model_record(findings.model),
+        "self_test": {
+            "passed": selftest.passed,
+            "ended_at": selftest.step,
+            "load_ms": selftest.load_ms,
+            "first_ms": selftest.first_ms,
+            "median_ms": selftest.median_ms,
+            "runs": selftest.runs,
+            "away": selftest.away,
+        },
+        "cameras": [asdict(camera) for camera in findings.cameras.seen],
+        "cameras_permitted": findings.cameras.permitted,
+        "sensors": asdict(reading) | {"zones_c": findings.zones},
+        "throttling": {"now": reading.signs(), "since_boot": reading.signs(since_boot=True)},
+        "free_bytes": asdict(findings.room),
+        "problems": [asdict(problem) for problem in problems],
+    }
+    found: dict[str, Any] = without_users(record)
+    return found
+
+
+def _model_record(model: ModelFile | ModelError | None) -> dict[str, Any] | None:
+    if not isinstance(model, ModelFile):
+        return None
+    spec = model.spec
+    return {
+        "file": model.name,
+        "name": spec.name,
+        "variant": spec.variant,
+        "id": model.id,
+        "bytes": len(model.content),
+        "measured_in": as_data(spec.measured_in),
+    }
+
 
 _WIDTH, _KEY = 80, 12
 _NOT_KNOWN = "not known"
@@ -26,10 +96,10 @@ def report_lines(findings: Findings, problems: Sequence[Problem]) -> list[str]:
     for key, value in _rows(findings):
         lines += _wrapped(f"{key:<{_KEY}}", value)
     stops = [problem.text for problem in problems if problem.exit_code]
-    remarks = [problem.text for problem in problems if not problem.exit_code]
+    notes = [problem.text for problem in problems if not problem.exit_code]
     none = "nothing stops it from working" if problems else "nothing wrong was found"
     lines += ["", "problems:" if stops else f"problems: {none}"]
-    for texts, title in ((stops, []), (remarks, ["", "remarks:"])):
+    for texts, title in ((stops, []), (notes, ["", "notes:"])):
         lines += title if texts else []
         for text in texts:
             lines += _wrapped("- ", text)

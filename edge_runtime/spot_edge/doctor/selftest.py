@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spot_edge.doctor.apart import Ended, run_apart
+from spot_edge.doctor.isolated import Ended, run_apart
 from spot_edge.errors import CheckError, InterpreterError, ModelError, SpotError
 
 __all__ = ["ANSWER", "EQUAL", "LATE", "Answer", "SelfTest", "judge", "read_answer", "run_selftest"]
@@ -44,7 +44,7 @@ class SelfTest:
     median_ms: float | None = None
     runs: int = 0
     away: float | None = None  # how far a score is from the kept answer's, at most; None where none is kept
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -74,9 +74,9 @@ def judge(ended: Ended, kept: Answer | None) -> SelfTest:
         return SelfTest(_error(ended, step, last), step["step"])
     first, *took = last["took_ms"]
     away = _distance(last, kept)
-    remarks = list(last["remarks"])
+    notes = list(last["notes"])
     if kept and away and EQUAL < away <= _WRONG and last["runtime"] == kept.runtime:
-        remarks.append(
+        notes.append(
             f"self-test: scores up to {away:.3f} away from those that were measured: this version of {kept.runtime} "
             "rounds elsewhere, and the model's figures may not hold: install the version that they were measured in"
         )
@@ -87,7 +87,7 @@ def judge(ended: Ended, kept: Answer | None) -> SelfTest:
         median_ms=statistics.median(took),
         runs=len(took),
         away=away,
-        remarks=tuple(remarks),
+        notes=tuple(notes),
     )
 
 

@@ -47,8 +47,8 @@ def draw() -> NDArray[np.uint8]:
 
 def _classify(path: str | None) -> Iterator[dict[str, Any]]:
     from spot_edge.classifier import Classifier
-    from spot_edge.interpreter import RUNTIMES, find_runtime
-    from spot_edge.modelfile import read_model
+    from spot_edge.model.file import read_model
+    from spot_edge.model.interpreter import RUNTIMES, find_runtime
 
     yield {"step": "read the model"}
     model = read_model(path)
@@ -72,7 +72,7 @@ def _classify(path: str | None) -> Iterator[dict[str, Any]]:
         "model": model.id,
         "runtime": classifier.runtime.name,
         "scores": [{score.label: score.score for score in answer.ranked} for answer in answers],
-        "remarks": list(answers[0].remarks),
+        "notes": list(answers[0].notes),
         "load_ms": load_ms,
         "took_ms": took,
     }

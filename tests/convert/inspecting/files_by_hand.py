@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner, Result
 
 import spot_edge
-from spot_convert.inspect.cli import inspect
+from spot_convert.commands.inspect import inspect
 from spot_edge.errors import SpotError
 
 EMBEDDED = Path(spot_edge.__file__).parent / "models" / "spot-int8.tflite"

@@ -14,8 +14,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from files_by_hand import EMBEDDED, Made, chain, chain_weights, run
 
-from spot_convert.inspect.apart import Died, apart
 from spot_convert.inspect.graph import read_flatbuffer
+from spot_convert.inspect.isolated import Died, apart
 from spot_edge.errors import ModelError
 
 
@@ -69,7 +69,7 @@ def test_a_function_that_ends_its_process_is_reported() -> None:
 
 def test_tensorflow_is_never_imported() -> None:
     code = (
-        "import sys\nfrom click.testing import CliRunner\nfrom spot_convert.inspect.cli import inspect\n"
+        "import sys\nfrom click.testing import CliRunner\nfrom spot_convert.commands.inspect import inspect\n"
         f"done = CliRunner().invoke(inspect, [{str(EMBEDDED)!r}, '--layers'])\nassert done.exit_code == 0\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )

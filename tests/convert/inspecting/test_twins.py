@@ -24,7 +24,7 @@ from files_by_hand import (
     run,
 )
 
-from spot_bench.drawings import draw_lesion, encode_jpeg
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
 from spot_convert.inspect.feeding import pictures
 from spot_edge.errors import ModelError
 
@@ -34,7 +34,7 @@ def test_a_file_is_its_own_exact_twin(write: Callable[[bytes], Path]) -> None:
     found = record(path, "--layers", "--against", path)
     assert [(each["rms"], each["sqnr_db"]) for each in errors(found)] == [(0, None)] * 5
     assert found["against"]["worst"] == []
-    assert any("fed grey levels x as x/127.5-1" in remark for remark in found["against"]["remarks"])
+    assert any("fed grey levels x as x/127.5-1" in note for note in found["against"]["notes"])
     assert "No layer differs." in run(path, "--layers", "--against", path).output
 
 
@@ -70,7 +70,7 @@ def test_a_float_twin_is_shown_what_a_quantized_input_stands_for(
     made.graph.operators.insert(0, made.graph.operators.pop())
     found = record(write(made.bytes([pixels], outputs)), "--layers", "--against", write(twin))
     assert max(each["rms"] for each in errors(found)) <= largest
-    assert re.search(f"as {fed}$", found["against"]["remarks"][-1])
+    assert re.search(f"as {fed}$", found["against"]["notes"][-1])
 
 
 def test_an_int8_layer_is_compared_in_real_values(write: Callable[[bytes], Path]) -> None:

@@ -15,7 +15,7 @@ from files_by_hand import EMBEDDED, Codes, Made, Types, dense, lists_operator, p
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.inspect.layers import short_names
 from spot_convert.inspect.report import inspect_file
-from spot_convert.runtimes import judge, unsupported
+from spot_convert.runtimes.compatibility import judge, unsupported
 from spot_edge import read_model
 from spot_edge.errors import ModelError
 
@@ -39,7 +39,7 @@ def test_the_embedded_model_is_full_int8_with_a_float_tail(embedded: dict[str, A
 
 def test_litert_really_runs_the_embedded_model(embedded: dict[str, Any]) -> None:
     litert, old, _ = embedded["runtimes"]
-    assert (litert["runtime"], litert["runs"], litert["opened"], litert["remarks"]) == (
+    assert (litert["runtime"], litert["runs"], litert["opened"], litert["notes"]) == (
         "ai-edge-litert",
         True,
         True,
@@ -132,7 +132,7 @@ def test_a_file_that_litert_refuses_is_shown_with_the_reason(write: Callable[[by
     path = write(lists_operator(Codes.CUSTOM, custom="Nowhere"))
     litert = record(path)["runtimes"][0]
     assert not litert["runs"]
-    assert "Nowhere" in litert["remarks"][0]
+    assert "Nowhere" in litert["notes"][0]
     assert re.search(r"LiteRT \S+ +refuses it: allocating its tensors: .*Nowhere", run(path).output)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from imitation import run_command
 
-from spot_convert.kit import cli
+from spot_convert.commands import kit as cli
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def kit(made_once) -> Path:
     """The kit of the embedded model."""
 
     def make(folder: Path) -> None:
-        done = run_command(cli.export_kit, "--out", folder / "kit")
+        done = run_command(cli.kit.commands["export"], "--out", folder / "kit")
         assert done.exit_code == 0, done.output
 
     return made_once("kit", make) / "kit"

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from spot_convert.kit import cli
+from spot_convert.commands import kit as cli
 from spot_edge.errors import CheckError
 
 Pixels = NDArray[np.uint8]
@@ -180,7 +180,7 @@ def verdict(kit: Path, tmp_path: Path, *runs: dict[str, Any]) -> dict[str, Any]:
     """What check-kit says in JSON about these results; its exit code must say the same."""
     record = {**runs[0], "results": [entry for run in runs for entry in run["results"]]}
     (tmp_path / "results.json").write_text(json.dumps(record))
-    done = run_command(cli.check_kit, kit, tmp_path / "results.json", "--json")
+    done = run_command(cli.kit.commands["check"], kit, tmp_path / "results.json", "--json")
     said: dict[str, Any] = json.loads(done.stdout)
     assert said["conforms"] == (done.exit_code == 0), said
     assert said["conforms"] or isinstance(done.exception, CheckError), done.exception

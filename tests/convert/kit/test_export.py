@@ -11,7 +11,7 @@ import pytest
 from imitation import App, stock_way
 from PIL import Image
 
-from spot_bench.drawings import draw_lesion, draw_shape
+from spot_bench.data.drawn import draw_lesion, draw_shape
 from spot_convert.kit import export
 from spot_convert.kit.vectors import read_kit
 from spot_edge import read_model

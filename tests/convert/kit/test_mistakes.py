@@ -26,7 +26,7 @@ from imitation import (
     verdict,
 )
 
-from spot_convert.kit import cli
+from spot_convert.commands import kit as cli
 from spot_convert.kit.check import check
 from spot_convert.kit.results import read_results
 from spot_convert.kit.vectors import read_kit
@@ -169,15 +169,15 @@ def test_wild_answers_to_the_right_input_point_to_the_file(kit: Path, tmp_path: 
     assert mistakes(said) == []
     assert said["findings"][0]["nearest"] is not None
     said = verdict(kit, tmp_path, replace(app, digests=True).run(kit, "inputs"))
-    assert "another model file" in said["findings"][0]["remarks"][0]
+    assert "another model file" in said["findings"][0]["notes"][0]
 
 
 def test_what_was_fed_decides_where_the_scores_do_not(kit: Path, tmp_path: Path) -> None:
     wild = np.random.default_rng(1).dirichlet(np.ones(7), 11)
     app = App(change=FED["bgr"], report=lambda scores: list(wild), digests=True)
-    (remark,) = verdict(kit, tmp_path, app.run(kit, "inputs"))["findings"][0]["remarks"]
-    assert "byte for byte" in remark
-    assert "red and blue" in remark
+    (note,) = verdict(kit, tmp_path, app.run(kit, "inputs"))["findings"][0]["notes"]
+    assert "byte for byte" in note
+    assert "red and blue" in note
     lying = replace(App(), change=lambda tensor: tensor, means=True).run(kit, "inputs")
     for entry in lying["results"]:
         entry["input_mean"] = entry["input_mean"][::-1]
@@ -186,7 +186,7 @@ def test_what_was_fed_decides_where_the_scores_do_not(kit: Path, tmp_path: Path)
 
 def test_the_report_says_it_in_words(kit: Path, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(App(stock_way, FED["bgr"]).run(kit)))
-    done = run_command(cli.check_kit, kit, tmp_path / "results.json")
+    done = run_command(cli.kit.commands["check"], kit, tmp_path / "results.json")
     assert "red and blue are swapped: BGR where RGB is wanted; besides, the resizing is a stock client's" in done.stdout
     assert "to mend: feed RGB" in done.stdout
     assert str(done.exception).endswith("a stock client's")
@@ -195,16 +195,19 @@ def test_the_report_says_it_in_words(kit: Path, tmp_path: Path) -> None:
         report=lambda scores: [np.full(7, 1 / 7) + 0.1 * (row > 0.5) for row in scores], says={"model": "f" * 64}
     )
     (tmp_path / "results.json").write_text(json.dumps(wild.run(kit)))
-    done = run_command(cli.check_kit, kit, tmp_path / "results.json")
+    done = run_command(cli.kit.commands["check"], kit, tmp_path / "results.json")
     assert "another file: its id is ffffffffffff" in done.stdout
     assert "none of the usual mistakes explains the answers" in done.stdout
     assert "the nearest, still" in done.stdout
     (tmp_path / "results.json").write_text(json.dumps(App().run(kit)))
-    assert "vectors  11 pictures: conform\n" in run_command(cli.check_kit, kit, tmp_path / "results.json").stdout
+    assert (
+        "vectors  11 pictures: conform\n"
+        in run_command(cli.kit.commands["check"], kit, tmp_path / "results.json").stdout
+    )
 
 
 def test_input_means_of_no_usual_mistake_are_remarked_upon(kit: Path, tmp_path: Path) -> None:
     run = App().run(kit, "inputs")
     for entry in run["results"]:
         entry["input_mean"] = [300, -50, 0]
-    assert "of no usual mistake" in verdict(kit, tmp_path, run)["findings"][0]["remarks"][0]
+    assert "of no usual mistake" in verdict(kit, tmp_path, run)["findings"][0]["notes"][0]

@@ -14,7 +14,7 @@ from spot_edge import Camera, CameraError
 from spot_edge.camera import camera as camera_module
 from spot_edge.camera import device as device_module
 from spot_edge.camera import v4l2
-from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.v4l2 import Kernel
 
 NUMBERS = {
     0x80685600: "QUERYCAP",

@@ -12,7 +12,7 @@ import pytest
 
 from spot_edge import CameraError
 from spot_edge.camera import v4l2
-from spot_edge.image import decode
+from spot_edge.image.tensor import decode
 
 NOTHING = None  # in a script: no frame comes
 

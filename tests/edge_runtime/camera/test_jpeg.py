@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spot_edge.camera.jpeg import encode, whole
-from spot_edge.camera.readings import read_quality
-from spot_edge.camera.yuyv import Yuyv
+from spot_edge.camera.focus import read_quality
+from spot_edge.camera.frames import Yuyv, encode, whole
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +146,6 @@ def test_a_buffer_full_of_ones_is_searched_once(jpegs, python) -> None:
     """A scan in which every byte may begin a marker: to search it from each of them anew would take hours."""
     start = jpegs["baseline"][:700]
     assert b"\xff\xda" in start
-    program = "import sys; from spot_edge.camera.jpeg import whole; whole(sys.stdin.buffer.read())"
+    program = "import sys; from spot_edge.camera.frames import whole; whole(sys.stdin.buffer.read())"
     ended = python("-c", program, input=start + b"\xff" * 8_000_000 + b"\0" + jpegs["baseline"][700:])
     assert ended.returncode == 0, ended.stderr

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from spot_edge import Camera, CameraError
-from spot_edge.camera.kernel import Kernel
+from spot_edge.camera.v4l2 import Kernel
 from spot_edge.commands.camera import camera
-from spot_edge.image import decode
+from spot_edge.image.tensor import decode
 
 RED = np.zeros((48, 64, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
 

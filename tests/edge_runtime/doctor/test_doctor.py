@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from spot_edge import RUNTIMES, __version__, read_model
-from spot_edge.interpreter import installed_runtimes
+from spot_edge.model.interpreter import installed_runtimes
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and symbolic links of POSIX")
 KEYS = "spot-edge python machine processor memory system packages interpreter model id measured self-test cameras"

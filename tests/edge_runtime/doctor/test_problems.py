@@ -12,21 +12,16 @@ from typing import Any
 
 import pytest
 
-from spot_edge.camera.kernel import Kernel
-from spot_edge.camera.v4l2 import CAPABILITY
+from spot_edge.camera.v4l2 import CAPABILITY, Kernel
 from spot_edge.doctor import cameras as looking
 from spot_edge.doctor import examine as examining
 from spot_edge.doctor.cameras import Cameras, Seen, read_cameras
-from spot_edge.doctor.examine import Findings, examine
+from spot_edge.doctor.examine import Findings, Room, Software, examine, read_room
 from spot_edge.doctor.problems import Problem, find_problems
-from spot_edge.doctor.record import as_record
-from spot_edge.doctor.report import report_lines
-from spot_edge.doctor.room import Room, read_room
+from spot_edge.doctor.report import as_record, report_lines
 from spot_edge.doctor.selftest import SelfTest
-from spot_edge.doctor.software import Software
 from spot_edge.errors import CheckError, InterpreterError, ModelError
-from spot_edge.machine import Machine
-from spot_edge.sensors import Reading
+from spot_edge.machine import Machine, Reading
 
 SCOPE = Seen("/dev/video0", "Scope 2", ("MJPG", "YUYV"))
 PASSED = SelfTest(load_ms=1.0, first_ms=16.2, median_ms=14.6, runs=9, away=0.0)
@@ -94,7 +89,7 @@ def test_nothing_wrong_is_said_so() -> None:
         ({"room": Room(10**9, 0, 10**9)}, ["the disk is nearly full: 0 MB free for temporary files"]),
         ({"room": Room(10**9, 10**9, 99_000_000)}, ["little memory: 99 MB available"]),
         ({"failed": ("sensors: KeyError: 1",)}, ["the doctor could not look at the sensors: KeyError: 1: please"]),
-        ({"selftest": replace(PASSED, remarks=("measured elsewhere",))}, ["measured elsewhere"]),
+        ({"selftest": replace(PASSED, notes=("measured elsewhere",))}, ["measured elsewhere"]),
     ],
 )  # fmt: skip
 def test_remarks_do_not_stop_it(changed: dict[str, Any], said: list[str]) -> None:
@@ -205,7 +200,7 @@ def test_long_texts_are_wrapped_and_control_characters_shown() -> None:
     at = lines.index("problems:")
     assert lines[at + 1].startswith("- a\\x1b[2J word")
     assert all(line.startswith("  word") for line in lines[at + 2 : at + 5])
-    assert lines[-2:] == ["remarks:", "- b"]
+    assert lines[-2:] == ["notes:", "- b"]
     assert max(map(len, lines)) <= 80
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from spot_edge.doctor.apart import Ended, run_apart
+from spot_edge.doctor.isolated import Ended, run_apart
 from spot_edge.doctor.selftest import ANSWER, Answer, SelfTest, judge, read_answer, run_selftest
 from spot_edge.doctor.trial import draw
 from spot_edge.errors import CheckError, InterpreterError, ModelError
-from spot_edge.interpreter import installed_runtimes
+from spot_edge.model.interpreter import installed_runtimes
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 SCORES = {"a": 0.7, "b": 0.3}
@@ -25,7 +25,7 @@ WELL = {
     "model": "id",
     "runtime": "ai-edge-litert",
     "scores": [SCORES, SCORES],
-    "remarks": [],
+    "notes": [],
     "load_ms": 1.0,
     "took_ms": [9.0, 2.0, 4.0, 3.0],
 }
@@ -113,12 +113,12 @@ def test_a_wrong_answer(scores: list[dict[str, float]], said: str) -> None:
     assert not found.passed
 
 
-@pytest.mark.parametrize(("runtime", "remarks"), [("ai-edge-litert", 1), ("tflite-runtime", 0)])
-def test_an_answer_that_was_rounded_elsewhere_is_a_remark_at_most(runtime: str, remarks: int) -> None:
+@pytest.mark.parametrize(("runtime", "notes"), [("ai-edge-litert", 1), ("tflite-runtime", 0)])
+def test_an_answer_that_was_rounded_elsewhere_is_a_remark_at_most(runtime: str, notes: int) -> None:
     found = judge(Ended([WELL | {"scores": [{"a": 0.66, "b": 0.34}] * 2, "runtime": runtime}]), KEPT)
     assert found.passed
     assert found.away == pytest.approx(0.04)
-    assert len(found.remarks) == remarks
+    assert len(found.notes) == notes
 
 
 @pytest.mark.parametrize("kept", [None, replace(KEPT, model="another")])

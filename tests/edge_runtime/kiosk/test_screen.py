@@ -8,11 +8,9 @@ from dataclasses import replace
 import pytest
 
 from spot_edge.classifier import Classifier
-from spot_edge.commands.banner import banner
-from spot_edge.commands.panels import judged, ready, refused
-from spot_edge.commands.screen import Screen
-from spot_edge.source import Source
-from spot_edge.wording import DISCLAIMER
+from spot_edge.commands.screen import Screen, banner, judged, ready, refused
+from spot_edge.image.source import Source
+from spot_edge.prediction.wording import DISCLAIMER
 
 SIZES = [(columns, lines) for columns in (38, 48, 58, 78, 98, 158) for lines in (13, 18, 22, 40)]
 
@@ -20,7 +18,7 @@ SIZES = [(columns, lines) for columns in (38, 48, 58, 78, 98, 158) for lines in 
 @pytest.fixture(scope="module")
 def prediction(classifier: Classifier, lesion: bytes):
     found = classifier.classify(Source.frame(lesion, "/dev/video0", 1_764_000_000.0))
-    return replace(found, remarks=())  # which interpreters other than the one that it was measured in add
+    return replace(found, notes=())  # which interpreters other than the one that it was measured in add
 
 
 def flowing(lines: list[str]) -> str:
@@ -43,7 +41,7 @@ def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: i
 
 
 def test_a_remark_does_not_push_the_disclaimer_out(prediction) -> None:
-    remarked = replace(prediction, remarks=("this file's figures were measured in another interpreter",) * 3)
+    remarked = replace(prediction, notes=("this file's figures were measured in another interpreter",) * 3)
     assert DISCLAIMER in flowing(judged(remarked)(38, 13))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from fuzzed.refusals import refused_well
 from spot_edge import Camera
 from spot_edge.camera.button import presses
-from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.listing import list_cameras
+from spot_edge.camera.v4l2 import Kernel
 from spot_edge.errors import CameraError
 
 LONGEST = 8192

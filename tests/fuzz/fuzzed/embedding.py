@@ -6,8 +6,8 @@ import numpy as np
 
 from fuzzed.refusals import NAME, refused_well
 from spot_edge.errors import ModelError
-from spot_edge.familiarity import read_familiarity
-from spot_edge.look import LOOK
+from spot_edge.image.appearance import LOOK
+from spot_edge.prediction.ood import read_familiarity
 
 FEATURES = 4
 LONGEST = 8192

@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 
 from fuzzed.refusals import NAME, refused_well
-from spot_edge.camera.jpeg import encode, whole
-from spot_edge.camera.readings import read_quality
-from spot_edge.camera.yuyv import Yuyv
+from spot_edge.camera.focus import read_quality
+from spot_edge.camera.frames import Yuyv, encode, whole
 from spot_edge.errors import InputError
-from spot_edge.image import decode
+from spot_edge.image.tensor import decode
 
 LONGEST = 16_384
 WORDS = tuple(bytes([0xFF, code]) for code in (0xD8, 0xC0, 0xC2, 0xC4, 0xDA, 0xDB, 0xDD, 0xD0, 0xD9, 0xE0, 0xFE, 0xFF))

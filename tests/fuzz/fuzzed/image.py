@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fuzzed.refusals import NAME, refused_well
 from spot_edge.errors import InputError
-from spot_edge.image import MAX_PIXELS, prepare
-from spot_edge.modelspec import ImageSpec
-from spot_edge.source import Source
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import MAX_PIXELS, prepare
+from spot_edge.model.spec import ImageSpec
 
 LONGEST = 8192
 WORDS = (

@@ -6,9 +6,8 @@ import hashlib
 
 from fuzzed.refusals import NAME, refused_well
 from spot_edge.errors import ModelError
-from spot_edge.flatbuffer import read_signature
-from spot_edge.modelfile import verify
-from spot_edge.stored_zip import read_stored
+from spot_edge.model.file import read_stored, verify
+from spot_edge.model.flatbuffer import read_signature
 
 LONGEST = 8192
 WORDS = (b"TFL3", b"PK\1\2", b"PK\3\4", b"PK\5\6", b"spot-sha256:", b"labels.txt", b"spot.json", b"embedding.npz")

@@ -6,9 +6,9 @@ from typing import get_args
 
 from fuzzed.refusals import NAME, refused_well
 from spot_edge.errors import ModelError
-from spot_edge.modelspec import (
+from spot_edge.image.quality import CHECKS
+from spot_edge.model.spec import (
     VERDICTS,
-    Capture,
     Conformal,
     Criterion,
     Drift,
@@ -19,13 +19,13 @@ from spot_edge.modelspec import (
     MeasuredIn,
     ModelSpec,
     OperatingPoint,
+    QualityLimits,
     Rate,
     SetThreshold,
     as_data,
     parse_spec,
     render_spec,
 )
-from spot_edge.quality import CHECKS
 
 LONGEST = 16_384
 KINDS = (
@@ -37,7 +37,7 @@ KINDS = (
     MeasuredIn,
     SetThreshold,
     Conformal,
-    Capture,
+    QualityLimits,
     Criterion,
     Drift,
 )

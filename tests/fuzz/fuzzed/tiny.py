@@ -7,11 +7,11 @@ import struct
 
 import numpy as np
 
-from spot_edge.familiarity import MEMBER
-from spot_edge.look import COLOURS_AND_STRUCTURES, LOOK
-from spot_edge.modelfile import seal
-from spot_edge.modelspec import Capture, Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate
-from spot_edge.modelspec import SetThreshold as Threshold
+from spot_edge.image.appearance import COLOURS_AND_STRUCTURES, LOOK
+from spot_edge.model.file import seal
+from spot_edge.model.spec import Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, QualityLimits, Rate
+from spot_edge.model.spec import SetThreshold as Threshold
+from spot_edge.prediction.ood import MEMBER
 
 __all__ = ["FEATURES", "SPEC", "tiny_embedding", "tiny_flatbuffer", "tiny_model"]
 
@@ -26,7 +26,7 @@ SPEC = ModelSpec(
     temperature=1.5,
     operating_points=(OperatingPoint("sensitivity-90", 0.16, RATE, RATE, "nothing"),),
     conformal=Conformal(Threshold(0.9, 0.2, 745), {"mel": Threshold(0.95, 0.01, 61)}, "nothing"),
-    capture=Capture({"sharpness": 0.25, "unfamiliarity": 5.2}, RATE, "nothing"),
+    image_quality=QualityLimits({"sharpness": 0.25, "ood": 5.2}, RATE, "nothing"),
     training={"data": "none"},
 )
 

@@ -34,8 +34,8 @@ def tensors(size: int) -> list[np.ndarray]:
 
 def answer(model: str | None, delegate: bool) -> dict[str, list[object]]:
     """What the model says to each tensor in the interpreter that is installed: run inside each system."""
-    from spot_edge.interpreter import Interpreter
-    from spot_edge.modelfile import read_model
+    from spot_edge.model.file import read_model
+    from spot_edge.model.interpreter import Interpreter
 
     file = read_model(model)
     interpreter = Interpreter(file, threads=1, delegate=delegate)

@@ -30,7 +30,7 @@ CANNOT = 75  # what unpack.sh ends with where this machine cannot
 
 _WHERE_AM_I = """
 import platform, sys, spot_edge
-from spot_edge.interpreter import find_runtime
+from spot_edge.model.interpreter import find_runtime
 print(platform.machine(), "%d.%d" % sys.version_info[:2], find_runtime(), spot_edge.__file__)
 """
 

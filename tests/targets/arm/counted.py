@@ -33,12 +33,12 @@ def sections(path: str) -> None:
     from PIL import Image
 
     from spot_edge import Classifier
-    from spot_edge.interpreter import RUNTIMES, find_runtime
+    from spot_edge.model.interpreter import RUNTIMES, find_runtime
 
     picture = Path(path).read_bytes()
     classifier = Classifier.load(threads=1)
     model = classifier.model
-    unchecked = Classifier(replace(model, spec=model.spec._replace(capture=None)), threads=1)
+    unchecked = Classifier(replace(model, spec=model.spec._replace(image_quality=None)), threads=1)
     module = __import__(RUNTIMES[find_runtime()][0], fromlist=["Interpreter"])
     bare = module.Interpreter(model_content=classifier.model.content, num_threads=1)
     bare.allocate_tensors()
@@ -117,8 +117,8 @@ def invoke(model: str) -> None:
     import numpy as np
 
     from spot_edge.errors import ModelError
-    from spot_edge.interpreter import Interpreter
-    from spot_edge.modelfile import read_model
+    from spot_edge.model.file import read_model
+    from spot_edge.model.interpreter import Interpreter
 
     try:
         file = read_model(model)
@@ -139,7 +139,7 @@ def _invoke_bare(model: str) -> None:
     """The same for a file that only the interpreter itself knows."""
     import numpy as np
 
-    from spot_edge.interpreter import RUNTIMES, bare_resolver, find_runtime
+    from spot_edge.model.interpreter import RUNTIMES, bare_resolver, find_runtime
 
     runtime = find_runtime()
     module = __import__(RUNTIMES[runtime][0], fromlist=["Interpreter"])

@@ -29,7 +29,7 @@ PARTS = ("invoke", "decode-resize", "prepare", "classify", "checks", "start")
 _VERSIONS = """
 import json
 from importlib.metadata import version
-import spot_edge, spot_edge.interpreter as i
+import spot_edge, spot_edge.model.interpreter as i
 names = ["numpy", "pillow", "click", i.find_runtime()]
 print(json.dumps({"model": spot_edge.read_model().id[:16], **{name: version(name) for name in names}}))
 """

@@ -18,7 +18,7 @@ from instructions import COUNTED, count_sections, versions_in
 
 from spot_edge.errors import ModelError
 from spot_edge.files import write_whole
-from spot_edge.modelfile import read_model
+from spot_edge.model.file import read_model
 
 SCHEMA = 1
 AT_ONCE = 2  # emulators

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from spot_edge import Camera, CameraError, Classifier
-from spot_edge.camera.kernel import Kernel
 from spot_edge.camera.listing import Listed, list_cameras
+from spot_edge.camera.v4l2 import Kernel
 
 __all__ = ["LESION", "answered", "cameras", "in_32_bits", "modprobe", "read_on", "refused", "until"]
 

@@ -12,7 +12,7 @@ from feeder import LOOP, fed
 
 from spot_edge import Camera, CameraError
 from spot_edge.cli import spot_edge
-from spot_edge.image import decode
+from spot_edge.image.tensor import decode
 
 
 def numbered(number: int) -> bytes:

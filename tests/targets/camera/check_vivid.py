@@ -10,8 +10,8 @@ import pytest
 from around import cameras, read_on, refused, until
 
 from spot_edge import Camera, CameraError
-from spot_edge.camera.kernel import Kernel
-from spot_edge.image import decode
+from spot_edge.camera.v4l2 import Kernel
+from spot_edge.image.tensor import decode
 
 
 def test_this_is_the_system_it_is_meant_to_be() -> None:

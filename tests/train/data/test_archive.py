@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from spot_edge.errors import DataError, OutputError
-from spot_train.data import unpack as module
-from spot_train.data.archive import open_archive
-from spot_train.data.unpack import unpack
+from spot_train.data import archive as module
+from spot_train.data.archive import open_archive, unpack
 
 Zipped = Callable[[dict[str, bytes]], bytes]
 

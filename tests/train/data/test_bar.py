@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from spot_train.data.bar import byte_counter, progress_bar
+from spot_train.data.progress import byte_counter, progress_bar
 
 
 class Terminal(io.StringIO):

@@ -14,10 +14,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from spot_edge.errors import DataError
+from spot_train.commands import data as cli
 from spot_train.data import check as module
-from spot_train.data import cli
-from spot_train.data import looks as looks_module
-from spot_train.data.looks import BITS, THRESHOLD, looks, near_pairs
+from spot_train.data import images as looks_module
+from spot_train.data.images import BITS, THRESHOLD, looks, near_pairs
 
 Make = Callable[..., Path]
 

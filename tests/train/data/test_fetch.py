@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from spot_bench.manifest import read_manifest
+from spot_bench.data.manifest import read_manifest
 from spot_edge.errors import DataError, OutputError
-from spot_train.data.cli import data
+from spot_train.commands.data import data
 from spot_train.data.download import Patience
 from spot_train.data.fetch import fetch
 from spot_train.data.sources import load_source

@@ -8,7 +8,7 @@ import pytest
 
 from spot_edge.errors import DataError
 from spot_train.data.sources import load_source
-from spot_train.labelset import load_label_set
+from spot_train.labels.labelset import load_label_set
 
 GOOD = """
 [mine]

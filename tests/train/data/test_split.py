@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from spot_bench.manifest import read_manifest
+from spot_bench.data.manifest import read_manifest
 from spot_edge.errors import DataError, OutputError
-from spot_train.data.cli import data
+from spot_train.commands.data import data
 
 
 def run(*args: object) -> Result:

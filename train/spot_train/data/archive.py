@@ -1,18 +1,24 @@
-"""ZIP files from elsewhere, read with distrust: odd names, links, and more content than declared or allowed."""
+"""ZIP files from elsewhere, read with distrust: odd names, links, and more content than declared or allowed.
+
+Pictures out of archives: all that are wanted, in one folder, or none."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from spot_edge.errors import DataError
+from spot_bench.data.manifest import SUFFIXES
+from spot_edge.errors import DataError, OutputError
+from spot_edge.files import make_folder
 
-__all__ = ["Archive", "Member", "base_name", "open_archive"]
+__all__ = ["Archive", "Member", "base_name", "open_archive", "unpack"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
 _CHUNK = 1 << 20
@@ -84,3 +90,54 @@ def open_archive(path: Path, name: str, most: int) -> Iterator[Archive]:
         raise DataError(f"{name}: not a whole ZIP file: {error}") from None
     with opened:
         yield Archive(opened, name, most)
+
+
+def unpack(
+    archives: Sequence[Path], folder: Path, wanted: Collection[str], most: int, progress: Callable[[int], None]
+) -> None:
+    """The pictures of `archives` whose names without suffix are `wanted`, as the new folder `folder`; and beside them
+    the texts of the archives, which say whose pictures they are. DataError where one is missing or there twice."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    make_folder(partial)
+    try:
+        seen: set[str] = set()
+        for path in archives:
+            with open_archive(path, path.name, most) as archive:
+                _refuse_full(partial, archive.declared)
+                _unpack_one(archive, partial, wanted, seen, progress)
+        missing = sorted(set(wanted) - seen)
+        if missing:
+            raise DataError(f"{len(missing)} of {len(wanted)} images are in no archive, first {missing[0]}")
+        os.replace(partial, folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unpack_one(
+    archive: Archive, folder: Path, wanted: Collection[str], seen: set[str], progress: Callable[[int], None]
+) -> None:
+    for member in archive.named(*SUFFIXES):
+        stem = PurePosixPath(member.filename).stem
+        if stem in wanted:
+            if stem in seen:
+                raise DataError(f"{archive.name}: a second picture called {stem}")
+            seen.add(stem)
+            _write(archive, member, folder / base_name(member))
+            progress(1)
+    for member in archive.named(".txt"):
+        _write(archive, member, folder / f"{PurePosixPath(archive.name).stem}-{base_name(member)}")
+
+
+def _write(archive: Archive, member: Member, path: Path) -> None:
+    with open(path, "xb") as file:
+        for piece in archive.read(member):
+            file.write(piece)
+
+
+def _refuse_full(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(f"{folder.parent}: {needed} bytes are needed and {free} are free")

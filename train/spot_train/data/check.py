@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.manifest import Item, Manifest, read_manifest
-from spot_train.data.balance import Balance, balance_of
-from spot_train.data.findings import Finding, counted, shown
-from spot_train.data.looks import BITS, THRESHOLD, near_pairs
-from spot_train.data.pictures import Picture, read_pictures
-from spot_train.labelset import LabelSet
+from spot_bench.data.manifest import Item, Manifest, read_manifest
+from spot_train.data.findings import Balance, Finding, balance_of, counted, shown
+from spot_train.data.images import BITS, THRESHOLD, Picture, near_pairs, read_pictures
+from spot_train.labels.labelset import LabelSet
 
 __all__ = ["FEWEST_GROUPS", "SCHEMA", "Report", "check"]
 

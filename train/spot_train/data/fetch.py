@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from spot_bench.manifest import Item, Manifest, write_manifest
+from spot_bench.data.manifest import Item, Manifest, write_manifest
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import make_folder, write_whole
-from spot_train.data.bar import byte_counter, progress_bar
-from spot_train.data.digests import DIGESTS, read_digests, record_digest
+from spot_train.data.archive import unpack
 from spot_train.data.download import Patience, discard, download, part_of
+from spot_train.data.progress import byte_counter, progress_bar
 from spot_train.data.sources import File, Source
 from spot_train.data.tables import Known, read_tables
-from spot_train.data.unpack import unpack
-from spot_train.data.verify import verify
+from spot_train.data.verify import DIGESTS, read_digests, record_digest, verify
 
 __all__ = ["fetch"]
 

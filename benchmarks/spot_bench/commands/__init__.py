@@ -1,0 +1,1 @@
+"""`spot-edge bench` and its subcommands."""

@@ -1,0 +1,1 @@
+"""Data sets: manifests, splits, drawn images, and predictions over all their images."""

@@ -1,9 +1,0 @@
-"""Pictures drawn by our own code, for demonstrations, tests and timing where no patient's picture may be used."""
-
-from __future__ import annotations
-
-from spot_bench.canvas import encode_jpeg
-from spot_bench.lesions import KINDS, Kind, draw_lesion
-from spot_bench.shapes import SHAPES, draw_shape, draw_shapes
-
-__all__ = ["KINDS", "SHAPES", "Kind", "draw_lesion", "draw_shape", "draw_shapes", "encode_jpeg"]

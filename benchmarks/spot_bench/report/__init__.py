@@ -1,0 +1,1 @@
+"""Building blocks of reports: tables for a terminal, SVG charts."""

@@ -1,0 +1,1 @@
+"""How stable predictions are when images change, and what the quality limits refuse."""

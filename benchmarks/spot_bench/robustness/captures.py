@@ -1,0 +1,56 @@
+"""The same lesion photographed again, simulated: where the hand was, motion, light, focus and compression.
+
+The strengths stand here since before anything was measured with them. None is stronger than the mild one of its kind in
+`defects`: pictures that a clinic would keep. Each is drawn evenly up to its limit, from the picture's name and the
+numbers of burst and frame, so that the same capture is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Literal, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from spot_bench.data.drawn.canvas import encode_jpeg
+from spot_bench.robustness.defects import light_levels, moved, out_of_focus
+from spot_edge.image.tensor import decode
+
+__all__ = ["CONDITIONS", "Conditions", "capture"]
+
+Conditions: TypeAlias = Literal["changing", "steady"]
+# Changing: every frame has its own of everything. Steady: the frames of one burst share place, exposure and white
+# balance, as below one lamp in one hand, and differ in motion, focus and compression alone.
+CONDITIONS: tuple[Conditions, ...] = ("changing", "steady")
+
+PLACE = 0.02  # of the width: how far the view is off, across and down, either way
+MOTION = 0.012  # of the width: the longest smear, in any direction
+FOCUS = 0.004  # of the width: the largest standard deviation of the blur
+EXPOSURE = 0.4  # stops, either way
+WHITE_BALANCE = 0.12  # stops, either way, of red and of blue against green
+QUALITY = (70, 95)  # of the JPEG
+
+
+def capture(picture: Image.Image, name: str, burst: int, frame: int, conditions: Conditions) -> Image.Image:
+    """`picture` (RGB) as frame number `frame` of burst number `burst` would show it, encoded and decoded once more."""
+    key = zlib.crc32(name.encode(errors="surrogateescape"))
+    own = np.random.default_rng([1, key, burst, frame])
+    around = np.random.default_rng([2, key, burst, 0 if conditions == "steady" else 1 + frame])
+    across, down = (round(around.uniform(-PLACE, PLACE) * picture.width) for _ in range(2))
+    exposure = around.uniform(-EXPOSURE, EXPOSURE)
+    red, blue = (around.uniform(-WHITE_BALANCE, WHITE_BALANCE) for _ in range(2))
+    seen = _shifted(picture, across, down)
+    seen = seen.point([level for change in (red, 0.0, blue) for level in light_levels(exposure + change)])
+    seen = moved(own.uniform(0, MOTION))(seen, own)
+    seen = out_of_focus(own.uniform(0, FOCUS))(seen, own)
+    return decode(encode_jpeg(seen, int(own.integers(QUALITY[0], QUALITY[1], endpoint=True))), name)[0]
+
+
+def _shifted(picture: Image.Image, across: int, down: int) -> Image.Image:
+    """What comes in at the edges is what lies inside of them, mirrored."""
+    rim = max(abs(across), abs(down))
+    wide = np.pad(np.asarray(picture), ((rim, rim), (rim, rim), (0, 0)), mode="reflect")
+    return Image.fromarray(wide).crop(
+        (rim + across, rim + down, rim + across + picture.width, rim + down + picture.height)
+    )

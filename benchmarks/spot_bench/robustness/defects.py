@@ -1,0 +1,143 @@
+"""What goes wrong while a picture is taken, as functions of the picture: focus, motion, light, glare, fog, distance.
+
+The strengths stand here since before any threshold was tuned. Lengths are shares of the picture's width, light is in
+stops (linear light doubled), so that they mean the same for every camera.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from spot_bench.data.drawn.canvas import discs
+
+__all__ = ["DEFECTS", "Defect", "light_levels", "moved", "out_of_focus"]
+
+Change: TypeAlias = Callable[[Image.Image, np.random.Generator], Image.Image]
+_WHITE, _FOG, _DARK = (255.0, 253.0, 248.0), (214.0, 214.0, 214.0), (4.0, 4.0, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """Something that makes a picture unfit to be judged when it is strong, and its strength."""
+
+    kind: str
+    severity: str  # "mild": may still be judged; "strong": must not be
+    change: Change = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Kind and severity in one."""
+        return f"{self.severity} {self.kind}"
+
+    def apply(self, picture: Image.Image, seed: int = 0) -> Image.Image:
+        """`picture` (RGB) with the defect; `seed` draws its direction or place."""
+        return self.change(picture, np.random.default_rng(seed))
+
+
+def out_of_focus(sigma: float) -> Change:
+    """Blurred by a Gaussian of this standard deviation."""
+    return lambda picture, random: picture.filter(ImageFilter.GaussianBlur(sigma * picture.width))
+
+
+def moved(length: float) -> Change:
+    """Smeared along a straight line of any direction."""
+
+    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+        angle, steps = random.uniform(0, math.pi), max(2, math.ceil(length * picture.width))
+        rim = steps // 2 + 1
+        wide = np.pad(np.asarray(picture, np.float32), ((rim, rim), (rim, rim), (0, 0)), mode="reflect")
+        total = np.zeros((picture.height, picture.width, 3), np.float32)
+        for place in np.linspace(-0.5, 0.5, steps) * length * picture.width:
+            x, y = rim + round(place * math.cos(angle)), rim + round(place * math.sin(angle))
+            total += wide[y : y + picture.height, x : x + picture.width]
+        return _picture(total / np.float32(steps))
+
+    return change
+
+
+def light_levels(stops: float) -> list[int]:
+    """What each of the 256 levels becomes with so many stops more light; what is brighter than white is white."""
+    levels = np.arange(256) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4) * 2**stops
+    again = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    table: list[int] = np.clip(np.round(255 * again), 0, 255).astype(int).tolist()
+    return table
+
+
+def _exposed(stops: float) -> Change:
+    table = light_levels(stops)
+    return lambda picture, random: picture.point(3 * table)
+
+
+def _glare(share: float) -> Change:
+    """White reflections of the lamp, five of them, that together cover about `share` of the picture."""
+
+    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+        width, height = picture.size
+        radius = math.sqrt(share * width * height / (5 * math.pi))
+        circles = [
+            ((random.uniform(0.25, 0.75) * width, random.uniform(0.25, 0.75) * height), radius, random.uniform(0.5, 2))
+            for _ in range(5)
+        ]
+        return _laid(picture, _WHITE, discs(width, height, circles, blur=radius / 4))
+
+    return change
+
+
+def _fogged(share: float) -> Change:
+    """Seen through breath on the glass: washed out, and a little soft."""
+
+    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+        soft = picture.filter(ImageFilter.GaussianBlur(0.005 * picture.width))
+        return Image.blend(soft, Image.new("RGB", picture.size, tuple(map(int, _FOG))), share)
+
+    return change
+
+
+def _far(diameter: float) -> Change:
+    """The instrument's round field of view in the dark, its diameter as a share of the picture's width."""
+
+    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+        width, height = picture.size
+        inner = max(8, round(diameter * width))
+        small = picture.resize((inner, max(6, round(inner * height / width))), Image.Resampling.BILINEAR)
+        canvas = Image.new("RGB", picture.size, tuple(map(int, _DARK)))
+        canvas.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
+        circle = [((width / 2, height / 2), small.height / 2, 1.0)]
+        return _laid(canvas, _DARK, 1 - discs(width, height, circle, blur=0.004 * width))
+
+    return change
+
+
+def _laid(picture: Image.Image, colour: tuple[float, float, float], amount: NDArray[np.float32]) -> Image.Image:
+    below = np.asarray(picture, np.float32)
+    return _picture(below + (np.asarray(colour, np.float32) - below) * amount[:, :, None])
+
+
+def _picture(values: NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
+
+
+DEFECTS = (
+    Defect("blur", "mild", out_of_focus(0.004)),
+    Defect("blur", "strong", out_of_focus(0.016)),
+    Defect("motion", "mild", moved(0.012)),
+    Defect("motion", "strong", moved(0.06)),
+    Defect("over-exposure", "mild", _exposed(0.7)),
+    Defect("over-exposure", "strong", _exposed(2.0)),
+    Defect("under-exposure", "mild", _exposed(-1.0)),
+    Defect("under-exposure", "strong", _exposed(-3.0)),
+    Defect("glare", "mild", _glare(0.01)),
+    Defect("glare", "strong", _glare(0.12)),
+    Defect("fog", "mild", _fogged(0.25)),
+    Defect("fog", "strong", _fogged(0.8)),
+    Defect("distance", "mild", _far(0.9)),
+    Defect("distance", "strong", _far(0.4)),
+)

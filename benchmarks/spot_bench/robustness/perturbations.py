@@ -1,0 +1,114 @@
+"""What happens to a picture between two clinics, as functions: compression, turn, light, focus, resizing."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from spot_edge.image.tensor import Prepared, to_tensor
+
+__all__ = ["PERTURBATIONS", "Perturbation"]
+
+Tensor: TypeAlias = NDArray[np.uint8]  # [1,S,S,3]
+
+
+def _as_picture(change: Callable[[Image.Image], Image.Image]) -> Callable[[Prepared], Tensor]:
+    """The tensor of a changed picture, made as the model file says."""
+    return lambda prepared: to_tensor(change(prepared.picture), prepared.spec)[0]
+
+
+def _as_tensor(resize: Callable[[Image.Image, int], Image.Image]) -> Callable[[Prepared], Tensor]:
+    """The tensor that another way to resize makes of what the model's own geometry keeps of the picture."""
+
+    def tensor(prepared: Prepared) -> Tensor:
+        kept = prepared.picture.crop(prepared.crop) if prepared.crop else prepared.picture
+        return np.asarray(resize(kept, prepared.spec.size))[np.newaxis]
+
+    return tensor
+
+
+def _jpeg(quality: int) -> Callable[[Prepared], Tensor]:
+    def change(picture: Image.Image) -> Image.Image:
+        content = io.BytesIO()
+        picture.save(content, "JPEG", quality=quality)
+        return Image.open(content).convert("RGB")
+
+    return _as_picture(change)
+
+
+def _turned(degrees: float) -> Callable[[Prepared], Tensor]:
+    """Turned about its centre; what comes in at the edges is what lies inside of them, mirrored."""
+
+    def change(picture: Image.Image) -> Image.Image:
+        rim = math.ceil(max(picture.size) / 2 * math.sin(math.radians(abs(degrees)))) + 2
+        wide = Image.fromarray(np.pad(np.asarray(picture), ((rim, rim), (rim, rim), (0, 0)), mode="reflect"))
+        turned = wide.rotate(degrees, Image.Resampling.BICUBIC)
+        return turned.crop((rim, rim, rim + picture.width, rim + picture.height))
+
+    return _as_picture(change)
+
+
+def _brighter(factor: float) -> Callable[[Prepared], Tensor]:
+    table = [min(255, round(factor * level)) for level in range(256)]
+    return _as_picture(lambda picture: picture.point(3 * table))
+
+
+def _blurred(sigma: float) -> Callable[[Prepared], Tensor]:
+    return _as_picture(lambda picture: picture.filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def _resized(by: Image.Resampling) -> Callable[[Prepared], Tensor]:
+    return _as_tensor(lambda picture, size: picture.resize((size, size), by))
+
+
+def _aliased(picture: Image.Image, size: int) -> Image.Image:
+    """Bilinear between the four nearest pixels, however much it shrinks."""
+    whole = (0, 0, *picture.size)
+    return picture.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR)
+
+
+def _mirrored(picture: Image.Image) -> Image.Image:
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """A change that should not change the answer, and how strong it is."""
+
+    kind: str
+    severity: str
+    tensor: Callable[[Prepared], Tensor]  # of the changed picture
+
+    @property
+    def name(self) -> str:
+        """Kind and severity in one."""
+        return f"{self.kind} {self.severity}".strip()
+
+
+PERTURBATIONS = (
+    Perturbation("JPEG", "quality 90", _jpeg(90)),
+    Perturbation("JPEG", "quality 75", _jpeg(75)),
+    Perturbation("JPEG", "quality 50", _jpeg(50)),
+    Perturbation("turned", "-10°", _turned(-10)),
+    Perturbation("turned", "-5°", _turned(-5)),
+    Perturbation("turned", "+5°", _turned(5)),
+    Perturbation("turned", "+10°", _turned(10)),
+    Perturbation("brightness", "-20 %", _brighter(0.8)),
+    Perturbation("brightness", "-10 %", _brighter(0.9)),
+    Perturbation("brightness", "+10 %", _brighter(1.1)),
+    Perturbation("brightness", "+20 %", _brighter(1.2)),
+    Perturbation("blur", "1 pixel", _blurred(1)),
+    Perturbation("blur", "2 pixels", _blurred(2)),
+    Perturbation("resize", "bicubic", _resized(Image.Resampling.BICUBIC)),
+    Perturbation("resize", "Lanczos", _resized(Image.Resampling.LANCZOS)),
+    Perturbation("resize", "box", _resized(Image.Resampling.BOX)),
+    Perturbation("resize", "aliased", _as_tensor(_aliased)),
+    Perturbation("mirrored", "", _as_picture(_mirrored)),
+)

@@ -1,0 +1,1 @@
+"""What training and conversion share: the run directory and the settings that both read."""

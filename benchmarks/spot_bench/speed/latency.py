@@ -1,0 +1,199 @@
+"""How long models take for one picture: all in turns, after warming up, with percentiles and what explains them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.speed.conditions import BUSY, Watch, describe_machine
+from spot_bench.speed.energy import Meter, find_meter
+from spot_bench.speed.processes import cold_starts, memory
+from spot_bench.speed.rounds import ROWS, Configuration, Runner, run, start, take_turns, warm_up
+from spot_bench.speed.utilisation import Peak, count_work, measure_peak, utilisation
+from spot_bench.stats.intervals import bootstrap
+from spot_bench.stats.percentiles import fewest_samples, percentile
+from spot_edge.errors import DataError, InterpreterError
+from spot_edge.machine import Sensors
+from spot_edge.model.interpreter import bare_resolver, default_threads, find_runtime
+
+__all__ = ["BLOCKS", "PERCENTILES", "SCHEMA", "Plan", "measure"]
+
+SCHEMA = 2
+PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+BLOCKS = 64  # stretches of the rounds, one after another, whose medians are kept
+
+_ENERGY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured, and for how long: at least `samples` rounds and at least `seconds`."""
+
+    samples: int = 1024
+    seconds: float = 20.0
+    threads: tuple[int, ...] = ()  # none: as many as processors, at most four
+    delegates: tuple[bool, ...] = (True,)
+    runtime: str | None = None
+    cold: int = 10  # processes for each model; 0: neither cold start nor memory is measured
+    sensors: Sensors = field(default_factory=Sensors)
+
+
+def measure(
+    models: Sequence[str | None],
+    picture: bytes,
+    plan: Plan | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Time `models` (paths; None: the embedded one) on one encoded picture: a JSON-able report.
+
+    Each model with each number of threads, with the delegate and without, is an entry of the report's `models`. All
+    take turns, each round in another order, so that a change of the machine's clock hits all alike. `progress(rounds)`
+    is called after each round. A percentile that so few samples do not support is null.
+    """
+    plan = plan or Plan()
+    if not models or plan.samples < 1:
+        raise DataError("latency: needs at least one model and one sample")
+    plan, notes = _possible(plan)
+    watch, meter = Watch(plan.sensors), find_meter(plan.sensors.root / "sys")
+    idle = meter and meter.measure(lambda: time.sleep(0.05), _ENERGY_SECONDS)
+    runners = _start(models, picture, plan)
+    watch.start()
+    rounds = _rounds(runners, picture, plan, watch, progress)
+    conditions = watch.finish()
+    disturbed = bool(conditions["throttled"]) or (conditions["others"] or 0) > BUSY
+    records = [_record(runner, disturbed) for runner in runners]
+    for runner, record in zip(runners, records, strict=True):
+        record["against_float32"] = _against_float(runner, runners)
+        record["energy"] = _energy(runner, picture, meter)
+    _add_utilisation(runners, records)
+    return {
+        "report": "latency",
+        "schema": SCHEMA,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "conditions": conditions,
+        "samples": rounds,
+        "picture": {"bytes": len(picture), "sha256": hashlib.sha256(picture).hexdigest()},
+        "needed": {name: fewest_samples(share) for name, share in PERCENTILES.items()},
+        "meter": {"name": meter.name, "idle_watts": idle.as_dict()["watts"]} if meter and idle else None,
+        "models": records,
+        "processes": _processes(models, runners, picture, plan),
+        "notes": notes,
+    }
+
+
+def _possible(plan: Plan) -> tuple[Plan, list[str]]:
+    """The plan without what this runtime cannot do, and a line that says so."""
+    runtime = find_runtime(plan.runtime)
+    if False not in plan.delegates or bare_resolver(runtime) is not None:
+        return plan, []
+    note = f"{runtime} cannot switch its delegate off"
+    if True not in plan.delegates:
+        raise InterpreterError(f"{note}: measure with --delegate on")
+    return replace(plan, delegates=(True,)), [f"{note}: measured with it on only"]
+
+
+def _start(models: Sequence[str | None], picture: bytes, plan: Plan) -> list[Runner]:
+    counts = plan.threads or (default_threads(),)
+    wanted = [Configuration(model, count, on) for model in models for count in counts for on in plan.delegates]
+    start(wanted[0], picture, plan.runtime)  # imports the interpreter, which is no model's cost
+    runners = [start(configuration, picture, plan.runtime) for configuration in wanted]
+    for runner in runners:
+        warm_up(runner, picture)
+    return runners
+
+
+def _rounds(
+    runners: list[Runner], picture: bytes, plan: Plan, watch: Watch, progress: Callable[[int], None] | None
+) -> int:
+    begun, rounds = time.perf_counter(), 0
+    while rounds < plan.samples or time.perf_counter() - begun < plan.seconds:
+        take_turns(runners, picture, rounds)
+        rounds += 1
+        watch.look()
+        if progress is not None:
+            progress(rounds)
+    return rounds
+
+
+def _record(runner: Runner, disturbed: bool) -> dict[str, Any]:
+    model, runtime = runner.classifier.model, runner.classifier.runtime
+    return {
+        "model": {"file": model.name, "name": model.spec.name, "variant": model.spec.variant, "id": model.id},
+        "bytes": len(model.content),
+        "threads": runner.configuration.threads,
+        "delegate": runner.configuration.delegate,
+        "runtime": {"name": runtime.name, "version": runtime.version},
+        "load_ms": runner.load_ms,
+        "first_ms": runner.first_ms,
+        "warmup": {"runs": runner.warmup, "settled": runner.settled},
+        "steady": runner.settled and not disturbed,
+        "rows_ms": {row: _percentiles(np.array(runner.times[row])) for row in ROWS},
+        "blocks_ms": {row: _block_medians(runner.times[row]) for row in ROWS},
+    }
+
+
+def _percentiles(samples: NDArray[np.float64]) -> dict[str, Any]:
+    found = {name: percentile(samples, share).as_dict() for name, share in PERCENTILES.items()}
+    return {"min": float(samples.min()), **found}
+
+
+def _block_medians(times: list[float]) -> list[float]:
+    """The medians of 64 stretches of the samples in order of time: resampling them keeps slow drifts together."""
+    parts = np.array_split(np.array(times), min(BLOCKS, len(times)))
+    return [round(float(np.median(part)), 4) for part in parts]
+
+
+def _against_float(runner: Runner, runners: Sequence[Runner]) -> dict[str, Any] | None:
+    """The network's time over that of the same network's float32 file, run alike in the same rounds."""
+    twin = next((other for other in runners if _is_float_twin(other, runner)), None)
+    if twin is None or runner.classifier.model.spec.variant == "float32":
+        return None
+    blocks = [np.array(_block_medians(one.times["invoke"])) for one in (runner, twin)]  # few, however many rounds
+    ratio = bootstrap(lambda own, base: float(np.median(own) / np.median(base)), range(len(blocks[0])), *blocks)
+    return {"file": twin.classifier.model.name, "row": "invoke", "ratio": ratio.as_dict()}
+
+
+def _is_float_twin(other: Runner, runner: Runner) -> bool:
+    theirs, ours = other.classifier.model.spec, runner.classifier.model.spec
+    same = (theirs.variant, theirs.name, theirs.image) == ("float32", ours.name, ours.image)
+    return same and replace(other.configuration, model=runner.configuration.model) == runner.configuration
+
+
+def _energy(runner: Runner, picture: bytes, meter: Meter | None) -> dict[str, Any] | None:
+    """In a stretch of its own: a meter does not see who has its turn."""
+    if meter is None:
+        return None
+    spent = meter.measure(lambda: run(runner.classifier, picture), _ENERGY_SECONDS)
+    return None if spent is None else spent.as_dict()
+
+
+def _add_utilisation(runners: list[Runner], records: list[dict[str, Any]]) -> None:
+    peaks: dict[tuple[str, int, str], Peak | None] = {}
+    for runner, record in zip(runners, records, strict=True):
+        work = count_work(runner.classifier.model.content)
+        key = (work.dtype, runner.configuration.threads, runner.classifier.runtime.name)
+        if key not in peaks:
+            peaks[key] = measure_peak(*key)
+        record["utilisation"] = utilisation(work, float(np.median(runner.times["invoke"])), peaks[key])
+
+
+def _processes(
+    models: Sequence[str | None], runners: Sequence[Runner], picture: bytes, plan: Plan
+) -> list[dict[str, Any]]:
+    """Cold start and memory of each model file, with threads and delegate as the command chooses them."""
+    if not plan.cold:
+        return []
+    names = {runner.configuration.model: runner.classifier.model for runner in runners}
+    starts = cold_starts(models, picture, plan.runtime, plan.cold)
+    return [
+        {"file": names[model].name, "id": names[model].id, "cold_ms": cold, **memory(model, picture, plan.runtime)}
+        for model, cold in zip(models, starts, strict=True)
+    ]

@@ -1,0 +1,187 @@
+"""How sure a figure is: 95 % intervals, over lesions rather than images.
+
+Did one model get more right than another, or is it chance? The exact McNemar test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.stats.metrics import Bools
+
+__all__ = [
+    "DRAWS",
+    "Estimate",
+    "bootstrap",
+    "bootstrap_many",
+    "compare_answers",
+    "exact_mcnemar",
+    "proportion",
+    "resamples",
+    "wilson",
+]
+
+DRAWS = 1000
+_Z = NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure, its 95 % interval, and the number of images and of groups (lesions) behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    groups: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """The JSON form; what could not be computed is null."""
+        return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(self).items()}
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of k successes among n independent trials; 0 to 1 where n is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share, square = k / n, _Z * _Z
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    reach = _Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return (0.0 if k == 0 else middle - reach), (1.0 if k == n else middle + reach)
+
+
+def resamples(groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Row numbers of `draws` resamples: as many groups as there are, drawn with replacement, each with all its rows.
+
+    The same groups and seed give the same resamples, whatever is computed on them: that is what pairs two models.
+    """
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    by_group = np.argsort(place, kind="stable")
+    sizes = np.bincount(place)
+    starts = np.cumsum(sizes) - sizes
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(draws):
+        chosen = generator.integers(0, len(sizes), len(sizes))
+        lengths = sizes[chosen]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        drawn.append(by_group[np.repeat(starts[chosen], lengths) + within])
+    return drawn
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    groups: Sequence[Any] | NDArray[Any],
+    *arrays: NDArray[Any],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Estimate:
+    """`statistic(*arrays)` and its expanded percentile interval over resampled groups.
+
+    Every array has one row an image, resampled alike: a paired difference is a statistic of both models' scores.
+    Resamples on which the statistic is NaN (no positive was drawn) are left out.
+    """
+
+    def one(*rows: NDArray[Any]) -> NDArray[np.float64]:
+        return np.array([statistic(*rows)])
+
+    return bootstrap_many(one, groups, *arrays, draws=draws, seed=seed)[0]
+
+
+def bootstrap_many(
+    statistics: Callable[..., NDArray[np.float64]],
+    groups: Sequence[Any] | NDArray[Any],
+    *arrays: NDArray[Any],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Estimate]:
+    """`bootstrap` for several figures at once: `statistics(*arrays)` returns one number for each."""
+    values = np.asarray(statistics(*arrays), np.float64)
+    found = np.array([statistics(*(array[rows] for array in arrays)) for rows in resamples(groups, draws, seed)])
+    images, lesions = len(groups), len(np.unique(np.asarray(groups)))
+    return [
+        Estimate(float(value), *_percentiles(column, lesions), images, lesions)
+        for value, column in zip(values, found.T, strict=True)
+    ]
+
+
+def proportion(
+    hits: NDArray[np.bool_], groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """The share of `hits` with its expanded percentile interval over resampled groups.
+
+    Where all or none hit, resampling would call itself certain: the Wilson interval of the groups stands instead.
+    """
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sizes = np.bincount(place)
+    images, lesions = len(hits), len(sizes)
+    if not images:
+        return Estimate(float("nan"), 0.0, 1.0, 0, 0)
+    value = float(hits.mean())
+    if value in (0.0, 1.0):
+        return Estimate(value, *wilson(round(value * lesions), lesions), images, lesions)
+    successes = np.bincount(place, weights=hits)
+    generator = np.random.default_rng(seed)
+    drawn = (generator.integers(0, lesions, lesions) for _ in range(draws))
+    shares = np.array([successes[chosen].sum() / sizes[chosen].sum() for chosen in drawn])
+    return Estimate(value, *_percentiles(shares, lesions), images, lesions)
+
+
+def _percentiles(column: NDArray[np.float64], groups: int) -> tuple[float, float]:
+    """The middle 95 % of resampled figures, and a little more where groups are few.
+
+    Resamples vary less than samples do, by (n - 1) / n, and know nothing of Student's t: the percentiles are moved
+    out by both (Hesterberg 2015, "expanded percentile interval"). Of 1,000 groups they are the plain ones.
+    """
+    defined = column[~np.isnan(column)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    tail = 100 * NormalDist().cdf(-math.sqrt(groups / (groups - 1)) * _student(groups - 1)) if groups > 1 else 0.0
+    low, high = np.percentile(defined, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _student(freedom: int) -> float:
+    """The 97.5 % point of Student's t, by its expansion about the normal one (Abramowitz and Stegun 26.7.5)."""
+    z, f = _Z, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * f)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * f**3)
+    )
+
+
+def exact_mcnemar(lost: int, gained: int) -> float:
+    """The two-sided p-value of `lost` against `gained` under a fair coin: exact, by the binomial distribution."""
+    total = lost + gained
+    ways = reached = 1  # of choosing no, one, two … of all
+    for chosen in range(min(lost, gained)):
+        ways = ways * (total - chosen) // (chosen + 1)
+        reached += ways
+    return min(2 * reached / (1 << total), 1.0)
+
+
+def compare_answers(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
+    """What was right `before` and is not `after` (lost), and the other way round (gained), with p-values.
+
+    The test by images takes them for independent, which images of one lesion are not: the one by lesions counts each
+    lesion once, as lost where more of its images were lost than gained. `groups` says whose each image is.
+    """
+    lost, gained = before & ~after, after & ~before
+    _, place = np.unique(groups, return_inverse=True)
+    net = np.bincount(place, weights=gained) - np.bincount(place, weights=lost) if len(groups) else np.zeros(0)
+    return {
+        "images": _tested(int(lost.sum()), int(gained.sum())),
+        "lesions": _tested(int((net < 0).sum()), int((net > 0).sum())),
+    }
+
+
+def _tested(lost: int, gained: int) -> dict[str, Any]:
+    return {"lost": lost, "gained": gained, "p": exact_mcnemar(lost, gained)}

@@ -1,0 +1,88 @@
+"""What must hold of every file before it is called a model: proven by running it, not assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from spot_bench.data.predictions import Predictions
+from spot_convert.modelfile.graph import unpack
+from spot_edge.errors import CheckError
+
+__all__ = ["Parity", "check_answers", "check_graph", "check_size", "operator_names"]
+
+_FORBIDDEN = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM"}
+_SMALLEST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a file's scores are from Keras' on the calibration pictures, and the bounds that it had to keep."""
+
+    images: int
+    largest: float  # difference of a score
+    moved: float  # share of the score that moved to other classes, on average over the images
+    agreement: float  # share of images with the same first rank
+
+    def require(self, name: str, largest: float, moved: float, agreement: float) -> None:
+        """CheckError where the scores differ by more than these bounds."""
+        if not (self.largest <= largest and self.moved <= moved and self.agreement >= agreement):
+            raise CheckError(
+                f"{name}: its scores are not those of the Keras network over {self.images} images: they differ by up "
+                f"to {self.largest:.2g} (allowed {largest:g}), {self.moved:.2g} of them moved (allowed {moved:g}), and "
+                f"{100 * self.agreement:.0f} % rank the same class first (at least {100 * agreement:.0f} %)"
+            )
+
+    @classmethod
+    def between(cls, scores: NDArray[Any], reference: NDArray[Any]) -> Parity:
+        """The parity of two sets of scores, one row an image."""
+        gap = np.abs(scores.astype(np.float64) - reference)
+        same = (scores.argmax(axis=1) == reference.argmax(axis=1)).mean()
+        return cls(len(scores), float(gap.max()), float(gap.sum(axis=1).mean() / 2), float(same))
+
+
+def operator_names(flatbuffer: bytes) -> list[str]:
+    """The names of the operators in a flatbuffer, in the order in which they run."""
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    model = unpack(flatbuffer)
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    return [names[codes[operator.opcodeIndex]] for operator in model.subgraphs[0].operators]
+
+
+def check_graph(flatbuffer: bytes, name: str, *, integer: bool) -> None:
+    """Refuse resource variables and custom operators and, in a full-integer body, convolutions that stayed in float."""
+    bad = _FORBIDDEN & set(operator_names(flatbuffer))
+    if bad:
+        raise CheckError(f"{name}: holds the operators {', '.join(sorted(bad))}, which no device can run")
+    if not integer:
+        return
+    graph = unpack(flatbuffer).subgraphs[0]
+    for operator, kind in zip(graph.operators, operator_names(flatbuffer), strict=True):
+        if kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and any(
+            graph.tensors[i].type == schema.TensorType.FLOAT32 for i in (*operator.inputs[:2], *operator.outputs)
+        ):
+            raise CheckError(f"{name}: a {kind} stayed in float: this is not a full-integer body")
+
+
+def check_size(content: bytes, parameters: int, bytes_each: tuple[float, float], name: str) -> None:
+    """Refuse a file whose size does not fit its weights: one that lost them, or kept them in another type."""
+    least_each, most_each = bytes_each
+    least, most = parameters * least_each * 0.95, parameters * most_each * 1.30 + 200_000
+    if not least <= len(content) <= most:
+        raise CheckError(
+            f"{name}: takes {len(content)} bytes where {parameters} weights of {least_each:g} to {most_each:g} bytes "
+            f"need {least:.0f} to {most:.0f}"
+        )
+
+
+def check_answers(found: Predictions, name: str) -> None:
+    """Refuse answers that are not numbers, or the same for every picture."""
+    for key, values in (("scores", found.scores), ("evidence", found.logits), ("embedding", found.embeddings)):
+        if values is not None and not np.isfinite(values).all():
+            raise CheckError(f"{name}: its {key} are not all numbers")
+        if values is not None and len(values) > 1 and float(np.ptp(values, axis=0).max()) < _SMALLEST_SPREAD:
+            raise CheckError(f"{name}: its {key} are the same for every picture")

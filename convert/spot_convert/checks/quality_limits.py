@@ -1,0 +1,58 @@
+"""The limits beyond which a picture is not judged: chosen on validation, so that few good pictures are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.data.predictions import Predictions
+from spot_bench.stats.intervals import proportion
+from spot_convert.checks.embedding import unfamiliarities
+from spot_edge.image.appearance import LOOK
+from spot_edge.image.quality import CHECKS, OOD, findings
+from spot_edge.model.spec import QualityLimits, Rate
+from spot_edge.prediction.ood import Familiarity
+
+__all__ = ["FEWEST", "choose_limits"]
+
+FEWEST = 200  # validation images: among fewer, the worst of them says little about what is still good
+REFUSED = {  # share of the validation images that each limit refuses
+    "sharpness": 0.002,
+    "light": 0.001,
+    "white": 0.004,
+    "black": 0.001,
+    "contrast": 0.001,
+    OOD: 0.008,
+}
+
+
+def choose_limits(
+    familiarity: Familiarity, validation: Predictions, judged: Predictions, measured_on: str
+) -> QualityLimits | None:
+    """The limits of each check on `validation`, and what share of `judged` they refuse together.
+
+    None where the validation images are too few.
+    """
+    if len(validation.truth) < FEWEST:
+        return None
+    values = _values(familiarity, validation)
+    limits = {
+        check.name: float(
+            np.quantile(values[check.name], REFUSED[check.name], method="lower")
+            if check.least
+            else np.quantile(values[check.name], 1 - REFUSED[check.name], method="higher")
+        )
+        for check in CHECKS
+    }
+    found = _values(familiarity, judged)
+    pictures = (dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True))
+    refused = np.array([bool(findings(picture, limits)) for picture in pictures])
+    estimate = proportion(refused, judged.groups)
+    return QualityLimits(limits, Rate(estimate.value, estimate.low, estimate.high, estimate.groups), measured_on)
+
+
+def _values(familiarity: Familiarity, answers: Predictions) -> dict[str, NDArray[np.float64]]:
+    """What every check measures, a number for each picture."""
+    assert answers.looks is not None
+    values = dict(zip(LOOK, answers.looks.T.astype(np.float64), strict=True))
+    return values | {OOD: unfamiliarities(familiarity, answers)}

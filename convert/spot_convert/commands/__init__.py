@@ -1,0 +1,1 @@
+"""`spot-edge convert`, `inspect` and `kit`."""

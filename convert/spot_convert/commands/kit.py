@@ -1,0 +1,56 @@
+"""`spot-edge kit export` and `spot-edge kit check`. Heavy imports happen inside the command that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from spot_edge.errors import CheckError
+
+__all__ = ["kit"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def kit() -> None:
+    """Export a conformance kit for app developers, and check an app's results against it."""
+
+
+@kit.command("export")
+@click.argument("model", required=False, type=_PATH)
+@click.option("--out", required=True, type=_PATH, help="Folder for the kit: a new or an empty one.")
+def export_kit(model: Path | None, out: Path) -> None:
+    """Make the kit for embedding MODEL (default: the embedded model): pictures, and what to expect of them."""
+    try:
+        from spot_convert.kit.export import export_kit as export
+    except ImportError as error:
+        raise click.UsageError(
+            f"{error.name} is not installed here: pip install 'spot-edge-toolkit[convert]'"
+        ) from error
+    from spot_edge.model.file import read_model
+
+    click.echo(f"{export(read_model(model), out)}: start with its README.md")
+
+
+@kit.command("check")
+@click.argument("kit", metavar="KIT", type=_PATH)
+@click.argument("results", metavar="RESULTS.json", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="The verdict as one JSON object.")
+def check_kit(kit: Path, results: Path, as_json: bool) -> None:
+    """Say whether the answers that an app wrote to RESULTS.json are those of KIT, and if not, which mistake shows."""
+    from spot_convert.kit import report
+    from spot_convert.kit.check import check
+    from spot_convert.kit.results import read_results
+    from spot_convert.kit.vectors import read_kit
+
+    known = read_kit(kit)
+    verdict = check(known, read_results(results, known))
+    if as_json:
+        click.echo(json.dumps(report.as_dict(verdict, known), ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo("\n".join(report.lines(verdict, known)))
+    if not verdict.conforms:
+        raise CheckError(f"{results}: does not conform to the kit: {report.in_short(verdict)}")

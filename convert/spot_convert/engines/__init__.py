@@ -1,0 +1,1 @@
+"""The engines that turn a Keras network into a quantized body."""

@@ -1,0 +1,1 @@
+"""Assembling a model file: flatbuffer, float tail, metadata."""

@@ -1,0 +1,1 @@
+"""Quantization methods: ranges, bias correction, mixed precision, compression, quantization-aware training."""

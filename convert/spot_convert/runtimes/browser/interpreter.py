@@ -1,0 +1,151 @@
+"""LiteRT.js as an interpreter like any other: a tensor goes to the page in the browser, its answers come back."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.data.manifest import Manifest
+from spot_bench.data.predictions import Predictions, predict
+from spot_convert.runtimes.browser.chromium import litertjs_version, open_page
+from spot_convert.variants.catalog import LITERT_JS
+from spot_edge.classifier import Classifier
+from spot_edge.errors import CheckError
+from spot_edge.model.file import ModelFile
+from spot_edge.model.interpreter import Interpreter, Runtime
+
+__all__ = ["BrowserInterpreter", "browser_answers", "in_browser"]
+
+_PATIENCE = 120.0  # seconds for one picture; the first waits for the browser to start and compile
+_POLL = 5.0  # seconds that the page waits for work before it asks again
+
+
+class BrowserInterpreter(Interpreter):
+    """A model in LiteRT.js. `in_browser` makes one."""
+
+    def __init__(self, model: ModelFile, version: str, page: _Exchange, process: subprocess.Popen[bytes]) -> None:
+        self.runtime, self.threads = Runtime(LITERT_JS, version), 1
+        self._model, self._page, self._process = model, page, process
+
+    def invoke(self, tensor: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """The answers to `uint8[1,S,S,3]`; CheckError where the browser has none."""
+        self._page.work.put(tensor.tobytes())
+        numbers = np.frombuffer(self._answer(), "<f4")
+        shapes = {key: tensor.shape[1:] for key, tensor in self._model.signature.outputs.items()}
+        ends = np.cumsum([prod(shape) for shape in shapes.values()])
+        if len(numbers) != ends[-1]:
+            raise CheckError(f"{self._model.name}: {LITERT_JS} gave {len(numbers)} numbers instead of {ends[-1]}")
+        parts = np.split(numbers, ends[:-1])
+        return {key: part.reshape(shape) for (key, shape), part in zip(shapes.items(), parts, strict=True)}
+
+    def _answer(self) -> bytes:
+        limit = time.monotonic() + _PATIENCE
+        while time.monotonic() < limit:
+            try:
+                answer = self._page.answers.get(timeout=1)
+            except queue.Empty:
+                if self._process.poll() is not None:
+                    raise CheckError(f"{self._model.name}: the browser ended before it had answered") from None
+                continue
+            if isinstance(answer, str):
+                raise CheckError(f"{self._model.name}: {' '.join(self.runtime)} does not run it: {answer}")
+            return answer
+        raise CheckError(f"{self._model.name}: no answer from the browser within {_PATIENCE:.0f} seconds")
+
+
+class _Exchange:
+    """What lies between this process and the page: tensors one way, answers (or a complaint, as text) the other."""
+
+    def __init__(self, model: ModelFile) -> None:
+        self.model = model.content
+        self.work: queue.Queue[bytes] = queue.Queue()
+        self.answers: queue.Queue[bytes | str] = queue.Queue()
+
+
+@contextmanager
+def in_browser(model: ModelFile, folder: Path) -> Iterator[BrowserInterpreter]:
+    """`model` in the LiteRT.js of `folder`, in a browser that ends at the end."""
+    version, page = litertjs_version(folder), _Exchange(model)
+    handler: Callable[..., Any] = partial(_Handler, page, directory=str(folder))
+    with _Server(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with open_page(f"http://127.0.0.1:{server.server_port}/") as process:
+                yield BrowserInterpreter(model, version, page, process)
+        finally:
+            server.shutdown()
+
+
+def browser_answers(model: ModelFile, images: Manifest, folder: Path, more: Callable[[int], None]) -> Predictions:
+    """What `model` says about every image in LiteRT.js."""
+    with in_browser(model, folder) as interpreter:
+        classifier = Classifier(model, interpreter=interpreter)
+        return predict(classifier, images, lambda done, total: more(1), embeddings=True)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # the page may still wait for work
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # as a rule a page that was closed while it waited
+            super().handle_error(request, client_address)
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Serves the page, the model and LiteRT.js, and exchanges tensors for answers."""
+
+    protocol_version = "HTTP/1.1"
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".wasm": "application/wasm", ".js": "text/javascript"}
+
+    def __init__(self, page: _Exchange, *arguments: Any, **options: Any) -> None:
+        self._page = page
+        super().__init__(*arguments, **options)
+
+    def do_GET(self) -> None:
+        if self.path == "/":
+            self._send(200, (files("spot_convert.runtimes.browser") / "runner.html").read_bytes(), "text/html")
+        elif self.path == "/model.tflite":
+            self._send(200, self._page.model, "application/octet-stream")
+        elif self.path == "/next":
+            try:
+                self._send(200, self._page.work.get(timeout=_POLL), "application/octet-stream")
+            except queue.Empty:
+                self._send(204, b"", "application/octet-stream")
+        elif self.path.startswith("/node_modules/@litertjs/"):
+            super().do_GET()
+        else:
+            self._send(404, b"", "text/plain")
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/answer":
+            self._page.answers.put(content)
+        elif self.path == "/failed":
+            self._page.answers.put(content.decode(errors="replace").splitlines()[0][:300])
+        self._send(200, b"", "text/plain")
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if status != 204:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing: the terminal is the command's."""

@@ -1,0 +1,282 @@
+"""Image to tensor: the one place where bytes become numbers.
+
+Decode, upright by EXIF, 8-bit sRGB, the geometry and filter that the model file names, `uint8[1,S,S,3]`. Pixel scaling
+is inside the network. What cannot be judged honestly is refused with one line that names the input.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from spot_edge.errors import InputError
+from spot_edge.image.formats import open_image
+from spot_edge.image.source import Source
+from spot_edge.model.spec import ImageSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import ImageCms
+
+__all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
+
+MAX_PIXELS = 50_000_000
+MAX_RUNS = 4_000_000  # pixels of a BMP that is run-length encoded: Pillow decodes that one kind of picture in Python
+MAX_SCANS = 100  # of a JPEG, each of which may visit every pixel; progressive ones have about ten
+SMALLEST_SIDE = 32
+
+# Aspect ratios (width to height) that are stretched to the square as they are; others are cropped to 4:3 first.
+STRETCHED = (1.2, 1.5)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits in a PNG, as ImageMagick writes it
+_LONGEST_EXIF = 65_536  # bytes of it that are worth a look
+_BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF's tags, and the value that Pillow takes for granted
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_ROUNDING = 3  # grey levels by which profiles that are sRGB differ from one another
+_muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A decoded picture, its tensor, and the record of what was done to make it."""
+
+    source: Source
+    spec: ImageSpec
+    tensor: NDArray[np.uint8] = field(repr=False)
+    picture: Image.Image = field(repr=False)  # upright 8-bit sRGB, whole
+    orientation: int  # of EXIF, 1 where there is none
+    crop: tuple[int, int, int, int] | None  # left, top, right, bottom of what was kept
+    decode_ms: float
+    resize_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form of what was done."""
+        return {
+            "width": self.picture.width,
+            "height": self.picture.height,
+            "orientation": self.orientation,
+            "crop": list(self.crop) if self.crop else None,
+            "size": self.spec.size,
+            "geometry": self.spec.geometry,
+            "filter": self.spec.filter,
+        }
+
+
+def prepare(source: Source, spec: ImageSpec) -> Prepared:
+    """Decode `source` and make the tensor that `spec` describes."""
+    start = time.perf_counter()
+    if source.kind == "array":
+        picture, orientation = _from_array(source), 1
+    else:
+        picture, orientation = decode(source.read(), source.name)
+    decoded = time.perf_counter()
+    tensor, crop = to_tensor(picture, spec)
+    done = time.perf_counter()
+    return Prepared(source, spec, tensor, picture, orientation, crop, 1e3 * (decoded - start), 1e3 * (done - decoded))
+
+
+def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
+    """The upright 8-bit sRGB picture in `data`, and the EXIF orientation that it was stored with.
+
+    Raises InputError for what is not an image, damaged, too large, animated, partly transparent, or of a pixel type
+    whose range is unknown.
+    """
+    if not data:
+        raise InputError(f"{name}: empty")
+    _refuse_costly_tags(data, name)
+    try:
+        with _quietly():
+            image = open_image(data, name)
+            _refuse_unjudgeable(image, name)
+            if image.format in ("JPEG", "TIFF", "BMP"):
+                _refuse_costly(image, data, name)
+            orientation = _orientation(image)
+        with _quietly() if image.format == "TIFF" else nullcontext():  # its odd tags are read, and warned of, late
+            image.load()
+        picture = _to_rgb(image, name)
+    except InputError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error …
+        raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
+    # Turned whole: Pillow shrinks rows, then columns, rounding between, so a tensor turned afterwards is another one.
+    if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow itself turns a TIFF upright while it loads it
+        picture = picture.transpose(_UPRIGHT[orientation])
+    if type(picture) is not Image.Image:  # still the file's own object, which remembers its EXIF and its tags
+        # Another object over the same pixels. Pillow's only public way copies them, and two large pieces of memory at
+        # once make the C library give both back after each picture: 500 page faults a call, a tenth of its time.
+        picture = Image.Image()._new(picture.im)
+    picture.info = {}  # comments, profiles and text of the file must not travel into anything that is saved
+    return picture, orientation
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Python's warnings, of which Pillow raises some over odd tags; one thread at a time, as they demand."""
+    with _muting, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def to_tensor(picture: Image.Image, spec: ImageSpec) -> tuple[NDArray[np.uint8], tuple[int, int, int, int] | None]:
+    """`picture` (upright RGB) as `uint8[1,S,S,3]`, and the box it was cropped to, if it was."""
+    crop = _central_4_to_3(picture.width, picture.height)
+    kept = picture.crop(crop) if crop else picture
+    # Pillow's bilinear widens its support when it shrinks: that is the antialiasing the filter's name promises.
+    resized = kept.resize((spec.size, spec.size), Image.Resampling.BILINEAR)
+    return np.asarray(resized)[np.newaxis], crop
+
+
+def _central_4_to_3(width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The box to keep, or None where the aspect ratio may be stretched as it is. Exact in integers."""
+    if STRETCHED[0] * height <= width <= STRETCHED[1] * height:
+        return None
+    if 3 * width > 4 * height:
+        kept = (4 * height + 1) // 3
+        left = (width - kept) // 2
+        return left, 0, left + kept, height
+    kept = (3 * width + 2) // 4
+    top = (height - kept) // 2
+    return 0, top, width, top + kept
+
+
+def _from_array(source: Source) -> Image.Image:
+    array = np.asarray(source.content)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise InputError(
+            f"{source.name}: an array must be uint8[H,W,3] RGB, not {array.dtype}{list(array.shape)}"
+            + (" (scale floats to 0..255 before casting)" if array.dtype.kind == "f" else "")
+        )
+    _refuse_size(array.shape[1], array.shape[0], source.name)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _refuse_unjudgeable(image: Image.Image, name: str) -> None:
+    _refuse_size(image.width, image.height, name)
+    if getattr(image, "is_animated", False):  # not n_frames, which walks through all of them
+        raise InputError(f"{name}: several pictures in one file: save the one that counts as a still image")
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")
+    if image.format == "TIFF" and image.mode.startswith("I;"):
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if tags.get(_BITS) != (16,) or tags.get(_PHOTOMETRIC) != _BLACK_IS_ZERO:
+            raise InputError(f"{name}: grey values of an unusual range (12 bits, or white is zero): save as 8-bit")
+
+
+def _refuse_costly(image: Image.Image, data: bytes, name: str) -> None:
+    """Refuse a small file that would keep its decoder busy for minutes, or make it take gigabytes."""
+    if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:  # or such bytes in a preview or a profile
+        from spot_edge.image.formats import count_scans
+
+        if count_scans(data) > MAX_SCANS:
+            raise InputError(f"{name}: a JPEG of more than {MAX_SCANS} scans: refused before decoding")
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        across, down = tags.get(_TILE_WIDTH) or 1, tags.get(_TILE_LENGTH) or 1
+        if -(image.width // -across) * across * -(image.height // -down) * down > 2 * MAX_PIXELS:
+            raise _too_large(name)
+    decoders = [part[0] for part in image.tile]  # type: ignore[attr-defined]
+    if "bmp_rle" in decoders and image.width * image.height > MAX_RUNS:
+        raise InputError(
+            f"{name}: a run-length encoded BMP of more than {MAX_RUNS // 1_000_000} megapixels: save as PNG"
+        )
+
+
+def _refuse_costly_tags(data: bytes, name: str) -> None:
+    """The same for what is read when a file is opened."""
+    if any(head in data for head in (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")):  # it is a TIFF, or has EXIF
+        from spot_edge.image.formats import claims_too_much
+
+        if claims_too_much(data):
+            raise InputError(f"{name}: its tags name more bytes than it has: refused before decoding")
+
+
+def _refuse_size(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+    if min(width, height) < SMALLEST_SIDE:
+        raise InputError(f"{name}: {width}x{height} pixels are too few to judge (at least {SMALLEST_SIDE} a side)")
+
+
+def _too_large(name: str) -> InputError:
+    return InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels: refused before decoding")
+
+
+def _orientation(image: Image.Image) -> int:
+    if len(image.info.get(_PACKED_EXIF, "")) > 2 * _LONGEST_EXIF:
+        del image.info[_PACKED_EXIF]
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # unreadable EXIF says nothing about which way is up; the pixels still count
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """8-bit sRGB from whatever mode the file has; 16-bit grey keeps its high byte, as 16-bit colour does in Pillow."""
+    profile = image.info.get("icc_profile")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+        image = _opaque(image, name)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.mode == "P":
+        image = image.convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        image = _through_profile(image, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _opaque(image: Image.Image, name: str) -> Image.Image:
+    """`image` without its alpha channel, which must hide nothing: below transparency lie colours nobody has seen."""
+    hidden = image.mode == "1" or image.mode.startswith("I")  # with a transparent colour, which Pillow would misread
+    rgba = image.convert("RGBA")
+    if hidden or rgba.getchannel("A").getextrema() != (255, 255):
+        raise InputError(f"{name}: has transparent parts: save it without transparency")
+    return rgba.convert("L" if image.mode in ("L", "LA") else "RGB")
+
+
+def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """`image` in sRGB, by the colour profile it carries; a profile that is sRGB, or broken, changes nothing."""
+    from PIL import ImageCms  # rarely needed, and slow to import
+
+    try:
+        source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, srgb, image.mode, "RGB")
+        if image.mode == "RGB" and _changes_nothing(transform):
+            return image
+        converted = ImageCms.applyTransform(image, transform)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted if converted is not None else image
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether `transform` is sRGB to sRGB but for rounding. What it does decides: names of profiles lie both ways."""
+    from PIL import ImageCms
+
+    steps = np.arange(0, 256, 17, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
+    probe = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colours).max()) <= _ROUNDING
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

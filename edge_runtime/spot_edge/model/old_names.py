@@ -1,0 +1,60 @@
+"""Translate names in files that were written before the first release.
+
+The embedded model, `models/spot` and kept reports still hold the old names. This module goes when they are renewed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["current_report", "current_run", "current_spec"]
+
+_KEYS = {"trunk": "weights", "auc_unfamiliarity": "auc_ood", "unfamiliarity": "ood"}
+_VERDICTS = {"passes": "pass", "fails": "fail", "cannot tell": "undecided"}
+_FLIPS = "other first rank, "
+
+
+def current_spec(data: dict[str, Any]) -> dict[str, Any]:
+    """`spot.json` with the names of today. Anything unexpected passes through for the reader to refuse."""
+    if "capture" in data and "image_quality" not in data:
+        data = data | {"image_quality": _limits(data["capture"])}
+        del data["capture"]
+    if isinstance(data.get("drift"), dict):
+        data = data | {"drift": _verdicts(data["drift"])}
+    return data
+
+
+def current_run(data: dict[str, Any]) -> dict[str, Any]:
+    """`run.json` with the names of today."""
+    return _renamed(data)
+
+
+def current_report(data: Any) -> Any:
+    """A report of `bench` or `convert` with the names of today, at any depth."""
+    if isinstance(data, list):
+        return [current_report(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    return _verdicts(_renamed({key: current_report(value) for key, value in data.items()}))
+
+
+def _limits(data: Any) -> Any:
+    if not isinstance(data, dict) or not isinstance(data.get("limits"), dict):
+        return data
+    return data | {"limits": _renamed(data["limits"])}
+
+
+def _verdicts(data: dict[str, Any]) -> dict[str, Any]:
+    """A verdict with its criteria, wherever one stands."""
+    verdict, criteria, name = data.get("verdict"), data.get("criteria"), data.get("name")
+    if isinstance(verdict, str):
+        data = data | {"verdict": _VERDICTS.get(verdict, verdict)}
+    if isinstance(criteria, list):
+        data = data | {"criteria": [_verdicts(each) if isinstance(each, dict) else each for each in criteria]}
+    if isinstance(name, str) and name.startswith(_FLIPS):
+        data = data | {"name": f"top-1 flips, {name.removeprefix(_FLIPS)}"}
+    return data
+
+
+def _renamed(data: dict[str, Any]) -> dict[str, Any]:
+    return {_KEYS.get(key, key): value for key, value in data.items()}

@@ -1,0 +1,1 @@
+"""Studies behind the reports in docs/reports. Run one with `python -m experiments.NAME`."""

@@ -1,0 +1,182 @@
+"""What a narrower network and a smaller picture save, in size and time: `make bench-frontier`.
+
+Builds untrained MobileNetV2s in float32 and int8 as `frontier.toml` lists them: weights matter for neither. The files
+stay in a folder, so that building can be interrupted and continued. Then all of them run in turns on one picture.
+Writes the page `frontier.md` and its picture. Accuracy stands only beside members that were trained.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import keras
+import numpy as np
+
+from experiments.frontier.page import page, picture
+from spot_bench.data.drawn import KINDS, draw_lesion
+from spot_bench.data.manifest import Manifest
+from spot_bench.drift.gate import Margins
+from spot_bench.speed.conditions import describe_machine
+from spot_bench.stats.intervals import Estimate, bootstrap
+from spot_convert.engines.tflite_converter import BODIES
+from spot_convert.modelfile.metadata import describe_tensors
+from spot_convert.modelfile.tail import append_tail
+from spot_convert.run import Run
+from spot_edge.files import make_folder, write_whole
+from spot_edge.image.tensor import to_tensor
+from spot_edge.model.file import ModelFile, read_model, seal
+from spot_edge.model.interpreter import Interpreter
+from spot_edge.model.spec import ImageSpec, Label, MeasuredIn, ModelSpec
+from spot_train.network.network import build_body
+from spot_train.recipes.recipe import Network
+
+__all__ = ["build_file"]
+
+VARIANTS = ("float32", "int8")
+CLASSES = 7
+CALIBRATION = 16  # drawn lesions
+_RUNTIME = "ai-edge-litert"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of the frontier, and what was measured of it."""
+
+    width: float
+    side: int
+    variant: str
+    bytes: int
+    macs: int
+    milliseconds: float  # the median
+    ratio: Estimate  # of the median to that of the largest float32
+    accuracy: dict[str, Any] | None  # balanced, where it was trained
+
+
+@click.command()
+@click.option(
+    "--plan", type=click.Path(path_type=Path), default=Path(__file__).with_name("frontier.toml"), show_default=True
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the model files; kept.")
+@click.option("--page", "folder", type=click.Path(path_type=Path), required=True, help="Folder for page and picture.")
+@click.option("--threads", type=int, default=1, show_default=True)
+def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
+    """Build, time and draw the members of a plan."""
+    wanted = tomllib.loads(plan.read_text(encoding="utf-8"))
+    networks = [Network(width=width, size=side) for width in wanted["widths"] for side in wanted["sides"]]
+    make_folder(out)
+    files = {}
+    for network in networks:
+        for variant in VARIANTS:
+            file = out / f"w{round(100 * network.width)}-s{network.size}-{variant}.tflite"
+            if not file.exists():
+                click.echo(f"building {file.name}", err=True)
+                write_whole(file, build_file(network, variant))
+            files[network, variant] = read_model(file)
+    times = _in_turns(list(files.values()), wanted["rounds"], threads)
+    largest = max(networks, key=_weight), "float32"
+    reference = times[list(files).index(largest)]
+    members = [
+        Member(
+            network.width,
+            network.size,
+            variant,
+            len(files[network, variant].content),
+            _macs(network),
+            float(np.median(own)),
+            bootstrap(_ratio_of_medians, np.arange(len(own)), own, reference),
+            _known(wanted.get("trained", []), network, variant),
+        )
+        for (network, variant), own in zip(files, times, strict=True)
+    ]
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": describe_machine(),
+        "runtime": f"{_RUNTIME} {version(_RUNTIME)}",
+        "rounds": wanted["rounds"],
+        "threads": threads,
+    }
+    make_folder(folder)
+    write_whole(folder / "frontier.svg", picture(members).encode())
+    write_whole(folder / "frontier.md", page(members, about).encode())
+    click.echo(f"{folder / 'frontier.md'}: {len(members)} files")
+
+
+def _weight(network: Network) -> tuple[float, int]:
+    return network.width, network.size
+
+
+def build_file(network: Network, variant: str) -> bytes:
+    """A whole model file of an untrained network, made by the converter's own parts."""
+    keras.utils.set_random_seed(0)
+    body, labels = build_body(network, CLASSES), tuple(Label(f"c{n}", f"class {n}") for n in range(CLASSES))
+    spec = ModelSpec(
+        name="untrained",
+        variant=variant,
+        labels=labels,
+        image=ImageSpec(network.size),
+        measured_in=MeasuredIn(_RUNTIME, version(_RUNTIME)),
+        temperature=1.0,
+        training={},
+    )
+    scaling, nothing = body.layers[1], Manifest((), Path("drawn"))
+    run = Run(spec.name, body, float(scaling.scale), float(scaling.offset), labels, spec.image, nothing, Margins(), {})
+    pictures = (draw_lesion(seed, kind=KINDS[seed % len(KINDS)]) for seed in range(CALIBRATION))
+    tensors = np.concatenate([to_tensor(drawn, spec.image)[0] for drawn in pictures])
+    flatbuffer = BODIES[variant](run, tensors)
+    return seal(append_tail(flatbuffer, CLASSES, 1.0, describe_tensors(spec.name, "", "", 0, 1)), spec)
+
+
+def _in_turns(models: list[ModelFile], rounds: int, threads: int) -> list[np.ndarray]:
+    """Milliseconds of each model's network, once a round: a machine that drifts does so for all alike."""
+    interpreters = [Interpreter(model, runtime=_RUNTIME, threads=threads) for model in models]
+    drawn = draw_lesion(seed=1)
+    tensors = [to_tensor(drawn, model.spec.image)[0] for model in models]
+    times = np.zeros((len(models), rounds))
+    random = np.random.default_rng(0)
+    with click.progressbar(range(-5, rounds), label="rounds") as bar:  # five to warm up
+        for number in bar:
+            for index in random.permutation(len(models)):
+                start = time.perf_counter()
+                interpreters[index].invoke(tensors[index])
+                if number >= 0:
+                    times[index, number] = 1e3 * (time.perf_counter() - start)
+    return list(times)
+
+
+def _ratio_of_medians(own: np.ndarray, reference: np.ndarray) -> float:
+    return float(np.median(own) / np.median(reference))
+
+
+def _macs(network: Network) -> int:
+    """The multiply-accumulates of the convolutions for one picture."""
+    return sum(_layer_macs(build_body(network, CLASSES).layers))
+
+
+def _layer_macs(layers: Sequence[Any]) -> Iterator[int]:
+    for layer in layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            _, rows, columns, _ = layer.output.shape
+            yield rows * columns * int(np.prod(layer.get_weights()[0].shape))
+
+
+def _known(trained: list[dict[str, Any]], network: Network, variant: str) -> dict[str, Any] | None:
+    for entry in trained:
+        if (entry["width"], entry["side"]) == (network.width, network.size):
+            for comparison in json.loads(Path(entry["report"]).read_text(encoding="utf-8"))["comparisons"]:
+                for side in (comparison["baseline"], comparison["other"]):
+                    if side["model"]["variant"] == variant:
+                        return dict(side["balanced_accuracy"])
+    return None
+
+
+if __name__ == "__main__":
+    main()

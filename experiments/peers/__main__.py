@@ -1,0 +1,56 @@
+"""`make bench-peers`: measure, print the targets, write the page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from experiments.peers.compare import compare
+from experiments.peers.page import page, problems, target_lines
+from experiments.peers.rows import ROWS, python_of
+from spot_bench.speed.conditions import Watch, describe_machine
+from spot_edge.errors import CheckError, SpotError, one_line
+from spot_edge.files import write_whole
+from spot_edge.machine import Sensors
+from spot_edge.model.file import read_model
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--networks", type=_PATH, required=True, help="Folder that peers.networks filled.")
+@click.option("--page", "out", type=_PATH, required=True, help="File to write.")
+@click.option("--rounds", type=click.IntRange(6), default=100, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+def main(networks: Path, out: Path, rounds: int, threads: int) -> None:
+    """Run all peers in turns. A peer that is not installed is a row that says how to; one that fails is an error."""
+    watch = Watch(Sensors())
+    watch.start()
+    with click.progressbar(length=rounds, label="rounds") as bar:
+        entries = compare(
+            ROWS,
+            networks,
+            read_model(),
+            python=python_of,
+            rounds=rounds,
+            threads=threads,
+            progress=lambda: bar.update(1),
+        )
+    others = watch.finish()["others"]
+    text = page(entries, describe_machine(), others, rounds, threads)
+    write_whole(out, text.encode())
+    click.echo("\n".join(target_lines(entries)))
+    click.echo(f"{out}: {len(entries)} rows")
+    failed = problems(entries)
+    if failed:
+        raise CheckError("; ".join(failed))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SpotError as error:
+        click.echo(f"peers: {one_line(str(error))}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,161 @@
+"""All peers in turns: do they agree, how long do they take, and how does that compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.peers.children import AdapterError, Child, NotInstalledError
+from experiments.peers.rows import EXPORTER, FLOAT, Row
+from spot_bench.stats.intervals import Estimate, bootstrap
+from spot_edge.errors import InterpreterError
+from spot_edge.model.file import ModelFile
+
+__all__ = ["CALLS", "FEWEST", "TOLERANCE", "Found", "against", "compare", "median"]
+
+TOLERANCE = 1e-3  # of float32's scores
+FEWEST = 0.8  # the share of pictures on which int8 has to rank first what float32 does
+CALLS = 3  # that count in a turn, after one that does not: the others have just had the caches
+_WARMUP = 3  # rounds
+
+
+@dataclass(slots=True)
+class Found:
+    """What became of a row: its milliseconds by measure, a row of them a round, or why there are none."""
+
+    row: Row
+    version: str = ""
+    agreement: str = ""
+    times: dict[str, list[list[float]]] = field(default_factory=dict)
+    missing: str = ""  # the environment that is not there
+    error: str = ""
+    child: Child | None = None
+
+    def samples(self, measure: str) -> NDArray[np.float64]:
+        """Milliseconds as [round, call]; none where the row failed."""
+        return np.array([] if self.missing or self.error else self.times.get(measure, []))
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """What goes wrong with the adapter ends it and is noted."""
+        try:
+            yield
+        except AdapterError as error:
+            if isinstance(error, NotInstalledError):
+                self.missing = error.environment or self.row.environment
+            else:
+                self.error = str(error)
+            self.end()
+
+    def end(self) -> None:
+        """End the adapter's process."""
+        if self.child is not None:
+            self.child.end()
+            self.child = None
+
+
+def compare(
+    rows: Sequence[Row],
+    folder: Path,
+    model: ModelFile,
+    *,
+    python: Callable[[str], Path],
+    rounds: int,
+    threads: int = 1,
+    progress: Callable[[], None] = lambda: None,
+) -> list[Found]:
+    """Start all `rows`, check them against the first float32 one, and time them in turns.
+
+    The networks lie in `folder`, as `peers.networks` leaves them; `python` finds that of an environment. A row that
+    fails is noted and left out; InterpreterError where it is the one that the others are checked against.
+    """
+    entries = [Found(row) for row in rows]
+    try:
+        for found in entries:
+            with found.trying():
+                found.child = _start(found.row, folder, model, python(found.row.environment), threads)
+        reference = next(found for found in entries if found.row.variant == FLOAT)
+        if reference.child is None:
+            raise InterpreterError(f"{reference.row.peer}: {reference.error or 'not installed'}: nothing to check by")
+        wanted = np.array(reference.child.hello["scores"])
+        for found in entries:
+            with found.trying():
+                _check(found, wanted, [label.label for label in model.spec.labels])
+        random = np.random.default_rng(0)
+        for number in range(-_WARMUP, rounds):
+            for place in random.permutation(len(entries)):
+                with entries[place].trying():
+                    _take_turn(entries[place], number)
+            if number >= 0:
+                progress()
+    finally:
+        for found in entries:
+            found.end()
+    return entries
+
+
+def against(found: Found, base: Found, measure: str) -> Estimate | None:
+    """The ratio of medians in the rounds that both took part in, its interval by resampling rounds."""
+    own, other = found.samples(measure), base.samples(measure)[:: found.row.every]
+    if not (own.size and other.size):
+        return None
+    return bootstrap(lambda a, b: float(np.median(a) / np.median(b)), range(len(own)), own, other)
+
+
+def median(found: Found, measure: str) -> Estimate | None:
+    """Milliseconds, the interval by resampling rounds."""
+    own = found.samples(measure)
+    return bootstrap(lambda a: float(np.median(a)), range(len(own)), own) if own.size else None
+
+
+def _start(row: Row, folder: Path, model: ModelFile, python: Path, threads: int) -> Child:
+    network = folder / row.network
+    if not network.exists():
+        raise NotInstalledError(f"no {network}", EXPORTER)
+    task = {
+        "network": str(network.resolve()),
+        "picture": str((folder / "picture.jpg").resolve()),
+        "tensors": str((folder / "tensors.npy").resolve()),
+        "side": model.spec.image.size,
+        "labels": [label.label for label in model.spec.labels],
+        "temperature": model.spec.temperature,
+        "threads": threads,
+        "runtime": row.runtime,
+    }
+    return Child(python, f"experiments.peers.adapters.{row.adapter}", task)
+
+
+def _check(found: Found, wanted: NDArray[np.float64], labels: list[str]) -> None:
+    """AdapterError for answers that are not those of the same network."""
+    if found.child is None:
+        return
+    hello: dict[str, Any] = found.child.hello
+    found.version = hello["version"]
+    if hello["scores"] is None:
+        found.agreement = "gives no scores"
+        return
+    scores = np.array(hello["scores"])
+    if scores.shape != wanted.shape or not np.isfinite(scores).all():
+        raise AdapterError(f"scores of shape {list(scores.shape)}, or not finite")
+    gap, same = float(np.abs(scores - wanted).max()), int((scores.argmax(1) == wanted.argmax(1)).sum())
+    found.agreement = f"{same} of {len(wanted)}, within {gap:.2g}"
+    if gap > TOLERANCE if found.row.variant == FLOAT else same < FEWEST * len(wanted):
+        raise AdapterError(f"not the same network: same first rank {found.agreement}")
+    if hello["first"] != labels[scores[0].argmax()]:
+        raise AdapterError(f"ranks {hello['first']} first from the file, {labels[scores[0].argmax()]} from its tensor")
+
+
+def _take_turn(found: Found, number: int) -> None:
+    if found.child is None or number % found.row.every:
+        return
+    calls, uncounted = (1, 0) if found.row.every > 1 else (1 + CALLS, 1)
+    for measure in found.child.hello["measures"]:
+        taken = found.child.ask(measure, calls)[uncounted:]
+        if number >= 0:
+            found.times.setdefault(measure, []).append(taken)

@@ -1,0 +1,201 @@
+"""What prepares a network for int8 and int4, and by how much it helps: `make ablation-convert`.
+
+Each row is the embedded model's kind of body, quantized another way by LiteRT Quantizer, against the float network on
+validation. No row sees the test part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from litert_quantizer import quantizer, recipe, recipe_manager
+from litert_quantizer.recipe import AlgorithmName, TFLOperationName
+from numpy.typing import NDArray
+
+from experiments.equalization import equalized
+from spot_bench.report.tables import markdown
+from spot_bench.stats.calibration import softmax
+from spot_bench.stats.intervals import bootstrap
+from spot_bench.stats.metrics import agreement, balanced_accuracy, kl
+from spot_convert.engines.tflite_converter import calibration_inputs, corrected_float_body, input_zero, scaled_body
+from spot_convert.modelfile.graph import Graph, pack, unpack
+from spot_convert.quantize.layers import ALGORITHMS, Plan, corrected, quantize, quantized, with_living_channels
+from spot_convert.quantize.mixing import logits
+from spot_convert.quantize.ranges import Ranges, activation_ranges
+from spot_convert.run import Run, read_run
+from spot_convert.variants.images import calibration_tensors, choose
+from spot_edge.errors import CheckError
+
+_CORRECTING = 64  # as the converter has it
+_PATH = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the rows are made from."""
+
+    plain: bytes
+    analytic: bytes
+    inputs: list[NDArray[np.float32]]
+    ranges: Ranges
+
+    @property
+    def few(self) -> list[NDArray[np.float32]]:
+        return self.inputs[:_CORRECTING]
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True))
+@click.option("--data", type=_PATH, help="Folder the run's images lie in [as the run says].")
+def main(run: Path, data: Path | None) -> None:
+    """Quantize RUN in every way, and print what each does to validation."""
+    opened = read_run(run, data)
+    prepared = _prepare(opened)
+    items = list(opened.manifest.part("val").items)
+    zero, scale = input_zero(opened), np.float32(opened.pixel_scale)
+    shown = [(one[np.newaxis].astype(np.float32) - zero) * scale for one in calibration_tensors(items, opened.image)]
+    labels = [label.label for label in opened.labels]
+    truth, groups = np.array([labels.index(item.label) for item in items]), [item.group for item in items]
+    reference = logits(prepared.plain, shown)
+    rows = []
+    for title, make in _rows(prepared):
+        try:
+            file = make()
+            found = logits(file, shown)
+        except (CheckError, ValueError, RuntimeError) as error:
+            rows.append([title, "–", f"refused: {str(error).splitlines()[0][:110]}", "", ""])
+            click.echo(" | ".join(rows[-1]), err=True)
+            continue
+        same = bootstrap(agreement, groups, reference, found)
+        balanced = bootstrap(
+            lambda t, a, b: balanced_accuracy(t, b) - balanced_accuracy(t, a), groups, truth, reference, found
+        )
+        rows.append(
+            [
+                title,
+                f"{len(file) / 1e6:.2f}",
+                f"{np.abs(found - reference).mean():.3f}",
+                f"{kl(softmax(reference), softmax(found)):.4f}",
+                f"{100 * same.value:.1f} % ({100 * same.low:.1f} to {100 * same.high:.1f})",
+                f"{100 * balanced.value:+.1f} ({100 * balanced.low:+.1f} to {100 * balanced.high:+.1f})",
+            ]
+        )
+        click.echo(" | ".join(rows[-1]), err=True)
+    header = ["", "MB", "mean change of a logit", "divergence", "same first rank", "balanced accuracy, points"]
+    click.echo(f"{len(truth)} images of {len(set(groups))} lesions of validation")
+    click.echo(markdown(header, [row + [""] * (len(header) - len(row)) for row in rows]))
+
+
+def _prepare(run: Run) -> Prepared:
+    calibration = calibration_tensors(choose(run.manifest), run.image)
+    plain = with_living_channels(scaled_body(run))
+    analytic = with_living_channels(corrected_float_body(run, calibration))
+    inputs = list(calibration_inputs(run, calibration))
+    return Prepared(plain, analytic, inputs, activation_ranges(plain, inputs))
+
+
+def _rows(prepared: Prepared) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """A title, and what makes the file."""
+    int8, few = Plan(), prepared.few
+    yield "int8: rounded, the quantizer's own ranges", lambda: _theirs(prepared.plain, prepared)
+    yield "int8: rounded", lambda: quantized(prepared.plain, prepared.ranges, int8)
+    yield (
+        "int8: bias corrected by calculation, the quantizer's own ranges",
+        lambda: _theirs(prepared.analytic, prepared),
+    )
+    yield "int8: bias corrected by calculation", lambda: quantized(prepared.analytic, prepared.ranges, int8)
+    yield "**int8: bias corrected by measurement**", lambda: _corrected(prepared.plain, prepared, int8)
+    for title, weights in (("weights equalized across layers", True), ("activations equalized", False)):
+        body = equalized(prepared.plain, prepared.inputs, weights=weights)
+        ranges = activation_ranges(body, prepared.inputs)
+        yield f"int8: {title}", partial(quantized, body, ranges, int8)
+        yield (
+            f"int8: {title}, bias corrected by measurement",
+            partial(_corrected_by, body, ranges, int8, few),
+        )
+    for name in ALGORITHMS:
+        plan = Plan(weights=4, algorithm=name)
+        yield f"int4, {name}: rounded", partial(quantized, prepared.plain, prepared.ranges, plan)
+        yield (
+            f"int4, {name}: bias corrected by measurement",
+            partial(_corrected, prepared.plain, prepared, plan),
+        )
+    dense = _as_fully_connected(prepared.plain)
+    for title, algorithm in (
+        ("min-max", AlgorithmName.MIN_MAX_UNIFORM_QUANT),
+        ("GPTQ", AlgorithmName.GPTQ),
+        ("Hadamard", AlgorithmName.DECOMPOSED_HADAMARD_ROTATION),
+    ):
+        yield (
+            f"int4, 1x1 convolutions as fully connected, {title}: rounded",
+            partial(_dense, dense, prepared, algorithm),
+        )
+
+
+def _corrected(body: bytes, prepared: Prepared, plan: Plan) -> bytes:
+    return _corrected_by(body, prepared.ranges, plan, prepared.few)
+
+
+def _corrected_by(body: bytes, ranges: Ranges, plan: Plan, few: list[NDArray[np.float32]]) -> bytes:
+    return quantized(corrected(body, ranges, plan, few), ranges, plan)
+
+
+def _theirs(body: bytes, prepared: Prepared) -> bytes:
+    wanted = recipe.static_wi8_ai8()
+    return quantize(body, wanted, _calibrated(body, wanted, prepared.inputs))
+
+
+def _dense(body: bytes, prepared: Prepared, algorithm: AlgorithmName) -> bytes:
+    """Weights of four bits in the fully connected layers alone; the ranges are those of all pictures."""
+    manager = recipe_manager.RecipeManager()
+    manager.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, 8, 8)
+    manager.add_static_config(".*", TFLOperationName.FULLY_CONNECTED, 8, 4, algorithm_key=algorithm)
+    wanted = manager.get_quantization_recipe()
+    found = _calibrated(body, wanted, prepared.few)
+    for name, ends in prepared.ranges.items():
+        found[name] = found.get(name, {}) | ends
+    return quantize(body, wanted, found)
+
+
+def _calibrated(body: bytes, wanted: object, inputs: list[NDArray[np.float32]]) -> Ranges:
+    """What the quantizer itself gathers of pictures."""
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        pictures = {"serving_default": [{"image": tensor} for tensor in inputs]}
+        return dict(quantizer.Quantizer(body, wanted).calibrate(pictures, num_threads=2))
+
+
+def _as_fully_connected(body: bytes) -> bytes:
+    """`body` with its 1x1 convolutions written as fully connected layers, which is all that some algorithms know."""
+    graph = Graph(unpack(body))
+    dense = schema.OperatorCodeT()
+    dense.builtinCode = dense.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    dense.version = 5  # keeps the dimensions
+    graph.model.operatorCodes.append(dense)
+    for operator in graph.graph.operators:
+        if graph.model.operatorCodes[operator.opcodeIndex].builtinCode != schema.BuiltinOperator.CONV_2D:
+            continue
+        kernel, options = graph.graph.tensors[operator.inputs[1]], operator.builtinOptions
+        if list(kernel.shape[1:3]) != [1, 1] or (options.strideW, options.strideH) != (1, 1):
+            continue
+        kernel.shape = np.array([kernel.shape[0], kernel.shape[3]], np.int32)
+        written = schema.FullyConnectedOptionsT()
+        written.fusedActivationFunction, written.keepNumDims = options.fusedActivationFunction, True
+        operator.opcodeIndex = len(graph.model.operatorCodes) - 1
+        operator.builtinOptionsType, operator.builtinOptions = (
+            schema.BuiltinOptions.FullyConnectedOptions,
+            written,
+        )
+    return pack(graph.model)
+
+
+if __name__ == "__main__":
+    main()

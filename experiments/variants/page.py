@@ -1,0 +1,320 @@
+"""The page `docs/variants.md`: the text of page.md, with tables and figures from the reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.variants.reports import BASELINE, MELANOMA, NOTES, Family, Record, Row
+from spot_bench.report.tables import change, count, figure, markdown, percent, short
+from spot_bench.speed.conditions import BUSY
+from spot_edge.errors import DataError
+
+__all__ = ["page"]
+
+TEMPLATE = Path(__file__).with_name("page.md")
+_DASH = "–"
+_SYSTEMS = {"pi3-litert": "Pi 3", "pi4-litert": "Pi 4", "pi5-litert": "Pi 5", "pi4-tflite": "Pi 4, tflite-runtime"}
+
+
+def page(families: Sequence[Family], template: str | None = None) -> str:
+    """`template` (page.md) with every {{figure}} filled in; DataError for a figure that there is not.
+
+    A figure is words: a width or `narrow`, where it is not the first family's; a variant; and what of it. What the
+    reports do not know is a dash.
+    """
+    text = TEMPLATE.read_text(encoding="utf-8") if template is None else template
+    blocks: dict[str, Callable[[Sequence[Family]], str]] = {
+        "tables": _tables,
+        "harm": _harms,
+        "cannot": _cannot,
+        "measured": _measured,
+        "images": lambda found: _of_data(found, "images"),
+        "lesions": lambda found: _of_answers(found, "lesions"),
+        "part": lambda found: _of_data(found, "part"),
+        "wide": lambda found: found[0].width,
+        "narrow": lambda found: found[-1].width,
+    }
+
+    def filled(match: re.Match[str]) -> str:
+        words = match[1].strip()
+        return blocks[words](families) if words in blocks else _figure(words, families)
+
+    return re.sub(r"\{\{([^{}]+)\}\}", filled, text)
+
+
+def _figure(words: str, families: Sequence[Family]) -> str:
+    by_width = {"wide": families[0], "narrow": families[-1]} | {family.width: family for family in families}
+    first, _, rest = words.partition(" ")
+    family, rest = (by_width[first], rest) if first in by_width else (families[0], words)
+    variant, _, what = rest.partition(" ")
+    row = next((row for row in family.rows if row.variant == variant), Row(variant))
+    if what in _FIGURES:
+        return _FIGURES[what](row)
+    harm = next((file for file in (family.harm or {"files": []})["files"] if file["model"]["variant"] == variant), None)
+    name, _, limit = what.partition(" ")
+    if name in _HARMS and bool(limit) == (name in ("near", "flagged")):
+        return _HARMS[name](harm, limit) if harm else _DASH
+    if what in _HARMS_IN_WORDS:
+        return _HARMS_IN_WORDS[what](harm) if harm else _DASH
+    raise DataError(f"page.md: {{{{{words}}}}}: no such figure")
+
+
+def _megabytes(size: int | None) -> str:
+    return f"{size / 1e6:.2f}" if size else _DASH
+
+
+def _answer(row: Row, key: str) -> Record | None:
+    return None if row.answers is None else dict(row.answers[key])
+
+
+def _recall(row: Row) -> Record | None:
+    found = (row.answers or {"classes": {}})["classes"].get(MELANOMA)
+    return dict(found["recall"]) if found else None
+
+
+def _difference(row: Row, *keys: str) -> Record | None:
+    found: Any = row.comparison and row.comparison["differences"]
+    for key in keys:
+        found = found and found.get(key)
+    return found or None
+
+
+def _shown(form: Callable[[Record], str], record: Record | None) -> str:
+    return _DASH if record is None or record["value"] is None else form(record)
+
+
+def _plain(record: Record | None, form: str = ".3f") -> str:
+    return _shown(lambda found: f"{found['value']:{form}}", record)
+
+
+def _agreement(row: Row) -> Record | None:
+    return row.comparison and row.comparison["agreement"]["all"]
+
+
+def _milliseconds(row: Row) -> str:
+    return _DASH if row.latency is None else short(row.latency["rows_ms"]["invoke"]["p50"]["value"])
+
+
+def _times(row: Row) -> Record | None:
+    against = (row.latency or {}).get("against_float32")
+    return dict(against["ratio"]) if against else None
+
+
+def _instructions(row: Row, system: str) -> str:
+    found = row.instructions.get(system)
+    if found is None:
+        return _DASH
+    return "refused" if "refused" in found else f"{found['invoke'] / 1e6:.1f}"
+
+
+_FIGURES: dict[str, Callable[[Row], str]] = {
+    "mb": lambda row: _megabytes(row.bytes),
+    "zipped": lambda row: _megabytes(row.compressed),
+    "ms": _milliseconds,
+    "times": lambda row: _plain(_times(row), ".2f"),
+    "pi3": lambda row: _instructions(row, "pi3-litert"),
+    "pi4": lambda row: _instructions(row, "pi4-litert"),
+    "pi5": lambda row: _instructions(row, "pi5-litert"),
+    "agreement": lambda row: _shown(percent, _agreement(row)),
+    "balanced": lambda row: _shown(figure, _answer(row, "balanced_accuracy")),
+    "balanced change": lambda row: _shown(change, _difference(row, "balanced_accuracy")),
+    "recall": lambda row: _shown(figure, _recall(row)),
+    "recall change": lambda row: _shown(change, _difference(row, "recall", MELANOMA)),
+    "verdict": lambda row: row.verdict or _DASH,
+}
+
+
+def _near(harm: Record, limit: str) -> Record:
+    for record in harm["told"]["margin_below"]:
+        if f"{record['below']:g}" == limit:
+            return dict(record)
+    raise DataError(f"page.md: the report of `bench harm` knows no margin {limit}")
+
+
+def _of(found: Record | None) -> str:
+    return count(found["count"], found["of"]) if found else _DASH
+
+
+_HARMS: dict[str, Callable[[Record, str], str]] = {
+    "near": lambda harm, limit: _of(_near(harm, limit)["flips"]),
+    "flagged": lambda harm, limit: percent(_near(harm, limit)["flagged"]),
+    "triage": lambda harm, _: percent(harm["triage"]["changed"]) if harm["triage"] else _DASH,
+    "flips": lambda harm, _: percent(harm["flips"]),
+}
+_HARMS_IN_WORDS: dict[str, Callable[[Record], str]] = {
+    "first two in set": lambda harm: percent(harm["told"]["set"]["first_two_of_all"]) if harm["told"]["set"] else _DASH,
+    "in set": lambda harm: _of(harm["told"]["set"] and harm["told"]["set"]["both_classes"]),
+    "less urgent": lambda harm: _of(harm["triage"] and harm["triage"]["malignant_less_urgent"]),
+}
+
+
+def _tables(families: Sequence[Family]) -> str:
+    return "\n\n".join(part for family in families for part in _family_tables(family))
+
+
+def _family_tables(family: Family) -> Iterator[str]:
+    yield f"## Width {family.width}"
+    systems = [name for name in _SYSTEMS if any(name in row.instructions for row in family.rows)]
+    heads = ["variant", "made by, for", "MB", "zipped", "ms here", "×", *(_SYSTEMS[name] for name in systems)]
+    rows = [
+        [
+            row.variant,
+            ", ".join(filter(None, (row.engine, row.runtime))) or _DASH,
+            _megabytes(row.bytes),
+            _megabytes(row.compressed),
+            _milliseconds(row) + _elsewhere(row, row.latency["runtime"]["name"] if row.latency else ""),
+            _shown(_ratio, _times(row)),
+            *(_instructions(row, name) for name in systems),
+        ]
+        for row in family.rows
+    ]
+    yield markdown(heads, rows, words=2)
+    heads = ["variant", "same first rank, %", "balanced accuracy", "less float32", "melanoma recall", "less float32"]
+    rows = [
+        [
+            row.variant + _elsewhere(row, row.answers["model"].get("runtime", "") if row.answers else ""),
+            _shown(percent, _agreement(row)),
+            _shown(figure, _answer(row, "balanced_accuracy")),
+            _shown(change, _difference(row, "balanced_accuracy")),
+            _shown(figure, _recall(row)),
+            _shown(change, _difference(row, "recall", MELANOMA)),
+            "the baseline" if row.variant == BASELINE else row.verdict or _DASH,
+        ]
+        for row in family.rows
+    ]
+    yield markdown([*heads, "verdict"], rows)
+    if notes := [f"- {row.variant}: {row.note}" for row in family.rows if row.note]:
+        yield "\n".join(notes)
+
+
+def _elsewhere(row: Row, runtime: str) -> str:
+    """Says so where a figure is of another runtime than the file is for."""
+    return f" (in {runtime})" if runtime and row.runtime and runtime != row.runtime else ""
+
+
+def _ratio(record: Record) -> str:
+    return f"{record['value']:.2f} ({record['low']:.2f} to {record['high']:.2f})"
+
+
+def _harms(families: Sequence[Family]) -> str:
+    found = "\n\n".join(part for family in families if family.harm for part in _harm(family, family.harm))
+    return found or "Not measured."
+
+
+def _harm(family: Family, harm: Record) -> Iterator[str]:
+    yield (
+        f"Width {family.width}: images with another first rank than float32's, of {harm['data']['images']}, and what "
+        "became of the answers."
+    )
+    heads = ["variant", "images", "%", *harm["files"][0]["by_harm"], "triage changed, %", "malignant less urgent"]
+    rows = [
+        [
+            file["name"],
+            str(sum(file["by_harm"].values())),
+            percent(file["flips"]),
+            *map(str, file["by_harm"].values()),
+            _HARMS["triage"](file, ""),
+            _HARMS_IN_WORDS["less urgent"](file),
+        ]
+        for file in harm["files"]
+    ]
+    yield markdown(heads, rows)
+    together = harm["together"]
+    if together["exemplars"]:
+        yield _exemplars(together)
+    yield _concentration(together["concentration"])
+
+
+def _exemplars(together: Record) -> str:
+    found, told = together["exemplars"], together["told"]
+    anywhere, alike = (_range(found["by_chance"][key]) for key in ("any_images", "as_near_a_tie"))
+    near = next(record for record in told["baseline_margin_below"] if record["below"] == 0.1)
+    return (
+        f"{found['count']} images are flipped by at least half of the files. By chance it would be {anywhere}, and "
+        f"among images whose float32 scores are as near a tie {alike}. {_of(near)} of them have float32's first two "
+        f"scores within 0.1; the file that flips one has both classes in its set in {_of(told['both_classes'])} "
+        "answers."
+    )
+
+
+def _range(chance: Record) -> str:
+    return f"{chance['mean']:.0f} ({chance['low']:.0f} to {chance['high']:.0f})"
+
+
+def _concentration(found: Record) -> str:
+    """The subgroups that stand out, before and after the margin is held fixed, and how many were looked at."""
+    told = [row for row in found["subgroups"] if row["rate"] is not None]
+    standing = [row for row in told if row["p_holm"] < 0.05]
+    left = [row for row in told if row["p_same_margin_holm"] < 0.05]
+    before = "none stands out"
+    if standing:
+        before = f"{', '.join(map(_subgroup, standing))} {'stands' if len(standing) == 1 else 'stand'} out"
+    held = f"{', '.join(map(_held, left))} {'does' if len(left) == 1 else 'do'}"
+    if not left:
+        held = "nothing is left of it" if standing else "none does"
+    return (
+        f"Of {found['looked_at']} classes, ages, sexes and sites looked at {before} (Holm's p below .05); "
+        f"with float32's margin held fixed {held}."
+    )
+
+
+def _subgroup(row: Record) -> str:
+    return f"{row['column']} {row['subgroup'] or 'not stated'} ({_times_rest(row['ratio'])} times the rest)"
+
+
+def _held(row: Record) -> str:
+    return f"{row['column']} {row['subgroup'] or 'not stated'} ({_times_rest(row['ratio_same_margin'])} times the rest)"
+
+
+def _times_rest(record: Record) -> str:
+    low, high = ("?" if record[end] is None else f"{record[end]:.2f}" for end in ("low", "high"))
+    return _DASH if record["value"] is None else f"{record['value']:.2f}, {low} to {high}"
+
+
+def _cannot(families: Sequence[Family]) -> str:
+    lines = [f"- {variant} at width {family.width}: {why}" for family in families for variant, why in family.cannot]
+    for family in families:
+        for row in family.rows:
+            refused = {_SYSTEMS.get(name, name) for name, found in row.instructions.items() if "refused" in found}
+            if refused:
+                why = next(found["refused"] for found in row.instructions.values() if "refused" in found)
+                lines.append(
+                    f"- {row.variant} at width {family.width} is refused on {'; '.join(sorted(refused))}: `{why}`"
+                )
+    return "\n".join(lines) or f"Nothing that was tried (`{NOTES}` says none)."
+
+
+def _measured(families: Sequence[Family]) -> str:
+    lines = []
+    for family in families:
+        if family.latency:
+            machine = family.latency["machine"]
+            lines.append(
+                f"Width {family.width}: times of {family.latency['when'][:10]} on {machine['cpu']}, "
+                f"{machine['cores']} cores; medians of {family.latency['samples']} rounds, in turns, "
+                f"{_threads(family)}.{_busy(family.latency['conditions']['others'])}"
+            )
+    return "\n".join(lines)
+
+
+def _busy(others: float | None) -> str:
+    if others is None or others <= BUSY:
+        return ""
+    return f" Other work took {100 * others:.0f} % of the processors' time: trust the ratios."
+
+
+def _threads(family: Family) -> str:
+    found = sorted({row.latency["threads"] for row in family.rows if row.latency})
+    return "one thread" if found == [1] else f"{' or '.join(map(str, found))} threads"
+
+
+def _of_data(families: Sequence[Family], key: str) -> str:
+    return next((str(family.data[key]) for family in families if family.data), _DASH)
+
+
+def _of_answers(families: Sequence[Family], key: str) -> str:
+    found = (row.answers[key] for family in families for row in family.rows if row.answers)
+    return str(next(found, _DASH))

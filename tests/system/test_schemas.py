@@ -1,0 +1,302 @@
+"""The JSON Schemas in docs/reference/schemas hold for what the commands write, and refuse what they do not."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
+
+import spot_edge
+from spot_bench.commands.bench import bench
+from spot_bench.data.drawn import draw_lesion, encode_jpeg
+from spot_bench.robustness import quality
+from spot_convert.commands.inspect import inspect
+from spot_convert.commands.kit import kit
+from spot_edge.commands.classify import classify
+from spot_edge.commands.doctor import doctor
+from spot_edge.commands.info import info
+from spot_train.commands.data import data
+
+REPOSITORY = Path(__file__).parents[2]
+SCHEMAS = REPOSITORY / "docs" / "reference" / "schemas"
+NAMES = sorted(path.name.removesuffix(".schema.json") for path in SCHEMAS.glob("*.schema.json"))
+OPEN = {"results"}  # what others write may hold more
+EMBEDDED = Path(spot_edge.__file__).parent / "models" / "spot-int8.tflite"
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def validate(name: str, document: Any) -> Any:
+    """`document`, which must keep the schema and without any one of its keys, or with one more, must not."""
+    validator = Draft202012Validator(schema_of(name), format_checker=FormatChecker())
+    validator.validate(document)
+    return document
+
+
+def told(command: click.Command, *arguments: object, code: int = 0) -> Any:
+    """The JSON that a command prints."""
+    done = CliRunner().invoke(command, [*map(str, arguments), "--json"], catch_exceptions=code != 0)
+    assert done.exit_code == code or code, done.output
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("schemas")
+
+
+@pytest.fixture(scope="module")
+def files(shapes_family: Path) -> tuple[Path, Path]:
+    """The shapes' int8 and float32 model files."""
+    return shapes_family / "shapes-int8.tflite", shapes_family / "shapes-float32.tflite"
+
+
+@pytest.fixture(scope="module")
+def images(shapes_run: Path, shapes: Path, work: Path) -> tuple[object, ...]:
+    """Options that name a few of the shapes, with ages and sexes."""
+    header, *rows = (shapes_run / "split.csv").read_text().splitlines()
+    few = [row for row in rows if row.split(",")[header.split(",").index("split")] == "val"]
+    path = work / "few.csv"
+    path.write_text("\n".join([f"{header},age,sex", *(f"{row},{20 + n},f" for n, row in enumerate(few))]) + "\n")
+    return ("--data", path, "--root", shapes, "--split", "all")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_is_one(name: str) -> None:
+    schema = schema_of(name)
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"].startswith(f"urn:spot-edge:{name}:")
+    assert schema["title"]
+    assert schema["description"]
+
+
+def test_shared_definitions_agree() -> None:
+    known: dict[str, Any] = {}
+    for name in NAMES:
+        for key, definition in schema_of(name).get("$defs", {}).items():
+            assert known.setdefault(key, definition) == definition, f"{name}: {key}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OPEN])
+def test_every_object_is_closed(name: str) -> None:
+    """Else a misspelt key would go unseen."""
+    loose = [each for each in _objects(schema_of(name)) if "additionalProperties" not in each]
+    assert all(each == {"type": "object"} or each.get("type") == ["object", "null"] for each in loose)
+
+
+def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        if "object" in np.atleast_1d(schema.get("type", "")):
+            yield schema
+        for value in schema.values():
+            yield from _objects(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _objects(value)
+
+
+def test_predictions(work: Path) -> None:
+    bad = work / "no-image.jpg"
+    bad.write_bytes(b"nothing")
+    blurred = work / "grey.png"
+    blurred.write_bytes(_png(np.full((120, 160, 3), 128, np.uint8)))
+    drawn = REPOSITORY / "examples" / "drawn-melanoma-001.jpg"
+    done = CliRunner().invoke(classify, [str(drawn), str(bad), str(blurred), "--json"])
+    good, failed, refused = map(json.loads, done.stdout.splitlines())
+    for prediction in (good, failed, refused):
+        validate("prediction", prediction)
+    assert good["prediction_set"] is not None
+    assert failed["error"]
+    assert refused["quality"]
+    folder = work / "burst"
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"{number}.jpg").write_bytes(drawn.read_bytes())
+    assert validate("prediction", told(classify, folder, "--burst", 2))["burst"]["frames"] == 2
+
+
+def test_model_files(files: tuple[Path, Path]) -> None:
+    for path in (*files, EMBEDDED):
+        about = validate("info", told(info, path))
+        with zipfile.ZipFile(path) as bundle:
+            own = json.loads(bundle.read("spot.json"))
+        if path != EMBEDDED:  # whose names are those of before; `info` gives today's
+            validate("spot", own)
+        validate("spot", {"schema": own["schema"], **about["spec"]})
+
+
+def test_doctor(files: tuple[Path, Path], work: Path) -> None:
+    validate("doctor", told(doctor))
+    validate("doctor", told(doctor, "--model", work / "no-file.tflite", code=4))
+
+
+def test_run_directory(shapes_run: Path, restored_run: Path) -> None:
+    for name in ("run", "metrics"):
+        validate(name, json.loads((shapes_run / f"{name}.json").read_text()))
+    validate("run", json.loads((restored_run / "run.json").read_text()))
+    assert validate("metrics", json.loads((restored_run / "metrics.json").read_text()))["decision"]
+
+
+def test_conversion(shapes_family: Path) -> None:
+    report = validate("conversion", json.loads((shapes_family / "report.json").read_text()))
+    assert any(file["comparison_on_validation"] for file in report["files"])
+
+
+def test_inspection(files: tuple[Path, Path], work: Path) -> None:
+    validate("inspect", told(inspect, files[0]))
+    assert validate("inspect", told(inspect, files[0], "--layers", "--against", files[1]))["against"]
+    content = files[0].read_bytes()
+    damaged = work / "damaged.tflite"
+    damaged.write_bytes(content[:-100] + bytes(100))
+    validate("inspect", told(inspect, damaged))
+
+
+def test_kit(files: tuple[Path, Path], work: Path) -> None:
+    folder, results = work / "kit", work / "results.json"
+    done = CliRunner().invoke(kit, ["export", str(files[0]), "--out", str(folder)])
+    assert done.exit_code == 0, done.output
+    vectors = validate("vectors", json.loads((folder / "vectors.json").read_text()))
+    entries = [{"image": each["image"]} | each["answers"]["spot-edge"] for each in vectors["images"]]
+    kept = ("image", "scores", "input_sha256", "input_mean")
+    right = [{key: entry[key] for key in kept} for entry in entries]
+    swapped = [entry | {"scores": entry["scores"][::-1], "labels": vectors["labels"]} for entry in right]
+    about = {"schema": 1, "platform": "test", "model": vectors["model"]["id"], "resize": "spot-edge"}
+    for answers, conforms in ((right, True), (swapped, False)):
+        results.write_text(json.dumps(validate("results", about | {"results": answers})))
+        verdict = told(kit, "check", folder, results, code=0 if conforms else 8)
+        assert validate("kit-check", verdict)["conforms"] is conforms
+
+
+def test_data_check(shapes: Path, work: Path) -> None:
+    validate("data-check", told(data, "check", shapes))
+    folder = work / "one-class" / "nv"
+    folder.mkdir(parents=True)
+    (folder / "0.jpg").write_bytes(encode_jpeg(draw_lesion(0)))
+    assert validate("data-check", told(data, "check", folder.parent, code=7))["findings"]
+
+
+def test_drift(files: tuple[Path, Path], shapes_family: Path, images: tuple[object, ...], work: Path) -> None:
+    latency = validate(
+        "latency",
+        told(bench, "latency", *files, "--samples", 6, "--seconds", 0, "--cold", 1, "--threads", 1, "--out", work / "t"),
+    )
+    assert latency["models"][0]["against_float32"]
+    validate("compare", told(bench, "compare", work / "t" / "report.json", work / "t" / "report.json"))
+    dynamic = shapes_family / "shapes-dynamic.tflite"
+    options = ("--baseline", files[1], *images, "--latency", work / "t" / "report.json", "--out", work / "drift")
+    report = validate("drift", told(bench, "drift", files[0], dynamic, *options))
+    assert report == json.loads((work / "drift" / "report.json").read_text())
+    assert report["comparisons"][0]["subgroups"]
+
+
+def test_predict(files: tuple[Path, Path], images: tuple[object, ...], work: Path) -> None:
+    validate("predict", told(bench, "predict", files[0], *images, "--out", work / "predictions"))
+
+
+def test_external(files: tuple[Path, Path], images: tuple[object, ...]) -> None:
+    validate("external", told(bench, "external", files[0], *images, "--positive", "circle", "--class", "square"))
+
+
+def test_robustness(files: tuple[Path, Path], images: tuple[object, ...]) -> None:
+    validate("robustness", told(bench, "robustness", files[0], *images, "--images", 4))
+
+
+@pytest.fixture
+def lesions(tmp_path: Path) -> Path:
+    """Class folders of two drawn lesions each."""
+    for label, kind in (("mel", "melanoma"), ("nv", "nevus")):
+        (tmp_path / label).mkdir()
+        for seed in range(2):
+            (tmp_path / label / f"{seed}.jpg").write_bytes(encode_jpeg(draw_lesion(seed, kind=kind)))
+    return tmp_path
+
+
+def test_burst(lesions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spot_bench.robustness import bursts
+
+    monkeypatch.setattr(bursts, "REPEATS", 2)
+    monkeypatch.setattr(bursts, "NEAR", 1.0)
+    validate("burst", told(bench, "burst", EMBEDDED, "--data", lesions, "--split", "all", "--burst", 2))
+
+
+def test_quality(lesions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "DRAWN", 2)
+    options = ("--data", lesions, "--split", "all", "--images", 2, "--other", f"again={lesions / 'nv'}")
+    assert len(validate("quality", told(bench, "quality", EMBEDDED, *options))["others"]) > 1
+
+
+def test_overhead(files: tuple[Path, Path]) -> None:
+    from spot_bench.speed.overhead import measure_overhead
+
+    for path in (files[0], EMBEDDED):
+        validate("overhead", measure_overhead(path, calls=2, stills=1, processes=1))
+
+
+def test_folder(lesions: Path, files: tuple[Path, Path]) -> None:
+    validate("folder", told(bench, "folder", lesions, "--model", files[0], "--turns", 1))
+
+
+def test_soak(files: tuple[Path, Path], shapes: Path) -> None:
+    validate("soak", told(bench, "soak", next(shapes.rglob("*.jpg")), "--pictures", 800, "--model", files[0], code=8))
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a key more": lambda record: record.update(more=1),
+    "a key less": lambda record: record.pop("notes"),
+    "another schema": lambda record: record.update(schema=2),
+    "an old name": lambda record: record.update(remarks=record.pop("notes")),
+    "another category": lambda record: record["triage"].update(category="perhaps"),
+    "a score above 1": lambda record: record["ranked"][0].update(score=1.5),
+    "a text for a number": lambda record: record["timings_ms"].update(decode="fast"),
+    "no digest": lambda record: record["model"].update(id="spot"),
+    "an error and a prediction": lambda record: record.update(error="none"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_prediction_is_refused(change: str) -> None:
+    record = spot_edge.Classifier.load().classify(REPOSITORY / "examples" / "drawn-melanoma-001.jpg").as_dict()
+    validate("prediction", json.loads(json.dumps(record)))
+    CHANGES[change](record)
+    with pytest.raises(ValidationError):
+        validate("prediction", json.loads(json.dumps(record)))
+
+
+def test_a_changed_report_is_refused(shapes_family: Path, shapes_run: Path) -> None:
+    """At any depth: each object of two real documents, with a key more and with each of its keys renamed."""
+    for name, path in (("conversion", shapes_family / "report.json"), ("run", shapes_run / "run.json")):
+        document = json.loads(path.read_text())
+        validator = Draft202012Validator(schema_of(name))
+        for where in (("schema",), ("files", 0, "parity_with_keras", "images"), ("weights", "name"), ("image", "size")):
+            broken = copy.deepcopy(document)
+            inner = broken
+            try:
+                for step in where[:-1]:
+                    inner = inner[step]
+                inner["x" + str(where[-1])] = inner.pop(where[-1])
+            except KeyError:  # this path is the other document's
+                continue
+            assert not validator.is_valid(broken), where
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()

@@ -1,0 +1,1 @@
+"""`spot-edge train`, `runs` and `data`."""

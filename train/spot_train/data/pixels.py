@@ -1,0 +1,81 @@
+"""Decoded pictures on disk: one memory-mapped uint8 array a part, made through the device's own image contract."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from spot_bench.data.manifest import Manifest
+from spot_edge import __version__
+from spot_edge.errors import DataError, InputError
+from spot_edge.image.source import Source
+from spot_edge.image.tensor import prepare
+from spot_edge.model.spec import ImageSpec
+
+__all__ = ["cached_pixels", "pixel_array"]
+
+
+def cached_pixels(
+    manifest: Manifest, size: int, folder: Path, progress: Callable[[int], None] | None = None
+) -> NDArray[np.uint8]:
+    """The pictures of `manifest` as a read-only `uint8[N,size,size,3]`, decoded once into `folder` and mapped.
+
+    The cache is keyed by the files' names, sizes and times. DataError names an image that cannot be decoded.
+    """
+    path = folder / f"pixels-{size}-{_key(manifest)}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".partial")
+        try:
+            array = open_memmap(temporary, "w+", np.uint8, (len(manifest.items), size, size, 3))
+            _fill(array, manifest, size, progress)
+            array.flush()
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DataError(f"{folder}: decoded pictures cannot be kept there: {error.strerror or error}") from error
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        os.replace(temporary, path)
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def pixel_array(manifest: Manifest, size: int) -> NDArray[np.uint8]:
+    """The pictures of a small `manifest` in memory."""
+    array = np.empty((len(manifest.items), size, size, 3), np.uint8)
+    _fill(array, manifest, size, None)
+    return array
+
+
+def _fill(array: NDArray[np.uint8], manifest: Manifest, size: int, progress: Callable[[int], None] | None) -> None:
+    spec = ImageSpec(size)
+
+    def decode(index: int) -> None:
+        item = manifest.items[index]
+        try:
+            array[index] = prepare(Source.of(item.image), spec).tensor[0]
+        except InputError as error:
+            raise DataError(f"{error}: mend it or take it out of the data") from error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(decode, range(len(manifest.items))):
+            if progress is not None:
+                progress(1)
+
+
+def _key(manifest: Manifest) -> str:
+    states: list[Any] = [__version__, PIL.__version__]  # either may decode otherwise after an upgrade
+    for item in manifest.items:
+        state = item.image.stat()
+        states.append([str(item.image.resolve()), state.st_size, state.st_mtime_ns])
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]

@@ -1,0 +1,295 @@
+"""The optimisation itself: the head alone, then more layers, epoch after epoch, from wherever a checkpoint stands."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_train.data.augment import RandomPicture
+from spot_train.data.batches import Batches, Examples
+from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
+from spot_train.loop.optimizer import LateAverage, make_optimizer, plateau_rate
+from spot_train.loop.progress import Progress, StopRequest
+from spot_train.network.network import build_body, freeze_batch_norm, freeze_first, trunk_layers
+from spot_train.recipes.recipe import Recipe
+
+__all__ = ["Epochs", "Interrupted", "Phase", "Validate", "fit", "predict_logits", "set_trainable", "training_body"]
+
+Validate = Callable[[Any], tuple[float, float]]  # a body of the deployed size to loss and balanced accuracy
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and its checkpoint was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of epochs with one set of trainable layers and one learning rate."""
+
+    name: str
+    number: int
+    epochs: int
+    learning_rate: float
+    sizes: tuple[int, ...]
+
+    def size(self, epoch: int) -> int:
+        """The side of the crops in `epoch` (from 0): the sizes in turn, each for the same number of epochs."""
+        return self.sizes[epoch * len(self.sizes) // self.epochs]
+
+
+def fit(
+    recipe: Recipe,
+    examples: Examples,
+    load_weights: Callable[[Any], None],
+    validate: Validate,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    stop: StopRequest,
+) -> tuple[Any, list[Epoch]]:
+    """Train a body as `recipe` says; the body in float32 at the deployed size, and what each epoch did.
+
+    `load_weights` puts the pretrained trunk into the fresh body. The state goes into `checkpoint` after every epoch,
+    and when `stop` is raised, which ends in Interrupted; a checkpoint that holds a state is taken up.
+    """
+    train, classes = recipe.train, examples.targets.shape[1]
+    body = training_body(recipe, classes)
+    load_weights(body)
+    plain = build_body(recipe.network, classes)
+    state = checkpoint.position()
+    history = list(state.history) if state else []
+    for phase in _phases(recipe):
+        if state and (state.phase > phase.number or (state.phase == phase.number and state.epoch == phase.epochs)):
+            continue
+        set_trainable(body, recipe, phase)
+        steps = len(Batches(examples, train, (train.seed, phase.number, 0)))
+        optimizer = make_optimizer(train, steps * phase.epochs, steps, phase.learning_rate)
+        optimizer.build(body.trainable_variables)
+        start = Position(phase.number, 0, 0, history)
+        if state and state.phase == phase.number:
+            checkpoint.restore(body, optimizer)
+            start = dataclasses.replace(state, history=history)
+        elif state:  # the phase before was the last to be finished
+            checkpoint.restore(body, None)
+        state = None
+        epochs = Epochs(recipe, phase, examples, body, optimizer, steps, progress, stop)
+        for done in epochs.run(start):
+            position = Position(phase.number, done.epoch, 0, history)
+            validated = train.validate_every and (done.epoch % train.validate_every == 0 or done.epoch == phase.epochs)
+            if validated:
+                with optimizer.averaged(body.trainable_variables):
+                    plain.set_weights(body.get_weights())
+                loss, balanced = validate(plain)
+                done = dataclasses.replace(done, val_loss=loss, val_balanced_accuracy=balanced)
+                if train.keep == "best" and all(balanced > (e.val_balanced_accuracy or -1) for e in history):
+                    checkpoint.keep_best(plain)
+            history.append(done)
+            if done.epoch == phase.epochs:
+                optimizer.settle(body.trainable_variables)
+            checkpoint.save(body, optimizer, position)
+            progress.epoch(done)
+            if stop.raised:
+                raise Interrupted
+        if epochs.unfinished is not None:
+            checkpoint.save(body, optimizer, epochs.unfinished)
+            raise Interrupted
+    if state:
+        checkpoint.restore(body, None)
+    plain.set_weights(body.get_weights())
+    if train.keep == "best":
+        checkpoint.load_best(plain)
+    if train.shift_to_balance:
+        layer = plain.get_layer("evidence")
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel, bias - train.shift_to_balance * _log_prior(examples)])
+    return plain, history
+
+
+def training_body(recipe: Recipe, classes: int) -> Any:
+    """The body that is trained: at any size, and in the precision of the recipe."""
+    keras.utils.set_random_seed(recipe.train.seed)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.train.precision)
+    try:
+        return build_body(recipe.network, classes, any_size=True)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def predict_logits(body: Any, pixels: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
+    """The logits (the mean evidence) of every picture, a batch at a time, all batches of one shape: compiled once."""
+    batch = min(batch, len(pixels))
+    logits = []
+    for start in range(0, len(pixels), batch):
+        pictures = np.asarray(pixels[start : start + batch])
+        missing = batch - len(pictures)
+        pictures = np.concatenate([pictures, np.zeros((missing, *pictures.shape[1:]), np.uint8)])
+        evidence = keras.ops.convert_to_numpy(body.predict_on_batch(pictures)["evidence"])
+        logits.append(np.asarray(evidence, np.float32).mean(axis=(1, 2))[: batch - missing])
+    return np.concatenate(logits)
+
+
+def _phases(recipe: Recipe) -> list[Phase]:
+    train = recipe.train
+    sizes = train.sizes or (recipe.network.size,)
+    phases = [
+        Phase("head", 0, train.head_epochs, train.head_learning_rate, sizes[:1]),
+        Phase("all", 1, train.epochs, train.learning_rate, sizes),
+    ]
+    return [phase for phase in phases if phase.epochs]
+
+
+def set_trainable(body: Any, recipe: Recipe, phase: Phase) -> None:
+    """Switch the layers on that learn in `phase`, and the others off."""
+    for layer in trunk_layers(body):
+        layer.trainable = phase.name != "head"
+    if phase.name == "head":
+        return
+    if recipe.train.batch_norm == "frozen":
+        freeze_batch_norm(body)
+    else:
+        for layer in body.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = recipe.train.batch_norm_momentum
+    freeze_first(body, recipe.train.frozen_layers)
+
+
+@dataclass
+class Epochs:
+    """Runs the epochs of one phase; `unfinished` is the position in an epoch that was interrupted."""
+
+    recipe: Recipe
+    phase: Phase
+    examples: Examples
+    body: Any
+    optimizer: LateAverage
+    steps: int
+    progress: Progress
+    stop: StopRequest
+    unfinished: Position | None = None
+    model: Any = None  # what is compiled for the present size
+
+    def run(self, start: Position) -> Iterator[Epoch]:
+        """The epochs from `start` on, each when it is done."""
+        built = 0
+        position = start
+        for epoch in range(start.epoch, self.phase.epochs):
+            size = self.phase.size(epoch)
+            if size != built:
+                self.model, augment = _compiled(self.recipe, self.body, self.optimizer, size, self.examples)
+                built = size
+            if self.recipe.train.schedule == "plateau":
+                of_phase = [e for e in start.history if e.phase == self.phase.name]
+                self.optimizer.learning_rate = plateau_rate(of_phase, self.phase.learning_rate, self.recipe.train)
+            position = self._epoch(augment, epoch, size, position)
+            if position.step:
+                self.unfinished = position
+                return
+            assert position.last is not None
+            yield position.last
+
+    def _epoch(self, augment: RandomPicture, epoch: int, size: int, position: Position) -> Position:
+        first = position.step
+        seed = (self.recipe.train.seed, self.phase.number, epoch)
+        augment.reseed((*seed, first))
+        batches = Batches(self.examples, self.recipe.train, seed, first)
+        left = _weighted_steps(self.phase, epoch, self.steps)
+        watch = _Watch(self.progress, self.stop, self.phase, epoch, first, self.steps, left, self.recipe.train.batch)
+        rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        logs = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
+        done = watch.done - first
+        share = done / (first + done)
+        loss = position.loss * (1 - share) + logs["loss"][0] * share
+        accuracy = position.accuracy * (1 - share) + logs["accuracy"][0] * share
+        seconds = position.seconds + time.perf_counter() - watch.start
+        history = position.history
+        if watch.done < self.steps:
+            return Position(self.phase.number, epoch, watch.done, history, loss, accuracy, seconds)
+        images = self.steps * min(self.recipe.train.batch, len(self.examples.classes))
+        ended = Epoch(
+            self.phase.name, epoch + 1, self.phase.epochs, size, rate, loss, accuracy, seconds, images / seconds
+        )
+        return Position(self.phase.number, epoch + 1, 0, history, last=ended)
+
+
+def _weighted_steps(phase: Phase, epoch: int, steps: int) -> float:
+    """The steps of the later epochs of the phase, in steps of this epoch's size."""
+    return sum(steps * (phase.size(e) / phase.size(epoch)) ** 2 for e in range(epoch + 1, phase.epochs))
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Counts steps, reports them, and stops between two of them."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        stop: StopRequest,
+        phase: Phase,
+        epoch: int,
+        first: int,
+        steps: int,
+        later: float,
+        batch: int,
+    ) -> None:
+        super().__init__()
+        self._progress, self._stop, self._phase, self._epoch = progress, stop, phase, epoch
+        self._steps, self._later, self._batch = steps, later, batch
+        self.done = first
+        self.start = self._settled = time.perf_counter()
+        self._settled_at = first
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.done += 1
+        now = time.perf_counter()
+        if self._settled == self.start:  # the first step compiles
+            self._settled, self._settled_at = now, self.done
+        else:
+            pace = (now - self._settled) / (self.done - self._settled_at)
+            self._progress.step(
+                self._phase.name,
+                self._epoch + 1,
+                self._phase.epochs,
+                self.done / self._steps,
+                self._batch / pace,
+                (self._steps - self.done + self._later) * pace,
+            )
+        if self._stop.raised:
+            self.model.stop_training = True
+
+
+def _compiled(
+    recipe: Recipe, body: Any, optimizer: LateAverage, size: int, examples: Examples
+) -> tuple[Any, RandomPicture]:
+    """The training model around `body` at one size of crops."""
+    train, side = recipe.train, recipe.train.stored_size
+    augment = RandomPicture(recipe.augment, size)
+    stored = keras.Input((side, side, 3), dtype="uint8")
+    logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(augment(stored))["evidence"])
+    if train.logit_adjustment:
+        offset = [float(value) for value in train.logit_adjustment * _log_prior(examples)]
+        logits = keras.layers.Rescaling(1.0, offset, dtype="float32")(logits)
+    model = keras.Model(stored, logits)
+    losses = {
+        "crossentropy": keras.losses.CategoricalCrossentropy,
+        "focal": keras.losses.CategoricalFocalCrossentropy,
+    }
+    model.compile(
+        optimizer=optimizer,
+        loss=losses[train.loss](from_logits=True, label_smoothing=train.label_smoothing),
+        weighted_metrics=[],
+        metrics=["accuracy"],
+        jit_compile=keras.config.backend() == "jax",
+    )
+    return model, augment
+
+
+def _log_prior(examples: Examples) -> NDArray[np.float32]:
+    """The logarithm of each class's share of the training pictures."""
+    counts = np.maximum(np.bincount(examples.classes, minlength=examples.targets.shape[1]), 1)
+    return np.asarray(np.log(counts / counts.sum()), np.float32)

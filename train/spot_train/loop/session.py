@@ -1,0 +1,228 @@
+"""One training session: data and a recipe in, a run directory out; or an unfinished one taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.data.manifest import Manifest, read_manifest, write_manifest
+from spot_bench.data.splits import split
+from spot_bench.stats import metrics as measures
+from spot_bench.stats.calibration import softmax
+from spot_edge.errors import DataError, OutputError
+from spot_edge.files import make_folder, write_whole
+from spot_train.data.batches import Examples, class_weights
+from spot_train.data.pixels import cached_pixels
+from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
+from spot_train.loop.checkpoint import Checkpoint
+from spot_train.loop.fit import Interrupted, fit, predict_logits
+from spot_train.loop.progress import Progress, StopRequest, stop_on_signals
+from spot_train.loop.teachers import check_teachers, softened
+from spot_train.network.network import check_trunk, load_trunk
+from spot_train.recipes.recipe import Recipe, recipe_hash
+from spot_train.report.files import validation_files
+from spot_train.report.plots import history_svg
+from spot_train.report.validation import validation_metrics
+from spot_train.runs.directory import (
+    describe_run,
+    describe_trunk,
+    new_run,
+    refuse_existing,
+    write_history,
+    write_json,
+    write_recipe,
+)
+
+__all__ = ["Task", "read_task", "train_run", "unfinished_folder"]
+
+FEWEST_TO_CALIBRATE = 8  # spot_convert refuses fewer
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be learned: the images in their parts, and the classes in the order of the network's outputs."""
+
+    data: Path
+    manifest: Manifest
+    labels: LabelSet
+    given_split: bool
+
+    def indices(self, part: Manifest) -> NDArray[np.int64]:
+        """The class of each image of `part`, as a number."""
+        number = {label.label: index for index, label in enumerate(self.labels.labels)}
+        return np.array([number[item.label] for item in part.items], np.int64)
+
+    def digest(self) -> str:
+        """Changes with any image's name, label, group or part."""
+        rows = [[self.manifest.name(i), i.label, i.group, i.split] for i in self.manifest.items]
+        return hashlib.sha256(json.dumps(rows).encode(errors="surrogateescape")).hexdigest()
+
+
+def train_run(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    trunk: str = "imagenet",
+    cache: Path | None = None,
+    resume: bool = False,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train `recipe` on the data set at `data` and leave a run directory at `out`; its validation metrics.
+
+    `trunk` is what `spot_train.network.network.load_trunk` takes; decoded pictures are kept in the folder `cache`, or
+    without one only until training ends. All that can be refused is refused before training starts. Ctrl-C and
+    SIGTERM raise Interrupted, and leave what `resume` goes on from in `unfinished_folder(out)`.
+    """
+    refuse_existing(out)
+    task = read_task(recipe, data, say)
+    check_trunk(recipe.network, trunk)
+    check_teachers(recipe.train, task.labels)
+    train, val = task.manifest.part("train"), task.manifest.part("val")
+    stop = StopRequest()
+    with _unfinished(out, recipe, task, trunk, resume) as folder, stop_on_signals(stop, say):
+        pixels = cache or folder
+        say(f"decoding {len(train.items)} training and {len(val.items)} validation images")
+        examples = _examples(recipe, task, train, pixels)
+        val_pixels, truth = cached_pixels(val, recipe.network.size, pixels), task.indices(val)
+        if stop.raised:
+            raise Interrupted
+
+        def validate(body: Any) -> tuple[float, float]:
+            scores = softmax(predict_logits(body, val_pixels))
+            return measures.log_loss(truth, scores), measures.balanced_accuracy(truth, scores)
+
+        body, history = fit(
+            recipe,
+            examples,
+            lambda body: load_trunk(body, recipe.network, trunk),
+            validate,
+            Checkpoint(folder),
+            Progress(say),
+            stop,
+        )
+        logits = predict_logits(body, val_pixels)
+        metrics = validation_metrics(logits, truth, [i.group for i in val.items], task.labels)
+        with new_run(out) as run:
+            _write(run, recipe, task, trunk)
+            body.save(run / "model.keras")
+            write_history(run / "history.csv", history)
+            write_whole(run / "history.svg", history_svg(history).encode())
+            write_json(run / "metrics.json", metrics)
+            for name, content in validation_files(metrics, logits, truth, task.labels).items():
+                write_whole(run / name, content.encode())
+    return metrics
+
+
+def unfinished_folder(out: Path) -> Path:
+    """Where a training whose run shall be `out` keeps its state until it is done."""
+    return out.with_name(f"{out.name}.unfinished")
+
+
+def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
+    """The data set at `data`, split, with the classes that `recipe` wants; DataError for what cannot be trained on."""
+    manifest = read_manifest(data)
+    labels = load_label_set(recipe.labels) if recipe.labels else plain_label_set(manifest.labels)
+    manifest = labels.apply(manifest)
+    known = [label.label for label in labels.labels]
+    strangers = sorted(set(manifest.labels) - set(known))
+    if strangers:
+        raise DataError(
+            f"{data}: the label {strangers[0]!r} is not in the label set {recipe.labels!r} ({', '.join(known)})"
+        )
+    if len(known) < 2:
+        raise DataError(f"{data}: has one class only: there is nothing to tell apart")
+    given_split = bool(manifest.parts)
+    if not given_split:
+        manifest = split(manifest, seed=0)
+        say(f"split by group: {', '.join(f'{p} {len(manifest.part(p).items)}' for p in manifest.parts)} images")
+    train, val = manifest.part("train"), manifest.part("val")
+    absent = [label for label in known if label not in train.labels]
+    if absent:
+        raise DataError(f"{data}: no training image is labelled {absent[0]!r}")
+    for key, named in (("train.class_weights", recipe.train.class_weights), ("gate.recall", recipe.gate.recall)):
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            raise DataError(f"{key}: no class is called {unknown[0]!r} ({', '.join(known)})")
+    for problem in _worth_saying(manifest, val):
+        say(problem)
+    return Task(data, manifest, labels, given_split)
+
+
+def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Examples:
+    settings, classes = recipe.train, task.indices(train)
+    number = len(task.labels.labels)
+    pixels = cached_pixels(train, settings.stored_size, folder)
+    weights = class_weights(classes, number, settings.class_weight_power)
+    factors = [settings.class_weights.get(label.label, 1.0) for label in task.labels.labels]
+    weights = (weights * np.array(factors, np.float32))[classes]
+    targets = np.eye(number, dtype=np.float32)[classes]
+    if settings.teachers:
+        targets = softened(targets, settings, train, folder)
+    return Examples(pixels, classes, targets, weights)
+
+
+@contextmanager
+def _unfinished(out: Path, recipe: Recipe, task: Task, trunk: str, resume: bool) -> Iterator[Path]:
+    """The folder of a training that goes on; it goes when the run is there, or when nothing was learned yet."""
+    folder = unfinished_folder(out)
+    start = {
+        "recipe": recipe_hash(recipe),
+        "data": task.digest(),
+        "trunk": describe_trunk(trunk),
+        "backend": keras.config.backend(),
+    }
+    if resume:
+        _refuse_other(folder, start)
+    elif folder.exists():
+        raise OutputError(f"{folder}: an unfinished training is there: go on with --resume, or remove it")
+    else:
+        make_folder(folder)
+        write_json(folder / "start.json", start)
+    try:
+        yield folder
+    except BaseException:
+        if Checkpoint(folder).position() is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_other(folder: Path, start: dict[str, Any]) -> None:
+    try:
+        before = json.loads((folder / "start.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: no unfinished training to go on with") from error
+    changed = [key for key in start if before.get(key) != start[key]]
+    if changed:
+        raise DataError(f"{folder}: began with another {changed[0]}: go on with the same, or start anew elsewhere")
+
+
+def _worth_saying(manifest: Manifest, val: Manifest) -> Iterator[str]:
+    """What will hurt later and is cheap to mend now."""
+    calibrating = sum(item.split == "calibrate" for item in manifest.items)
+    if calibrating < FEWEST_TO_CALIBRATE:
+        yield f"note: {calibrating} images in the calibrate part: int8 needs at least {FEWEST_TO_CALIBRATE}"
+    absent = sorted(set(manifest.labels) - set(val.labels))
+    if absent:
+        yield f"note: no validation image is labelled {', '.join(absent)}: nothing will be known about it"
+
+
+def _write(folder: Path, recipe: Recipe, task: Task, trunk: str) -> None:
+    write_recipe(folder / "recipe.toml", recipe)
+    root = task.data if task.data.is_dir() else task.data.parent
+    if task.given_split and not task.labels.merges:
+        shutil.copyfile(task.data, folder / "split.csv")  # byte for byte: a frozen split has a digest
+    else:
+        write_manifest(task.manifest, folder / "split.csv", root=root)
+    write_json(folder / "run.json", describe_run(recipe, task.labels, folder / "split.csv", root, trunk))

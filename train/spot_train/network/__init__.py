@@ -1,0 +1,1 @@
+"""The network: backbones, evidence head, pretrained weights."""

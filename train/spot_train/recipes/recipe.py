@@ -1,0 +1,268 @@
+"""Recipes: everything that decides how a model is trained, as a TOML file that can be copied, edited and replayed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import math
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from spot_bench.drift.gate import Margins, margins_from
+from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
+from spot_edge.errors import DataError
+from spot_train.network.backbones import misfits
+
+__all__ = ["Augment", "Network", "Recipe", "Train", "known_recipes", "load_recipe", "recipe_hash", "render_recipe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The backbone and its input."""
+
+    backbone: str = "mobilenet_v2"
+    width: float = 1.0
+    size: int = 224
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Augment:
+    """Random changes to training pictures; each number is the largest change, 0 or false switches one off."""
+
+    flip: bool = True
+    rotate: float = 180.0  # degrees either way
+    zoom: tuple[float, float] = (0.75, 1.05)  # share of the picture's side that is seen
+    stretch: float = 0.1  # change of aspect ratio
+    shift: float = 0.08  # share of the side
+    brightness: float = 0.15
+    contrast: float = 0.2
+    saturation: float = 0.2
+    illuminant: float = 0.06  # gain of each colour channel
+    hairs: float = 0.0  # share of pictures that get drawn hairs
+    corners: float = 0.0  # share of pictures that get a dark rim, as of a dermatoscope's tube
+    jpeg: float = 0.0  # share of pictures that are compressed once more, at a quality from 40 to 95
+    blur: float = 0.0  # share of pictures that are slightly out of focus
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """The optimisation: first the head alone, then all layers."""
+
+    seed: int = 1
+    batch: int = 64
+    sizes: tuple[int, ...] = ()  # sides of the training crops, one after the other over the epochs; none: network.size
+    stored_size: int = 256  # side at which training pictures are cached before augmentation
+    head_epochs: int = 1
+    head_learning_rate: float = 1e-3
+    epochs: int = 8
+    learning_rate: float = 2e-4
+    frozen_layers: int = 0  # this many first layers of the backbone stay as they are
+    optimizer: str = "adamw"  # or "adam", "rmsprop"
+    schedule: str = "cosine"  # or "constant", "plateau": a tenth whenever validation stops improving
+    patience: int = 3  # epochs without improvement before the plateau schedule acts
+    warmup_epochs: float = 0.5
+    weight_decay: float = 1e-2  # of adamw
+    loss: str = "crossentropy"  # or "focal"
+    label_smoothing: float = 0.0
+    balance: float = 0.0  # 0: every picture once an epoch; 1: every class equally often
+    class_weight_power: float = 0.0  # weights are (1 / class frequency) ** power
+    class_weights: dict[str, float] = field(default_factory=dict)  # factors for classes by name
+    logit_adjustment: float = 0.0  # this times log(class frequency) is added to the logits while training
+    shift_to_balance: float = 0.0  # at the end, this times log(class frequency) is taken off the logits
+    mixup: float = 0.0  # alpha of the blending of two pictures
+    cutmix: float = 0.0  # alpha of the pasting of a box of one picture into another
+    teachers: tuple[str, ...] = ()  # run directories whose averaged answers are learned besides the labels
+    teacher_share: float = 0.5
+    teacher_temperature: float = 2.0
+    ema: float = 0.0  # momentum of the moving average of weights; 0 for none
+    batch_norm: str = "frozen"  # or "adapt"
+    batch_norm_momentum: float = 0.99
+    precision: str = "float32"  # or "mixed_bfloat16", "mixed_float16" where a GPU makes them pay
+    validate_every: int = 1  # epochs between two looks at validation; 0: only at the end
+    keep: str = "last"  # or "best": the epoch with the best balanced accuracy on validation
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One complete recipe."""
+
+    name: str
+    labels: str = ""  # a label set, or empty: the labels of the data as they are
+    description: str = ""
+    network: Network = field(default_factory=Network)
+    augment: Augment = field(default_factory=Augment)
+    train: Train = field(default_factory=Train)
+    gate: Margins = field(default_factory=Margins)  # what quantizing may cost
+    mix: Budget = field(default_factory=Budget)  # what layers in higher precision may cost
+    retrain: Retraining = field(default_factory=Retraining)  # how the converter fine-tunes for the variants that train
+
+
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_CHOICES = {
+    "optimizer": ("adamw", "adam", "rmsprop"),
+    "schedule": ("cosine", "constant", "plateau"),
+    "loss": ("crossentropy", "focal"),
+    "batch_norm": ("frozen", "adapt"),
+    "precision": ("float32", "mixed_bfloat16"),
+    "keep": ("last", "best"),
+}
+
+
+def known_recipes() -> list[str]:
+    """The names of the recipes that ship with this room."""
+    folder = resources.files("spot_train") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe called `name`, or the one in the TOML file at that path, with `changes` such as `train.epochs=3`.
+
+    An unknown key is an error, here and there.
+    """
+    if name in known_recipes():
+        text = (resources.files("spot_train") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    elif Path(name).is_file():
+        text = _read(Path(name))
+    else:
+        raise DataError(f"{name}: neither a recipe file nor a known recipe ({', '.join(known_recipes())})")
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{name}: not a recipe: {error}") from error
+    for change in changes:
+        _change(data, change)
+    recipe: Recipe = _build(Recipe, data, name)
+    _check(recipe, name)
+    return recipe
+
+
+def render_recipe(recipe: Recipe) -> str:
+    """`recipe` as TOML, complete: every default written out."""
+    import tomli_w  # only to write: reading a recipe needs no extra
+
+    return tomli_w.dumps(dataclasses.asdict(recipe))
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """A digest of the complete recipe."""
+    return hashlib.sha256(render_recipe(recipe).encode()).hexdigest()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a recipe: {error}") from None
+
+
+def _change(data: dict[str, Any], change: str) -> None:
+    """One `table.key=value` into the recipe's data; the value is TOML, and a bare word is a text."""
+    key, equals, text = (part.strip() for part in change.partition("="))
+    if not equals or not all(key.split(".")):
+        raise DataError(f"{change!r}: a change is written key=value, for example train.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.split(".")
+    for table in tables:
+        data = data.setdefault(table, {})
+        if not isinstance(data, dict):
+            raise DataError(f"{change!r}: {table!r} is no table of a recipe")
+    data[last] = value
+
+
+def _build(cls: Any, data: dict[str, Any], where: str) -> Any:
+    hints = get_type_hints(cls)
+    for key in data:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            raise DataError(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    required = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
+    required = [n for n in required if cls.__dataclass_fields__[n].default_factory is dataclasses.MISSING]
+    for key in required:
+        if key not in data:
+            raise DataError(f"{where}: the key {key!r} is missing")
+    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in data.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise DataError(f"{where} must be a table")
+        return _build(kind, value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind == tuple[float, float]:
+        if not isinstance(value, list) or len(value) != 2 or not all(isinstance(v, (int, float)) for v in value):
+            raise DataError(f"{where} must be two numbers")
+        return (float(value[0]), float(value[1]))
+    if kind in (tuple[int, ...], tuple[str, ...]):
+        inner = kind.__args__[0]
+        if not isinstance(value, list) or any(type(v) is not inner for v in value):
+            raise DataError(f"{where} must be a list of {'whole numbers' if inner is int else 'texts'}")
+        return tuple(value)
+    if kind == dict[str, float]:
+        if not isinstance(value, dict) or any(type(v) not in (int, float) for v in value.values()):
+            raise DataError(f"{where} must be a table of numbers by class")
+        return {key: float(number) for key, number in value.items()}
+    if type(value) is not kind:
+        raise DataError(f"{where} must be {_KINDS[kind]}, not {value!r}")
+    return value
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    """Refuse what cannot work, before hours are spent."""
+    network, train, augment = recipe.network, recipe.train, recipe.augment
+    numbers = [
+        *((f"augment.{f.name}", getattr(augment, f.name)) for f in dataclasses.fields(augment) if f.name != "zoom"),
+        *((f"train.{f.name}", getattr(train, f.name)) for f in dataclasses.fields(train)),
+    ]
+    sizes = train.sizes or (network.size,)
+    shares = ("hairs", "corners", "jpeg", "blur")
+    rules = [
+        (
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", recipe.name),
+            "name must be letters, digits, '.', '_' and '-'",
+        ),
+        *((not isinstance(v, (int, float)) or 0 <= v < math.inf, f"{key} must not be negative") for key, v in numbers),
+        *(
+            (getattr(train, key) in known, f"train.{key} must be one of {', '.join(known)}")
+            for key, known in _CHOICES.items()
+        ),
+        *((0 <= getattr(augment, key) <= 1, f"augment.{key} must be from 0 to 1") for key in shares),
+        (all(0 < v < math.inf for v in train.class_weights.values()), "train.class_weights must be above 0"),
+        (train.label_smoothing < 1, "train.label_smoothing must be below 1"),
+        (train.batch_norm_momentum < 1, "train.batch_norm_momentum must be below 1"),
+        (train.balance <= 1, "train.balance must be from 0 to 1"),
+        (train.teacher_share <= 1, "train.teacher_share must be from 0 to 1"),
+        (train.teacher_temperature > 0, "train.teacher_temperature must be above 0"),
+        (0 < network.width <= 2, "network.width must be between 0 and 2"),
+        *((False, misfit) for misfit in misfits(network.backbone, network.width, network.size, train.sizes)),
+        (0 <= network.dropout < 1, "network.dropout must be from 0 to below 1"),
+        (train.stored_size >= max(sizes), "train.stored_size must be at least the largest training size"),
+        (train.batch >= 1, "train.batch must be at least 1"),
+        (train.head_epochs + train.epochs >= 1, "train.epochs and train.head_epochs are both 0: nothing to train"),
+        (len(train.sizes) <= max(1, train.epochs), "train.sizes has more sizes than train.epochs has epochs"),
+        (train.learning_rate > 0 and train.head_learning_rate > 0, "learning rates must be above 0"),
+        (0 <= train.ema < 1, "train.ema must be from 0 to below 1"),
+        (
+            train.schedule != "plateau" or (train.validate_every and train.patience),
+            "the plateau schedule needs train.validate_every and train.patience of at least 1",
+        ),
+        (train.keep != "best" or train.validate_every, "train.keep = best needs train.validate_every of at least 1"),
+        (0 < augment.zoom[0] <= augment.zoom[1] <= 2, "augment.zoom must be two rising numbers up to 2"),
+    ]
+    margins_from(dataclasses.asdict(recipe.gate), where)
+    retraining_from(dataclasses.asdict(recipe.retrain), where)
+    budget_from(dataclasses.asdict(recipe.mix), where)
+    for holds, rule in rules:
+        if not holds:
+            raise DataError(f"{where}: {rule}")

@@ -1,0 +1,1 @@
+"""What a run reports about itself: validation metrics, tables and plots."""

@@ -1,0 +1,1 @@
+"""Run directories: writing, packing, restoring and averaging them."""
