@@ -206,3 +206,9 @@ def test_equal_scores_are_one_point_of_the_curve() -> None:
     assert metrics.roc(score, positive)[:, 1].tolist() == pytest.approx([0, 0, 2 / 3, 1])
     assert metrics.roc(score, positive)[:, 2].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert metrics.roc(score, np.ones(6, bool)).shape == (0, 3)
+    assert len(metrics.roc(score, positive, most=4)) == 4  # no more than allowed: all are kept
+
+
+def test_agreement_is_the_share_of_equal_top_classes() -> None:
+    other = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1]])
+    assert metrics.agreement(SCORES, other) == 0.75

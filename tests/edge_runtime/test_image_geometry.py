@@ -157,3 +157,9 @@ def test_golden_tensor_of_16_bit_grey(encode) -> None:
 
 def test_every_golden_tensor_is_checked() -> None:
     assert set(GOLDEN) == {*PICTURES, "400x300 of 16-bit grey to 64"}
+
+
+def test_times_are_milliseconds_of_decoding_and_of_resizing(draw, encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.perf_counter", iter([1.0, 1.5, 1.75]).__next__)
+    done = prepare(Source.of(encode(draw(64, 48), "PNG")), SPEC)
+    assert (done.decode_ms, done.resize_ms) == (500.0, 250.0)

@@ -78,6 +78,10 @@ def test_a_truncated_file(form: str, kept: float, draw, encode) -> None:
     assert "damaged image: " in refusal(data[: int(len(data) * kept)])
 
 
+def test_what_is_damaged_is_named(draw, encode) -> None:
+    assert "damaged image: image file is truncated" in refusal(encode(draw(64, 48), "PNG")[:-600])
+
+
 def test_a_header_with_rubbish_behind_it() -> None:
     for start in (b"\xff\xd8\xff\xe0", PNG, b"II*\0", b"MM\0*", b"BM", b"GIF89a", b"RIFF\x40\0\0\0WEBPVP8 "):
         assert "damaged image: " in refusal(start + bytes(range(200)))

@@ -1,0 +1,83 @@
+"""What is read from an image file before it is decoded: its kind, the scans of a JPEG, and what its tags claim."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from spot_edge.errors import InputError
+from spot_edge.image.formats import FORMATS, claims_too_much, count_scans, open_image
+
+# TIFF 6.0, section 2, and the type IFD of its supplement: the bytes of one value of each type
+TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+
+def tiff(entries: list[tuple[int, int, int, int]], order: str = "<", length: int = 160) -> bytes:
+    """A TIFF of `length` bytes with one directory of these tags: number, type, count, value."""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(entries))
+    return (head + b"".join(struct.pack(order + "HHII", *entry) for entry in entries)).ljust(length, b"\0")
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("kind", "size"), TYPES.items())
+def test_tags_may_claim_four_times_the_bytes_of_the_file(kind: int, size: int, order: str) -> None:
+    whole = (700, kind, 160 // size, 0)  # claims every byte of the file
+    assert not claims_too_much(tiff([whole] * 4, order))
+    assert claims_too_much(tiff([whole] * 4 + [(700, 1, 5, 0)], order))
+    assert not claims_too_much(tiff([whole] * 4 + [(700, 1, 4, 0)], order))  # four bytes stand in the tag itself
+    assert not claims_too_much(tiff([(700, kind, 160 // size + 1, 0)] * 9, order))  # more than there is: never read
+
+
+def test_types_that_do_not_exist_claim_nothing() -> None:
+    for kind in {0, 14, 255}:
+        assert not claims_too_much(tiff([(700, kind, 20, 0)] * 12))
+
+
+@pytest.mark.parametrize("tag", [0x8769, 0x8825, 0xA005])
+def test_directories_further_on_count(tag: int) -> None:
+    second = struct.pack("<H", 6) + struct.pack("<HHII", 700, 1, 300, 0) * 6
+    data = tiff([(tag, 4, 1, 100)], length=100) + second
+    data = data.ljust(300, b"\0")
+    assert claims_too_much(data)
+    assert not claims_too_much(data.replace(struct.pack("<HHII", tag, 4, 1, 100), struct.pack("<HHII", 700, 4, 1, 100)))
+
+
+def test_directories_that_end_the_file_or_lie_behind_it_are_no_error() -> None:
+    assert not claims_too_much(b"II*\0" + struct.pack("<I", 8))
+    assert not claims_too_much(b"II*\0" + struct.pack("<I", 10_000))
+    assert not claims_too_much(b"II*\0\x08")
+    assert not claims_too_much(b"II*\0" + struct.pack("<IH", 8, 65_535))
+    assert not claims_too_much(b"")
+
+
+def test_a_directory_that_leads_to_itself_ends() -> None:
+    assert claims_too_much(tiff([(0x8769, 4, 1, 8)]))
+
+
+def segment(kind: int, content: bytes = b"") -> bytes:
+    return bytes([0xFF, kind]) + struct.pack(">H", len(content) + 2) + content
+
+
+SCAN = segment(0xDA, b"head") + b"data\xff\x00data\xff\xd0data\xff\xd7"
+
+
+@pytest.mark.parametrize("scans", [0, 1, 2, 7])
+def test_scans_are_counted(scans: int) -> None:
+    assert count_scans(b"\xff\xd8" + segment(0xE0, b"JFIF") + SCAN * scans + b"\xff\xd9") == scans
+
+
+def test_only_scans_of_the_picture_itself_are_counted() -> None:
+    preview = segment(0xE1, b"Exif" + SCAN * 5)
+    assert count_scans(b"\xff\xd8" + preview + SCAN + b"\xff\xd9") == 1
+    assert count_scans(b"\xff\xd8" + SCAN + b"\xff\xd9" + SCAN * 5) == 1  # behind its end
+    assert count_scans(b"\xff\xd8\xff\x01" + SCAN * 2) == 2  # a marker without a length, and no end
+    assert count_scans(b"\xff\xd8" + b"\xff\xff\xff" + SCAN) == 1  # fill bytes
+    assert count_scans(b"") == 0
+
+
+def test_a_kind_that_is_not_known_names_those_that_are() -> None:
+    assert FORMATS == ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+    for data in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0 WEBP", b"\0\0\1\0"):
+        with pytest.raises(InputError, match=r"x: .*JPEG, PNG, WEBP, TIFF, BMP, GIF"):
+            open_image(data, "x")
