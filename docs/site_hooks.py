@@ -38,7 +38,7 @@ PROJECT = {
 }
 COMMANDS = "<!-- commands -->"  # stands in reference/command-line.md where the commands come
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
-_FENCE = re.compile(r"^\s*(```|~~~)")
+_FENCED = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
 _log = logging.getLogger("mkdocs.hooks.spot_edge")
 
 
@@ -150,8 +150,5 @@ def localize(markdown: str, source: str, uri: str) -> str:
             return text if image or "`" in text else f"{text} (`{wanted}`)"
         return f"{image}[{text}]({os.path.relpath(page, PurePosixPath(uri).parent)}{hash_}{anchor})"
 
-    lines, fenced = [], False
-    for line in markdown.split("\n"):
-        fenced ^= bool(_FENCE.match(line))
-        lines.append(line if fenced else _LINK.sub(link, line))
-    return "\n".join(lines)
+    parts = _FENCED.split(markdown)  # every second one is a fenced block
+    return "".join(part if number % 2 else _LINK.sub(link, part) for number, part in enumerate(parts))
