@@ -4,7 +4,7 @@ For each class named: `spot-edge train spot-small` at 160 pixels for a few epoch
 `bench quality` on the test part, with the test images of the class left out as other pictures. The rooms meet in files
 here too:
 
-    python benchmarks/left_out.py --data HAM/ham10000-split.csv --trunk TRUNK --out runs/left-out --without bcc
+    python benchmarks/left_out.py --data HAM/ham10000-split.csv --weights WEIGHTS --out runs/left-out --without bcc
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--data", required=True, type=_PATH, help="Manifest of HAM10000 with its split.")
-@click.option("--trunk", required=True, type=_PATH, help="Weights of a trunk of width 0.35.")
+@click.option("--weights", required=True, type=_PATH, help="Weights of a backbone of width 0.35.")
 @click.option("--out", required=True, type=_PATH, help="Folder for runs, model files and reports.")
 @click.option(
     "--without", "labels", multiple=True, required=True, help="Class to leave out; several times for several."
 )
 @click.option("--epochs", type=int, default=4, show_default=True)
-def left_out(data: Path, trunk: Path, out: Path, labels: tuple[str, ...], epochs: int) -> None:
+def left_out(data: Path, weights: Path, out: Path, labels: tuple[str, ...], epochs: int) -> None:
     """Train without a class, convert, and measure what the limits do with its images."""
     items = read_manifest(data).items
     for label in labels:
@@ -48,7 +48,7 @@ def left_out(data: Path, trunk: Path, out: Path, labels: tuple[str, ...], epochs
         settings = [f"train.epochs={epochs}", f'labels="{(folder / "labels.toml").resolve()}"', *SMALL]
         options = [word for setting in settings for word in ("--set", setting)]
         known, run, family = folder / "known.csv", folder / "run", folder / "family"
-        _spot_edge("train", "spot-small", "--data", known, "--trunk", trunk, "--out", run, *options)
+        _spot_edge("train", "spot-small", "--data", known, "--weights", weights, "--out", run, *options)
         _spot_edge("convert", run, "--out", family, "--variants", "int8")
         (model,) = family.glob("*int8.tflite")
         other = f"{label}={folder / 'left-out.csv'}"

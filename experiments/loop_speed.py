@@ -1,4 +1,4 @@
-"""How much of the compiled training step's speed the whole loop keeps: `make bench-train`.
+"""How much of the compiled training step's speed the whole loop keeps: `python -m experiments.loop_speed`.
 
 Both run in turns, in one process: the very model that `spot-edge train` compiles, once through its own loop over
 decoded pictures on disk (reading, mixing, progress, everything), once on one batch that lies in memory.

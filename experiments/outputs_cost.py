@@ -1,4 +1,4 @@
-"""What evidence, embedding and the float tail cost in bytes and time: `make bench-outputs`.
+"""What evidence, embedding and the float tail cost in bytes and time: `python -m experiments.outputs_cost`.
 
 Against the same network with nothing but scores as its output, by the same converter. Calibrated on drawn lesions:
 neither size nor time depends on what is drawn. Both files run in turns, in one process.

@@ -1,4 +1,4 @@
-"""What prepares a network for int8 and int4, and by how much it helps: `make ablation-convert`.
+"""What prepares a network for int8 and int4, and by how much it helps: `python -m experiments.quantization_ablation`.
 
 Each row is the embedded model's kind of body, quantized another way by LiteRT Quantizer, against the float network on
 validation. No row sees the test part.

@@ -1,4 +1,4 @@
-"""What each ingredient of a recipe does to validation, paired by image and seed: `make ablation`.
+"""What each ingredient of a recipe does to validation, paired by image and seed: `python -m experiments.recipe_ablation`.
 
 Trains what `ablation.toml` lists and keeps each training's answers to the validation part in a folder, so that it can
 be interrupted, continued and recomputed; then prints the table. The test part is not read.
@@ -35,11 +35,11 @@ STATISTICS: dict[str, Callable[..., float]] = {
 @click.command()
 @click.option("--plan", type=click.Path(path_type=Path), default=Path(__file__).with_suffix(".toml"), show_default=True)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--trunk", default="imagenet", show_default=True)
+@click.option("--weights", default="imagenet", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the trainings; kept.")
 @click.option("--only", multiple=True, help="Train these variants alone; the table shows whatever was trained.")
 @click.option("--report", is_flag=True, help="Train nothing.")
-def main(plan: Path, data: Path, trunk: str, out: Path, only: tuple[str, ...], report: bool) -> None:
+def main(plan: Path, data: Path, weights: str, out: Path, only: tuple[str, ...], report: bool) -> None:
     """Train the variants of a plan and print what each of them changes."""
     content = tomllib.loads(plan.read_text(encoding="utf-8"))
     variants: dict[str, list[str]] = {"base": [], **content["variants"]}
@@ -50,7 +50,7 @@ def main(plan: Path, data: Path, trunk: str, out: Path, only: tuple[str, ...], r
             file = out / f"{recipe_hash(load_recipe(content['recipe'], settings))[:16]}.npy"
             if not file.exists() and not report and (not only or name in only):
                 click.echo(f"--- {name}, seed {seed}", err=True)
-                _train(content["recipe"], settings, data, trunk, file)
+                _train(content["recipe"], settings, data, weights, file)
             if file.exists():
                 answers.setdefault(name, {})[seed] = file
     task = read_task(load_recipe(content["recipe"]), data, lambda line: None)
@@ -58,11 +58,11 @@ def main(plan: Path, data: Path, trunk: str, out: Path, only: tuple[str, ...], r
     click.echo(_table(answers, task.indices(val), [item.group for item in val.items]))
 
 
-def _train(recipe_name: str, settings: list[str], data: Path, trunk: str, file: Path) -> None:
+def _train(recipe_name: str, settings: list[str], data: Path, weights: str, file: Path) -> None:
     recipe = load_recipe(recipe_name, settings)
     cache, run = file.parent / "pixels", file.with_suffix("")
     if not run.exists():
-        train_run(recipe, data, run, trunk=trunk, cache=cache, say=lambda line: click.echo(line, err=True))
+        train_run(recipe, data, run, weights=weights, cache=cache, say=lambda line: click.echo(line, err=True))
     body = keras.saving.load_model(run / "model.keras", compile=False)
     val = read_task(recipe, data, lambda line: None).manifest.part("val")
     logits = predict_logits(body, cached_pixels(val, recipe.network.size, cache))

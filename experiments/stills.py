@@ -1,4 +1,4 @@
-"""What decoding large JPEGs at a reduced size would change in the answers, and save: `make bench-stills`.
+"""What decoding large JPEGs at a reduced size would change in the answers, and save: `python -m experiments.stills`.
 
 Images of a data set (its test part left alone) as stills of 12 megapixels, each decoded whole and, by the JPEG decoder
 itself, to a half, a quarter and an eighth of its sides. The embedded model's answers are compared as `bench drift`

@@ -1,4 +1,4 @@
-"""What a narrower network and a smaller picture save, in size and time: `make bench-frontier`.
+"""What a narrower network and a smaller picture save, in size and time: `python -m experiments.frontier`.
 
 Builds untrained MobileNetV2s in float32 and int8 as `frontier.toml` lists them: weights matter for neither. The files
 stay in a folder, so that building can be interrupted and continued. Then all of them run in turns on one picture.

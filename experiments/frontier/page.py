@@ -28,7 +28,7 @@ convolutions.
 
 Measured {date} on {machine}, {runtime}, by
 
-    make bench-frontier
+    python -m experiments.frontier
 """
 
 

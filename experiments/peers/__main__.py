@@ -1,4 +1,4 @@
-"""`make bench-peers`: measure, print the targets, write the page."""
+"""`python -m experiments.peers`: measure, print the targets, write the page."""
 
 from __future__ import annotations
 

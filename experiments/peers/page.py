@@ -55,7 +55,7 @@ classes. Medians, in brackets 95 % intervals.
 Measured {date} on {machine}.
 {others} By
 
-    make bench-peers
+    python -m experiments.peers
 """
 
 

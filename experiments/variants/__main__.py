@@ -1,4 +1,4 @@
-"""`make bench-variants`: read the reports, write the page and its picture."""
+"""`python -m experiments.variants`: read the reports, write the page and its picture."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _COMMANDS = {
     "conversion": "spot-edge convert",
     "drift": "bench drift",
     "latency": "bench latency",
-    "instructions": "make arm ARGS=networks",
+    "instructions": "make check TARGET=arm ARGS=networks",
     "harm": "bench harm",
 }
 

@@ -1,6 +1,6 @@
 """`spot-edge answers`: a file's answers in the runtime that it was made for, and where they cannot be had.
 
-Those of other runtimes are asked for by `make micro`, `make browser` and `make test-targets`, where these are.
+Those of other runtimes are asked for by `make check TARGET=micro`, `make check TARGET=browser` and `make check TARGET=targets`, where these are.
 """
 
 from __future__ import annotations

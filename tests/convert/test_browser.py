@@ -1,6 +1,6 @@
 """What of the files for browsers needs no browser: folders, refusals, and the exchange with one that is imitated.
 
-`make browser` does the rest in a real Chromium.
+`make check TARGET=browser` does the rest in a real Chromium.
 """
 
 from __future__ import annotations

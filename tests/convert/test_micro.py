@@ -1,4 +1,4 @@
-"""What of the files for microcontrollers needs no tflite-micro; `make micro` does the rest in it."""
+"""What of the files for microcontrollers needs no tflite-micro; `make check TARGET=micro` does the rest in it."""
 
 from __future__ import annotations
 

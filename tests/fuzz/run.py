@@ -1,4 +1,4 @@
-"""Fuzz the device package's readers with atheris: `make fuzz`, or in its environment
+"""Fuzz the device package's readers with atheris: `make check TARGET=fuzz`, or in its environment
 
     tests/fuzz/run.py [TARGET …] [--seconds 60]     # seconds of each target, ten by default; two targets at a time
 

@@ -1,6 +1,6 @@
 """The same recipe under Keras' three backends: it learns, survives kill -9, and leaves a file that converts here.
 
-Run by `make test-backends`, which makes the environments: .venv-jax and .venv-torch have no TensorFlow in them.
+Run by `make check TARGET=backends`, which makes the environments: .venv-jax and .venv-torch have no TensorFlow in them.
 """
 
 from __future__ import annotations
@@ -118,19 +118,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_and_answer(backend: str, folder: Path) -> None:
     run = folder / f"colours-{backend}"
     state = folder / f"{run.name}.unfinished" / "state.npz"
-    trunk = ("--trunk", folder / "spot" / "model.keras")
-    process = training(backend, run, *trunk)
+    weights = ("--weights", folder / "spot" / "model.keras")
+    process = training(backend, run, *weights)
     while process.poll() is None and not state.exists():
         time.sleep(0.1)
     process.kill()
     said = process.communicate()[0]
     assert state.exists(), said
     if backend == "torch":  # once is enough
-        said = finished(training("jax", run, *trunk, "--resume"), 7)
+        said = finished(training("jax", run, *weights, "--resume"), 7)
         assert "began with another backend" in said
-    finished(training(backend, run, *trunk, "--resume"))
+    finished(training(backend, run, *weights, "--resume"))
     finished(started(backend, "-c", ANSWER, run / "model.keras", folder / "pictures.npy", folder / f"{backend}.npy"))
-    finished(training(backend, folder / f"mixed-{backend}", "--trunk", "none"))
+    finished(training(backend, folder / f"mixed-{backend}", "--weights", "none"))
 
 
 @pytest.mark.parametrize("backend", PYTHONS)

@@ -1,6 +1,6 @@
 """LiteRT.js in a real Chromium: the variant `browser`, and the page and module that `examples/web` offers to apps.
 
-Run by `make browser`, which installs LiteRT.js into build/web, with `-s` to show the figures. FAMILY in the environment
+Run by `make check TARGET=browser`, which installs LiteRT.js into build/web, with `-s` to show the figures. FAMILY in the environment
 is a folder of further model files to compare.
 """
 

@@ -1,4 +1,4 @@
-"""The variant `microcontroller` in tflite-micro's interpreter. Run by `make micro`, with `-s` to show the figures."""
+"""The variant `microcontroller` in tflite-micro's interpreter. Run by `make check TARGET=micro`, with `-s` to show the figures."""
 
 from __future__ import annotations
 

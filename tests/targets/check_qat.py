@@ -1,4 +1,4 @@
-"""`qat-int8`, trained in its own environment: run by `make test-targets`, which makes that."""
+"""`qat-int8`, trained in its own environment: run by `make check TARGET=targets`, which makes that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The variants for tflite-runtime, fitted and judged in it: run by `make test-targets`, which makes the environment."""
+"""The variants for tflite-runtime, fitted and judged in it: run by `make check TARGET=targets`, which makes the environment."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ PYTHONPATH=benchmarks .venv-mediapipe/bin/python -m pytest -q -s tests/targets/c
 
 echo "== tflite-micro: files for microcontrollers"
 if [ "$(uname -sm)" = "Linux x86_64" ]; then
-    make --silent micro VENV="$VENV"
+    make --silent check TARGET=micro VENV="$VENV"
 else
     echo "!! NOT RUN: tflite-micro is built for 64-bit x86 Linux alone"
 fi
 
 echo "== LiteRT.js in a Chromium: files for browsers, and the example page"
 if command -v npm >/dev/null && command -v chromium chromium-browser google-chrome >/dev/null; then
-    make --silent browser VENV="$VENV"
+    make --silent check TARGET=browser VENV="$VENV"
 else
     echo "!! NOT RUN: this machine has no npm, or no Chromium"
 fi

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="Linux's input device
 
 WIDE = struct.Struct("<qqHHi")
 NARROW = struct.Struct("<iiHHi")
-# One press of KEY_CAMERA as Linux 6.1 on arm64 wrote it to a 64-bit and to a 32-bit program (make camera-vm): down, the
+# One press of KEY_CAMERA as Linux 6.1 on arm64 wrote it to a 64-bit and to a 32-bit program (make check TARGET=camera-vm): down, the
 # end of that report, up, the end of that report.
 WIDE_PRESS = bytes.fromhex(
     "cf10026b00000000f93a0d00000000000100d40001000000cf10026b00000000f93a0d00000000000000000000000000"

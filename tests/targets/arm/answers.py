@@ -1,8 +1,8 @@
 """How far a model file's answers on each emulated system are from those on this machine: `answers.py [MODEL …]`.
 
 Each file (without a name the embedded model) gets drawn and random tensors, with XNNPACK and without it, in the same
-interpreter here and there. Run it after `make arm`; for tflite-runtime here, TFLITE_RUNTIME_PYTHON names the Python of
-an environment that has it, as `make test-targets` leaves one in .venv-bookworm.
+interpreter here and there. Run it after `make check TARGET=arm`; for tflite-runtime here, TFLITE_RUNTIME_PYTHON names the Python of
+an environment that has it, as `make check TARGET=targets` leaves one in .venv-bookworm.
 """
 
 from __future__ import annotations

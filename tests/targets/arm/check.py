@@ -1,4 +1,4 @@
-"""`make arm`: the device package's tests on ARM, and the instructions it takes there, under emulation.
+"""`make check TARGET=arm`: the device package's tests on ARM, and the instructions it takes there, under emulation.
 
 check.py              everything
 check.py NAME …       only these of its steps
@@ -95,7 +95,7 @@ def networks(arguments: list[str]) -> int:
     try:
         print(count_networks(Path(arguments[0]), [Path(argument) for argument in arguments[1:]]))
     except (RuntimeError, OSError) as error:
-        print(f"make arm: {error}", file=sys.stderr)
+        print(f"make check TARGET=arm: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -107,14 +107,14 @@ def main() -> int:
     known = SYSTEMS if verb == "run" else STEPS | ASKED_FOR
     for name in arguments[1:2] if verb == "run" else [] if verb else arguments:
         if name not in known:
-            print(f"make arm: no {name!r}: there are {', '.join(known)}", file=sys.stderr)
+            print(f"make check TARGET=arm: no {name!r}: there are {', '.join(known)}", file=sys.stderr)
             return 2
     if verb == "networks" and len(arguments) < 3:
-        print('make arm: say which file to write and what to count: ARGS="networks OUT.json FILE …"', file=sys.stderr)
+        print('make check TARGET=arm: say which file to write and what to count: ARGS="networks OUT.json FILE …"', file=sys.stderr)
         return 2
     unpacked = subprocess.run([HERE / "unpack.sh"], check=False, stdout=subprocess.PIPE, text=True)
     if unpacked.returncode == CANNOT:
-        print(f"!! NOT RUN: make arm: {unpacked.stdout.strip()}")
+        print(f"!! NOT RUN: make check TARGET=arm: {unpacked.stdout.strip()}")
         return 0
     if unpacked.returncode:
         print(unpacked.stdout)

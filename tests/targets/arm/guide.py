@@ -1,4 +1,4 @@
-"""The commands of docs/install.md, run as they stand there in emulated systems: `make arm ARGS=guide`.
+"""The commands of docs/install.md, run as they stand there in emulated systems: `make check TARGET=arm ARGS=guide`.
 
 Each section gets a root of its own. `sudo apt install` is done from outside, by unpacking those packages; packages that
 Debian lacks are named. Everything else is run by a shell inside, in a copy of the device package and the examples, with

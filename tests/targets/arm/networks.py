@@ -1,4 +1,4 @@
-"""How many instructions one run of any model file's network takes: `make arm ARGS="networks OUT.json FILE …"`.
+"""How many instructions one run of any model file's network takes: `make check TARGET=arm ARGS="networks OUT.json FILE …"`.
 
 FILE is a model file, or a folder with some, such as a family. Each is run in every system of COUNTED, with XNNPACK and
 without; a file that a system's interpreter does not take is noted as refused, with what it said. What OUT.json holds of

@@ -1,4 +1,4 @@
-"""The systems that `make arm` runs under emulation, or beside this one, and how a command is run in one of them."""
+"""The systems that `make check TARGET=arm` runs under emulation, or beside this one, and how a command is run in one of them."""
 
 from __future__ import annotations
 

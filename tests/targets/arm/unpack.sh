@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Unpacks below build/arm what `make arm` runs: emulators, Debian for arm64, armhf and two newer Debians for this
+# Unpacks below build/arm what `make check TARGET=arm` runs: emulators, Debian for arm64, armhf and two newer Debians for this
 # processor, wheels for each from this machine's own apt and pip sources, and the device package's built wheel with its
 # tests. Ends with 75 and one line where this machine cannot do so.
 set -euo pipefail

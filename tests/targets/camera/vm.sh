@@ -13,10 +13,10 @@ drivers="vivid v4l2loopback uvcvideo vhci-hcd uinput evdev"
 case ${1-} in
 '') checks="check_vivid.py check_loopback.py check_usb.py check_kiosk.py" init=/check archives="system check" ;;
 unit) checks=check_unit.py init=/lib/systemd/systemd archives="system systemd check" ;;
-*) echo "make camera-vm: no '$1': there is unit" >&2 && exit 2 ;;
+*) echo "make check TARGET=camera-vm: no '$1': there is unit" >&2 && exit 2 ;;
 esac
 
-skip() { echo "!! NOT RUN: make camera-vm: $1" && exit 0; }
+skip() { echo "!! NOT RUN: make check TARGET=camera-vm: $1" && exit 0; }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || skip "it is made for Linux on x86-64, this is $(uname -sm)"
 for name in apt-get dpkg make; do command -v $name >/dev/null || skip "this machine has no $name"; done
