@@ -33,7 +33,8 @@ def dist(out: Path) -> None:
     if git("status", "--porcelain"):
         click.echo("Note: uncommitted changes are not in the distributions.", err=True)
     with tempfile.TemporaryDirectory() as folder:
-        first, second = (build(Path(folder) / name) for name in ("first", "second"))
+        commit = git("rev-parse", "HEAD").decode().strip()
+        first, second = (build(commit, Path(folder) / name) for name in ("first", "second"))
         differing = [
             one.name for one, other in zip(first, second, strict=True) if one.read_bytes() != other.read_bytes()
         ]
@@ -48,10 +49,10 @@ def dist(out: Path) -> None:
             click.echo(f"{hashlib.sha256((out / path.name).read_bytes()).hexdigest()}  {path.name}")
 
 
-def build(folder: Path) -> list[Path]:
-    with tarfile.open(fileobj=io.BytesIO(git("archive", "HEAD"))) as archive:
+def build(commit: str, folder: Path) -> list[Path]:
+    with tarfile.open(fileobj=io.BytesIO(git("archive", commit))) as archive:
         archive.extractall(folder / "source", filter="data")
-    dated = os.environ | {"SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct").decode().strip()}
+    dated = os.environ | {"SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct", commit).decode().strip()}
     for project in PROJECTS:
         where = ("--outdir", str(folder / "built"), str(folder / "source" / project))
         run_module("build", "--quiet", "--no-isolation", *where, env=dated)

@@ -112,3 +112,12 @@ def test_all_positives_found_is_not_certainty() -> None:
     (point,) = operating_points((True, False), scores, np.array([0, 0, 1, 1]), list("abcd"), [0.9], measured_on="x")
     assert point.sensitivity.value == 1.0
     assert point.sensitivity.low < 0.5
+
+
+def test_a_threshold_is_at_most_one_though_scores_add_up_to_more() -> None:
+    scores = np.array([[0.6, 0.4 + 1e-7, 0.0], [0.6, 0.4 + 1e-7, 0.0], [0.1, 0.1, 0.8], [0.2, 0.1, 0.7]])
+    (point,) = operating_points(
+        (True, True, False), scores, np.array([0, 1, 2, 2]), list("abcd"), [0.9], measured_on="x"
+    )
+    assert point.threshold == 1.0
+    assert point.sensitivity.value == 1.0
