@@ -49,15 +49,12 @@ def blocks(tutorial: str) -> list[Block]:
 def as_shell(block: Block) -> str:
     """The lines of a script that does what the page tells the reader to do with this block."""
     if block.kind == "python":
-        name = block.remark.removeprefix("save as: ")
-        return (
-            f"cat > {name} <<'END OF BLOCK'\n{block.text}END OF BLOCK\n"
-            if name
-            else f"python - <<'END OF BLOCK'\n{block.text}END OF BLOCK\n"
-        )
-    if block.remark:
-        code = int(block.remark.removeprefix("exits with: "))
+        saved = block.remark.startswith("save as: ")
+        command = f"cat > {block.remark.removeprefix('save as: ')}" if saved else "python -"
+        return f"{command} <<'END OF BLOCK'\n{block.text}END OF BLOCK\n"
+    if block.remark:  # the code that the last line ends with
         *first, last = block.text.strip().splitlines()
+        code = block.remark.removeprefix("exits with: ")
         return "\n".join([*first, "found=0", f"{last} || found=$?", f"test $found -eq {code}"]) + "\n"
     return block.text
 
@@ -117,6 +114,24 @@ def test_only_what_needs_hardware_is_left_out(tutorial: str) -> None:
         assert block.kind in ("sh", "python"), block  # others would be skipped in silence
         assert re.fullmatch(r"|not run: needs a (?:Pi|camera)|save as: \w+\.py|exits with: \d+", block.remark), block
     assert (TUTORIALS / f"{tutorial}.md").read_text().count("```") == 2 * len(page)
+
+
+@pytest.mark.parametrize(
+    ("block", "works"),
+    [
+        (Block("sh", "true\n", ""), True),
+        (Block("sh", "false\ntrue\n", ""), False),
+        (Block("sh", "false\n", "exits with: 1"), True),
+        (Block("sh", "true\n", "exits with: 1"), False),
+        (Block("sh", "false\nfalse\n", "exits with: 1"), False),
+        (Block("python", "assert 1 + 1 == 2\n", ""), True),
+        (Block("python", "assert 1 + 1 == 3\n", ""), False),
+        (Block("python", "assert 1 + 1 == 3\n", "save as: app.py"), True),
+    ],
+)
+def test_a_block_that_fails_is_noticed(block: Block, works: bool, tmp_path: Path) -> None:
+    done = subprocess.run(["bash", "-c", f"set -e\n{as_shell(block)}"], cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode == 0) == works
 
 
 @pytest.mark.nightly

@@ -1,0 +1,80 @@
+"""Every `spot-edge …` and `make …` that a page shows exists, and has the options that the page gives it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from spot_edge.cli import spot_edge
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = sorted(
+    str(path.relative_to(REPOSITORY))
+    for path in [
+        *REPOSITORY.glob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.ipynb"),
+    ]
+    if path.name != "CHANGELOG.md"  # lists the names of before
+)
+END = re.compile(r"\s#|[|;&><…]|\s$")
+
+
+def text_of(page: Path) -> str:
+    """A page as Markdown; a notebook's code cells become fenced blocks."""
+    if page.suffix == ".md":
+        return page.read_text()
+    cells = json.loads(page.read_text())["cells"]
+    return "\n".join(f"```\n{''.join(cell['source'])}\n```" for cell in cells if cell["cell_type"] == "code")
+
+
+def shown(text: str, program: str = "spot-edge") -> Iterator[str]:
+    """What stands behind the name of a program in blocks of code and in inline code, each on one line."""
+    fenced = False
+    for line in text.replace("\\\n", " ").splitlines():
+        fenced ^= line.startswith("```")
+        found = re.match(rf"\s*(?:\$ )?(?:\S*/)?{program} ([a-z].*)$", line)
+        if found and (fenced or line.startswith("    ")):
+            yield END.split(found[1])[0]
+    for inline in re.findall(rf"(?<!`)`{program}\s+([^`]+)`(?!`)", text):
+        yield END.split(" ".join(inline.split()))[0]
+
+
+def problem(arguments: str) -> str | None:
+    """What is wrong with these arguments of `spot-edge`, without running anything."""
+    command: click.Command = spot_edge
+    words = arguments.split()
+    while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
+        sub = command.get_command(click.Context(command), words.pop(0))
+        if sub is None:
+            return f"no such command: {arguments}"
+        command = sub
+    known = {name for parameter in command.params for name in [*parameter.opts, *parameter.secondary_opts]} | {
+        "--help",
+        "-h",
+    }
+    unknown = [word for word in words if re.match(r"--?[a-z]", word) and word.split("=")[0].strip(",.") not in known]
+    return f"{arguments}: no option {', '.join(unknown)}" if unknown else None
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_a_page_exist(page: str) -> None:
+    assert [found for found in map(problem, shown(text_of(REPOSITORY / page))) if found] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_verbs_of_make_in_a_page_exist(page: str) -> None:
+    verbs = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = [words.split() for words in shown(text_of(REPOSITORY / page), "make")]
+    assert {verb for words in named for verb in words if re.fullmatch(r"[a-z][a-z-]*", verb)} <= verbs
+
+
+def test_old_names_and_slips_are_found() -> None:
+    page = "    spot-edge pack-run runs/x\n\nRun `spot-edge train\nspot --trunk FILE` and `spot-edge doctor --json`.\n"
+    assert [*shown(page)] == ["pack-run runs/x", "train spot --trunk FILE", "doctor --json"]
+    assert [problem(each) is None for each in shown(page)] == [False, False, True]
