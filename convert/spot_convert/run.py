@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,13 +13,12 @@ import keras
 
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_bench.drift.gate import Margins, margins_from
+from spot_bench.run.directory import read_run_description
 from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
 from spot_edge.errors import DataError
 from spot_edge.model.spec import ImageSpec, Label
 
 __all__ = ["Run", "read_run"]
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +40,7 @@ class Run:
 
 def read_run(path: Path, data: Path | None = None) -> Run:
     """The run in the folder `path`; `data` overrides the folder that its images lie in."""
-    try:
-        about = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a run directory: no readable run.json") from error
-    if not isinstance(about, dict):
-        raise DataError(f"{path}: not a run directory: its run.json is no object")
-    if about.get("schema") != SCHEMA:
-        raise DataError(f"{path}: a run of schema {about.get('schema')!r}; this toolkit reads schema {SCHEMA}")
+    about = read_run_description(path)
     root = data or (Path(about["data"]) if about.get("data") else None)
     if root is None:
         raise DataError(f"{path}: does not know where its images lie: say --data FOLDER")

@@ -15,6 +15,7 @@ from ai_edge_litert.schema_py_generated import TensorType
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from spot_bench.run.progress import no_bar
 from spot_bench.run.settings import Retraining, retraining_from
 from spot_convert.commands.convert import convert
 from spot_convert.engines.folding import fold
@@ -23,7 +24,7 @@ from spot_convert.quantize.compression import kept_weights, levels
 from spot_convert.quantize.distillation import Weight, distil
 from spot_convert.quantize.ranges import LEVELS
 from spot_convert.run import read_run
-from spot_convert.runtimes.predictions import Places, no_bar
+from spot_convert.runtimes.predictions import Places
 from spot_convert.variants.catalog import DEFAULT, VARIANTS
 from spot_convert.variants.catalog import fine_tuned as trained
 from spot_convert.variants.family import convert_run

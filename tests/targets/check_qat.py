@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import TensorType
 
+from spot_bench.run.progress import no_bar
 from spot_bench.run.settings import Retraining
 from spot_convert.checks.checks import operator_names
 from spot_convert.modelfile.graph import unpack
 from spot_convert.quantize.qat import qat_body
 from spot_convert.quantize.training_images import training_tensors
 from spot_convert.run import read_run
-from spot_convert.runtimes.predictions import Places, no_bar
+from spot_convert.runtimes.predictions import Places
 from spot_convert.variants.family import convert_run
 from spot_convert.variants.images import calibration_tensors, choose
 from spot_edge import read_model

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from spot_bench.commands.options import PATH, Images, images_alone, new_file, show
+from spot_bench.run.progress import progress_bar
 from spot_convert.variants.catalog import DEFAULT, ENGINES, TFLITE_MICRO, VARIANTS, choose_variants
 from spot_edge.errors import CheckError, ModelError
 
@@ -67,7 +65,7 @@ def convert(
     from spot_convert.variants.table import family_table
 
     made = convert_run(
-        run, out, data=data, variants=names, engine=engine, places=Places(python, browser, qat), bar=_bar,
+        run, out, data=data, variants=names, engine=engine, places=Places(python, browser, qat), bar=progress_bar,
         say=lambda line: click.echo(line, err=True),
     )  # fmt: skip
     click.echo(family_table(made))
@@ -110,7 +108,7 @@ def answers(which: Images, model: Path, python: Path | None, browser: Path | Non
         from spot_convert.runtimes.micro.kernels import prove_equal_on
 
         proof = prove_equal_on(found, images)
-    given = answers_in(found, images, runtime, places, _bar)
+    given = answers_in(found, images, runtime, places, progress_bar)
     save_predictions(dataclasses.replace(given, embeddings=None, looks=None), file)
     about = given.model | {"images": len(given.truth), "skipped": len(given.skipped)} | proof
     said = f"{file}: {len(given.truth)} images, {len(given.skipped)} skipped, in {runtime} {given.model['version']}"
@@ -121,9 +119,3 @@ def answers(which: Images, model: Path, python: Path | None, browser: Path | Non
 
 def _not_installed(error: ImportError) -> click.UsageError:
     return click.UsageError(f"{error.name} is not installed here: pip install 'spot-edge-toolkit[convert]'")
-
-
-@contextmanager
-def _bar(title: str, length: int) -> Iterator[Callable[[int], None]]:
-    with click.progressbar(length=length, label=title, file=sys.stderr, show_pos=True) as bar:
-        yield bar.update

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.data.splits import in_turns
+from spot_bench.run.progress import Bar
 from spot_convert.quantize.distillation import BATCH
 from spot_convert.run import Run
-from spot_convert.runtimes.predictions import Bar
 from spot_convert.variants.images import SEED
 from spot_edge.errors import DataError, InputError
 from spot_edge.image.source import Source

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from spot_bench.data.manifest import Manifest, read_manifest, write_manifest
 from spot_bench.data.predictions import Predictions, load_predictions, predict
+from spot_bench.run.progress import Bar
 from spot_convert.runtimes.environments import require_environment
 from spot_convert.variants.catalog import LITERT, LITERT_JS, TFLITE_MICRO, TFLITE_RUNTIME
 from spot_edge import __version__
@@ -24,20 +22,10 @@ from spot_edge.files import write_whole
 from spot_edge.model.file import ModelFile
 from spot_edge.model.interpreter import find_runtime
 
-__all__ = ["RUNTIMES", "Bar", "Places", "answers", "no_bar", "runtime_version"]
+__all__ = ["RUNTIMES", "Places", "answers", "runtime_version"]
 
 RUNTIMES = (LITERT, TFLITE_RUNTIME, TFLITE_MICRO, LITERT_JS)
 _ERRORS = {kind.exit_code: kind for kind in (ModelError, InterpreterError, DataError)}
-
-Bar: TypeAlias = Callable[
-    [str, int], AbstractContextManager[Callable[[int], None]]
-]  # title and length to "so many more"
-
-
-@contextmanager
-def no_bar(title: str, length: int) -> Iterator[Callable[[int], None]]:
-    """Progress that nobody watches."""
-    yield lambda more: None
 
 
 @dataclass(frozen=True, slots=True)

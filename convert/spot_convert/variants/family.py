@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from spot_bench.run.progress import Bar, no_bar
 from spot_bench.stats.calibration import softmax
 from spot_convert.checks.checks import Parity, check_answers, check_graph, check_size
 from spot_convert.checks.fitting import Converted, fitted_spec
@@ -27,7 +28,7 @@ from spot_convert.quantize.qat import check_trainer
 from spot_convert.quantize.training_images import training_tensors
 from spot_convert.run import Run, read_run
 from spot_convert.runtimes.compatibility import unsupported
-from spot_convert.runtimes.predictions import Bar, Places, answers, no_bar, runtime_version
+from spot_convert.runtimes.predictions import Places, answers, runtime_version
 from spot_convert.variants.catalog import (
     DEFAULT,
     LITERT,

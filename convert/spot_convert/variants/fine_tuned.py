@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spot_bench.run.progress import Bar
 from spot_convert.quantize.compression import clustered, pruned
 from spot_convert.quantize.qat import qat_body
 from spot_convert.run import Run
-from spot_convert.runtimes.predictions import Bar
 from spot_convert.variants.catalog import CLUSTERED, PRUNED, QAT
 
 __all__ = ["trained_body"]

@@ -43,15 +43,15 @@ def check(path: Path, label_set: str | None, near: int, root: Path | None, as_js
     a look. Every picture is decoded, exactly as a device would decode it.
     """
     _need_imagehash()
+    from spot_bench.run.progress import progress_bar
     from spot_edge.errors import one_line
     from spot_train.data.check import check as check_data
     from spot_train.data.findings import balance_lines, counted, finding_lines
     from spot_train.data.images import Picture, read_pictures
-    from spot_train.data.progress import progress_bar
     from spot_train.labels.labelset import load_label_set
 
     def read(manifest: Manifest) -> list[Picture]:
-        with progress_bar(len(manifest.items), "pictures") as step:
+        with progress_bar("images", len(manifest.items)) as step:
             return read_pictures(manifest, step)
 
     labels = load_label_set(label_set) if label_set else None

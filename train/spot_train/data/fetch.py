@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spot_bench.data.manifest import Item, Manifest, write_manifest
+from spot_bench.run.progress import byte_counter, progress_bar
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import make_folder, write_whole
 from spot_train.data.archive import unpack
 from spot_train.data.download import Patience, discard, download, part_of
-from spot_train.data.progress import byte_counter, progress_bar
 from spot_train.data.sources import File, Source
 from spot_train.data.tables import Known, read_tables
 from spot_train.data.verify import DIGESTS, read_digests, record_digest, verify
@@ -46,7 +46,7 @@ def fetch(source: Source, folder: Path, *, say: Say, patience: Patience = Patien
         known = read_tables(source, downloads)
         images = folder / "images"
         if not images.is_dir():
-            with progress_bar(len(known), "unpacking") as step:
+            with progress_bar("unpacking", len(known)) as step:
                 unpack([downloads / file.name for file in source.of("images")], images, known.keys(), source.most, step)
         items = tuple(_items(known, images))
         alone = sum("group" not in about.columns for about in known.values())

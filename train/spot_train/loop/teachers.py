@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.data.manifest import Manifest
+from spot_bench.run.directory import read_run_description
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
 from spot_train.data.pixels import cached_pixels
 from spot_train.labels.labelset import LabelSet
 from spot_train.loop.fit import predict_logits
 from spot_train.recipes.recipe import Train
-from spot_train.runs.directory import read_run
 
 __all__ = ["check_teachers", "softened"]
 
@@ -24,7 +24,7 @@ def check_teachers(train: Train, labels: LabelSet) -> None:
     """DataError for a teacher that is no finished run, or that knows other classes."""
     wanted = [label.label for label in labels.labels]
     for name in train.teachers:
-        known = [label["label"] for label in read_run(Path(name))["labels"]]
+        known = [label["label"] for label in read_run_description(Path(name))["labels"]]
         if known != wanted:
             raise DataError(f"{name}: a teacher of other classes ({', '.join(known)})")
 

@@ -1,7 +1,8 @@
-"""Several runs made one: the mean of their weights, which answers better than each and costs no more.
+"""Average the weights of several runs into one that often predicts better and costs no more.
 
-Runs that start from the same trunk and train gently end in the same valley, and the middle of it is flatter (model
-soups, Wortsman et al. 2022). With batch norm that adapts, the mean has no statistics of its own and is refused.
+Runs that start from the same pretrained weights and train gently end in the same flat region of the loss, so the mean
+of their weights works too (model soups, Wortsman et al. 2022). Runs whose batch norm adapts are refused: their mean
+would have no statistics of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from spot_bench.run.directory import read_run_description
 from spot_edge.errors import DataError
 from spot_edge.files import write_whole
 from spot_train.data.pixels import pixel_array
@@ -22,7 +24,7 @@ from spot_train.loop.session import read_task
 from spot_train.recipes.recipe import load_recipe
 from spot_train.report.files import validation_files
 from spot_train.report.validation import validation_metrics
-from spot_train.runs.directory import new_run, read_run, write_json
+from spot_train.runs.directory import new_run, write_json
 
 __all__ = ["average_runs"]
 
@@ -33,13 +35,13 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, say: Callable[[str
     """The run at `out` whose weights are the mean of those of `runs`; its metrics on the validation part of `data`.
 
     Recipe, split and history are those of the first; `run.json` holds the recipes of all. DataError for runs of
-    other labels, another split, network or trunk.
+    other labels, another split, network or pretrained weights.
     """
     if len(runs) < 2:
         raise DataError("one run has no mean: name two or more")
-    described = [read_run(run) for run in runs]
+    described = [read_run_description(run) for run in runs]
     for run, about in zip(runs[1:], described[1:], strict=True):
-        for key in ("labels", "image", "split_sha256", "trunk"):
+        for key in ("labels", "image", "split_sha256", "weights"):
             if about[key] != described[0][key]:
                 raise DataError(f"{run}: its {key} is not that of {runs[0]}: they have no mean")
     recipe = load_recipe(str(runs[0] / "recipe.toml"))

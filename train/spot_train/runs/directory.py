@@ -24,7 +24,8 @@ from typing import Any
 
 import keras
 
-from spot_edge.errors import DataError, OutputError
+from spot_bench.run.directory import SCHEMA
+from spot_edge.errors import OutputError
 from spot_edge.files import write_whole
 from spot_edge.model.spec import as_data
 from spot_train.labels.labelset import LabelSet
@@ -32,18 +33,14 @@ from spot_train.loop.checkpoint import Epoch
 from spot_train.recipes.recipe import Recipe, recipe_hash, render_recipe
 
 __all__ = [
-    "SCHEMA",
     "describe_run",
-    "describe_trunk",
+    "describe_weights",
     "new_run",
-    "read_run",
     "refuse_existing",
     "write_history",
     "write_json",
     "write_recipe",
 ]
-
-SCHEMA = 1
 
 
 def refuse_existing(out: Path) -> None:
@@ -70,8 +67,8 @@ def new_run(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | None, trunk: str) -> dict[str, Any]:
-    """The content of `run.json`; `trunk` is what the weights started from, as `load_trunk` takes it."""
+def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | None, weights: str) -> dict[str, Any]:
+    """The content of `run.json`; `weights` is what the weights started from, as `load_pretrained` takes it."""
     return {
         "schema": SCHEMA,
         "name": recipe.name,
@@ -80,7 +77,7 @@ def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | Non
         "training": {"data": labels.data, "licence": labels.licence, "notice": labels.notice},
         "recipe_sha256": recipe_hash(recipe),
         "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
-        "trunk": describe_trunk(trunk),
+        "weights": describe_weights(weights),
         "data": str(data.resolve()) if data else None,
         "environment": {
             "python": platform.python_version(),
@@ -91,24 +88,11 @@ def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | Non
     }
 
 
-def describe_trunk(trunk: str) -> dict[str, str | None]:
+def describe_weights(weights: str) -> dict[str, str | None]:
     """What the weights started from: its name, and the digest of a file."""
-    path = Path(trunk)
+    path = Path(weights)
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
     return {"name": path.name, "sha256": digest}
-
-
-def read_run(run: Path) -> dict[str, Any]:
-    """The `run.json` of a run directory; DataError where it is none, or of another schema."""
-    try:
-        data: dict[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run}: not a run directory: no readable run.json") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{run}: not a run directory: its run.json is no object")
-    if data.get("schema") != SCHEMA:
-        raise DataError(f"{run}: a run of schema {data.get('schema')!r}; this toolkit reads schema {SCHEMA}")
-    return data
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

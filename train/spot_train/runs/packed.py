@@ -11,11 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from spot_bench.run.directory import read_run_description
 from spot_edge.errors import DataError
 from spot_edge.files import write_whole
 from spot_train.network.network import build_body
 from spot_train.recipes.recipe import load_recipe
-from spot_train.runs.directory import new_run, read_run, write_json
+from spot_train.runs.directory import new_run, write_json
 
 __all__ = ["WEIGHTS", "pack", "restore"]
 
@@ -26,7 +27,7 @@ _KEPT_IF_THERE = ("history.svg", "validation.md", "confusion.svg", "threshold.sv
 
 def pack(run: Path, out: Path) -> None:
     """The run at `run`, in small, as a new folder `out`."""
-    described = read_run(run)
+    described = read_run_description(run)
     try:
         body = keras.saving.load_model(run / "model.keras")
     except (OSError, ValueError) as error:
@@ -44,7 +45,7 @@ def pack(run: Path, out: Path) -> None:
 
 def restore(small: Path, out: Path, data: Path | None = None) -> None:
     """A whole run directory at `out` from the small one at `small`; `data` is where its images lie."""
-    described = read_run(small)
+    described = read_run_description(small)
     recipe = load_recipe(str(small / "recipe.toml"))
     body = build_body(recipe.network, len(described["labels"]))
     try:
