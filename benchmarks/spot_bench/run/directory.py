@@ -1,0 +1,30 @@
+"""Read `run.json`, the description of a run directory. Needs no Keras."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from spot_edge.errors import DataError
+from spot_edge.model.old_names import current_run
+
+__all__ = ["SCHEMA", "read_run_description"]
+
+SCHEMA = 1
+
+
+def read_run_description(run: Path) -> dict[str, Any]:
+    """Return the `run.json` of the run directory `run`.
+
+    Raise DataError if there is none, if it is not a JSON object, or if it has another schema.
+    """
+    try:
+        data: Any = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run}: not a run directory: no readable run.json") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{run}: not a run directory: its run.json is not an object")
+    if data.get("schema") != SCHEMA:
+        raise DataError(f"{run}: a run of schema {data.get('schema')!r}, but this toolkit reads schema {SCHEMA}")
+    return current_run(data)
