@@ -1,4 +1,4 @@
-"""What each ingredient of a recipe does to validation, paired by image and seed: `python -m experiments.recipe_ablation`.
+"""Measure what each ingredient of a recipe does to validation: `python -m experiments.recipe_ablation`.
 
 Trains what `ablation.toml` lists and keeps each training's answers to the validation part in a folder, so that it can
 be interrupted, continued and recomputed; then prints the table. The test part is not read.

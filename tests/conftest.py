@@ -93,13 +93,13 @@ def restored_run(made_once: MadeOnce) -> Path:
 
 @pytest.fixture(scope="session")
 def shapes_run(shapes: Path, restored_run: Path, made_once: MadeOnce) -> Path:
-    """A run trained on the shapes, from the embedded model's trunk: no download, no data set."""
+    """A run trained on the shapes, from the embedded model's weights: no download, no data set."""
     from spot_train.commands.train import train
 
     def make(folder: Path) -> None:
-        recipe, trunk = folder / "shapes.toml", restored_run / "model.keras"
+        recipe, weights = folder / "shapes.toml", restored_run / "model.keras"
         recipe.write_text(RECIPE)
-        done = _command(train, recipe, "--data", shapes, "--out", folder / "run", "--trunk", trunk)
+        done = _command(train, recipe, "--data", shapes, "--out", folder / "run", "--weights", weights)
         assert "balanced accuracy on validation" in done
         assert "images/s" in done
 

@@ -46,7 +46,9 @@ def test_the_mean_of_two_runs_is_a_run(shapes_run: Path, other_run: Path, shapes
     assert (tmp_path / "mean" / "validation.md").is_file()
 
 
-@pytest.mark.parametrize("about", [{"labels": []}, {"split_sha256": "0"}, {"trunk": {"name": "other", "sha256": "1"}}])
+@pytest.mark.parametrize(
+    "about", [{"labels": []}, {"split_sha256": "0"}, {"weights": {"name": "other", "sha256": "1"}}]
+)
 def test_runs_that_have_no_mean_are_refused(
     shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path, about: dict[str, object]
 ) -> None:

@@ -71,11 +71,11 @@ def test_a_training_goes_on_only_under_the_backend_that_began_it(
     monkeypatch.setattr("spot_train.loop.session.fit", interrupted)
     recipe, data, out = load_recipe("any-images"), tmp_path / "data", tmp_path / "run"
     with pytest.raises(Interrupted):
-        train_run(recipe, data, out, trunk="none", say=print)
+        train_run(recipe, data, out, weights="none", say=print)
     start = unfinished_folder(out) / "start.json"
     start.write_text(json.dumps(json.loads(start.read_text()) | {"backend": "jax"}))
     with pytest.raises(DataError, match="began with another backend"):
-        train_run(recipe, data, out, trunk="none", resume=True, say=print)
+        train_run(recipe, data, out, weights="none", resume=True, say=print)
 
 
 def command(backend: str, *hidden: str) -> subprocess.CompletedProcess[str]:

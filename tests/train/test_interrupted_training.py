@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(data: Path, out: Path, *more: object, **how: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "spot_edge.cli", "train", data / "brief.toml", "--data", data / "data"]
-    command += ["--out", out, "--trunk", "none", *more]
+    command += ["--out", out, "--weights", "none", *more]
     return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, **how)  # type: ignore[call-overload,no-any-return]
 
 

@@ -119,7 +119,7 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "data.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     (folder / "merged.toml").write_text(RECIPE)
-    arguments = ["--data", folder / "data.csv", "--out", folder / "run", "--trunk", "none"]
+    arguments = ["--data", folder / "data.csv", "--out", folder / "run", "--weights", "none"]
     done = CliRunner().invoke(train, list(map(str, [folder / "merged.toml", *arguments])), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return folder

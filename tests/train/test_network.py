@@ -1,4 +1,4 @@
-"""The network's contract: uint8 in, evidence and embedding out, stock layers only; backbones and trunks by name."""
+"""The network: uint8 in, evidence and embedding out, stock layers only; backbones and pretrained weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spot_edge.errors import DataError
 from spot_train.loop.fit import predict_logits
 from spot_train.loop.session import train_run
 from spot_train.network.backbones import BACKBONES
-from spot_train.network.network import build_body, check_trunk, freeze_batch_norm, freeze_first, load_trunk
+from spot_train.network.network import build_body, check_pretrained, freeze_batch_norm, freeze_first, load_pretrained
 from spot_train.recipes.recipe import Network, load_recipe
 
 SMALL = Network(width=0.35, size=96)
@@ -61,42 +61,42 @@ def test_frozen_batch_norm_keeps_its_moving_statistics_in_fit() -> None:
     assert all(np.array_equal(before[w.path], w.numpy()) for w in body.weights if "moving" in w.path)
 
 
-def test_a_trunk_of_an_earlier_run_is_taken_over_all_but_its_head(body: keras.Model, tmp_path: Path) -> None:
+def test_weights_of_an_earlier_run_are_loaded_except_its_head(body: keras.Model, tmp_path: Path) -> None:
     body.save(tmp_path / "model.keras")
     other = build_body(Network(width=0.35, size=128), 2)
-    load_trunk(other, Network(width=0.35, size=128), str(tmp_path / "model.keras"))
+    load_pretrained(other, Network(width=0.35, size=128), str(tmp_path / "model.keras"))
     kernel = "block_3_project"
     np.testing.assert_array_equal(other.get_layer(kernel).get_weights()[0], body.get_layer(kernel).get_weights()[0])
     assert other.get_layer("evidence").get_weights()[0].shape[-1] == 2
 
 
-def test_a_trunk_of_another_width_is_refused_in_one_line(body: keras.Model, tmp_path: Path) -> None:
+def test_weights_of_another_width_are_refused_in_one_line(body: keras.Model, tmp_path: Path) -> None:
     body.save(tmp_path / "model.keras")
     wide = Network(width=0.5, size=96)
     with pytest.raises(DataError, match=r"not weights of mobilenet_v2 at width 0.5"):
-        load_trunk(build_body(wide, 5), wide, str(tmp_path / "model.keras"))
+        load_pretrained(build_body(wide, 5), wide, str(tmp_path / "model.keras"))
 
 
 @pytest.mark.parametrize("name", ["absent.weights.h5", "text.weights.h5", "text.keras", "text"])
-def test_a_trunk_that_is_none_is_refused(body: keras.Model, tmp_path: Path, name: str) -> None:
+def test_a_file_that_holds_no_weights_is_refused(body: keras.Model, tmp_path: Path, name: str) -> None:
     if name.startswith("text"):
         (tmp_path / name).write_text("not weights")
     with pytest.raises(DataError, match=name) as caught:
-        load_trunk(body, SMALL, str(tmp_path / name))
+        load_pretrained(body, SMALL, str(tmp_path / name))
     assert "\n" not in str(caught.value)
 
 
 def test_weights_of_keras_own_network_are_taken_layer_by_layer(tmp_path: Path) -> None:
     theirs = keras.applications.MobileNetV2(include_top=False, weights=None, alpha=0.35, input_shape=(96, 96, 3))
-    theirs.save_weights(tmp_path / "trunk.weights.h5")
+    theirs.save_weights(tmp_path / "pretrained.weights.h5")
     ours = build_body(SMALL, 3)
-    load_trunk(ours, SMALL, str(tmp_path / "trunk.weights.h5"))
+    load_pretrained(ours, SMALL, str(tmp_path / "pretrained.weights.h5"))
     for layer in theirs.layers[1:]:
         for one, two in zip(layer.get_weights(), ours.get_layer(layer.name).get_weights(), strict=True):
             np.testing.assert_array_equal(one, two)
 
 
-def test_a_trunk_that_does_not_fit_is_refused_before_any_picture_is_decoded(
+def test_weights_that_do_not_fit_are_refused_before_decoding(
     body: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body.save(tmp_path / "model.keras")
@@ -104,14 +104,14 @@ def test_a_trunk_that_does_not_fit_is_refused_before_any_picture_is_decoded(
     monkeypatch.setattr("spot_train.loop.session.cached_pixels", lambda *_: pytest.fail("decoded"))
     recipe = load_recipe("any-images", ["network.width=0.5"])
     with pytest.raises(DataError, match=r"model.keras: not weights of mobilenet_v2 at width 0.5"):
-        train_run(recipe, tmp_path / "data", tmp_path / "run", trunk=str(tmp_path / "model.keras"), say=print)
+        train_run(recipe, tmp_path / "data", tmp_path / "run", weights=str(tmp_path / "model.keras"), say=print)
     assert not list(tmp_path.glob("run*"))
 
 
-def test_a_trunk_of_another_backbone_is_refused(body: keras.Model, tmp_path: Path) -> None:
+def test_weights_of_another_backbone_are_refused(body: keras.Model, tmp_path: Path) -> None:
     body.save(tmp_path / "model.keras")
     with pytest.raises(DataError, match=r"not weights of mobilenet at width 0.35"):
-        check_trunk(Network(backbone="mobilenet", width=0.35, size=96), str(tmp_path / "model.keras"))
+        check_pretrained(Network(backbone="mobilenet", width=0.35, size=96), str(tmp_path / "model.keras"))
 
 
 # A few that differ in what they want: operations that are no layers, layers without names and odd sizes, own weights.
@@ -128,7 +128,7 @@ def test_a_backbone_is_the_same_network_at_any_size_and_after_saving(name: str, 
     }
     assert [w.path for w in fixed.weights] == [w.path for w in any_size.weights]
     fixed.save(tmp_path / "model.keras")
-    load_trunk(any_size, network, str(tmp_path / "model.keras"))
+    load_pretrained(any_size, network, str(tmp_path / "model.keras"))
     any_size.get_layer("evidence").set_weights(fixed.get_layer("evidence").get_weights())
     saved = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     images = pictures(2, size)
@@ -144,10 +144,10 @@ def test_efficientnet_gets_standardized_pixels_whatever_its_file_says(tmp_path: 
     theirs = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
     deviation = np.array([0.229, 0.224, 0.225])
     theirs.get_layer(index=2).set_weights([np.array([0.485, 0.456, 0.406]), deviation, np.array(0)])
-    theirs.save_weights(tmp_path / "trunk.weights.h5")
+    theirs.save_weights(tmp_path / "pretrained.weights.h5")
     network = Network(backbone="efficientnet_b0", size=64)
     body = build_body(network, 3)
-    load_trunk(body, network, str(tmp_path / "trunk.weights.h5"))
+    load_pretrained(body, network, str(tmp_path / "pretrained.weights.h5"))
     prepared = keras.Model(body.input, body.get_layer("normalization").output)
     images = pictures(1, 64)
     np.testing.assert_allclose(
@@ -155,12 +155,12 @@ def test_efficientnet_gets_standardized_pixels_whatever_its_file_says(tmp_path: 
     )
 
 
-def test_a_trunk_learned_on_bgr_answers_as_under_keras_own_preparation(tmp_path: Path) -> None:
+def test_weights_learned_on_bgr_predict_as_with_keras_preprocessing(tmp_path: Path) -> None:
     theirs = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
-    theirs.save_weights(tmp_path / "trunk.weights.h5")
+    theirs.save_weights(tmp_path / "pretrained.weights.h5")
     network = Network(backbone="vgg16", size=32)
     body = build_body(network, 3)
-    load_trunk(body, network, str(tmp_path / "trunk.weights.h5"))
+    load_pretrained(body, network, str(tmp_path / "pretrained.weights.h5"))
     images = pictures(2, 32)
     prepared = keras.applications.vgg16.preprocess_input(images.astype(np.float32))
     np.testing.assert_allclose(
@@ -193,7 +193,7 @@ def test_frozen_layers_are_counted_as_keras_counts_them() -> None:
 )
 def test_a_network_that_cannot_be_is_one_line(changed: dict[str, object], said: str) -> None:
     with pytest.raises(DataError) as caught:
-        check_trunk(Network(**changed), "none")
+        check_pretrained(Network(**changed), "none")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

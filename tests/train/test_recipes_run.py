@@ -57,7 +57,7 @@ def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_recipe(recipe: str, data: Path, out: Path, *changes: str) -> Path:
     sets = [part for change in (*CHANGES[recipe], *changes) for part in ("--set", change)]
-    arguments = [recipe, "--data", str(data), "--out", str(out), "--trunk", "none", *sets]
+    arguments = [recipe, "--data", str(data), "--out", str(out), "--weights", "none", *sets]
     done = CliRunner().invoke(train, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return out

@@ -18,9 +18,9 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def refused(data: Path, out: Path, kind: type[SpotError], recipe: str = "any-images", trunk: str = "none") -> str:
+def refused(data: Path, out: Path, kind: type[SpotError], recipe: str = "any-images", weights: str = "none") -> str:
     with pytest.raises(kind) as caught:
-        train_run(load_recipe(recipe), data, out, trunk=trunk, say=lambda line: None)
+        train_run(load_recipe(recipe), data, out, weights=weights, say=lambda line: None)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -57,13 +57,13 @@ def test_an_image_that_cannot_be_decoded_is_named(data: Path, tmp_path: Path) ->
     assert "mend it or take it out" in said
 
 
-def test_a_trunk_that_is_not_there(data: Path, tmp_path: Path) -> None:
-    said = refused(data, tmp_path / "run", DataError, trunk=str(tmp_path / "absent.weights.h5"))
-    assert "absent.weights.h5: no such trunk" in said
+def test_a_missing_weights_file_is_refused(data: Path, tmp_path: Path) -> None:
+    said = refused(data, tmp_path / "run", DataError, weights=str(tmp_path / "absent.weights.h5"))
+    assert "absent.weights.h5: no such file of weights" in said
 
 
 def test_nothing_half_written_is_left(data: Path, tmp_path: Path) -> None:
-    refused(data, tmp_path / "run", DataError, trunk=str(tmp_path / "absent.weights.h5"))
+    refused(data, tmp_path / "run", DataError, weights=str(tmp_path / "absent.weights.h5"))
     assert not (tmp_path / "run").exists()
     assert not list(tmp_path.glob(".run*"))
     assert not list(tmp_path.glob("run-cache/*.partial"))

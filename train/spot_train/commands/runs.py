@@ -21,7 +21,7 @@ def runs() -> None:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The data that the runs were trained on.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
 def average(runs: tuple[Path, ...], data: Path, out: Path) -> None:
-    """Make one run of several that were trained from the same trunk on the same split: the mean of their weights."""
+    """Average the weights of several runs with the same pretrained weights and split."""
     need_keras()
     from spot_train.runs.average import average_runs
 

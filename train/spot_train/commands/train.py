@@ -28,7 +28,7 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, value: boo
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV manifest or folder of class folders.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
 @click.option(
-    "--trunk",
+    "--weights",
     default="imagenet",
     show_default=True,
     metavar="FILE|imagenet|none",
@@ -39,7 +39,7 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, value: boo
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: train.epochs=3.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes, help="Known recipes.")
 def train(
-    recipe: str, data: Path, out: Path, trunk: str, cache: Path | None, resume: bool, changes: tuple[str, ...]
+    recipe: str, data: Path, out: Path, weights: str, cache: Path | None, resume: bool, changes: tuple[str, ...]
 ) -> None:
     """Train a network by RECIPE and leave a run directory.
 
@@ -57,7 +57,7 @@ def train(
         click.echo(line, err=True)
 
     try:
-        metrics = train_run(loaded, data, out, trunk=trunk, cache=cache, resume=resume, say=say)
+        metrics = train_run(loaded, data, out, weights=weights, cache=cache, resume=resume, say=say)
     except Interrupted:
         kept = unfinished_folder(out)
         say(f"interrupted; {kept} is kept: go on with --resume" if kept.exists() else "interrupted before any step")

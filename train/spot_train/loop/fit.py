@@ -17,7 +17,7 @@ from spot_train.data.batches import Batches, Examples
 from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
 from spot_train.loop.optimizer import LateAverage, make_optimizer, plateau_rate
 from spot_train.loop.progress import Progress, StopRequest
-from spot_train.network.network import build_body, freeze_batch_norm, freeze_first, trunk_layers
+from spot_train.network.network import backbone_layers, build_body, freeze_batch_norm, freeze_first
 from spot_train.recipes.recipe import Recipe
 
 __all__ = ["Epochs", "Interrupted", "Phase", "Validate", "fit", "predict_logits", "set_trainable", "training_body"]
@@ -55,7 +55,7 @@ def fit(
 ) -> tuple[Any, list[Epoch]]:
     """Train a body as `recipe` says; the body in float32 at the deployed size, and what each epoch did.
 
-    `load_weights` puts the pretrained trunk into the fresh body. The state goes into `checkpoint` after every epoch,
+    `load_weights` puts the pretrained weights into the fresh body. The state goes into `checkpoint` after every epoch,
     and when `stop` is raised, which ends in Interrupted; a checkpoint that holds a state is taken up.
     """
     train, classes = recipe.train, examples.targets.shape[1]
@@ -147,7 +147,7 @@ def _phases(recipe: Recipe) -> list[Phase]:
 
 def set_trainable(body: Any, recipe: Recipe, phase: Phase) -> None:
     """Switch the layers on that learn in `phase`, and the others off."""
-    for layer in trunk_layers(body):
+    for layer in backbone_layers(body):
         layer.trainable = phase.name != "head"
     if phase.name == "head":
         return

@@ -28,14 +28,14 @@ from spot_train.loop.checkpoint import Checkpoint
 from spot_train.loop.fit import Interrupted, fit, predict_logits
 from spot_train.loop.progress import Progress, StopRequest, stop_on_signals
 from spot_train.loop.teachers import check_teachers, softened
-from spot_train.network.network import check_trunk, load_trunk
+from spot_train.network.network import check_pretrained, load_pretrained
 from spot_train.recipes.recipe import Recipe, recipe_hash
 from spot_train.report.files import validation_files
 from spot_train.report.plots import history_svg
 from spot_train.report.validation import validation_metrics
 from spot_train.runs.directory import (
     describe_run,
-    describe_trunk,
+    describe_weights,
     new_run,
     refuse_existing,
     write_history,
@@ -73,24 +73,24 @@ def train_run(
     data: Path,
     out: Path,
     *,
-    trunk: str = "imagenet",
+    weights: str = "imagenet",
     cache: Path | None = None,
     resume: bool = False,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train `recipe` on the data set at `data` and leave a run directory at `out`; its validation metrics.
 
-    `trunk` is what `spot_train.network.network.load_trunk` takes; decoded pictures are kept in the folder `cache`, or
-    without one only until training ends. All that can be refused is refused before training starts. Ctrl-C and
+    `weights` is what `load_pretrained` takes. Decoded images are cached in the folder `cache`, or without one only
+    until training ends. All that can be refused is refused before training starts. Ctrl-C and
     SIGTERM raise Interrupted, and leave what `resume` goes on from in `unfinished_folder(out)`.
     """
     refuse_existing(out)
     task = read_task(recipe, data, say)
-    check_trunk(recipe.network, trunk)
+    check_pretrained(recipe.network, weights)
     check_teachers(recipe.train, task.labels)
     train, val = task.manifest.part("train"), task.manifest.part("val")
     stop = StopRequest()
-    with _unfinished(out, recipe, task, trunk, resume) as folder, stop_on_signals(stop, say):
+    with _unfinished(out, recipe, task, weights, resume) as folder, stop_on_signals(stop, say):
         pixels = cache or folder
         say(f"decoding {len(train.items)} training and {len(val.items)} validation images")
         examples = _examples(recipe, task, train, pixels)
@@ -105,7 +105,7 @@ def train_run(
         body, history = fit(
             recipe,
             examples,
-            lambda body: load_trunk(body, recipe.network, trunk),
+            lambda body: load_pretrained(body, recipe.network, weights),
             validate,
             Checkpoint(folder),
             Progress(say),
@@ -114,7 +114,7 @@ def train_run(
         logits = predict_logits(body, val_pixels)
         metrics = validation_metrics(logits, truth, [i.group for i in val.items], task.labels)
         with new_run(out) as run:
-            _write(run, recipe, task, trunk)
+            _write(run, recipe, task, weights)
             body.save(run / "model.keras")
             write_history(run / "history.csv", history)
             write_whole(run / "history.svg", history_svg(history).encode())
@@ -173,13 +173,13 @@ def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Exam
 
 
 @contextmanager
-def _unfinished(out: Path, recipe: Recipe, task: Task, trunk: str, resume: bool) -> Iterator[Path]:
+def _unfinished(out: Path, recipe: Recipe, task: Task, weights: str, resume: bool) -> Iterator[Path]:
     """The folder of a training that goes on; it goes when the run is there, or when nothing was learned yet."""
     folder = unfinished_folder(out)
     start = {
         "recipe": recipe_hash(recipe),
         "data": task.digest(),
-        "trunk": describe_trunk(trunk),
+        "weights": describe_weights(weights),
         "backend": keras.config.backend(),
     }
     if resume:
@@ -218,11 +218,11 @@ def _worth_saying(manifest: Manifest, val: Manifest) -> Iterator[str]:
         yield f"note: no validation image is labelled {', '.join(absent)}: nothing will be known about it"
 
 
-def _write(folder: Path, recipe: Recipe, task: Task, trunk: str) -> None:
+def _write(folder: Path, recipe: Recipe, task: Task, weights: str) -> None:
     write_recipe(folder / "recipe.toml", recipe)
     root = task.data if task.data.is_dir() else task.data.parent
     if task.given_split and not task.labels.merges:
         shutil.copyfile(task.data, folder / "split.csv")  # byte for byte: a frozen split has a digest
     else:
         write_manifest(task.manifest, folder / "split.csv", root=root)
-    write_json(folder / "run.json", describe_run(recipe, task.labels, folder / "split.csv", root, trunk))
+    write_json(folder / "run.json", describe_run(recipe, task.labels, folder / "split.csv", root, weights))

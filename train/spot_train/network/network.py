@@ -21,12 +21,12 @@ from spot_train.network.backbones import Backbone, find_backbone, misfits
 from spot_train.recipes.recipe import Network
 
 __all__ = [
+    "backbone_layers",
     "build_body",
-    "check_trunk",
+    "check_pretrained",
     "freeze_batch_norm",
     "freeze_first",
-    "load_trunk",
-    "trunk_layers",
+    "load_pretrained",
 ]
 
 # x * scale + offset, then the mean and deviation of each channel where the network's weights were made with those
@@ -60,35 +60,35 @@ def build_body(network: Network, classes: int, *, any_size: bool = False) -> Any
     return _freshly_named(build)
 
 
-def check_trunk(network: Network, trunk: str) -> None:
-    """DataError for a backbone that cannot be, or a trunk that does not fit it, before any picture is decoded."""
+def check_pretrained(network: Network, weights: str) -> None:
+    """DataError for a backbone that cannot be, or weights that do not fit it, before any image is decoded."""
     _check_network(network)
-    if trunk != "none":
-        _check_file(trunk)
-        load_trunk(build_body(network, 1, any_size=True), network, trunk)
+    if weights != "none":
+        _check_file(weights)
+        load_pretrained(build_body(network, 1, any_size=True), network, weights)
 
 
-def load_trunk(body: Any, network: Network, trunk: str) -> None:
+def load_pretrained(body: Any, network: Network, weights: str) -> None:
     """Pretrained weights into the body's backbone.
 
-    `trunk` is "imagenet" (Keras' own weights, which Keras downloads), "none" (a random start), a `.weights.h5` or
+    `weights` is "imagenet" (Keras' own weights, which Keras downloads), "none" (a random start), a `.weights.h5` or
     `.h5` file of the backbone without top, or the `model.keras` of an earlier run.
     """
-    if trunk == "none":
+    if weights == "none":
         return
     backbone = find_backbone(network.backbone)
     headless = keras.Model(body.input, body.get_layer("embedding").input)
-    if trunk == "imagenet":
+    if weights == "imagenet":
         headless.set_weights(_downloaded(backbone, network).get_weights())
         ours = False
     else:
-        _check_file(trunk)
+        _check_file(weights)
         try:
-            ours = _load_file(headless, Path(trunk))
+            ours = _load_file(headless, Path(weights))
         except Exception as error:  # what h5py and Keras raise at a file that is none has no common root
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise DataError(
-                f"{trunk}: not weights of {network.backbone} at width {network.width:g}: {reason}"
+                f"{weights}: not weights of {network.backbone} at width {network.width:g}: {reason}"
             ) from error
     if not ours:
         _adopt(body, backbone)
@@ -112,7 +112,7 @@ def _downloaded(backbone: Backbone, network: Network) -> Any:
     except ValueError as error:
         raise DataError(f"Keras has no ImageNet weights of {network.backbone} at width {network.width:g}") from error
     except Exception as error:  # the download helper raises bare Exception without a network
-        raise DataError("the ImageNet weights cannot be downloaded here: name a file with --trunk") from error
+        raise DataError("the ImageNet weights cannot be downloaded here: name a file with --weights") from error
 
 
 def _adopt(body: Any, backbone: Backbone) -> None:
@@ -137,7 +137,7 @@ def _set_standards(body: Any) -> None:
             layer.finalize_state()
 
 
-def trunk_layers(body: Any) -> list[Any]:
+def backbone_layers(body: Any) -> list[Any]:
     """The layers with weights below the evidence convolution."""
     return [layer for layer in body.layers if layer.weights and layer.name != "evidence"]
 
@@ -194,6 +194,6 @@ def _check_network(network: Network) -> None:
         raise DataError(misfit)
 
 
-def _check_file(trunk: str) -> None:
-    if trunk != "imagenet" and not (Path(trunk).is_file() and trunk.endswith((".h5", ".keras"))):
-        raise DataError(f"{trunk}: no such trunk: name a .weights.h5 or .keras file, 'imagenet' or 'none'")
+def _check_file(weights: str) -> None:
+    if weights != "imagenet" and not (Path(weights).is_file() and weights.endswith((".h5", ".keras"))):
+        raise DataError(f"{weights}: no such file of weights: name a .weights.h5 or .keras file, 'imagenet' or 'none'")
