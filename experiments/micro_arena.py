@@ -18,7 +18,7 @@ from spot_convert.inspect.isolated import apart
 from spot_convert.modelfile.graph import Graph, pack, unpack
 from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_apart
 from spot_convert.runtimes.micro.trial import MicroTrial, try_in_micro
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 from spot_edge.model.file import ModelFile, read_model
 from spot_train.recipes.recipe import Network
 
@@ -38,7 +38,7 @@ def main(out: Path) -> None:
             file = out / f"w{round(100 * width)}-s{side}-int8.tflite"
             if not file.exists():
                 click.echo(f"building {file.name}", err=True)
-                write_whole(file, build_file(Network(width=width, size=side), "int8"))
+                write_file(file, build_file(Network(width=width, size=side), "int8"))
             rows.append([f"{width:g}", str(side), *_cells(read_model(file))])
     click.echo(f"tflite-micro {micro_version()}, kB of 1,000 bytes")
     click.echo("\n".join(align(rows)))

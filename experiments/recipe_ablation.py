@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spot_bench.stats import metrics
 from spot_bench.stats.calibration import fit_temperature, softmax
 from spot_bench.stats.intervals import Estimate, bootstrap_many
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_train.data.pixels import cached_pixels
 from spot_train.loop.fit import predict_logits
 from spot_train.loop.session import read_task, train_run
@@ -54,7 +54,7 @@ def main(plan: Path, data: Path, weights: str, out: Path, only: tuple[str, ...],
             if file.exists():
                 answers.setdefault(name, {})[seed] = file
     task = read_task(load_recipe(content["recipe"]), data, lambda line: None)
-    val = task.manifest.part("val")
+    val = task.manifest.split("val")
     click.echo(_table(answers, task.indices(val), [item.group for item in val.items]))
 
 
@@ -64,10 +64,10 @@ def _train(recipe_name: str, settings: list[str], data: Path, weights: str, file
     if not run.exists():
         train_run(recipe, data, run, weights=weights, cache=cache, say=lambda line: click.echo(line, err=True))
     body = keras.saving.load_model(run / "model.keras", compile=False)
-    val = read_task(recipe, data, lambda line: None).manifest.part("val")
+    val = read_task(recipe, data, lambda line: None).manifest.split("val")
     logits = predict_logits(body, cached_pixels(val, recipe.network.size, cache))
     np.save(file, logits)
-    write_whole(file.with_suffix(".json"), json.dumps(settings).encode())
+    write_file(file.with_suffix(".json"), json.dumps(settings).encode())
 
 
 def _table(answers: dict[str, dict[int, Path]], truth: NDArray[np.int64], groups: list[str]) -> str:

@@ -21,9 +21,9 @@ from PIL import Image
 from spot_bench.data.drawn.canvas import large_still
 from spot_bench.data.manifest import Item, read_manifest
 from spot_bench.data.predictions import Predictions, describe_model
-from spot_bench.data.splits import in_turns
+from spot_bench.data.splits import balanced_sample
 from spot_bench.drift.comparison import compare
-from spot_bench.drift.gate import Margins, judge_drift
+from spot_bench.drift.gate import Margins, evaluate_drift
 from spot_bench.report.tables import align, figure
 from spot_bench.stats.intervals import bootstrap
 from spot_edge.classifier import Classifier
@@ -51,13 +51,13 @@ class Answer:
 def main(data: Path, root: Path | None, images: int | None) -> None:
     """Compare the answers to stills of 12 megapixels, decoded whole and reduced."""
     items = [item for item in read_manifest(data, root=root).items if item.split in PARTS]
-    items = items if images is None else in_turns(items, images)
+    items = items if images is None else balanced_sample(items, images)
     classifier = Classifier.load()
     interpreter, spec = Interpreter(classifier.model), classifier.model.spec.image
     answers: dict[str, list[Answer]] = defaultdict(list)
     with click.progressbar(items, show_pos=True) as bar:
         for number, item in enumerate(bar):
-            picture = classifier.prepare(item.image).picture
+            picture = classifier.prepare(item.image).image
             still, other = large_still(picture, 2 * number), large_still(picture, 2 * number + 1)
             ways = {
                 "whole": (still, 1),
@@ -108,7 +108,7 @@ def _lines(classifier: Classifier, items: Sequence[Item], answers: dict[str, lis
     yield ""
     rows = [["decoded", "worse by, points", "margin", ""]]
     for name, (comparison, _) in found.items():
-        drift = judge_drift(comparison, Margins(), measured_on="")
+        drift = evaluate_drift(comparison, Margins(), measured_on="")
         rows.append([name, "", "", drift.verdict.upper()])
         for criterion in drift.criteria:
             worse, low, high = (100 * value for value in (criterion.worse_by, criterion.low, criterion.high))

@@ -70,13 +70,13 @@ class CheckError(SpotError):
 
 
 class CameraError(SpotError):
-    """A camera that is missing, closed to us, busy, unplugged or silent; `passing` where waiting may help."""
+    """A camera that is missing, closed to us, busy, unplugged or silent; `transient` where waiting may help."""
 
     exit_code = 9
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.transient = transient
 
 
 EXIT_CODES: dict[int, str] = {

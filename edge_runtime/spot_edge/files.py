@@ -11,10 +11,10 @@ from pathlib import Path
 
 from spot_edge.errors import OutputError
 
-__all__ = ["make_folder", "read_whole", "write_whole"]
+__all__ = ["make_folder", "read_file", "write_file"]
 
 
-def read_whole(path: Path, most: int) -> bytes:
+def read_file(path: Path, most: int) -> bytes:
     """The content of the file at `path`. OSError where there is none, where it is a device or a pipe, which might never
     end, or where it holds more than `most` bytes."""
     state = os.stat(path)
@@ -27,7 +27,7 @@ def read_whole(path: Path, most: int) -> bytes:
     return path.read_bytes()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Write `content` to `path`: a temporary file in the same folder, fsync, rename. Never half a file."""
     temporary: Path | None = None
     try:

@@ -31,7 +31,7 @@ from spot_convert.engines.tflite_converter import BODIES
 from spot_convert.modelfile.metadata import describe_tensors
 from spot_convert.modelfile.tail import append_tail
 from spot_convert.run import Run
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 from spot_edge.image.tensor import to_tensor
 from spot_edge.model.file import ModelFile, read_model, seal
 from spot_edge.model.interpreter import Interpreter
@@ -79,7 +79,7 @@ def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
             file = out / f"w{round(100 * network.width)}-s{network.size}-{variant}.tflite"
             if not file.exists():
                 click.echo(f"building {file.name}", err=True)
-                write_whole(file, build_file(network, variant))
+                write_file(file, build_file(network, variant))
             files[network, variant] = read_model(file)
     times = _in_turns(list(files.values()), wanted["rounds"], threads)
     largest = max(networks, key=_weight), "float32"
@@ -105,8 +105,8 @@ def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
         "threads": threads,
     }
     make_folder(folder)
-    write_whole(folder / "frontier.svg", picture(members).encode())
-    write_whole(folder / "frontier.md", page(members, about).encode())
+    write_file(folder / "frontier.svg", picture(members).encode())
+    write_file(folder / "frontier.md", page(members, about).encode())
     click.echo(f"{folder / 'frontier.md'}: {len(members)} files")
 
 

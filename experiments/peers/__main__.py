@@ -12,7 +12,7 @@ from experiments.peers.page import page, problems, target_lines
 from experiments.peers.rows import ROWS, python_of
 from spot_bench.speed.conditions import Watch, describe_machine
 from spot_edge.errors import CheckError, SpotError, one_line
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_edge.machine import Sensors
 from spot_edge.model.file import read_model
 
@@ -40,7 +40,7 @@ def main(networks: Path, out: Path, rounds: int, threads: int) -> None:
         )
     others = watch.finish()["others"]
     text = page(entries, describe_machine(), others, rounds, threads)
-    write_whole(out, text.encode())
+    write_file(out, text.encode())
     click.echo("\n".join(target_lines(entries)))
     click.echo(f"{out}: {len(entries)} rows")
     failed = problems(entries)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from experiments.peers.children import child_environment
 from experiments.peers.rows import EXPORTER, FLOAT, INT8, REPOSITORY, install, python_of
 from spot_bench.data.drawn import KINDS, draw_lesion, encode_jpeg
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 from spot_edge.image.tensor import decode, to_tensor
 from spot_edge.model.file import ModelFile, read_model, seal
 
@@ -39,13 +39,13 @@ def main(folder: Path) -> None:
         for made in (f"{FLOAT}.tflite", f"{FLOAT}.onnx", f"{INT8}.onnx"):
             (folder / made).unlink(missing_ok=True)
     make_folder(folder)
-    write_whole(small, model.content)
+    write_file(small, model.content)
     make_inputs(folder, model)
     if not (folder / f"{FLOAT}.tflite").exists():
         click.echo("making the float32 model file", err=True)
-        write_whole(folder / f"{FLOAT}.tflite", _float_file(model))
+        write_file(folder / f"{FLOAT}.tflite", _float_file(model))
     weights = folder / "weights.npz"
-    write_whole(weights, (_SMALL_RUN / "weights-f16.npz").read_bytes())
+    write_file(weights, (_SMALL_RUN / "weights-f16.npz").read_bytes())
     if (folder / f"{INT8}.onnx").exists():
         return
     python = python_of(EXPORTER)
@@ -62,7 +62,7 @@ def make_inputs(folder: Path, model: ModelFile, pictures: int = PICTURES) -> Non
     """`picture.jpg`, and `tensors.npy` of it and of other pictures."""
     drawn = encode_jpeg(draw_lesion(seed=1))
     own, _ = to_tensor(decode(drawn, "picture.jpg")[0], model.spec.image)
-    write_whole(folder / "picture.jpg", drawn)
+    write_file(folder / "picture.jpg", drawn)
     np.save(folder / "tensors.npy", np.concatenate([own, _tensors(model, range(100, 100 + pictures))]))
 
 

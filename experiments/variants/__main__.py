@@ -11,7 +11,7 @@ from experiments.variants.page import page
 from experiments.variants.picture import picture
 from experiments.variants.reports import read_family
 from spot_edge.errors import SpotError, one_line
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 
 __all__ = ["main"]
 
@@ -24,9 +24,9 @@ def main(families: tuple[str, ...], out: Path) -> None:
     found = [read_family(*_pair(named)) for named in families]
     text, drawn = page(found), picture(found)  # both before anything is written
     make_folder(out)
-    write_whole(out / "variants.md", text.encode())
+    write_file(out / "variants.md", text.encode())
     if drawn is not None:
-        write_whole(out / "variants.svg", drawn.encode())
+        write_file(out / "variants.svg", drawn.encode())
     rows = sum(len(family.rows) for family in found)
     click.echo(f"{out / 'variants.md'}: {rows} variants of {len(found)} widths")
 

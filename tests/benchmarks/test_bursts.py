@@ -77,7 +77,7 @@ def test_the_figures_are_those_of_the_captures(classifier: Classifier, data: Man
         told = {form: np.empty((len(close), 3, len(labels))) for form in FORMS}
         triage = {form: np.empty((len(close), 3), "U16") for form in FORMS}
         for row, item in enumerate(close):
-            picture = classifier.prepare(item.image).picture
+            picture = classifier.prepare(item.image).image
             for place in range(3):
                 views = [np.asarray(capture(picture, item.image.name, place, n, conditions)) for n in range(3)]
                 together = classifier.classify_burst(views)
@@ -108,7 +108,7 @@ def test_calibration_is_that_of_one_capture_of_every_image(classifier: Classifie
     labels = [label.label for label in classifier.model.spec.labels]
     told = np.empty((2, len(data.items), len(labels)))
     for row, item in enumerate(data.items):
-        picture = classifier.prepare(item.image).picture
+        picture = classifier.prepare(item.image).image
         views = [np.asarray(capture(picture, item.image.name, 0, n, "changing")) for n in range(2)]
         for form, answer in enumerate((classifier.classify(views[0]), classifier.classify_burst(views))):
             by_label = {each.label: each.score for each in answer.ranked}

@@ -19,7 +19,7 @@ from spot_bench.drift.lines import harm_lines
 from spot_bench.stats.intervals import wilson
 from spot_edge.errors import DataError, OutputError
 from spot_edge.model.spec import Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate, SetThreshold
-from spot_edge.prediction.prediction import judge, rank, set_of_classes
+from spot_edge.prediction.prediction import prediction_set_of, rank, triage_of
 
 IMAGES = 400  # two of each lesion; every fourth lesion is a melanoma
 LABELS = ("nv", "mel", "bkl")
@@ -103,8 +103,8 @@ def test_what_the_device_tells_is_the_devices_own() -> None:
     assert members is not None
     for row, own in enumerate(scores):
         ranked = rank(labels, own)
-        assert CATEGORIES[urgency[row]] == judge(spec, own).category
-        found = set_of_classes(spec, ranked)
+        assert CATEGORIES[urgency[row]] == triage_of(spec, own).category
+        found = prediction_set_of(spec, ranked)
         assert found is not None
         assert {LABELS[column] for column in np.flatnonzero(members[row])} == set(found.labels)
         assert margins(scores)[row] == pytest.approx(ranked[0].score - ranked[1].score)

@@ -147,7 +147,7 @@ def test_it_goes_on_for_the_seconds_asked_for() -> None:
 
 
 def test_a_runtime_that_cannot_do_without_its_delegate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "bare_resolver", lambda runtime: None)
+    monkeypatch.setattr(latency, "resolver_without_delegate", lambda runtime: None)
     plan, notes = latency._possible(Plan(delegates=(True, False)))
     assert plan.delegates == (True,)
     assert notes[0].endswith("cannot switch its delegate off: measured with it on only")

@@ -25,20 +25,20 @@ import sys
 from pathlib import Path
 import numpy as np
 from spot_bench.data.manifest import Item, Manifest
-from spot_bench.data.inference import run_over
+from spot_bench.data.inference import infer
 from spot_edge.classifier import Classifier
 
 class Painted(Classifier):
     def prepare(self, source):
         return super().prepare(np.full((240, 320, 3), 128, np.uint8))  # anew each time: .2 MB
 
-    def judge(self, prepared):  # the network itself, but for one run, would take minutes
-        self.said = getattr(self, "said", None) or super().judge(prepared)
+    def predict(self, prepared):  # the network itself, but for one run, would take minutes
+        self.said = getattr(self, "said", None) or super().predict(prepared)
         return self.said
 
 count = int(sys.argv[1])
 items = tuple(Item(Path(f"{number}.jpg"), "nv", str(number)) for number in range(count))
-answers = run_over(Painted.load(threads=1), Manifest(items, Path("painted")))
+answers = infer(Painted.load(threads=1), Manifest(items, Path("painted")))
 assert len(answers.kept) == count
 print(peak())
 """

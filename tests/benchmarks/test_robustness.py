@@ -64,7 +64,7 @@ def test_every_perturbation_changes_the_tensor_and_not_much() -> None:
 @pytest.mark.parametrize("shape", [(225, 300), (300, 225), (200, 200), (90, 400)])
 def test_another_filter_resizes_what_the_models_geometry_keeps_and_once(shape: tuple[int, int]) -> None:
     found = prepared(lesion(shape[1], shape[0]))
-    kept = found.picture.crop(found.crop) if found.crop else found.picture
+    kept = found.image.crop(found.crop) if found.crop else found.image
     for name, by in (("bicubic", Image.Resampling.BICUBIC), ("box", Image.Resampling.BOX)):
         expected = np.asarray(kept.resize((96, 96), by))
         assert NAMES[f"resize {name}"].tensor(found)[0].tolist() == expected.tolist()
@@ -73,7 +73,7 @@ def test_another_filter_resizes_what_the_models_geometry_keeps_and_once(shape: t
 
 def test_aliased_is_plain_bilinear() -> None:
     found = prepared(lesion())
-    plain = np.asarray(_plain(found.picture, (96, 96)))
+    plain = np.asarray(_plain(found.image, (96, 96)))
     assert np.abs(NAMES["resize aliased"].tensor(found)[0].astype(int) - plain).max() <= 1  # of rounding
 
 
@@ -136,7 +136,8 @@ def test_what_does_nothing_changes_nothing(classifier: Classifier, data: Manifes
     assert second["mean_abs_malignant_difference"]["value"] > 0
     told = [classifier.classify(item.image) for item in data.items]
     turned = [
-        classifier.judge(replace(p, tensor=mirror.tensor(p))) for p in (classifier.prepare(i.image) for i in data.items)
+        classifier.predict(replace(p, tensor=mirror.tensor(p)))
+        for p in map(classifier.prepare, (i.image for i in data.items))
     ]
     flips = [a.top.label != b.top.label for a, b in zip(told, turned, strict=True)]
     triage = [a.triage.category != b.triage.category for a, b in zip(told, turned, strict=True)]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from spot_bench.data.predictions import Predictions
-from spot_convert.checks.embedding import AXES, LARGEST, fit_familiarity, member, unfamiliarities
+from spot_convert.checks.embedding import AXES, LARGEST, fit_ood_reference, member, ood_distances
 from spot_convert.checks.quality_limits import FEWEST, REFUSED, choose_limits
-from spot_edge.image.appearance import LOOK
+from spot_edge.image.appearance import APPEARANCE
 from spot_edge.image.quality import CHECKS, OOD, findings
-from spot_edge.prediction.ood import Familiarity, read_familiarity
+from spot_edge.prediction.ood import OodReference, read_ood_reference
 
 FEATURES, CLASSES = 64, 3
 
@@ -21,7 +21,7 @@ def pictures(seed: int, count: int, shift: float = 0.0) -> Predictions:
     truth = np.arange(count) % CLASSES
     places, scales = np.random.default_rng(0).normal(0, 4, (CLASSES, FEATURES)), np.geomspace(4, 0.2, FEATURES)
     embeddings = places[truth] + random.normal(0, 1, (count, FEATURES)) * scales + shift
-    looks = 0.5 + random.normal(0, 0.02, (count, len(LOOK))) + 0.1 * shift
+    looks = 0.5 + random.normal(0, 0.02, (count, len(APPEARANCE))) + 0.1 * shift
     scores = np.full((count, CLASSES), 1 / CLASSES, np.float32)
     return Predictions(
         labels=("a", "b", "c"),
@@ -39,14 +39,14 @@ TRAINING, VALIDATION, TEST = pictures(1, 900), pictures(2, 1000), pictures(3, 15
 
 
 @pytest.fixture(scope="module")
-def familiarity() -> Familiarity:
-    return fit_familiarity(TRAINING, VALIDATION, CLASSES)
+def ood_reference() -> OodReference:
+    return fit_ood_reference(TRAINING, VALIDATION, CLASSES)
 
 
-def test_what_the_device_reads_is_what_was_fitted(familiarity: Familiarity) -> None:
-    content = member(familiarity)
-    again = read_familiarity(content, FEATURES, "m")
-    for name, ours in familiarity._asdict().items():
+def test_what_the_device_reads_is_what_was_fitted(ood_reference: OodReference) -> None:
+    content = member(ood_reference)
+    again = read_ood_reference(content, FEATURES, "m")
+    for name, ours in ood_reference._asdict().items():
         np.testing.assert_array_equal(getattr(again, name), ours, err_msg=name)
     assert member(again) == content
     assert again.axes.shape == (AXES, FEATURES)
@@ -54,7 +54,7 @@ def test_what_the_device_reads_is_what_was_fitted(familiarity: Familiarity) -> N
 
 def test_distances_are_those_of_the_whole_covariance_where_axes_are_enough() -> None:
     """With as many axes as features would need: along the kept axes the low-rank distance is the exact one."""
-    few = fit_familiarity(TRAINING, VALIDATION, CLASSES)
+    few = fit_ood_reference(TRAINING, VALIDATION, CLASSES)
     values = np.asarray(TRAINING.embeddings, np.float64)
     apart = values - np.array([values[TRAINING.truth == label].mean(0) for label in range(CLASSES)])[TRAINING.truth]
     covariance = apart.T @ apart / (len(values) - CLASSES)
@@ -63,20 +63,20 @@ def test_distances_are_those_of_the_whole_covariance_where_axes_are_enough() -> 
     assert few.rest == pytest.approx((np.trace(covariance) - few.variances.sum()) / (FEATURES - AXES), rel=0.01)
 
 
-def test_looks_are_whitened(familiarity: Familiarity) -> None:
+def test_looks_are_whitened(ood_reference: OodReference) -> None:
     assert TRAINING.looks is not None
-    white = (TRAINING.looks[:, 5:] - familiarity.look_mean) @ familiarity.look_whitening
+    white = (TRAINING.looks[:, 5:] - ood_reference.look_mean) @ ood_reference.look_whitening
     np.testing.assert_allclose(np.cov(white.T), np.eye(white.shape[1]), atol=0.05)
 
 
-def test_usual_pictures_are_around_zero_and_strangers_beyond(familiarity: Familiarity) -> None:
-    usual = unfamiliarities(familiarity, VALIDATION)
+def test_usual_pictures_are_around_zero_and_strangers_beyond(ood_reference: OodReference) -> None:
+    usual = ood_distances(ood_reference, VALIDATION)
     assert abs(usual.mean()) < 0.01
-    assert np.median(unfamiliarities(familiarity, pictures(4, 60, shift=3))) > usual.max()
+    assert np.median(ood_distances(ood_reference, pictures(4, 60, shift=3))) > usual.max()
 
 
-def test_few_good_pictures_are_refused_and_strangers_are(familiarity: Familiarity) -> None:
-    capture = choose_limits(familiarity, VALIDATION, TEST, "test")
+def test_few_good_pictures_are_refused_and_strangers_are(ood_reference: OodReference) -> None:
+    capture = choose_limits(ood_reference, VALIDATION, TEST, "test")
     assert capture is not None
     assert set(capture.limits) == {check.name for check in CHECKS} == set(REFUSED)
     assert sum(REFUSED.values()) < 0.02  # what the house allows
@@ -85,23 +85,23 @@ def test_few_good_pictures_are_refused_and_strangers_are(familiarity: Familiarit
     assert 0.005 < capture.refused.value < 0.035
 
     def refused(answers: Predictions) -> list[bool]:
-        unlike = unfamiliarities(familiarity, answers)
+        unlike = ood_distances(ood_reference, answers)
         assert answers.looks is not None
-        values = [dict(zip(LOOK, look, strict=True)) for look in answers.looks.tolist()]
+        values = [dict(zip(APPEARANCE, look, strict=True)) for look in answers.looks.tolist()]
         return [bool(findings(v | {OOD: u}, capture.limits)) for v, u in zip(values, unlike.tolist(), strict=True)]
 
     assert np.mean(refused(TEST)) == pytest.approx(capture.refused.value)  # the device's own checks agree
-    own = choose_limits(familiarity, VALIDATION, VALIDATION, "validation")
+    own = choose_limits(ood_reference, VALIDATION, VALIDATION, "validation")
     assert own is not None
     assert own.refused.value <= sum(REFUSED.values())
     assert all(refused(pictures(4, 60, shift=3)))
 
 
-def test_the_limits_hold_the_share_of_validation_that_they_are_to_refuse(familiarity: Familiarity) -> None:
-    capture = choose_limits(familiarity, VALIDATION, TEST, "test")
+def test_the_limits_hold_the_share_of_validation_that_they_are_to_refuse(ood_reference: OodReference) -> None:
+    capture = choose_limits(ood_reference, VALIDATION, TEST, "test")
     assert capture is not None
     assert VALIDATION.looks is not None
-    values = dict(zip(LOOK, VALIDATION.looks.T, strict=True)) | {OOD: unfamiliarities(familiarity, VALIDATION)}
+    values = dict(zip(APPEARANCE, VALIDATION.looks.T, strict=True)) | {OOD: ood_distances(ood_reference, VALIDATION)}
     for check in CHECKS:
         beyond = (
             values[check.name] < capture.limits[check.name]
@@ -111,14 +111,14 @@ def test_the_limits_hold_the_share_of_validation_that_they_are_to_refuse(familia
         assert round(1000 * REFUSED[check.name]) - 1 <= beyond.sum() <= round(1000 * REFUSED[check.name]), check.name
 
 
-def test_too_few_validation_images_choose_nothing(familiarity: Familiarity) -> None:
-    assert choose_limits(familiarity, pictures(5, FEWEST - 1), TEST, "test") is None
-    assert choose_limits(familiarity, pictures(5, FEWEST), TEST, "test") is not None
+def test_too_few_validation_images_choose_nothing(ood_reference: OodReference) -> None:
+    assert choose_limits(ood_reference, pictures(5, FEWEST - 1), TEST, "test") is None
+    assert choose_limits(ood_reference, pictures(5, FEWEST), TEST, "test") is not None
 
 
 def test_a_class_without_training_images_and_a_wide_embedding() -> None:
     without = TRAINING.where(TRAINING.truth != 1)
-    found = fit_familiarity(without, VALIDATION, CLASSES)
+    found = fit_ood_reference(without, VALIDATION, CLASSES)
     assert np.isnan(found.means[1]).all()
-    assert np.isfinite(unfamiliarities(found, TEST)).all()
+    assert np.isfinite(ood_distances(found, TEST)).all()
     assert len(member(found)) <= LARGEST

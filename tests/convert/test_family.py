@@ -27,7 +27,7 @@ from spot_convert.variants.family import convert_run
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError, DataError, OutputError
 from spot_edge.model.interpreter import Interpreter
-from spot_edge.prediction.ood import MEMBER, read_familiarity
+from spot_edge.prediction.ood import MEMBER, read_ood_reference
 
 VARIANTS = ("float32", "float16", "dynamic", "int8")
 
@@ -226,7 +226,7 @@ def test_every_file_carries_thresholds_for_sets_and_the_shape_of_the_embeddings(
         path = shapes_family / f"shapes-{variant}.tflite"
         conformal = read_model(path).spec.conformal
         assert read_model(path).spec.image_quality is None  # too few validation images to say what is still good
-        assert read_familiarity(read_model(path).members[MEMBER], 1280, path.name).rest > 0
+        assert read_ood_reference(read_model(path).members[MEMBER], 1280, path.name).rest > 0
         assert conformal is not None
         assert set(conformal.classes) == {"circle", "square", "triangle"}
         with zipfile.ZipFile(path) as members, members.open("embedding.npz") as file:

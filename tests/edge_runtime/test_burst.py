@@ -16,7 +16,7 @@ from spot_edge.image.source import Source
 from spot_edge.model.file import ModelFile, seal, verify
 from spot_edge.model.spec import QualityLimits, Rate
 from spot_edge.prediction.burst import Burst, mean_scores
-from spot_edge.prediction.prediction import Prediction, judge, set_of_classes
+from spot_edge.prediction.prediction import Prediction, prediction_set_of, triage_of
 from spot_edge.prediction.wording import describe
 
 
@@ -76,8 +76,8 @@ def test_scores_triage_and_set_are_those_of_the_mean(limited: Callable[..., Clas
     expected = mean_scores(np.stack([scores(each) for each in alone]))
     np.testing.assert_array_equal(scores(answer), expected)
     assert [each.score for each in answer.ranked] == sorted(expected.tolist(), reverse=True)
-    assert answer.triage == judge(spec, expected)
-    assert answer.prediction_set == set_of_classes(spec, answer.ranked)
+    assert answer.triage == triage_of(spec, expected)
+    assert answer.prediction_set == prediction_set_of(spec, answer.ranked)
     agreeing = sum(each.top.label == answer.top.label for each in alone)
     assert answer.burst == Burst(frames=4, averaged=4, agreeing=agreeing, kept=2)
     assert set(answer.timings_ms) == set(alone[0].timings_ms)
@@ -88,7 +88,7 @@ def test_the_sharpest_is_kept(limited: Callable[..., Classifier], frames: list) 
     classifier = limited()
     named = [Source.of(frame, f"frame {number}") for number, frame in enumerate(frames, 1)]
     for order in ([0, 1, 2, 3], [1, 0, 3, 2], [3, 2, 0, 1]):
-        kept, answer = classifier.judge_burst(classifier.prepare(named[place]) for place in order)
+        kept, answer = classifier.predict_burst(classifier.prepare(named[place]) for place in order)
         own = classifier.classify(frames[1])
         assert answer.burst is not None
         assert answer.burst.kept == 1 + order.index(1)
@@ -154,10 +154,10 @@ def test_few_pictures_are_held_however_many_come(limited: Callable[..., Classifi
     def come() -> Iterator:
         for number in range(12):
             prepared = classifier.prepare(frames[number % 4])
-            pictures.append(weakref.ref(prepared.picture))
+            pictures.append(weakref.ref(prepared.image))
             held.append(sum(picture() is not None for picture in pictures))
             yield prepared
 
-    classifier.judge_burst(come())
+    classifier.predict_burst(come())
     assert len(held) == 12
     assert max(held) <= 3

@@ -83,10 +83,10 @@ def test_a_heat_map_has_the_picture_s_shape_and_glows_where_it_was_looked_at(
     width, height, shown, classifier, draw
 ) -> None:
     prepared = classifier.prepare(draw(width, height))
-    prediction = classifier.judge(prepared)
+    prediction = classifier.predict(prepared)
     drawn = overlay(prepared, prediction)
     assert (drawn.mode, drawn.size) == ("RGB", shown)
-    plain = np.asarray(prepared.picture.resize(shown, Image.Resampling.BILINEAR)).astype(int)
+    plain = np.asarray(prepared.image.resize(shown, Image.Resampling.BILINEAR)).astype(int)
     changed = np.abs(np.asarray(drawn) - plain).max(axis=2) > 1
     assert changed.any()
     if prepared.crop:
@@ -112,8 +112,8 @@ def test_evidence_is_in_the_place_where_the_network_saw_it(classifier, lesion) -
     prepared = classifier.prepare(lesion)
     evidence = np.zeros((6, 6, 7), np.float32)
     evidence[0, 0, 0] = 1
-    made = replace(classifier.judge(prepared), evidence=evidence)
-    changed = np.asarray(overlay(prepared, made, made.labels[0])).astype(int) - np.asarray(prepared.picture)
+    made = replace(classifier.predict(prepared), evidence=evidence)
+    changed = np.asarray(overlay(prepared, made, made.labels[0])).astype(int) - np.asarray(prepared.image)
     rows, columns = np.nonzero(np.abs(changed).max(axis=2) > 20)
     assert rows.size
     assert rows.max() < 45
@@ -124,7 +124,7 @@ def test_a_heat_map_file_is_a_png_without_metadata(classifier, draw, encode) -> 
     exif = Image.Exif()
     exif[0x010F] = "SECRET"
     prepared = classifier.prepare(encode(draw(120, 90), "JPEG", exif=exif, comment=b"SECRET"))
-    png = overlay_png(prepared, classifier.judge(prepared))
+    png = overlay_png(prepared, classifier.predict(prepared))
     with Image.open(io.BytesIO(png)) as image:
         assert (image.format, image.size, image.info) == ("PNG", (120, 90), {})
     assert b"SECRET" not in png

@@ -45,7 +45,7 @@ def test_an_answer_is_kept_with_its_upright_picture(spot_edge, twins, tmp_path, 
     with Image.open(out / "mole.jpg") as image:
         assert (image.format, image.size) == ("JPEG", (120, 90))
         assert not dict(image.getexif())
-        upright = np.asarray(classifier.prepare(twins / "arm" / "mole.jpg").picture).astype(int)
+        upright = np.asarray(classifier.prepare(twins / "arm" / "mole.jpg").image).astype(int)
         assert np.abs(np.asarray(image) - upright).mean() < 3
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from spot_edge import errors
 from spot_edge.errors import EXIT_CODES, OutputError, SpotError, one_line
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SpotError)]
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
     for content in (b"first", b"second, longer", b""):
-        write_whole(tmp_path / "a.json", content)
+        write_file(tmp_path / "a.json", content)
         assert (tmp_path / "a.json").read_bytes() == content
     assert os.listdir(tmp_path) == ["a.json"]
 
@@ -24,7 +24,7 @@ def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
 def test_a_file_has_the_rights_that_the_user_s_mask_leaves(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        write_whole(tmp_path / "a", b"")
+        write_file(tmp_path / "a", b"")
     finally:
         os.umask(before)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
@@ -34,21 +34,21 @@ def test_a_file_has_the_rights_that_the_user_s_mask_leaves(tmp_path: Path) -> No
     ("interruption", "raised"), [(OSError(28, "No space"), OutputError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(interruption, raised, tmp_path, monkeypatch) -> None:
-    write_whole(tmp_path / "a.json", b"old")
+    write_file(tmp_path / "a.json", b"old")
 
     def fail(handle: int) -> None:
         raise interruption
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(raised):
-        write_whole(tmp_path / "a.json", b"new")
+        write_file(tmp_path / "a.json", b"new")
     assert os.listdir(tmp_path) == ["a.json"]
     assert (tmp_path / "a.json").read_bytes() == b"old"
 
 
 def test_a_folder_that_is_missing_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.json: cannot be written: No such file"):
-        write_whole(tmp_path / "gone" / "a.json", b"")
+        write_file(tmp_path / "gone" / "a.json", b"")
 
 
 def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:

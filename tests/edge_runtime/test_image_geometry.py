@@ -103,7 +103,7 @@ def test_what_was_done_is_recorded(draw, encode) -> None:
     expected = {"width": 200, "height": 90, "orientation": 6, "crop": [40, 0, 160, 90], "size": 48}
     expected |= {"geometry": "stretch", "filter": "bilinear-antialias"}
     assert prepared.as_dict() == expected
-    assert prepared.picture.size == (200, 90)
+    assert prepared.image.size == (200, 90)
     assert min(prepared.decode_ms, prepared.resize_ms) >= 0
 
 

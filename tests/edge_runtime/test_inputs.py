@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_edge.image.inputs import SUFFIXES, Found, find_pictures, unique_name
+from spot_edge.image.inputs import SUFFIXES, Found, find_images, unique_name
 
 
 @pytest.fixture
@@ -26,39 +26,39 @@ def relative(found: list[Found]) -> list[str]:
 
 
 def test_a_folder_is_searched_with_all_its_folders_but_hidden_ones(folder: Path) -> None:
-    assert relative(find_pictures([str(folder)])) == ["a.png", "b.JPG", "deep/d[1].webp", "deep/er/c.tiff"]
+    assert relative(find_images([str(folder)])) == ["a.png", "b.JPG", "deep/d[1].webp", "deep/er/c.tiff"]
 
 
 def test_found_paths_exist(folder: Path) -> None:
-    assert all(Path(found.path).is_file() for found in find_pictures([str(folder)]))
+    assert all(Path(found.path).is_file() for found in find_images([str(folder)]))
 
 
 def test_every_suffix_is_found_in_any_case(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         (tmp_path / f"a{suffix}").touch()
         (tmp_path / f"b{suffix.upper()}").touch()
-    assert len(find_pictures([str(tmp_path)])) == 2 * len(SUFFIXES)
+    assert len(find_images([str(tmp_path)])) == 2 * len(SUFFIXES)
 
 
 def test_a_named_file_is_taken_whatever_its_suffix(folder: Path) -> None:
-    assert relative(find_pictures([str(folder / "notes.txt"), str(folder / ".hidden.png")])) == [
+    assert relative(find_images([str(folder / "notes.txt"), str(folder / ".hidden.png")])) == [
         "notes.txt",
         ".hidden.png",
     ]
 
 
 def test_a_pattern(folder: Path) -> None:
-    assert relative(find_pictures([str(folder / "*.png")])) == ["a.png"]
-    assert relative(find_pictures([str(folder / "**" / "*.tif*")])) == ["c.tiff"]
+    assert relative(find_images([str(folder / "*.png")])) == ["a.png"]
+    assert relative(find_images([str(folder / "**" / "*.tif*")])) == ["c.tiff"]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_itself(folder: Path) -> None:
-    assert relative(find_pictures([str(folder / "deep" / "d[1].webp")])) == ["d[1].webp"]
+    assert relative(find_images([str(folder / "deep" / "d[1].webp")])) == ["d[1].webp"]
 
 
 def test_names_keep_their_order_and_standard_input_its_dash(folder: Path) -> None:
     names = ["-", str(folder / "b.JPG"), "missing.png", str(folder / "a.png")]
-    assert [found.path for found in find_pictures(names)] == names
+    assert [found.path for found in find_images(names)] == names
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_names_keep_their_order_and_standard_input_its_dash(folder: Path) -> Non
 )
 def test_a_name_that_stands_for_nothing_says_why_in_its_place(name: str, why: str, folder: Path) -> None:
     (folder / "empty").mkdir()
-    first, second = find_pictures([str(folder / name), str(folder / "a.png")])
+    first, second = find_images([str(folder / name), str(folder / "a.png")])
     assert first.path == str(folder / name)
     assert str(first.problem).startswith(f"{folder / name}: {why}")
     assert second.problem is None
 
 
 def test_a_name_with_a_nul_byte() -> None:
-    (found,) = find_pictures(["a\0b"])
+    (found,) = find_images(["a\0b"])
     assert "not a file name" in str(found.problem)
 
 

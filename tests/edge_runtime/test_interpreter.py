@@ -79,7 +79,7 @@ def test_without_its_delegate_a_runtime_answers_nearly_the_same(runtime: str, mo
 
 
 def test_a_runtime_that_cannot_switch_its_delegate_off_says_so(model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spot_edge.model.interpreter.bare_resolver", lambda runtime: None)
+    monkeypatch.setattr("spot_edge.model.interpreter.resolver_without_delegate", lambda runtime: None)
     with pytest.raises(InterpreterError, match="cannot switch its delegate off"):
         Interpreter(model, delegate=False)
 

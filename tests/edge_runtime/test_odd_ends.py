@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from spot_edge.errors import InputError, ModelError
-from spot_edge.image.inputs import find_pictures
+from spot_edge.image.inputs import find_images
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import decode
 from spot_edge.model.file import read_model
@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_searched_is_told(tmp_path: Path, monkeypatch: p
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    found = find_pictures([str(tmp_path)])
+    found = find_images([str(tmp_path)])
     assert [each.relative for each in found if each.problem is None] == ["a.jpg"]
     assert [str(each.problem) for each in found if each.problem] == [
         f"{tmp_path / 'closed'}: cannot be searched: Permission denied"

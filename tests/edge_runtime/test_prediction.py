@@ -23,7 +23,7 @@ from spot_edge.model.spec import (
     SetThreshold,
 )
 from spot_edge.prediction.burst import Burst
-from spot_edge.prediction.prediction import ClassSet, Prediction, judge, rank, set_of_classes
+from spot_edge.prediction.prediction import Prediction, PredictionSet, prediction_set_of, rank, triage_of
 from spot_edge.prediction.wording import DISCLAIMER, answer, describe, triage_line
 
 RATE = Rate(0.9, 0.85, 0.95, 116)
@@ -59,7 +59,7 @@ def prediction(values: np.ndarray, **changes) -> Prediction:
         source={"kind": "path", "name": "a.jpg"},
         image={"width": 600, "height": 450, "orientation": 1, "crop": None, "size": 192},
         ranked=rank(SPEC.labels, values),
-        triage=judge(SPEC, values),
+        triage=triage_of(SPEC, values),
         labels=tuple(label.label for label in SPEC.labels),
         model={"name": "spot", "variant": "int8", "id": "0" * 64},
         runtime=Runtime("ai-edge-litert", "2.3.0"),
@@ -82,26 +82,26 @@ def prediction(values: np.ndarray, **changes) -> Prediction:
     ],
 )
 def test_the_category_at_two_operating_points(values: np.ndarray, category: str, threshold: float) -> None:
-    triage = judge(SPEC, values)
+    triage = triage_of(SPEC, values)
     assert (triage.category, triage.operating_point) == (category, point(threshold))
     assert triage.malignant_score == pytest.approx(float(values[0] + values[2]))
 
 
 def test_one_operating_point_means_review_now() -> None:
     alone = SPEC._replace(operating_points=(point(0.25),))
-    assert judge(alone, scores(0.25, 0.75, 0, 0)).category == "review now"
-    assert judge(alone, scores(0.2, 0.8, 0, 0)).category == "routine"
+    assert triage_of(alone, scores(0.25, 0.75, 0, 0)).category == "review now"
+    assert triage_of(alone, scores(0.2, 0.8, 0, 0)).category == "routine"
 
 
 def test_the_lowest_of_three_operating_points_is_not_routine() -> None:
     three = SPEC._replace(operating_points=(point(0.5), point(0.25), point(0.125)))
-    triage = judge(three, scores(0.2, 0.8, 0, 0))
+    triage = triage_of(three, scores(0.2, 0.8, 0, 0))
     assert (triage.category, triage.operating_point) == ("review soon", point(0.125))
-    assert judge(three, scores(0.1, 0.9, 0, 0)).category == "routine"
+    assert triage_of(three, scores(0.1, 0.9, 0, 0)).category == "routine"
 
 
 def test_without_operating_points_nothing_is_assessed() -> None:
-    triage = judge(SPEC._replace(operating_points=()), scores(0, 1, 0, 0))
+    triage = triage_of(SPEC._replace(operating_points=()), scores(0, 1, 0, 0))
     assert (triage.category, triage.operating_point) == ("cannot assess", None)
     assert "no measured operating point" in triage.reason
 
@@ -130,7 +130,7 @@ def test_the_json_form() -> None:
     whole = prediction(
         scores(0.5, 0.25, 0.125, 0.125),
         notes=("a note",),
-        prediction_set=ClassSet(("mel", "nv"), {"mel": 0.95}),
+        prediction_set=PredictionSet(("mel", "nv"), {"mel": 0.95}),
         quality=(Finding("light", 0.25, 0.5, "too dark", "more light"),),
     )
     record = json.loads(json.dumps(whole.as_dict(), allow_nan=False))
@@ -196,18 +196,18 @@ def test_words_break_no_line_over_a_file_name() -> None:
 
 
 def test_triage_comes_with_its_figures_and_their_n() -> None:
-    now = triage_line(judge(SPEC, scores(0.6, 0.4, 0, 0)))
+    now = triage_line(triage_of(SPEC, scores(0.6, 0.4, 0, 0)))
     assert now.startswith("REVIEW NOW: malignant score 0.60, at or above 0.50, ")
     assert "90 %" in now
     assert "70 %" in now
     assert "116" in now
     assert "629" in now
-    unknown = triage_line(judge(SPEC, scores(math.nan, 0, 0, 0)))
+    unknown = triage_line(triage_of(SPEC, scores(math.nan, 0, 0, 0)))
     assert unknown == "CANNOT ASSESS: the network's scores are not numbers"
 
 
 def test_routine_is_never_reassuring() -> None:
-    routine = triage_line(judge(SPEC, scores(0.1, 0.9, 0, 0)))
+    routine = triage_line(triage_of(SPEC, scores(0.1, 0.9, 0, 0)))
     assert "below 0.25" in routine
     assert re.search(r"where 10 % .*of malignant \w+ were too", routine), routine
     assert "not a diagnosis" in DISCLAIMER
@@ -223,8 +223,8 @@ WITH_SETS = SPEC._replace(
 )
 
 
-def found_set(*values: float) -> ClassSet | None:
-    return set_of_classes(WITH_SETS, rank(SPEC.labels, scores(*values)))
+def found_set(*values: float) -> PredictionSet | None:
+    return prediction_set_of(WITH_SETS, rank(SPEC.labels, scores(*values)))
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def found_set(*values: float) -> ClassSet | None:
     ],
 )
 def test_the_set_holds_what_reaches_its_own_threshold_and_what_has_none(values: tuple, labels: tuple) -> None:
-    assert found_set(*values) == ClassSet(labels, {"mel": 0.95, "nv": 0.9, "bcc": 0.9})
+    assert found_set(*values) == PredictionSet(labels, {"mel": 0.95, "nv": 0.9, "bcc": 0.9})
 
 
 def test_a_model_without_thresholds_gives_no_set() -> None:
-    assert set_of_classes(SPEC, rank(SPEC.labels, scores(1, 0, 0, 0))) is None
+    assert prediction_set_of(SPEC, rank(SPEC.labels, scores(1, 0, 0, 0))) is None
     assert "may be" not in describe(prediction(scores(1, 0, 0, 0)), top=1)
 
 
@@ -255,6 +255,6 @@ def test_a_set_without_malignant_classes_says_how_many_such_sets_leave_out() -> 
 
 def test_a_set_of_nothing_is_said() -> None:
     text = describe(
-        prediction(scores(0.01, 0.4, 0.1, 0.4), prediction_set=ClassSet((), {"mel": 0.95, "bcc": 0.9})), top=1
+        prediction(scores(0.01, 0.4, 0.1, 0.4), prediction_set=PredictionSet((), {"mel": 0.95, "bcc": 0.9})), top=1
     )
     assert "may be           nothing that this model knows (such sets leave out" in text

@@ -17,11 +17,11 @@ from PIL import Image, ImageFilter
 from spot_edge.classifier import Classifier
 from spot_edge.commands.info import info
 from spot_edge.errors import ModelError
-from spot_edge.image.appearance import COLOURS_AND_STRUCTURES, LOOK, look_of
+from spot_edge.image.appearance import APPEARANCE, OOD_FEATURES, appearance_of
 from spot_edge.image.quality import CHECKS, OOD, findings
 from spot_edge.model.file import ModelFile, read_stored, seal, verify
 from spot_edge.model.spec import QualityLimits, Rate
-from spot_edge.prediction.ood import MEMBER, read_familiarity
+from spot_edge.prediction.ood import MEMBER, read_ood_reference
 from spot_edge.prediction.wording import describe
 
 GOOD = {"sharpness": 0.4, "light": 0.7, "white": 0.0, "black": 0.0, "contrast": 0.4, OOD: 0.0}
@@ -53,7 +53,7 @@ def test_what_is_not_measured_and_what_has_no_limit() -> None:
 
 
 def arrays(features: int = FEATURES) -> dict[str, np.ndarray]:
-    looks = len(LOOK[COLOURS_AND_STRUCTURES])
+    looks = len(APPEARANCE[OOD_FEATURES])
     axes = np.eye(2, features, dtype=np.float16)
     means = np.zeros((3, features), np.float16)
     means[1], means[2] = 1, np.nan
@@ -88,15 +88,15 @@ HEADERS = [
 
 
 def test_distances_by_hand() -> None:
-    familiarity = read_familiarity(packed(), FEATURES, "m")
+    ood_reference = read_ood_reference(packed(), FEATURES, "m")
     embedding = np.zeros(FEATURES, np.float32)
     embedding[[0, 1, 2]] = 4, 3, 1  # 16/4 + 9/9 + 1/.5 from the first class
-    look = np.zeros(len(LOOK), np.float32)
+    look = np.zeros(len(APPEARANCE), np.float32)
     look[5] = 3
-    assert familiarity.distances(look, embedding) == pytest.approx((7, 36))
-    assert familiarity.distances(look, np.ones(FEATURES, np.float32))[0] == 0  # the second class's own mean
+    assert ood_reference.distances(look, embedding) == pytest.approx((7, 36))
+    assert ood_reference.distances(look, np.ones(FEATURES, np.float32))[0] == 0  # the second class's own mean
     expected = (math.log(7) - 1) / 0.5 + (math.log(36) - 2) / 4
-    assert familiarity.unfamiliarity(look, embedding) == pytest.approx(expected, rel=1e-6)
+    assert ood_reference.ood_distance(look, embedding) == pytest.approx(expected, rel=1e-6)
 
 
 def with_header(header: str) -> bytes:
@@ -138,12 +138,12 @@ def with_header(header: str) -> bytes:
 )
 def test_numbers_of_other_shapes_are_refused_by_name(content: bytes) -> None:
     with pytest.raises(ModelError, match=rf"^m\.tflite: its {MEMBER} does not hold"):
-        read_familiarity(content, FEATURES, "m.tflite")
+        read_ood_reference(content, FEATURES, "m.tflite")
 
 
 def test_arrays_are_read_as_numpy_reads_them() -> None:
     content = packed()
-    ours = read_familiarity(content, FEATURES, "m")
+    ours = read_ood_reference(content, FEATURES, "m")
     with np.load(io.BytesIO(content)) as theirs:
         assert set(theirs) == set(ours._fields)
         for name in theirs:
@@ -156,8 +156,8 @@ def limited(model: ModelFile, flatbuffer: bytes, lesion: bytes) -> Callable[...,
     """limited(limits, **arrays): the embedded network in a file with limits that the tests' own picture keeps."""
     plain = Classifier(model)
     prepared = plain.prepare(lesion)
-    look, embedding = look_of(prepared.tensor), plain.judge(prepared).embedding
-    own = {"means": embedding[np.newaxis], "look_mean": look[COLOURS_AND_STRUCTURES]}
+    look, embedding = appearance_of(prepared.tensor), plain.predict(prepared).embedding
+    own = {"means": embedding[np.newaxis], "look_mean": look[OOD_FEATURES]}
 
     def classifier(limits: dict[str, float]) -> Classifier:
         limited = QualityLimits(limits, Rate(0.01, 0.0, 0.02, 745), "test")
@@ -173,7 +173,7 @@ def test_a_picture_within_its_limits_is_judged_as_without(
     answer, plain = limited({OOD: 5.0, "black": 1.0}).classify(lesion), Classifier(model).classify(lesion)
     assert (answer.quality, answer.ranked, answer.triage) == ((), plain.ranked, plain.triage)
     assert not answer.abstained
-    assert set(answer.timings_ms) == {"decode", "resize", "invoke", "look"}
+    assert set(answer.timings_ms) == {"decode", "resize", "invoke", "quality"}
 
 
 def test_a_bad_picture_is_not_assessed_and_says_why_and_what_to_do(
@@ -230,15 +230,15 @@ def test_info_lists_the_limits_and_what_they_refuse(model: ModelFile, flatbuffer
 
 def test_numbers_in_columns_and_headers_of_other_lengths() -> None:
     """As numpy saves an array that lies in memory by columns, and as its older versions padded headers."""
-    columns = read_familiarity(packed(means=np.asfortranarray(arrays()["means"])), FEATURES, "m")
+    columns = read_ood_reference(packed(means=np.asfortranarray(arrays()["means"])), FEATURES, "m")
     np.testing.assert_array_equal(columns.means, arrays()["means"])
     short = with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (), }")
     with pytest.raises(ModelError):
-        read_familiarity(short, FEATURES, "m")  # a rest of zero
-    assert read_familiarity(short[::1].replace(b"}\n\0\0\0\0", b"}\n\0\0\0?"), FEATURES, "m").rest == 0.5
+        read_ood_reference(short, FEATURES, "m")  # a rest of zero
+    assert read_ood_reference(short[::1].replace(b"}\n\0\0\0\0", b"}\n\0\0\0?"), FEATURES, "m").rest == 0.5
 
 
 def test_where_no_class_has_a_mean_every_picture_is_unfamiliar() -> None:
-    nowhere = read_familiarity(packed(means=np.full((3, FEATURES), np.nan, np.float16)), FEATURES, "m")
-    value = nowhere.unfamiliarity(np.zeros(len(LOOK), np.float32), np.zeros(FEATURES, np.float32))
+    nowhere = read_ood_reference(packed(means=np.full((3, FEATURES), np.nan, np.float16)), FEATURES, "m")
+    value = nowhere.ood_distance(np.zeros(len(APPEARANCE), np.float32), np.zeros(FEATURES, np.float32))
     assert names(ood=value) == ["ood"]

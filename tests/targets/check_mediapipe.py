@@ -47,12 +47,12 @@ def pairs(request: pytest.FixtureRequest, theirs: ImageClassifier) -> list[Pair]
     found = []
     for picture in _drawn() if request.param == "drawn" else first_images(IMAGES):
         prepared = ours.prepare(picture)
-        answer = {score.label: score.score for score in ours.judge(prepared).ranked}
+        answer = {score.label: score.score for score in ours.predict(prepared).ranked}
         found.append(
             Pair(
                 np.array([answer[label] for label in labels]),
                 _scores(theirs, prepared.tensor[0], labels),
-                _scores(theirs, np.asarray(prepared.picture), labels),
+                _scores(theirs, np.asarray(prepared.image), labels),
             )
         )
     assert len(found) == IMAGES

@@ -62,8 +62,8 @@ def drift(
     out = None if over.out is None else new_folder(over.out, resume=resume)
     from spot_bench.data.predictions import (
         Predictions,
-        is_kept,
-        keep_answers,
+        is_predictions_file,
+        copy_predictions,
         load_predictions,
         refuse_other_labels,
         run_model,
@@ -74,17 +74,17 @@ def drift(
 
     times = None if latency is None else read_report(latency)
     files = (baseline, *models)
-    images = over.read(check_files=not all(map(is_kept, files)))
-    sources = [load_predictions(file) if is_kept(file) else over.classifier(file) for file in files]
+    images = over.read(check_files=not all(map(is_predictions_file, files)))
+    sources = [load_predictions(file) if is_predictions_file(file) else over.classifier(file) for file in files]
     refuse_other_labels(files, [_labels(source) for source in sources])
     found = []
     for number, source in enumerate(sources):
         if isinstance(source, Predictions):
-            found.append(keep_answers(source, out, number))
+            found.append(copy_predictions(source, out, number))
             continue
         with bar_of(images, source.model.name) as bar:
             found.append(run_model(source, images, counting(bar), out, number, resume=resume))
-    sizes = [None if is_kept(file) else file.stat().st_size for file in files]
+    sizes = [None if is_predictions_file(file) else file.stat().st_size for file in files]
     report = drift_report(found[0], found[1:], images, name=over.data.name, part=over.part, sizes=sizes, latency=times)
     if out is not None:
         from spot_bench.drift.page import write_page
@@ -270,7 +270,7 @@ def folder(pictures: Path, model: Path | None, turns: int, as_json: bool) -> Non
 def draw(what: str, folder: Path, count: int, seed: int) -> None:
     """Draw pictures to try things out with: lesions, or class folders of coloured shapes. No data set is needed."""
     from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes, encode_jpeg
-    from spot_edge.files import make_folder, write_whole
+    from spot_edge.files import make_folder, write_file
 
     make_folder(folder)
     if what == "shapes":
@@ -279,7 +279,7 @@ def draw(what: str, folder: Path, count: int, seed: int) -> None:
         for number in range(count):
             kind = KINDS[number % len(KINDS)]
             name = f"drawn-{kind}-{seed + number:03}.jpg"
-            write_whole(folder / name, encode_jpeg(draw_lesion(seed + number, kind=kind)))
+            write_file(folder / name, encode_jpeg(draw_lesion(seed + number, kind=kind)))
     click.echo(f"{folder}: drawn")
 
 

@@ -57,7 +57,7 @@ class Images:
         from spot_bench.data.manifest import read_manifest
 
         manifest = read_manifest(self.data, root=self.root, check_files=check_files)
-        return manifest if self.part == "all" else manifest.part(self.part)
+        return manifest if self.part == "all" else manifest.split(self.part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,9 @@ def counting(bar: Any) -> Callable[[int, int], None]:
 def write(report: dict[str, Any], path: Path | None) -> None:
     """Write the report where a file is named for it."""
     if path is not None:
-        from spot_edge.files import write_whole
+        from spot_edge.files import write_file
 
-        write_whole(path, (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        write_file(path, (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def show(report: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:

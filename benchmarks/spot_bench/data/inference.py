@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from spot_bench.data.manifest import Item, Manifest
 from spot_edge.errors import CheckError, DataError, InputError, OutputError
-from spot_edge.image.appearance import LOOK, look_of
+from spot_edge.image.appearance import APPEARANCE, appearance_of
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
 
-__all__ = ["Answers", "Journal", "refuse_many_skipped", "run_over"]
+__all__ = ["Answers", "Journal", "refuse_many_skipped", "infer"]
 
 SCHEMA = 1
 _SYNC_EVERY = 64  # lines: a killed process loses none, a machine without power at most so many
@@ -125,7 +125,7 @@ class Answers:
     looks: NDArray[np.float32] | None = field(repr=False)  # with the embeddings: what the pictures look like
 
 
-def run_over(
+def infer(
     classifier: Classifier,
     manifest: Manifest,
     progress: Callable[[int, int], None] | None = None,
@@ -142,7 +142,7 @@ def run_over(
     columns = [label.label for label in classifier.model.spec.labels]
     classes = len(columns)
     features = classifier.model.signature.outputs["embedding"].shape[1]
-    width = 2 * classes + (features + len(LOOK) if embeddings else 0)
+    width = 2 * classes + (features + len(APPEARANCE) if embeddings else 0)
     numbers = np.zeros((len(manifest.items), width), np.float32)
     answered = np.zeros(len(manifest.items), bool)
     for row, earlier in () if journal is None else journal.earlier(width):
@@ -156,12 +156,12 @@ def run_over(
         except InputError as error:
             skipped.append((manifest.name(item), str(error)))
         else:
-            prediction = classifier.judge(prepared)
+            prediction = classifier.predict(prepared)
             by_label = {score.label: score.score for score in prediction.ranked}
             numbers[row, :classes] = [by_label[label] for label in columns]
             numbers[row, classes : 2 * classes] = prediction.evidence.mean(axis=(0, 1), dtype=np.float64)
             if embeddings:
-                numbers[row, 2 * classes :] = np.concatenate([prediction.embedding, look_of(prepared.tensor)])
+                numbers[row, 2 * classes :] = np.concatenate([prediction.embedding, appearance_of(prepared.tensor)])
             answered[row] = True
             if journal is not None:
                 journal.add(row, numbers[row])
@@ -173,7 +173,7 @@ def run_over(
     scores, logits = numbers[:, :classes], numbers[:, classes : 2 * classes]
     _refuse_no_numbers(scores, logits, classifier.model.name)
     kept = tuple(manifest.items[row] for row in np.flatnonzero(answered))
-    more = (numbers[:, 2 * classes : -len(LOOK)], numbers[:, -len(LOOK) :]) if embeddings else (None, None)
+    more = (numbers[:, 2 * classes : -len(APPEARANCE)], numbers[:, -len(APPEARANCE) :]) if embeddings else (None, None)
     return Answers(kept, tuple(skipped), scores, logits, *more)
 
 

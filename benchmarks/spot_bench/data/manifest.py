@@ -1,9 +1,7 @@
-"""A folder of class folders as a list of labelled images.
+"""Read and write manifests: the images of a data set with their labels, groups and splits.
 
-Which images belong to a data set, what each shows, and which part it is in.
-
-A data set is a CSV file (`image,label`, optionally `group,split,mask,age,sex,site` and any further columns) or a
-folder of class folders. `group` is the lesion or the patient: all its images stay in one part.
+A data set is a CSV file (`image,label`, optionally `group,split,mask,age,sex,site` and other columns) or a folder of
+class folders. `group` is the lesion or the patient: all its images stay in one split.
 """
 
 from __future__ import annotations
@@ -17,20 +15,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from spot_edge.errors import DataError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 
-__all__ = ["PARTS", "SUFFIXES", "Item", "Manifest", "find_images", "read_manifest", "write_manifest"]
+__all__ = ["SPLITS", "SUFFIXES", "Item", "Manifest", "read_manifest", "write_manifest"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "calibrate", "test", "testing"}
 
 
-def find_images(folder: Path, on_problem: Callable[[str], None] | None = None) -> list[tuple[Path, str]]:
-    """Every image below the class folders of `folder` with its class folder's name, sorted; DataError for none.
+def _images_by_class(folder: Path, on_problem: Callable[[str], None] | None = None) -> list[tuple[Path, str]]:
+    """Return every image below the class folders of `folder` with its class, sorted.
 
-    Hidden files and folders are skipped. Images outside any class folder, and folders named after the parts of a
-    split instead of classes, are refused: both are a data set laid out in another way. Where `on_problem` is given, it
-    is told of loose images instead, and the others are still found.
+    Hidden files and folders are skipped. Raise DataError if there are no images, if the folders are named after splits
+    instead of classes, or if images lie outside the class folders. With `on_problem`, images outside the class folders
+    are reported to it instead, and the others are returned.
     """
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
@@ -39,17 +37,17 @@ def find_images(folder: Path, on_problem: Callable[[str], None] | None = None) -
     loose = [entry for entry in entries if entry.is_file() and _is_image(entry.name)]
     found = [(image, entry.name) for entry in entries if entry.is_dir() for image in _images_below(entry)]
     if loose:
-        problem = f"{folder}: {len(loose)} images lie outside any class folder, first {loose[0].name}"
+        problem = f"{folder}: {len(loose)} images are outside the class folders, the first is {loose[0].name}"
         if on_problem is None:
             raise DataError(problem)
         on_problem(problem)
     if not found:
-        raise DataError(f"{folder}: no images below it: put each class's images in a folder named after the class")
+        raise DataError(f"{folder}: no images found. Put the images of each class into a folder named after the class")
     classes = {label for _, label in found}
     if {label.lower() for label in classes} <= _SPLIT_NAMES:
         raise DataError(
-            f"{folder}: its folders are named like parts, not classes ({', '.join(sorted(classes))}): "
-            "name one of them, or list the images in a CSV file with a split column"
+            f"{folder}: its folders are named after splits, not classes ({', '.join(sorted(classes))}). "
+            "Name one of them, or list the images in a CSV file with a split column"
         )
     return found
 
@@ -63,39 +61,39 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _refuse_closed(error: OSError) -> None:
-    raise DataError(f"{error.filename}: cannot be searched: {error.strerror}")
+    raise DataError(f"{error.filename}: cannot be read: {error.strerror}")
 
 
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
-PARTS = ("train", "val", "calibrate", "test")
+SPLITS = ("train", "val", "calibrate", "test")
 _ALSO_CALLED = {"training": "train", "validation": "val", "valid": "val", "calibration": "calibrate"}
 _OWN_COLUMNS = ("image", "label", "group", "split")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image: where it lies, what it shows, whose it is, and its part of the data set (None: not yet split)."""
+    """One image: its path, label, group (lesion or patient) and split (None: not split yet)."""
 
     image: Path
     label: str
     group: str
     split: str | None = None
-    attributes: dict[str, str] = field(default_factory=dict)  # the other columns that are filled; `mask` as a path
+    attributes: dict[str, str] = field(default_factory=dict)  # other non-empty columns; `mask` as a path
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The images of a data set in a fixed order, and the file or folder they were listed in."""
+    """The images of a data set in a fixed order, and the file or folder that lists them."""
 
     items: tuple[Item, ...]
     origin: Path
-    folder: Path | None = None  # that the image paths were relative to
+    folder: Path | None = None  # image paths are relative to it
 
     def name(self, item: Item) -> str:
-        """The path of an item's image as the data set writes it, which says nothing about this machine."""
+        """Return the path of an item's image relative to the data set."""
         if self.folder is not None and item.image.is_relative_to(self.folder):
             return item.image.relative_to(self.folder).as_posix()
         return item.image.as_posix()
@@ -106,21 +104,21 @@ class Manifest:
         return tuple(sorted({item.label for item in self.items}))
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that occur, in the order of PARTS."""
+    def splits(self) -> tuple[str, ...]:
+        """The splits that occur, in the order of SPLITS."""
         present = {item.split for item in self.items}
-        return tuple(part for part in PARTS if part in present)
+        return tuple(name for name in SPLITS if name in present)
 
-    def part(self, name: str) -> Manifest:
-        """The items of one part; DataError, naming the parts there are, where it has none."""
+    def split(self, name: str) -> Manifest:
+        """Return the items of one split; raise DataError if it is empty."""
         chosen = tuple(item for item in self.items if item.split == name)
         if not chosen:
-            known = ", ".join(self.parts) or "none: it is not split"
-            raise DataError(f"{self.origin}: has no part {name!r} (parts: {known})")
+            known = ", ".join(self.splits) or "none, the data set is not split"
+            raise DataError(f"{self.origin}: no split {name!r} (its splits: {known})")
         return replace(self, items=chosen)
 
     def as_rows(self, folder: Path) -> list[dict[str, str]]:
-        """One row an item for a CSV file in `folder`, image and mask paths relative to it."""
+        """Return one CSV row per item, with image and mask paths relative to `folder`."""
         place = _Relative(folder)
         rows = []
         for item in self.items:
@@ -131,7 +129,7 @@ class Manifest:
 
 
 def refuse(problem: str) -> NoReturn:
-    """Raise `problem` as a DataError: what reading does with the first problem, where nobody asks for all of them."""
+    """Raise `problem` as a DataError. This is how a manifest is read unless the caller wants a list of all problems."""
     raise DataError(problem)
 
 
@@ -142,21 +140,22 @@ def read_manifest(
     check_files: bool = True,
     on_problem: Callable[[str], None] = refuse,
 ) -> Manifest:
-    """The data set at `path`: a CSV file, or a folder of class folders.
+    """Read the data set at `path`: a CSV file, or a folder of class folders.
 
-    Image paths in a CSV are relative to `root` (default: its own folder); a missing `group` becomes the image's own
-    path. Raises DataError, naming the row, for whatever cannot be used; `check_files=False` leaves out whether every
-    image is there. Where `on_problem` returns instead of raising, it is told of every problem, and a row that cannot
-    be read is left out; what is no data set at all still raises.
+    Image paths in a CSV are relative to `root` (default: the folder of the CSV). An empty `group` becomes the path of
+    the image. `check_files=False` does not check that every image exists.
+
+    By default the first problem raises a DataError that names the row. An `on_problem` that returns gets every problem,
+    and rows that cannot be read are left out. A path that is not a data set always raises.
     """
     path = Path(path)
     if path.is_dir():
-        found = find_images(path, on_problem)
+        found = _images_by_class(path, on_problem)
         return Manifest(
             tuple(Item(image, label, image.relative_to(path).as_posix()) for image, label in found), path, path
         )
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder: name a CSV file or a folder of class folders")
+        raise DataError(f"{path}: no such file or folder. Name a CSV file or a folder of class folders")
     folder = path.parent if root is None else Path(root)
     items = tuple(_once_each(_read_rows(path, folder, on_problem), path, on_problem))
     if not items:
@@ -170,18 +169,18 @@ def read_manifest(
 
 
 def write_manifest(manifest: Manifest, path: Path, *, root: Path | None = None) -> None:
-    """Write `manifest` as a CSV file at `path`, whole or not at all, image paths relative to `root` or its folder."""
+    """Write `manifest` to the CSV file `path` atomically, with image paths relative to `root` or its folder."""
     rows = manifest.as_rows(path.parent if root is None else root)
     further = sorted({key for row in rows for key in row} - set(_OWN_COLUMNS))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*_OWN_COLUMNS, *further], restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
+    write_file(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 class _Relative:
-    """Paths as they are written in a CSV file of one folder; symbolic links are looked through, since `..` does."""
+    """Make paths relative to one folder. Symbolic links are resolved, because `..` in a path resolves them too."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = os.path.realpath(folder)
@@ -201,7 +200,7 @@ def _read_rows(path: Path, root: Path, on_problem: Callable[[str], None]) -> Ite
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not a CSV file in UTF-8") from None
+        raise DataError(f"{path}: not a UTF-8 CSV file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -221,28 +220,28 @@ def _read_rows(path: Path, root: Path, on_problem: Callable[[str], None]) -> Ite
 
 def _check_header(header: list[str], path: Path) -> None:
     if not header:
-        raise DataError(f"{path}: empty: its first line must name the columns image,label")
+        raise DataError(f"{path}: empty. Its first line must name the columns image,label")
     missing = [name for name in ("image", "label") if name not in header]
     if missing:
-        advice = "; separate columns by commas" if len(header) == 1 and (";" in header[0] or "\t" in header[0]) else ""
-        raise DataError(f"{path}: its first line names no column {' and no column '.join(missing)}{advice}")
+        advice = ". Separate columns with commas" if len(header) == 1 and (";" in header[0] or "\t" in header[0]) else ""
+        raise DataError(f"{path}: its first line lacks the column {' and the column '.join(missing)}{advice}")
     twice = {name for name in header if name and header.count(name) > 1}
     if twice:
         raise DataError(f"{path}: its first line names the column {min(twice)} twice")
 
 
 def _item(header: list[str], cells: list[str], root: Path) -> Item | str:
-    """What a row lists, or what is wrong with it."""
+    """Return the item of a row, or what is wrong with the row."""
     if len(cells) > len(header):
         return f"{len(cells)} values for {len(header)} columns"
     row = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}
     for name in ("image", "label"):
         if not row.get(name):
-            return f"has no {name}"
+            return f"no {name}"
     split = row.get("split") or None
     split = _ALSO_CALLED.get(split, split) if split else None
-    if split is not None and split not in PARTS:
-        return f"unknown split {split!r}: known are {', '.join(PARTS)}"
+    if split is not None and split not in SPLITS:
+        return f"unknown split {split!r}. The splits are {', '.join(SPLITS)}"
     attributes = {name: cell for name, cell in row.items() if cell and name not in _OWN_COLUMNS}
     if "mask" in attributes:
         attributes["mask"] = str(root / attributes["mask"])
@@ -254,7 +253,7 @@ def _once_each(items: Iterable[Item], path: Path, on_problem: Callable[[str], No
     for item in items:
         name = os.path.normpath(item.image)
         if name in seen:
-            on_problem(f"{path}: lists {item.image} twice: one row an image")
+            on_problem(f"{path}: lists {item.image} twice. Keep one row per image")
             continue
         seen.add(name)
         yield item
@@ -263,19 +262,19 @@ def _once_each(items: Iterable[Item], path: Path, on_problem: Callable[[str], No
 def _bad_splits(items: tuple[Item, ...], path: Path) -> Iterator[str]:
     unsplit = sum(item.split is None for item in items)
     if 0 < unsplit < len(items):
-        yield f"{path}: {unsplit} of {len(items)} rows have no split: fill it in for all rows or for none"
+        yield f"{path}: {unsplit} of {len(items)} rows have no split. Fill it in for all rows or for none"
     homes: dict[str, set[str]] = {}
     for item in items:
         if item.split is None:
             continue
-        parts = homes.setdefault(item.group, {item.split})
-        if len(parts) == 1 and item.split not in parts:
-            (home,) = parts
-            yield (f"{path}: group {item.group!r} is in both {home} and {item.split}: a group must stay in one part")
-        parts.add(item.split)
+        splits = homes.setdefault(item.group, {item.split})
+        if len(splits) == 1 and item.split not in splits:
+            (home,) = splits
+            yield f"{path}: group {item.group!r} is in both {home} and {item.split}. Keep each group in one split"
+        splits.add(item.split)
 
 
 def _missing_files(items: tuple[Item, ...], path: Path) -> Iterator[str]:
     missing = [item.image for item in items if not os.path.isfile(item.image)]
     if missing:
-        yield f"{path}: {len(missing)} of {len(items)} images are not there, first {missing[0]}"
+        yield f"{path}: {len(missing)} of {len(items)} images do not exist, the first is {missing[0]}"

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.data.inference import Journal, run_over
+from spot_bench.data.inference import Journal, infer
 from spot_bench.data.manifest import Manifest
 from spot_edge.errors import DataError, OutputError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_edge.model.spec import Conformal, OperatingPoint, Rate, SetThreshold, as_data
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Predictions",
     "describe_model",
-    "is_kept",
-    "keep_answers",
+    "is_predictions_file",
+    "copy_predictions",
     "load_predictions",
     "predict",
     "predict_into",
@@ -90,7 +90,7 @@ def predict(
     refuse_unknown_labels(classifier.model, manifest)
     spec = classifier.model.spec
     columns = {label.label: index for index, label in enumerate(spec.labels)}
-    found = run_over(classifier, manifest, progress, embeddings=embeddings, journal=journal, whole=whole)
+    found = infer(classifier, manifest, progress, embeddings=embeddings, journal=journal, whole=whole)
     return Predictions(
         labels=tuple(columns),
         truth=np.array([columns[item.label] for item in found.kept], np.int64),
@@ -178,7 +178,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     arrays |= {name: array for name, array in optional.items() if array is not None}
     content = io.BytesIO()
     np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
-    write_whole(path, content.getvalue())
+    write_file(path, content.getvalue())
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -240,7 +240,7 @@ def _refuse_others(
         raise DataError(f"{file}: answers of another model, runtime or list of images: name another folder with --out")
 
 
-def is_kept(file: Path) -> bool:
+def is_predictions_file(file: Path) -> bool:
     """Whether `file` holds predictions rather than a model."""
     return file.suffix == ".npz"
 
@@ -255,7 +255,7 @@ def refuse_other_labels(files: Sequence[Path], labels: Sequence[Sequence[str]]) 
             )
 
 
-def keep_answers(answers: Predictions, folder: Path | None, number: int) -> Predictions:
+def copy_predictions(answers: Predictions, folder: Path | None, number: int) -> Predictions:
     """Earlier answers, copied into `folder` where one is named; the baseline has number 0."""
     if folder is not None:
         save_predictions(answers, _place(folder, number, answers.model.get("variant", "")))

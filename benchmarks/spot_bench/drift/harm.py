@@ -20,7 +20,7 @@ from spot_bench.drift.comparison import HARMS, aligned, harms
 from spot_bench.drift.flips import concentration, exemplars, overlap, strata
 from spot_bench.drift.subgroups import ordered, stated
 from spot_bench.drift.summary import malignant_mask, malignant_scores
-from spot_bench.stats.intervals import DRAWS, compare_answers, proportion
+from spot_bench.stats.intervals import DRAWS, compare_correct, proportion
 from spot_bench.stats.metrics import Bools, Floats
 from spot_edge.errors import DataError
 
@@ -38,7 +38,7 @@ def margins(scores: Floats) -> NDArray[np.float64]:
 
 
 def categories(predictions: Predictions) -> NDArray[np.int64] | None:
-    """The triage category of every image as a place in CATEGORIES, as `spot_edge.prediction.prediction.judge` gives it.
+    """The triage category of every image as a place in CATEGORIES, as `triage_of` of the device gives it.
 
     From the scores alone: whether a picture was fit to be judged is not asked. None for a model without operating
     points.
@@ -51,7 +51,7 @@ def categories(predictions: Predictions) -> NDArray[np.int64] | None:
 
 
 def sets(predictions: Predictions) -> Bools | None:
-    """Which classes (columns) are in every image's set, as `spot_edge.prediction.prediction.set_of_classes` gives it.
+    """Which classes (columns) are in every image's set, as `prediction_set_of` of the device gives it.
 
     None for a model without conformal thresholds.
     """
@@ -142,7 +142,7 @@ def _changes(baseline: Predictions, other: Predictions, draws: int) -> dict[str,
     return {
         "flips": proportion(harm >= 0, groups, draws).as_dict(),
         "by_harm": {label: int((harm == place).sum()) for place, label in enumerate(HARMS)},
-        "right": compare_answers(before == truth, after == truth, groups),
+        "right": compare_correct(before == truth, after == truth, groups),
         "malignant_to_benign": int((mask[before] & ~mask[after]).sum()),
         "benign_to_malignant": int((~mask[before] & mask[after]).sum()),
         "triage": _triage(baseline, other, draws),

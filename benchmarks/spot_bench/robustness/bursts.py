@@ -67,7 +67,7 @@ def measure_bursts(
         except InputError as error:
             skipped.append((manifest.name(item), str(error)))
         else:
-            untouched, name = classifier.judge(prepared).ranked, manifest.name(item)
+            untouched, name = classifier.predict(prepared).ranked, manifest.name(item)
             kept.append(item)
             once.append(_answered(classifier, prepared, name, [0], frames, CONDITIONS[0]))
             if untouched[0].score - untouched[1].score < within:
@@ -106,11 +106,11 @@ def _answered(
     fit = 0
     for place in places:
         seen = [
-            classifier.prepare(np.asarray(capture(prepared.picture, name, place, frame, conditions)))
+            classifier.prepare(np.asarray(capture(prepared.image, name, place, frame, conditions)))
             for frame in range(frames)
         ]
-        sharpest, together = classifier.judge_burst(seen)
-        told.append([classifier.judge(seen[0]), classifier.judge(sharpest), together])
+        sharpest, together = classifier.predict_burst(seen)
+        told.append([classifier.predict(seen[0]), classifier.predict(sharpest), together])
         fit += together.burst.averaged if together.burst else 0
     by_label = [[{each.label: each.score for each in answer.ranked} for answer in row] for row in told]
     scores = np.array([[[own[label] for label in labels] for own in row] for row in by_label], np.float32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spot_bench.data.inference import refuse_many_skipped
 from spot_bench.data.manifest import Item, Manifest
 from spot_bench.data.predictions import describe_model
-from spot_bench.data.splits import in_turns
+from spot_bench.data.splits import balanced_sample
 from spot_bench.robustness.perturbations import PERTURBATIONS, Perturbation
 from spot_bench.stats.intervals import Estimate, bootstrap_many, proportion
 from spot_bench.stats.metrics import balanced_accuracy, malignant_score
@@ -58,7 +58,7 @@ def measure_robustness(
         raise DataError(f"{manifest.origin}: labels that {classifier.model.name} does not know: {', '.join(unknown)}")
     common = int(np.bincount([labels.index(item.label) for item in manifest.items]).argmax())
     if sample is not None:
-        manifest = replace(manifest, items=tuple(in_turns(manifest.items, sample)))
+        manifest = replace(manifest, items=tuple(balanced_sample(manifest.items, sample)))
     answers = _run(classifier, manifest, perturbations, progress)
     truth = np.array([labels.index(item.label) for item in answers.items])
     groups = np.array([item.group for item in answers.items])
@@ -111,7 +111,7 @@ def _run(
         else:
             tensors = (prepared.tensor, *(perturbation.tensor(prepared) for perturbation in perturbations))
             for column, tensor in enumerate(tensors):
-                prediction = classifier.judge(replace(prepared, tensor=tensor))
+                prediction = classifier.predict(replace(prepared, tensor=tensor))
                 scores[len(kept), column] = _in_order(prediction, labels)
                 categories[len(kept), column] = prediction.triage.category
             kept.append(item)

@@ -21,14 +21,14 @@ Tensor: TypeAlias = NDArray[np.uint8]  # [1,S,S,3]
 
 def _as_picture(change: Callable[[Image.Image], Image.Image]) -> Callable[[Prepared], Tensor]:
     """The tensor of a changed picture, made as the model file says."""
-    return lambda prepared: to_tensor(change(prepared.picture), prepared.spec)[0]
+    return lambda prepared: to_tensor(change(prepared.image), prepared.spec)[0]
 
 
 def _as_tensor(resize: Callable[[Image.Image, int], Image.Image]) -> Callable[[Prepared], Tensor]:
     """The tensor that another way to resize makes of what the model's own geometry keeps of the picture."""
 
     def tensor(prepared: Prepared) -> Tensor:
-        kept = prepared.picture.crop(prepared.crop) if prepared.crop else prepared.picture
+        kept = prepared.image.crop(prepared.crop) if prepared.crop else prepared.image
         return np.asarray(resize(kept, prepared.spec.size))[np.newaxis]
 
     return tensor

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spot_bench.data.drawn.shapes import STRANGERS
+from spot_bench.data.drawn.shapes import NOT_SKIN
 from spot_bench.data.inference import refuse_many_skipped
 from spot_bench.data.manifest import Item, Manifest, read_manifest
 from spot_bench.data.predictions import describe_model
-from spot_bench.data.splits import in_turns
+from spot_bench.data.splits import balanced_sample
 from spot_bench.robustness.defects import DEFECTS, Defect
 from spot_bench.stats.intervals import bootstrap_many, proportion
 from spot_bench.stats.metrics import auc
 from spot_edge.errors import DataError, InputError
-from spot_edge.image.appearance import look_of
-from spot_edge.image.inputs import find_pictures
+from spot_edge.image.appearance import appearance_of
+from spot_edge.image.inputs import find_images
 from spot_edge.image.quality import CHECKS
-from spot_edge.prediction.ood import Familiarity, familiarity_of
+from spot_edge.prediction.ood import OodReference, ood_reference_of
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -52,7 +52,7 @@ class _Seen:
 
     kept: NDArray[np.intp]  # their places among all
     failed: NDArray[np.bool_]  # [pictures, checks]: by the device's own findings
-    unfamiliarity: NDArray[np.float64]
+    ood_distance: NDArray[np.float64]
     doubt: NDArray[np.float64]  # one less the first rank's score: what refuses where nothing else is at hand
     groups: NDArray[np.str_]
     unread: tuple[str, ...]
@@ -74,7 +74,7 @@ def others_at(named: Sequence[tuple[str, Path]]) -> list[Others]:
 def _at(path: Path) -> list[tuple[Picture, str]]:
     if path.suffix.lower() == ".csv":
         return [(partial(Path, item.image), item.group) for item in read_manifest(path).items]
-    found = [picture.path for picture in find_pictures([str(path)]) if picture.problem is None]
+    found = [picture.path for picture in find_images([str(path)]) if picture.problem is None]
     if not found:
         raise DataError(f"{path}: no pictures")
     return [(partial(Path, picture), picture) for picture in found]
@@ -84,7 +84,7 @@ def passes(manifest: Manifest, others: Sequence[Others], sample: int | None) -> 
     """How many pictures `measure_refusals` will judge."""
     images = len(manifest.items)
     defective = len(DEFECTS) * min(images, sample or images)
-    return images + defective + DRAWN * len(STRANGERS) + sum(len(kind.pictures) for kind in others)
+    return images + defective + DRAWN * len(NOT_SKIN) + sum(len(kind.pictures) for kind in others)
 
 
 def measure_refusals(
@@ -99,21 +99,21 @@ def measure_refusals(
 
     Of the good images of `manifest` in all, by check and by class; of those with each defect (`sample`: of so many of
     them alone, the classes in turns); of drawn strangers, and of each of `others`. Of the latter two it also says how
-    well unfamiliarity, and the first rank's score, tell them from the good ones, limits or none. DataError for a model
+    well the OOD distance, and the first rank's score, tell them from the good ones, limits or none. DataError for a model
     without limits, and where more than 1 % of the images of the manifest cannot be judged.
     """
-    spec, familiarity = classifier.model.spec, familiarity_of(classifier.model)
-    if spec.image_quality is None or familiarity is None:
+    spec, ood_reference = classifier.model.spec, ood_reference_of(classifier.model)
+    if spec.image_quality is None or ood_reference is None:
         raise DataError(f"{classifier.model.name}: has no limits of capture quality: convert its run with this version")
-    see = partial(_see, classifier, familiarity, progress or (lambda: None))
+    see = partial(_see, classifier, ood_reference, progress or (lambda: None))
     good = see((partial(Path, item.image), item.group) for item in manifest.items)
     refuse_many_skipped([("", reason) for reason in good.unread], manifest)
     items = [manifest.items[place] for place in good.kept]
     labels = np.array([item.label for item in items])
-    few = items if sample is None else in_turns(items, sample)
+    few = items if sample is None else balanced_sample(items, sample)
     drawn = [
         Others(name, tuple((partial(_drawn, draw, seed), f"{name} {seed}") for seed in range(DRAWN)))
-        for name, draw in STRANGERS.items()
+        for name, draw in NOT_SKIN.items()
     ]
     return {
         "model": describe_model(classifier),
@@ -136,7 +136,7 @@ def measure_refusals(
 
 def _see(
     classifier: Classifier,
-    familiarity: Familiarity,
+    ood_reference: OodReference,
     progress: Callable[[], None],
     pictures: Iterable[tuple[Picture, str]],
 ) -> _Seen:
@@ -148,14 +148,14 @@ def _see(
         except InputError as error:
             unread.append(str(error))
         else:
-            prediction = classifier.judge(prepared)
-            unfamiliarity = familiarity.unfamiliarity(look_of(prepared.tensor), prediction.embedding)
-            rows.append((place, _failed(prediction), unfamiliarity, 1 - prediction.ranked[0].score, group))
+            prediction = classifier.predict(prepared)
+            ood_distance = ood_reference.ood_distance(appearance_of(prepared.tensor), prediction.embedding)
+            rows.append((place, _failed(prediction), ood_distance, 1 - prediction.ranked[0].score, group))
         progress()
     if not rows:
         raise DataError(f"no picture of these can be judged, first {unread[0]}" if unread else "no pictures")
-    places, failed, unfamiliarities, doubts, groups = (np.array(column) for column in zip(*rows, strict=True))
-    return _Seen(places, failed, unfamiliarities, doubts, groups, tuple(unread))
+    places, failed, ood_distances, doubts, groups = (np.array(column) for column in zip(*rows, strict=True))
+    return _Seen(places, failed, ood_distances, doubts, groups, tuple(unread))
 
 
 def _failed(prediction: Prediction) -> list[bool]:
@@ -165,7 +165,7 @@ def _failed(prediction: Prediction) -> list[bool]:
 
 def _with_defect(defect: Defect, items: Sequence[Item], classifier: Classifier) -> Iterator[tuple[Picture, str]]:
     def change(seed: int, item: Item) -> NDArray[np.uint8]:
-        return np.asarray(defect.apply(classifier.prepare(item.image).picture, seed))
+        return np.asarray(defect.apply(classifier.prepare(item.image).image, seed))
 
     return ((partial(change, seed, item), item.group) for seed, item in enumerate(items))
 
@@ -189,7 +189,7 @@ def _apart(good: _Seen, other: _Seen) -> dict[str, Any]:
     """`_shares` of others, with the chance that one of them measures beyond a good picture."""
     strange = np.repeat([False, True], [len(good.kept), len(other.kept)])
     groups = np.concatenate([np.char.add("good ", good.groups), np.char.add("other ", other.groups)])
-    measures = [np.concatenate([getattr(seen, name) for seen in (good, other)]) for name in ("unfamiliarity", "doubt")]
+    measures = [np.concatenate([getattr(seen, name) for seen in (good, other)]) for name in ("ood_distance", "doubt")]
 
     def aucs(strange: NDArray[np.bool_], *measures: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.array([auc(strange, measure) for measure in measures])

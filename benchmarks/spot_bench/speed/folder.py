@@ -19,7 +19,7 @@ from spot_bench.speed.overhead import ratio_of_medians
 from spot_bench.speed.processes import command
 from spot_bench.stats.intervals import bootstrap
 from spot_edge.errors import CheckError, InputError
-from spot_edge.image.inputs import find_pictures
+from spot_edge.image.inputs import find_images
 from spot_edge.machine import Sensors, text_in
 from spot_edge.model.interpreter import default_threads
 
@@ -41,7 +41,7 @@ def measure_folder(
     folder: Path, model: Path | None = None, *, turns: int = 10, done: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """The comparison over the pictures in `folder` as a JSON-able report; `done` is called after each turn."""
-    pictures = find_pictures([str(folder)])
+    pictures = find_images([str(folder)])
     if pictures[0].problem:
         raise pictures[0].problem
     base = [*command(), "classify", str(folder), "--json", *(["--model", str(model)] if model else [])]

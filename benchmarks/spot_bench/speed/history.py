@@ -9,7 +9,7 @@ from typing import Any
 
 from spot_bench.speed.latency import SCHEMA
 from spot_edge.errors import DataError, OutputError
-from spot_edge.files import read_whole
+from spot_edge.files import read_file
 
 __all__ = ["append_report", "check_history", "read_report"]
 
@@ -66,7 +66,7 @@ def read_report(name: str) -> dict[str, Any]:
 
 def _reports(path: Path) -> list[dict[str, Any]]:
     try:
-        text = read_whole(path, _LARGEST).decode()
+        text = read_file(path, _LARGEST).decode()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise DataError(f"{path}: latency report cannot be read: {reason}") from None

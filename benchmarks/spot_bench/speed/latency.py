@@ -21,7 +21,7 @@ from spot_bench.stats.intervals import bootstrap
 from spot_bench.stats.percentiles import fewest_samples, percentile
 from spot_edge.errors import DataError, InterpreterError
 from spot_edge.machine import Sensors
-from spot_edge.model.interpreter import bare_resolver, default_threads, find_runtime
+from spot_edge.model.interpreter import default_threads, find_runtime, resolver_without_delegate
 
 __all__ = ["BLOCKS", "PERCENTILES", "SCHEMA", "Plan", "measure"]
 
@@ -92,7 +92,7 @@ def measure(
 def _possible(plan: Plan) -> tuple[Plan, list[str]]:
     """The plan without what this runtime cannot do, and a line that says so."""
     runtime = find_runtime(plan.runtime)
-    if False not in plan.delegates or bare_resolver(runtime) is not None:
+    if False not in plan.delegates or resolver_without_delegate(runtime) is not None:
         return plan, []
     note = f"{runtime} cannot switch its delegate off"
     if True not in plan.delegates:

@@ -55,7 +55,7 @@ def run(classifier: Classifier, picture: bytes) -> dict[str, float]:
     begun = time.perf_counter_ns()
     prepared = classifier.prepare(picture)
     halfway = time.perf_counter_ns()
-    prediction = classifier.judge(prepared)
+    prediction = classifier.predict(prepared)
     done = time.perf_counter_ns()
     parts = prediction.timings_ms
     return parts | {"judge": (done - halfway) / 1e6 - parts["invoke"], "total": (done - begun) / 1e6}

@@ -19,7 +19,7 @@ from spot_bench.stats.percentiles import percentile
 from spot_edge.camera.camera import Camera
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, InputError
-from spot_edge.image.inputs import find_pictures
+from spot_edge.image.inputs import find_images
 from spot_edge.image.source import Source
 from spot_edge.machine import Sensors, text_in
 
@@ -93,7 +93,7 @@ def soak(
 
 def pictures_of(paths: Sequence[str]) -> Iterator[Source]:
     """The pictures that `paths` name, round and round, each to be read anew. InputError where one names none."""
-    found = find_pictures(paths)
+    found = find_images(paths)
     for picture in found:
         if picture.problem:
             raise picture.problem

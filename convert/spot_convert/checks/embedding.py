@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.data.predictions import Predictions
-from spot_edge.image.appearance import COLOURS_AND_STRUCTURES
-from spot_edge.prediction.ood import Familiarity
+from spot_edge.image.appearance import OOD_FEATURES
+from spot_edge.prediction.ood import OodReference
 
-__all__ = ["AXES", "fit_familiarity", "member", "unfamiliarities"]
+__all__ = ["AXES", "fit_ood_reference", "member", "ood_distances"]
 
 AXES = 8
 LARGEST = 64_000
 _RIDGE = 1e-5  # added to the variances of looks, of which some are next to nothing in drawn pictures
 
 
-def fit_familiarity(training: Predictions, validation: Predictions, classes: int) -> Familiarity:
+def fit_ood_reference(training: Predictions, validation: Predictions, classes: int) -> OodReference:
     """The distances that `training` defines, and their usual size on `validation`.
 
     A class without images has a mean of NaN. Half precision keeps 1,280 features of seven classes below 40 kB.
@@ -44,9 +44,9 @@ def fit_familiarity(training: Predictions, validation: Predictions, classes: int
     kept = max(1, min(kept, LARGEST // (2 * values.shape[1]) - classes - 1))
     # An axis may point either way; which, must not depend on the linear algebra that is installed.
     signs = np.sign(axes[np.arange(kept), np.abs(axes[:kept]).argmax(axis=1)])
-    looks = training.looks[:, COLOURS_AND_STRUCTURES].astype(np.float64)
+    looks = training.looks[:, OOD_FEATURES].astype(np.float64)
     scatter = np.cov(looks.T) + _RIDGE * np.eye(looks.shape[1])
-    found = Familiarity(
+    found = OodReference(
         means=_half(means),
         axes=_half(axes[:kept] * signs[:, None]),
         variances=variances[:kept].astype(np.float32),
@@ -60,25 +60,25 @@ def fit_familiarity(training: Predictions, validation: Predictions, classes: int
     return found._replace(usual=usual.astype(np.float32))
 
 
-def unfamiliarities(familiarity: Familiarity, answers: Predictions) -> NDArray[np.float64]:
+def ood_distances(ood_reference: OodReference, answers: Predictions) -> NDArray[np.float64]:
     """How unfamiliar each picture is, as the device measures it."""
     assert answers.looks is not None
     assert answers.embeddings is not None
     pairs = zip(answers.looks, answers.embeddings, strict=True)
-    return np.array([familiarity.unfamiliarity(look, embedding) for look, embedding in pairs])
+    return np.array([ood_reference.ood_distance(look, embedding) for look, embedding in pairs])
 
 
-def member(familiarity: Familiarity) -> bytes:
+def member(ood_reference: OodReference) -> bytes:
     """The bytes of `embedding.npz`; the same numbers give the same bytes."""
-    halves = {key: getattr(familiarity, key).astype(np.float16) for key in ("means", "axes")}
-    return _npz(**(familiarity._asdict() | halves | {"rest": np.float32(familiarity.rest)}))
+    halves = {key: getattr(ood_reference, key).astype(np.float16) for key in ("means", "axes")}
+    return _npz(**(ood_reference._asdict() | halves | {"rest": np.float32(ood_reference.rest)}))
 
 
-def _distances(familiarity: Familiarity, answers: Predictions) -> NDArray[np.float64]:
+def _distances(ood_reference: OodReference, answers: Predictions) -> NDArray[np.float64]:
     assert answers.looks is not None
     assert answers.embeddings is not None
     pairs = zip(answers.looks, answers.embeddings, strict=True)
-    return np.array([familiarity.distances(look, embedding) for look, embedding in pairs])
+    return np.array([ood_reference.distances(look, embedding) for look, embedding in pairs])
 
 
 def _half(values: NDArray[np.float64]) -> NDArray[np.float32]:

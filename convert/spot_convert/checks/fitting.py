@@ -12,11 +12,11 @@ import numpy as np
 
 from spot_bench.data.predictions import Predictions
 from spot_bench.drift.comparison import compare
-from spot_bench.drift.gate import Margins, judge_drift
-from spot_bench.stats.calibration import fit_temperature, operating_points, realised_point, softmax
+from spot_bench.drift.gate import Margins, evaluate_drift
+from spot_bench.stats.calibration import fit_temperature, operating_points, measured_point, softmax
 from spot_bench.stats.conformal import conformal_thresholds
 from spot_convert.checks.checks import Parity
-from spot_convert.checks.embedding import fit_familiarity, member
+from spot_convert.checks.embedding import fit_ood_reference, member
 from spot_convert.checks.quality_limits import choose_limits
 from spot_convert.quantize.mixing import Choice
 from spot_convert.variants.images import Pictures
@@ -118,15 +118,15 @@ def fitted_spec(
     comparison, drift = None, None
     if baseline is not None:
         comparison = compare(baseline.validation, validation)
-        drift = judge_drift(comparison, margins, measured_on=_VALIDATION)
+        drift = evaluate_drift(comparison, margins, measured_on=_VALIDATION)
     labels = [label.label for label in draft.labels]
     training, test = pictures.only(found, "train"), pictures.only(found, "test")
     capture, members = None, {}
     if len(training.truth):
-        familiarity = fit_familiarity(training, validation, len(labels))
-        members[MEMBER] = member(familiarity)
+        ood_reference = fit_ood_reference(training, validation, len(labels))
+        members[MEMBER] = member(ood_reference)
         capture = choose_limits(
-            familiarity, validation, *((test, "test") if len(test.truth) else (validation, _VALIDATION))
+            ood_reference, validation, *((test, "test") if len(test.truth) else (validation, _VALIDATION))
         )
     spec = draft._replace(
         temperature=temperature,
@@ -152,6 +152,6 @@ def _realised(
     if not len(test.truth):
         return tuple(chosen)
     return tuple(
-        realised_point(point.name, point.threshold, malignant, test.scores, test.truth, test.groups, measured_on="test")
+        measured_point(point.name, point.threshold, malignant, test.scores, test.truth, test.groups, measured_on="test")
         for point in chosen
     )

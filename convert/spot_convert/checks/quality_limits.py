@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from spot_bench.data.predictions import Predictions
 from spot_bench.stats.intervals import proportion
-from spot_convert.checks.embedding import unfamiliarities
-from spot_edge.image.appearance import LOOK
+from spot_convert.checks.embedding import ood_distances
+from spot_edge.image.appearance import APPEARANCE
 from spot_edge.image.quality import CHECKS, OOD, findings
 from spot_edge.model.spec import QualityLimits, Rate
-from spot_edge.prediction.ood import Familiarity
+from spot_edge.prediction.ood import OodReference
 
 __all__ = ["FEWEST", "choose_limits"]
 
@@ -27,7 +27,7 @@ REFUSED = {  # share of the validation images that each limit refuses
 
 
 def choose_limits(
-    familiarity: Familiarity, validation: Predictions, judged: Predictions, measured_on: str
+    ood_reference: OodReference, validation: Predictions, judged: Predictions, measured_on: str
 ) -> QualityLimits | None:
     """The limits of each check on `validation`, and what share of `judged` they refuse together.
 
@@ -35,7 +35,7 @@ def choose_limits(
     """
     if len(validation.truth) < FEWEST:
         return None
-    values = _values(familiarity, validation)
+    values = _values(ood_reference, validation)
     limits = {
         check.name: float(
             np.quantile(values[check.name], REFUSED[check.name], method="lower")
@@ -44,15 +44,15 @@ def choose_limits(
         )
         for check in CHECKS
     }
-    found = _values(familiarity, judged)
+    found = _values(ood_reference, judged)
     pictures = (dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True))
     refused = np.array([bool(findings(picture, limits)) for picture in pictures])
     estimate = proportion(refused, judged.groups)
     return QualityLimits(limits, Rate(estimate.value, estimate.low, estimate.high, estimate.groups), measured_on)
 
 
-def _values(familiarity: Familiarity, answers: Predictions) -> dict[str, NDArray[np.float64]]:
+def _values(ood_reference: OodReference, answers: Predictions) -> dict[str, NDArray[np.float64]]:
     """What every check measures, a number for each picture."""
     assert answers.looks is not None
-    values = dict(zip(LOOK, answers.looks.T.astype(np.float64), strict=True))
-    return values | {OOD: unfamiliarities(familiarity, answers)}
+    values = dict(zip(APPEARANCE, answers.looks.T.astype(np.float64), strict=True))
+    return values | {OOD: ood_distances(ood_reference, answers)}

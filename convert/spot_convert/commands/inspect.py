@@ -44,9 +44,9 @@ def inspect(
 
     record = inspect_file(file, layers=layers or html is not None, against=against, images=images)
     if html is not None:
-        from spot_edge.files import write_whole
+        from spot_edge.files import write_file
 
-        write_whole(html, page(record).encode())
+        write_file(html, page(record).encode())
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
     else:

@@ -17,7 +17,7 @@ from spot_convert.inspect.layers import Layer, list_layers
 from spot_convert.inspect.twins import Side, compare_twins
 from spot_convert.runtimes.compatibility import judge
 from spot_edge.errors import ModelError
-from spot_edge.files import read_whole
+from spot_edge.files import read_file
 from spot_edge.model.file import verify
 
 __all__ = ["SCHEMA", "inspect_file"]
@@ -66,7 +66,7 @@ def inspect_file(
 
 def _read(path: Path) -> bytes:
     try:
-        return read_whole(path, _LARGEST)
+        return read_file(path, _LARGEST)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise ModelError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

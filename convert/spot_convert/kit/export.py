@@ -27,7 +27,7 @@ from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_
 from spot_convert.runtimes.micro.source import source_files
 from spot_convert.variants.catalog import TFLITE_MICRO
 from spot_edge.errors import OutputError
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 from spot_edge.model.file import ModelFile
 from spot_edge.model.interpreter import Runtime
 
@@ -88,7 +88,7 @@ def export_kit(model: ModelFile, out: Path) -> Path:
         for part in ("vectors", "inputs", *(["micro"] if micro else [])):
             make_folder(folder / part)
         for file, data in content.items():
-            write_whole(folder / file, data)
+            write_file(folder / file, data)
     return out
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spot_convert.kit.vectors import RIGHT, STOCK, Kit
 from spot_edge.errors import DataError
-from spot_edge.files import read_whole
+from spot_edge.files import read_file
 
 __all__ = ["PARTS", "Part", "Results", "read_results"]
 
@@ -46,7 +46,7 @@ class Results:
 def read_results(path: Path, kit: Kit) -> Results:
     """The results in the file at `path`, of all pictures or all inputs of `kit`, or both; else DataError."""
     try:
-        record = json.loads(read_whole(path, _LARGEST))
+        record = json.loads(read_file(path, _LARGEST))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError):

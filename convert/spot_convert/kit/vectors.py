@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_edge.errors import DataError
-from spot_edge.files import read_whole
+from spot_edge.files import read_file
 
 __all__ = ["CORNERS", "RIGHT", "SCHEMA", "STOCK", "VECTORS", "Kit", "KnownWay", "read_kit"]
 
@@ -62,7 +62,7 @@ def read_kit(folder: Path) -> Kit:
     """The kit in `folder`; DataError where it is none, or where its pictures are no longer those it was made with."""
     path = folder / VECTORS
     try:
-        record = json.loads(read_whole(path, _LARGEST))
+        record = json.loads(read_file(path, _LARGEST))
     except OSError as error:
         raise DataError(f"{folder}: not a kit: {VECTORS} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError):
@@ -113,7 +113,7 @@ def _table(rows: list[Any]) -> Table:
 
 def _check_digest(path: Path, digest: str) -> None:
     try:
-        content = read_whole(path, _LARGEST)
+        content = read_file(path, _LARGEST)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}: export the kit again") from None
     if hashlib.sha256(content).hexdigest() != digest:

@@ -18,7 +18,7 @@ from spot_convert.variants.catalog import LITERT, LITERT_JS, TFLITE_MICRO, TFLIT
 from spot_edge import __version__
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError, InterpreterError, ModelError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_edge.model.file import ModelFile
 from spot_edge.model.interpreter import find_runtime
 
@@ -93,7 +93,7 @@ def _answers_in_python(model: ModelFile, images: Manifest, runtime: str, python:
         folder = Path(temporary)
         file, data, out = folder / Path(model.name).name, folder / "images.csv", folder / "out"
         root = images.folder or folder
-        write_whole(file, model.content)
+        write_file(file, model.content)
         write_manifest(images, data, root=root)
         told = ("--data", data, "--root", root, "--split", "all", "--out", out, "--runtime", runtime, "--embeddings")
         command = [str(python), "-m", "spot_edge.cli", "bench", "predict", str(file), *map(str, told)]

@@ -42,7 +42,7 @@ from spot_convert.variants.catalog import (
 from spot_convert.variants.fine_tuned import trained_body
 from spot_convert.variants.images import FEWEST, SEED, Pictures, calibration_tensors, choose
 from spot_edge.errors import CheckError, OutputError
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 from spot_edge.model.file import ModelFile, seal, verify
 from spot_edge.model.spec import MeasuredIn, ModelSpec
 
@@ -125,7 +125,7 @@ def _write(out: Path, run: Run, made: list[Converted], calibration: dict[str, in
     make_folder(out)
     for converted in made:
         folder = make_folder(out / FAILED) if converted.failed else out
-        write_whole(folder / converted.model.name, converted.model.content)
+        write_file(folder / converted.model.name, converted.model.content)
     report = {
         "schema": 1,
         "run": run.name,
@@ -136,7 +136,7 @@ def _write(out: Path, run: Run, made: list[Converted], calibration: dict[str, in
         "budget": dataclasses.asdict(run.budget),
         "files": [converted.as_dict() for converted in made],
     }
-    write_whole(out / "report.json", (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+    write_file(out / "report.json", (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _needs(model: ModelFile, tensors: NDArray[np.uint8], seen: Pictures) -> dict[str, Any] | None:

@@ -125,7 +125,7 @@ class Camera:
 
             found = find_camera(self._kernel) or ("pi" if has_pi_camera() else None)
             if found is None:
-                raise CameraError("no camera found: plug one in, or name it (--camera /dev/video0)", passing=True)
+                raise CameraError("no camera found: plug one in, or name it (--camera /dev/video0)", transient=True)
             name = found
         if name == "pi":
             from spot_edge.camera.pi import PiCamera

@@ -50,7 +50,7 @@ class Device:
     def _agree_on(self, width: int, height: int) -> None:
         offered = formats(self._kernel, self._handle)
         if not offered:
-            raise CameraError(f"{self.name}: offers no picture yet: is what should feed it running?", passing=True)
+            raise CameraError(f"{self.name}: offers no picture yet: is what should feed it running?", transient=True)
         wanted = next((form for form in FORMATS if form in offered), None)
         if wanted is None:
             raise CameraError(f"{self.name}: offers {', '.join(offered)}; need {' or '.join(FORMATS)}")
@@ -118,7 +118,7 @@ class Device:
 
     def _silent(self, seconds: float, seen: str) -> CameraError:
         waited = f"{self.name}: no picture within {max(0.0, seconds):.1f} s ({seen})"
-        return CameraError(f"{waited}: unplug the camera and plug it in again", passing=True)
+        return CameraError(f"{waited}: unplug the camera and plug it in again", transient=True)
 
     def _dequeue(self, deadline: float) -> tuple[int, int, int, float] | None:
         """A filled buffer's index, length, flags and time; None when `deadline` passes first."""
@@ -132,7 +132,7 @@ class Device:
                 continue
             index, _, used, flags, _, seconds, micros = answer[:7]
             if index >= len(self._maps):
-                raise CameraError(f"{self.name}: gives a picture in a buffer that it does not have", passing=True)
+                raise CameraError(f"{self.name}: gives a picture in a buffer that it does not have", transient=True)
             return index, used, flags, seconds + micros / 1e6
         return None
 

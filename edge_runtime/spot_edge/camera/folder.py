@@ -7,8 +7,8 @@ from pathlib import Path
 
 from spot_edge.camera.frames import encode, whole
 from spot_edge.errors import CameraError, InputError
-from spot_edge.files import read_whole
-from spot_edge.image.inputs import find_pictures
+from spot_edge.files import read_file
+from spot_edge.image.inputs import find_images
 from spot_edge.image.source import LARGEST
 
 __all__ = ["Pictures"]
@@ -21,7 +21,7 @@ class Pictures:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._left = [found.path for found in find_pictures([name]) if not found.problem]
+        self._left = [found.path for found in find_images([name]) if not found.problem]
         self._any = False
 
     def read(self, deadline: float) -> bytes:
@@ -49,7 +49,7 @@ def _read(path: str) -> bytes | None:
     from spot_edge.image.tensor import decode
 
     try:
-        data = read_whole(Path(path), LARGEST)
+        data = read_file(Path(path), LARGEST)
         return whole(data) if data.startswith(b"\xff\xd8") else encode(decode(data, os.path.basename(path))[0])
     except (OSError, ValueError, InputError):
         return None

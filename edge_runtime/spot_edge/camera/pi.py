@@ -93,7 +93,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise CameraError("pi: no picture in time: is the camera's ribbon cable in place?", passing=True) from None
+        raise CameraError("pi: no picture in time: is the camera's ribbon cable in place?", transient=True) from None
     except (OSError, RuntimeError, IndexError, ValueError) as error:
         said = str(error) or type(error).__name__
-        raise CameraError(f"pi: {said}: another program may use it, or its cable be loose", passing=True) from error
+        raise CameraError(f"pi: {said}: another program may use it, or its cable be loose", transient=True) from error

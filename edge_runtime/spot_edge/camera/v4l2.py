@@ -128,8 +128,8 @@ def explained(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        meaning, passing = _MEANINGS.get(error.errno or 0, (error.strerror or str(error), False))
-        raise CameraError(f"{name}: {meaning}", passing=passing) from error
+        meaning, transient = _MEANINGS.get(error.errno or 0, (error.strerror or str(error), False))
+        raise CameraError(f"{name}: {meaning}", transient=transient) from error
 
 
 def ask(kernel: Kernel, handle: int, layout: Layout, direction: int, which: int, *values: Any) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import click
 
 from spot_edge.errors import InputError, one_line
 from spot_edge.image.inputs import Found
-from spot_edge.prediction.burst import judge_burst
+from spot_edge.prediction.burst import predict_burst
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -73,7 +73,7 @@ def answer_burst(
                 used.append(frame.relative)
                 yield picture
 
-    judged = judge_burst(classifier, prepared())
+    judged = predict_burst(classifier, prepared())
     for _, reason in failures:
         click.echo(f"spot-edge: {one_line(reason)}", err=True)
     if judged is not None:

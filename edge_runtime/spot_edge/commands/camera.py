@@ -18,7 +18,7 @@ from spot_edge.camera.pi import has_pi_camera
 from spot_edge.camera.v4l2 import Kernel
 from spot_edge.commands.options import camera_options
 from spot_edge.errors import CameraError, InputError, one_line
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_edge.image.inputs import unique_name
 
 __all__ = ["camera"]
@@ -49,7 +49,7 @@ def list_() -> None:
     for problem in problems:
         click.echo(f"spot-edge: {one_line(str(problem))}", err=True)
     if not shown and not problems:
-        raise CameraError("no camera found: plug one in", passing=True)
+        raise CameraError("no camera found: plug one in", transient=True)
     if not shown:
         raise click.exceptions.Exit(CameraError.exit_code)
 
@@ -66,7 +66,7 @@ def capture(source: Camera, out: str | None) -> None:
         sys.stdout.buffer.write(picture)
         return
     path = Path(out or _free_name())
-    write_whole(path, picture)
+    write_file(path, picture)
     click.echo(one_line(f"{taken_by}: {path}, {len(picture) / 1000:.0f} kB"))
 
 
@@ -103,7 +103,7 @@ def _watch(source: Camera, seconds: float) -> None:
                 return
             reading = read_quality(decode(picture, source.opened)[0])
         except (CameraError, InputError) as error:
-            if not getattr(error, "passing", True):
+            if not getattr(error, "transient", True):
                 raise
             if str(error) != said:
                 said = str(error)

@@ -14,7 +14,7 @@ import click
 
 from spot_edge.errors import InputError, one_line
 from spot_edge.files import make_folder
-from spot_edge.image.inputs import MOST_FRAMES, Found, find_pictures
+from spot_edge.image.inputs import MOST_FRAMES, Found, find_images
 from spot_edge.image.source import LARGEST, Source
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def classify(
     from spot_edge.commands.options import load_several
     from spot_edge.commands.records import Keeper, Nowhere, writer_for
 
-    found = [] if camera is not None else find_pictures(paths)
+    found = [] if camera is not None else find_images(paths)
     at_once = len(found) if burst is None else 1  # a burst's frames are judged one after the other, by all processors
     classifiers = load_several(model, at_once, runtime=runtime, threads=threads)
     labels = [label.label for label in classifiers[0].model.spec.labels]
@@ -167,7 +167,7 @@ def _judge(picture: Found, classifier: Classifier, keeper: Keeper) -> _Judged:
         prepared = classifier.prepare(_source(picture))
     except InputError as error:
         return _Judged(picture, None, str(error), ())
-    prediction = classifier.judge(prepared)
+    prediction = classifier.predict(prepared)
     return _Judged(picture, prediction, "", keeper.results(prepared, prediction))
 
 

@@ -147,9 +147,9 @@ class _Kiosk:
         picture = self._take()
         if self._burst is None:
             prepared = self._prepare(picture)
-            return picture.relative, prepared, self._classifier.judge(prepared)
+            return picture.relative, prepared, self._classifier.predict(prepared)
         frames = itertools.chain([picture], take_burst(self._source, self._burst - 1))
-        kept, prediction = self._classifier.judge_burst(map(self._prepare, frames))
+        kept, prediction = self._classifier.predict_burst(map(self._prepare, frames))
         return picture.relative, kept, prediction
 
     def _prepare(self, picture: Found) -> Prepared:
@@ -219,5 +219,5 @@ def _tell_of_faults(lost: sys.UnraisableHookArgs) -> None:
 
 def _raise_lasting(error: SpotError) -> None:
     """Raise again what no waiting will mend."""
-    if isinstance(error, CameraError) and not error.passing:
+    if isinstance(error, CameraError) and not error.transient:
         raise error

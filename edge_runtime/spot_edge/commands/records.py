@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from spot_edge.errors import OutputError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_edge.image.inputs import HEATMAP, Found, unique_name
 from spot_edge.image.tensor import Prepared
 from spot_edge.prediction.prediction import SCHEMA, Prediction
@@ -198,7 +198,7 @@ class Keeper:
             found.append(Result(self.heatmaps, HEATMAP, overlay_png(prepared, prediction)))
         if self.records is not None:
             picture = io.BytesIO()
-            prepared.picture.save(picture, "JPEG", quality=_JPEG_QUALITY)
+            prepared.image.save(picture, "JPEG", quality=_JPEG_QUALITY)
             found.append(Result(self.records, ".jpg", picture.getvalue()))
             record = json.dumps(prediction.as_dict(), indent=2)
             found.append(Result(self.records, ".json", f"{record}\n".encode()))
@@ -219,7 +219,7 @@ class Keeper:
         for folder, ending, content in results:
             path = folder / f"{name}{ending}"
             if not (self._again and path.is_file()):
-                write_whole(path, content)
+                write_file(path, content)
 
 
 def _left(name: str, results: Sequence[Result]) -> bool:

@@ -12,23 +12,23 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["COLOURS_AND_STRUCTURES", "LOOK", "look_of"]
+__all__ = ["APPEARANCE", "OOD_FEATURES", "appearance_of"]
 
-LOOK = (
+APPEARANCE = (
     *("sharpness", "light", "white", "black", "contrast"),
     *("rim red", "rim green", "rim blue", "middle red", "middle green", "middle blue"),
     *("spread of red less green", "spread of blue less green", "spread of green", "spread of cells"),
     *("fine down", "fine across", "coarse down", "coarse across", "large down", "large across"),
     "green over red",
 )
-COLOURS_AND_STRUCTURES = slice(5, None)  # of LOOK: what distances are measured with; the first are judged alone
+OOD_FEATURES = slice(5, None)  # of APPEARANCE: what distances are measured with; the first are judged alone
 _WHITE, _BLACK = 250, 20  # levels of green that count as burnt out, and as dark
 _CELLS = 8  # a side
 _LEAST = 0.5  # grey levels, added to differences: below them lies only rounding
 
 
-def look_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The numbers named by LOOK, of a tensor `uint8[1,S,S,3]`.
+def appearance_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The numbers named by APPEARANCE, of a tensor `uint8[1,S,S,3]`.
 
     Sharpness is how large the differences between neighbouring pixels are against those four pixels apart, in the
     direction in which they are smaller: blur and motion bring it to a quarter, whatever is in the picture.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from spot_edge.errors import InputError
 from spot_edge.image.source import Source
 
-__all__ = ["HEATMAP", "MOST_FRAMES", "SUFFIXES", "Found", "find_pictures", "unique_name"]
+__all__ = ["HEATMAP", "MOST_FRAMES", "SUFFIXES", "Found", "find_images", "unique_name"]
 
 HEATMAP = ".heatmap.png"  # our own, which must not be judged as pictures when they lie in the folder
 MOST_FRAMES = 16  # of a burst, which takes as long as so many pictures
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     frame: Source | None = None  # what a camera has taken already
 
 
-def find_pictures(names: Sequence[str]) -> list[Found]:
+def find_images(names: Sequence[str]) -> list[Found]:
     """What `names` stand for, in their order; a name that stands for nothing has its problem told in its place.
 
     A folder is searched recursively for files with a picture's suffix, hidden ones and heat maps left out; a file

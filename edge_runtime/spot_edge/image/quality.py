@@ -11,7 +11,7 @@ __all__ = ["CHECKS", "OOD", "Check", "Finding", "findings"]
 class Check(NamedTuple):
     """Something that is measured on every picture, and what to say where it is beyond its limit."""
 
-    name: str  # of spot_edge.image.appearance.LOOK, or OOD
+    name: str  # of spot_edge.image.appearance.APPEARANCE, or OOD
     least: bool  # whether the limit is the least that is needed, or the most that is allowed
     problem: str
     advice: str
@@ -39,7 +39,7 @@ CHECKS = (
 
 
 def findings(values: Mapping[str, float], limits: Mapping[str, float]) -> tuple[Finding, ...]:
-    """What is wrong with a picture by the limits of its model file; `values` as in `look_of`, and unfamiliarity."""
+    """What is wrong with an image by the limits of its model file; `values` as in `appearance_of`, and the OOD distance."""
     found = []
     for check in CHECKS:
         limit, value = limits.get(check.name), values.get(check.name)

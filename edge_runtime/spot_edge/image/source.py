@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from spot_edge.errors import InputError
-from spot_edge.files import read_whole
+from spot_edge.files import read_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class Source:
         if not isinstance(self.content, Path):
             raise InputError(f"{self.name}: an array has no encoded bytes")
         try:
-            return read_whole(self.content, LARGEST)
+            return read_file(self.content, LARGEST)
         except FileNotFoundError:
             raise InputError(f"{self.name}: no such file") from None
         except IsADirectoryError:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spot_edge.errors import ModelError
-from spot_edge.files import read_whole
+from spot_edge.files import read_file
 from spot_edge.model.flatbuffer import Signature, Tensor, read_signature
 from spot_edge.model.spec import ModelSpec, parse_spec, render_spec
 
@@ -87,7 +87,7 @@ def read_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
     else:
         name = os.fspath(path)
         try:
-            content = read_whole(Path(path), LARGEST)
+            content = read_file(Path(path), LARGEST)
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
             reason = getattr(error, "strerror", None) or error
             raise ModelError(f"{name}: model file cannot be read: {reason}") from None

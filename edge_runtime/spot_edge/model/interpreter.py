@@ -23,10 +23,10 @@ __all__ = [
     "RUNTIMES",
     "Interpreter",
     "Runtime",
-    "bare_resolver",
     "default_threads",
     "find_runtime",
     "installed_runtimes",
+    "resolver_without_delegate",
 ]
 
 # name on the package index → module that holds `Interpreter`, module that holds the version
@@ -62,7 +62,7 @@ class Interpreter:
         except (ImportError, AttributeError) as error:
             raise InterpreterError(f"{name} is installed but does not work here: {error}") from error
         self.threads = threads or default_threads()
-        options: dict[str, Any] = {} if delegate else {"experimental_op_resolver_type": bare_resolver(name)}
+        options: dict[str, Any] = {} if delegate else {"experimental_op_resolver_type": resolver_without_delegate(name)}
         if None in options.values():
             raise InterpreterError(f"{name} {self.runtime.version} cannot switch its delegate off")
         try:
@@ -104,7 +104,7 @@ def find_runtime(wanted: str | None = None) -> str:
     raise InterpreterError(f"no TFLite interpreter is installed: pip install {_advice()}")
 
 
-def bare_resolver(runtime: str) -> Any:
+def resolver_without_delegate(runtime: str) -> Any:
     """What tells the named runtime to leave XNNPACK out; None where it cannot."""
     module = _import(RUNTIMES[runtime][0])
     kinds = getattr(getattr(module, "experimental", module), "OpResolverType", None)

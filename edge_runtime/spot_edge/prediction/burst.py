@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from spot_edge.image.appearance import LOOK, look_of
-from spot_edge.prediction.prediction import Prediction, judge, rank, set_of_classes
+from spot_edge.image.appearance import APPEARANCE, appearance_of
+from spot_edge.prediction.prediction import Prediction, prediction_set_of, rank, triage_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from spot_edge.image.tensor import Prepared
     from spot_edge.model.spec import ModelSpec
 
-__all__ = ["Burst", "Judged", "judge_burst", "mean_scores"]
+__all__ = ["Burst", "BurstResult", "mean_scores", "predict_burst"]
 
-_SHARPNESS = LOOK.index("sharpness")
+_SHARPNESS = APPEARANCE.index("sharpness")
 _LEAST = 1e-12  # a score of nothing in one frame shall not outweigh all others
 
 
@@ -33,7 +33,7 @@ class Burst(NamedTuple):
     kept: int  # number of the sharpest, from 1: the source, picture, evidence and embedding are its own
 
 
-class Judged(NamedTuple):
+class BurstResult(NamedTuple):
     """The answer to a burst, and the frame that is kept."""
 
     kept: Prepared
@@ -41,19 +41,19 @@ class Judged(NamedTuple):
     prediction: Prediction
 
 
-def judge_burst(classifier: Classifier, frames: Iterable[Prepared]) -> Judged | None:
-    """What `Classifier.judge_burst` says of `frames`; None for none. It holds the sharpest and the latest."""
+def predict_burst(classifier: Classifier, frames: Iterable[Prepared]) -> BurstResult | None:
+    """What `Classifier.predict_burst` says of `frames`; None for none. It holds the sharpest and the latest."""
     fit: list[Prediction] = []
     times: dict[str, float] = {}
-    best: Judged | None = None
+    best: BurstResult | None = None
     best_yet = (False, 0.0)
     number = 0
     for number, prepared in enumerate(frames, 1):
-        prediction = classifier.judge(prepared)
+        prediction = classifier.predict(prepared)
         times = {step: times.get(step, 0.0) + spent for step, spent in prediction.timings_ms.items()}
-        sharpness = (not prediction.quality, float(look_of(prepared.tensor)[_SHARPNESS]))
+        sharpness = (not prediction.quality, float(appearance_of(prepared.tensor)[_SHARPNESS]))
         if best is None or sharpness > best_yet:
-            best, best_yet = Judged(prepared, number, prediction), sharpness
+            best, best_yet = BurstResult(prepared, number, prediction), sharpness
         if not prediction.quality:
             fit.append(prediction)
     if best is None:
@@ -80,7 +80,7 @@ def _averaged(spec: ModelSpec, best: Prediction, fit: Sequence[Prediction]) -> P
     by_label = [{each.label: each.score for each in prediction.ranked} for prediction in fit]
     scores = mean_scores(np.array([[own[label] for label in best.labels] for own in by_label], np.float32))
     ranked = rank(spec.labels, scores)
-    return replace(best, ranked=ranked, triage=judge(spec, scores), prediction_set=set_of_classes(spec, ranked))
+    return replace(best, ranked=ranked, triage=triage_of(spec, scores), prediction_set=prediction_set_of(spec, ranked))
 
 
 def _notes(burst: Burst) -> tuple[str, ...]:

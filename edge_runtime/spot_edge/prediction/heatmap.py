@@ -52,12 +52,12 @@ def evidence_for(prediction: Prediction, label: str | None = None) -> NDArray[np
 
 def overlay(prepared: Prepared, prediction: Prediction, label: str | None = None) -> Image.Image:
     """The upright picture, at most 1024 pixels a side, with the evidence for `label` glowing where it lies."""
-    picture = prepared.picture
+    picture = prepared.image
     scale = min(1.0, LONGEST_SIDE / max(picture.size))
     if scale < 1:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.BILINEAR)
-    left, top, right, bottom = (round(v * scale) for v in prepared.crop or (0, 0, *prepared.picture.size))
+    left, top, right, bottom = (round(v * scale) for v in prepared.crop or (0, 0, *prepared.image.size))
     grid = Image.fromarray((255 * evidence_for(prediction, label)).astype(np.uint8))
     seen = grid.resize((max(1, right - left), max(1, bottom - top)), Image.Resampling.BICUBIC)
     evidence = np.zeros((picture.height, picture.width), np.float32)

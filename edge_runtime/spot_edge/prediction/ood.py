@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from spot_edge.errors import ModelError
-from spot_edge.image.appearance import COLOURS_AND_STRUCTURES, LOOK
+from spot_edge.image.appearance import APPEARANCE, OOD_FEATURES
 from spot_edge.image.quality import OOD
 from spot_edge.model.file import read_stored
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from spot_edge.model.file import ModelFile
 
-__all__ = ["MEMBER", "Familiarity", "familiarity_of", "read_familiarity"]
+__all__ = ["MEMBER", "OodReference", "ood_reference_of", "read_ood_reference"]
 
 MEMBER = "embedding.npz"
 # compiled when it is first used: not every model file has such a member
@@ -28,7 +28,7 @@ _NPY = (
 )
 
 
-class Familiarity(NamedTuple):
+class OodReference(NamedTuple):
     """Where training's pictures lie: the arrays of `embedding.npz`."""
 
     means: NDArray[np.float32]  # [C,D] embeddings of each class; NaN where there was no picture
@@ -45,35 +45,35 @@ class Familiarity(NamedTuple):
         along = apart @ self.axes.T
         across = (apart * apart).sum(1) - (along * along).sum(1)
         own = np.fmin.reduce(across / self.rest + (along * along / self.variances).sum(1))  # NaN only where all are
-        white = (look[COLOURS_AND_STRUCTURES] - self.look_mean) @ self.look_whitening
+        white = (look[OOD_FEATURES] - self.look_mean) @ self.look_whitening
         return float(own), float(white @ white)
 
-    def unfamiliarity(self, look: NDArray[np.float32], embedding: NDArray[np.float32]) -> float:
+    def ood_distance(self, look: NDArray[np.float32], embedding: NDArray[np.float32]) -> float:
         """How far both distances lie beyond the usual ones, in deviations of their logarithms, summed."""
         logarithms = [math.log(max(distance, 1e-9)) for distance in self.distances(look, embedding)]
         return float(sum((value - mean) / spread for value, (mean, spread) in zip(logarithms, self.usual, strict=True)))
 
 
-def familiarity_of(model: ModelFile) -> Familiarity | None:
+def ood_reference_of(model: ModelFile) -> OodReference | None:
     """What the model's own limit for unfamiliar pictures is measured with; None where it has no such limit."""
     if model.spec.image_quality is None or OOD not in model.spec.image_quality.limits:
         return None
     features = model.signature.outputs["embedding"].shape[1]
-    return read_familiarity(model.members.get(MEMBER, b""), features, model.name)
+    return read_ood_reference(model.members.get(MEMBER, b""), features, model.name)
 
 
-def read_familiarity(content: bytes, features: int, name: str) -> Familiarity:
+def read_ood_reference(content: bytes, features: int, name: str) -> OodReference:
     """What `embedding.npz` of the model file `name` holds; ModelError where it is not of our shapes."""
     wrong = ModelError(f"{name}: its {MEMBER} does not hold what distances are measured with")
     try:
         arrays = _arrays(content)
-        found = Familiarity(
-            **{key: np.asarray(arrays[key], np.float32) for key in Familiarity._fields if key != "rest"},
+        found = OodReference(
+            **{key: np.asarray(arrays[key], np.float32) for key in OodReference._fields if key != "rest"},
             rest=float(arrays["rest"]),
         )
     except (KeyError, TypeError, ValueError):
         raise wrong from None
-    looks, axes = len(LOOK[COLOURS_AND_STRUCTURES]), len(found.variances) if found.variances.ndim == 1 else 0
+    looks, axes = len(APPEARANCE[OOD_FEATURES]), len(found.variances) if found.variances.ndim == 1 else 0
     shapes = {
         "means": (len(found.means), features),
         "axes": (axes, features),

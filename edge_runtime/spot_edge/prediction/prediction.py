@@ -24,12 +24,12 @@ __all__ = [
     "SCHEMA",
     "Category",
     "ClassScore",
-    "ClassSet",
     "Prediction",
+    "PredictionSet",
     "Triage",
-    "judge",
+    "prediction_set_of",
     "rank",
-    "set_of_classes",
+    "triage_of",
 ]
 
 SCHEMA = 1
@@ -58,7 +58,7 @@ class Triage(NamedTuple):
     operating_point: OperatingPoint | None = None
 
 
-class ClassSet(NamedTuple):
+class PredictionSet(NamedTuple):
     """The classes that the picture may show, likeliest first, and what share of each class such sets are to hold."""
 
     labels: tuple[str, ...]
@@ -79,7 +79,7 @@ class Prediction:
     runtime: Runtime
     notes: tuple[str, ...]
     timings_ms: dict[str, float]
-    prediction_set: ClassSet | None = None
+    prediction_set: PredictionSet | None = None
     quality: tuple[Finding, ...] = ()  # what makes the picture unfit to be judged
     burst: Burst | None = None
     evidence: NDArray[np.float32] = field(
@@ -134,7 +134,7 @@ def rank(labels: Sequence[Label], scores: NDArray[np.float32]) -> tuple[ClassSco
     return tuple(ClassScore(labels[i].label, labels[i].name, values[i], labels[i].malignant) for i in order)
 
 
-def judge(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Finding] = ()) -> Triage:
+def triage_of(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Finding] = ()) -> Triage:
     """The triage category: the strictest operating point that the summed malignant score reaches decides.
 
     The point of the highest threshold (and lowest sensitivity) means "review now", any other "review soon". A picture
@@ -155,7 +155,7 @@ def judge(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Findin
     return Triage("routine", "the malignant score is below every operating point", malignant, points[-1])
 
 
-def set_of_classes(spec: ModelSpec, ranked: Sequence[ClassScore]) -> ClassSet | None:
+def prediction_set_of(spec: ModelSpec, ranked: Sequence[ClassScore]) -> PredictionSet | None:
     """The classes whose score reaches their own conformal threshold; None where the model carries none.
 
     A class without a threshold, because no validation image showed it, is always among them.
@@ -164,4 +164,4 @@ def set_of_classes(spec: ModelSpec, ranked: Sequence[ClassScore]) -> ClassSet | 
         return None
     own = spec.conformal.classes
     labels = tuple(each.label for each in ranked if each.label not in own or each.score >= own[each.label].threshold)
-    return ClassSet(labels, {label: threshold.coverage for label, threshold in own.items()})
+    return PredictionSet(labels, {label: threshold.coverage for label, threshold in own.items()})

@@ -21,7 +21,7 @@ def start(task: Task) -> Peer:
         return replace(whole, tensor=tensor)
 
     def run(prepared: Prepared) -> list[float]:
-        found = dict(_pairs(classifier.judge(prepared)))
+        found = dict(_pairs(classifier.predict(prepared)))
         return [found[label] for label in task.labels]
 
     def classify(path: str) -> list[tuple[str, float]]:

@@ -95,7 +95,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export, "write_whole", interrupted)
+    monkeypatch.setattr(export, "write_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         _small_kit(tmp_path / "kit", monkeypatch)
     assert list(tmp_path.iterdir()) == []

@@ -94,7 +94,7 @@ def test_frames_that_go_by_are_neither_looked_at_nor_kept(jpeg, warm, scripted, 
         assert source.skip()
         with pytest.raises(CameraError, match=r"no picture within 0\.2 s \(nothing came\)") as caught:
             source.skip()
-        assert caught.value.passing
+        assert caught.value.transient
         assert kernel.open_handles == 0
         kernel.frames = [*warm, b"bad", *kernel.frames]
         assert source.skip()
@@ -129,7 +129,7 @@ def test_a_padded_frame_is_cut_to_its_picture(jpeg, warm, scripted, camera) -> N
 def test_nothing_but_empty_frames_ends_in_time(warm, scripted, refused) -> None:
     error = refused(scripted(*warm, *[b""] * 50, NOTHING))
     assert "no picture within 0.2 s (the last frame: empty)" in str(error)
-    assert error.passing
+    assert error.transient
 
 
 def test_silence_ends_in_time_and_a_frame_that_comes_later_is_taken(warm, scripted, camera, numbered) -> None:
@@ -141,7 +141,7 @@ def test_silence_ends_in_time_and_a_frame_that_comes_later_is_taken(warm, script
 
 def test_a_device_that_complains_without_end_does_not_spin_for_ever(warm, scripted, refused) -> None:
     kernel = scripted(*warm, *[errno.EAGAIN] * 1000)
-    assert refused(kernel).passing
+    assert refused(kernel).transient
     assert kernel.calls.count("DQBUF") < 60
 
 
@@ -157,7 +157,7 @@ def test_unplugged_within_a_frame_and_plugged_in_again(jpeg, warm, scripted, cam
     next(source)
     with pytest.raises(CameraError, match="unplugged") as caught:
         next(source)
-    assert caught.value.passing
+    assert caught.value.transient
     assert kernel.open_handles == 0
     kernel.failing = {"open": errno.ENOENT}
     with pytest.raises(CameraError, match="no such camera"):

@@ -127,7 +127,7 @@ def test_what_it_raises_becomes_one_line_and_it_is_opened_anew(answer: Exception
     camera = Camera("pi")
     with pytest.raises(CameraError, match=said) as caught:
         next(camera)
-    assert caught.value.passing
+    assert caught.value.transient
     assert Picamera2.open == 0
     assert next(camera)
 

@@ -14,7 +14,7 @@ from spot_edge.camera.v4l2 import CAPABILITY
 
 
 @pytest.mark.parametrize(
-    ("where", "number", "said", "passing"),
+    ("where", "number", "said", "transient"),
     [
         ("open", errno.EACCES, "sudo usermod -aG video", False),
         ("open", errno.ENODEV, "unplugged", True),
@@ -29,13 +29,13 @@ from spot_edge.camera.v4l2 import CAPABILITY
         ("REQBUFS", errno.EILSEQ, "scripted", False),
     ],
 )
-def test_each_refusal_says_what_to_do(where: str, number: int, said: str, passing: bool, scripted, refused) -> None:
+def test_each_refusal_says_what_to_do(where: str, number: int, said: str, transient: bool, scripted, refused) -> None:
     kernel = scripted()
     kernel.failing = {where: number}
     error = refused(kernel)
     assert said in str(error)
     assert str(error).startswith("/dev/video0: ")
-    assert error.passing is passing
+    assert error.transient is transient
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_camera_of_other_formats_alone(scripted, refused) -> None:
 def test_a_camera_that_nothing_feeds_yet(scripted, refused) -> None:
     error = refused(scripted(form=""))
     assert "offers no picture yet" in str(error)
-    assert error.passing
+    assert error.transient
 
 
 def test_auto_finds_it_and_the_list_tells_all(jpeg, warm, scripted, camera, controls) -> None:

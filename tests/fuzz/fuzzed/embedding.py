@@ -6,8 +6,8 @@ import numpy as np
 
 from fuzzed.refusals import NAME, refused_well
 from spot_edge.errors import ModelError
-from spot_edge.image.appearance import LOOK
-from spot_edge.prediction.ood import read_familiarity
+from spot_edge.image.appearance import APPEARANCE
+from spot_edge.prediction.ood import read_ood_reference
 
 FEATURES = 4
 LONGEST = 8192
@@ -20,6 +20,6 @@ WORDS = (
 def run(data: bytes) -> None:
     """Numbers that a distance can be measured with, or a refusal."""
     with refused_well(ModelError):
-        familiarity = read_familiarity(data, FEATURES, NAME)
+        ood_reference = read_ood_reference(data, FEATURES, NAME)
         with np.errstate(all="ignore"):  # numbers may be so large that there is no distance; see test_quality.py
-            familiarity.unfamiliarity(np.zeros(len(LOOK), np.float32), np.zeros(FEATURES, np.float32))
+            ood_reference.ood_distance(np.zeros(len(APPEARANCE), np.float32), np.zeros(FEATURES, np.float32))

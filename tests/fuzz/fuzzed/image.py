@@ -24,7 +24,7 @@ def run(data: bytes) -> None:
     """A tensor and an upright picture without anything of the file's text, or a refusal."""
     with refused_well(InputError):
         prepared = prepare(Source.of(data, NAME), SPEC)
-        picture = prepared.picture
+        picture = prepared.image
         assert prepared.tensor.shape == (1, 32, 32, 3)
         assert picture.mode == "RGB"
         assert min(picture.size) >= 32

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from spot_edge.image.appearance import COLOURS_AND_STRUCTURES, LOOK
+from spot_edge.image.appearance import APPEARANCE, OOD_FEATURES
 from spot_edge.model.file import seal
 from spot_edge.model.spec import Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, QualityLimits, Rate
 from spot_edge.model.spec import SetThreshold as Threshold
@@ -38,7 +38,7 @@ def tiny_model() -> bytes:
 
 def tiny_embedding() -> bytes:
     """An `embedding.npz` for two classes."""
-    looks = len(LOOK[COLOURS_AND_STRUCTURES])
+    looks = len(APPEARANCE[OOD_FEATURES])
     content = io.BytesIO()
     np.savez(
         content,

@@ -55,7 +55,7 @@ def sections(path: str) -> None:
         "invoke": bare.invoke,
         "decode-resize": decode_and_resize,
         "prepare": lambda: classifier.prepare(picture),
-        "judge": lambda: classifier.judge(prepared),
+        "judge": lambda: classifier.predict(prepared),
         "classify": lambda: classifier.classify(picture),
         "unchecked": lambda: unchecked.classify(picture),
     }
@@ -108,7 +108,7 @@ def start(picture: str) -> None:
     within(room, "read_model", "read and verify the model")
     within(room, "Interpreter", "load the model")
     within(room.Classifier, "prepare", "decode and resize")
-    within(room.Classifier, "judge", "run the network and judge")
+    within(room.Classifier, "predict", "run the network and judge")
     main(["classify", "--threads", "1", picture])
 
 
@@ -139,13 +139,13 @@ def _invoke_bare(model: str) -> None:
     """The same for a file that only the interpreter itself knows."""
     import numpy as np
 
-    from spot_edge.model.interpreter import RUNTIMES, bare_resolver, find_runtime
+    from spot_edge.model.interpreter import RUNTIMES, find_runtime, resolver_without_delegate
 
     runtime = find_runtime()
     module = __import__(RUNTIMES[runtime][0], fromlist=["Interpreter"])
     for name, options in (
         ("invoke", {}),
-        ("without XNNPACK", {"experimental_op_resolver_type": bare_resolver(runtime)}),
+        ("without XNNPACK", {"experimental_op_resolver_type": resolver_without_delegate(runtime)}),
     ):
         interpreter = module.Interpreter(model_path=model, num_threads=1, **options)
         interpreter.allocate_tensors()

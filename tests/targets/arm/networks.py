@@ -17,7 +17,7 @@ from typing import Any
 from instructions import COUNTED, count_sections, versions_in
 
 from spot_edge.errors import ModelError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_edge.model.file import read_model
 
 SCHEMA = 1
@@ -35,7 +35,7 @@ def count_networks(out: Path, files: list[Path]) -> str:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             counts = dict(zip(COUNTED, pool.map(partial(_count, file), COUNTED), strict=True))
         report["networks"].append(about | {"counts": counts})
-        write_whole(out, (json.dumps(report, indent=1) + "\n").encode())
+        write_file(out, (json.dumps(report, indent=1) + "\n").encode())
         print(f"{file}: {', '.join(_words(count) for count in counts.values())}", flush=True)
     return _table(report)
 

@@ -23,18 +23,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from spot_edge.errors import DataError, OutputError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 
-__all__ = ["Patience", "discard", "download", "part_of"]
+__all__ = ["RetryPolicy", "discard", "download", "part_of"]
 
 _CHUNK = 1 << 18
 _PROGRESS = 1 << 20  # bytes that make an attempt worth another full round of attempts
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_LATER = (408, 425, 429, 500, 502, 503, 504)
+_TRY_LATER = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for a silent server, and how often and after which pauses to try again without progress."""
 
     timeout: float = 30.0
@@ -42,7 +42,7 @@ class Patience:
     pause: float = 1.0  # seconds, doubled each time
 
 
-class _Again(Exception):
+class _Retry(Exception):
     """This attempt failed in a way that another one may not."""
 
 
@@ -61,38 +61,38 @@ def download(
     url: str,
     target: Path,
     *,
-    most: int,
+    max_bytes: int,
     say: Callable[[str], None],
     progress: Callable[[int, int | None], None] = lambda done, total: None,
-    patience: Patience = Patience(),
+    retries: RetryPolicy = RetryPolicy(),
 ) -> bool:
     """Fetch `url` into `part_of(target)`, from where an earlier attempt ended; whether any of it came from one.
 
     `progress` is called with the bytes that are there and, where it is known, their number in the end. DataError for a
     server that refuses, or fails too often; OutputError for a full disk.
     """
-    attempt = _Attempt(url, part_of(target), most, progress, patience)
+    attempt = _Download(url, part_of(target), max_bytes, progress, retries)
     failures = 0
     while True:
         before = attempt.have()
         try:
             attempt.run()
             return attempt.resumed
-        except _Again as failed:
+        except _Retry as failed:
             failures = 0 if attempt.have() >= before + _PROGRESS else failures + 1
-            if failures >= patience.tries:
+            if failures >= retries.tries:
                 raise DataError(f"{url}: {failed}; given up after {failures} attempts, run again to go on") from None
-            wait = patience.pause * 2 ** max(failures - 1, 0)
+            wait = retries.pause * 2 ** max(failures - 1, 0)
             say(f"{target.name}: {failed}; trying again in {wait:.0f} s")
             time.sleep(wait)
 
 
-class _Attempt:
+class _Download:
     def __init__(
-        self, url: str, part: Path, most: int, progress: Callable[[int, int | None], None], patience: Patience
+        self, url: str, part: Path, max_bytes: int, progress: Callable[[int, int | None], None], retries: RetryPolicy
     ) -> None:
-        self._url, self._part, self._most, self._progress = url, part, most, progress
-        self._timeout = patience.timeout
+        self._url, self._part, self._most, self._progress = url, part, max_bytes, progress
+        self._timeout = retries.timeout
         self._state = _state_of(part)
         self._opener = _opener()
         self.resumed = False
@@ -102,8 +102,8 @@ class _Attempt:
         return self._part.stat().st_size if self._part.exists() else 0
 
     def run(self) -> None:
-        """One request, to its end. Raises _Again where it is worth another."""
-        state = self._known()
+        """One request, to its end. Raises _Retry where it is worth another."""
+        state = self._saved_state()
         have = self.have() if state else 0
         if state and have and have == state.get("total"):
             self.resumed = True  # whole already, but the process ended before anyone looked at it
@@ -116,11 +116,11 @@ class _Attempt:
                 self._take(reply, state, have)
         except urllib.error.HTTPError as error:
             with error:
-                self._refused(error, have)
+                self._fail_or_retry(error, have)
         except urllib.error.URLError as error:
-            self._unreachable(error.reason)
+            self._not_reached(error.reason)
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            self._unreachable(error)
+            self._not_reached(error)
 
     def _take(self, reply: http.client.HTTPResponse, state: dict[str, Any], have: int) -> None:
         if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -131,27 +131,27 @@ class _Attempt:
             start, total = _range(reply)
             validator = _validator(reply)
             if not have or start != have or (validator and validator != state["validator"]):
-                self._forget()
-                raise _Again("the server sent another piece than was asked for")
+                self._start_over()
+                raise _Retry("the server sent another piece than was asked for")
             if state.get("total") not in (None, total):
-                self._forget()
-                raise _Again("the server changed its mind about the size")
+                self._start_over()
+                raise _Retry("the server changed its mind about the size")
             self.resumed = True
         else:
-            self._forget()
+            self._start_over()
             have, total = 0, _length(reply)
             if validator := _validator(reply):
                 state = {"url": self._url, "validator": validator, "total": total}
-                write_whole(self._state, json.dumps(state).encode())
+                write_file(self._state, json.dumps(state).encode())
         if (total or 0) > self._most:
-            self._forget()
+            self._start_over()
             raise DataError(f"{self._url}: has {total} bytes, more than the {self._most} that it may have")
-        self._room(total, have)
+        self._check_space(total, have)
         self._copy(reply, have, total)
 
     def _copy(self, reply: http.client.HTTPResponse, have: int, total: int | None) -> None:
-        with _written(self._part, "ab" if have else "wb") as file:
-            while chunk := self._next(reply, have, total):
+        with _opened(self._part, "ab" if have else "wb") as file:
+            while chunk := self._read_chunk(reply, have, total):
                 try:
                     file.write(chunk)
                     file.flush()  # a full disk shows here; and what arrived outlives the process
@@ -159,43 +159,43 @@ class _Attempt:
                     raise OutputError(f"{self._part}: cannot be written: {error.strerror or error}") from error
                 have += len(chunk)
                 if have > self._most:
-                    self._forget()
+                    self._start_over()
                     raise DataError(f"{self._url}: sends more than the {self._most} bytes that it may have")
                 self._progress(have, total)
         if total is not None and have < total:
-            raise _Again(f"the connection ended at {have} of {total} bytes")
+            raise _Retry(f"the connection ended at {have} of {total} bytes")
         if total is not None and have > total:
-            self._forget()
-            raise _Again(f"the server sent {have} bytes and had promised {total}")
+            self._start_over()
+            raise _Retry(f"the server sent {have} bytes and had promised {total}")
 
-    def _next(self, reply: http.client.HTTPResponse, have: int, total: int | None) -> bytes:
+    def _read_chunk(self, reply: http.client.HTTPResponse, have: int, total: int | None) -> bytes:
         try:
             return reply.read1(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
             whole = f" of {total}" if total is not None else ""
-            raise _Again(f"the connection broke at {have}{whole} bytes ({_reason(error)})") from error
+            raise _Retry(f"the connection broke at {have}{whole} bytes ({_reason(error)})") from error
 
-    def _refused(self, error: urllib.error.HTTPError, have: int) -> None:
+    def _fail_or_retry(self, error: urllib.error.HTTPError, have: int) -> None:
         if error.code == 416 and have:  # nothing lies behind what is there, so it is not the beginning of this file
-            self._forget()
-            raise _Again("the server has less than is here already")
+            self._start_over()
+            raise _Retry("the server has less than is here already")
         reason, _, _ = str(error.reason).partition("\n")
         answer = f"the server answers {error.code} {reason}"
-        if error.code in _LATER:
-            raise _Again(answer)
+        if error.code in _TRY_LATER:
+            raise _Retry(answer)
         raise DataError(f"{self._url}: {answer}") from None
 
-    def _unreachable(self, reason: object) -> None:
+    def _not_reached(self, reason: object) -> None:
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise DataError(f"{self._url}: its certificate is not accepted: {reason.verify_message}") from None
-        raise _Again(f"cannot be reached ({_reason(reason)})") from None
+        raise _Retry(f"cannot be reached ({_reason(reason)})") from None
 
-    def _room(self, total: int | None, have: int) -> None:
+    def _check_space(self, total: int | None, have: int) -> None:
         free = shutil.disk_usage(self._part.parent).free
         if total is not None and total - have > free:
             raise OutputError(f"{self._part.parent}: {total - have} bytes are needed and {free} are free")
 
-    def _known(self) -> dict[str, Any]:
+    def _saved_state(self) -> dict[str, Any]:
         """What is known of the version that the bytes here are the beginning of; nothing where they are not usable."""
         try:
             state = json.loads(self._state.read_text(encoding="utf-8"))
@@ -204,7 +204,7 @@ class _Attempt:
         usable = isinstance(state, dict) and state.get("url") == self._url and state.get("validator")
         return state if usable else {}
 
-    def _forget(self) -> None:
+    def _start_over(self) -> None:
         discard(self._part)
         self.resumed = False
 
@@ -238,7 +238,7 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _written(path: Path, mode: str) -> IO[bytes]:
+def _opened(path: Path, mode: str) -> IO[bytes]:
     try:
         return open(path, mode)
     except OSError as error:

@@ -18,11 +18,11 @@ from pathlib import Path
 from spot_bench.data.manifest import Item, Manifest, write_manifest
 from spot_bench.run.progress import byte_counter, progress_bar
 from spot_edge.errors import DataError, OutputError
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 from spot_train.data.archive import unpack
-from spot_train.data.download import Patience, discard, download, part_of
+from spot_train.data.download import RetryPolicy, discard, download, part_of
 from spot_train.data.sources import File, Source
-from spot_train.data.tables import Known, read_tables
+from spot_train.data.tables import ImageFacts, read_tables
 from spot_train.data.verify import DIGESTS, read_digests, record_digest, verify
 
 __all__ = ["fetch"]
@@ -30,7 +30,7 @@ __all__ = ["fetch"]
 Say = Callable[[str], None]
 
 
-def fetch(source: Source, folder: Path, *, say: Say, patience: Patience = Patience()) -> Path:  # noqa: B008 - frozen
+def fetch(source: Source, folder: Path, *, say: Say, retries: RetryPolicy = RetryPolicy()) -> Path:  # noqa: B008 - frozen
     """The manifest of `source` in `folder`, whose images are there when this returns."""
     manifest = folder / f"{source.name}.csv"
     for line in _notice(source):
@@ -39,10 +39,10 @@ def fetch(source: Source, folder: Path, *, say: Say, patience: Patience = Patien
         say(f"{manifest} is there already: nothing was downloaded")
         return manifest
     downloads = make_folder(folder / "downloads")
-    with _alone(folder):
-        write_whole(folder / "NOTICE.txt", "\n".join([*_notice(source), ""]).encode())
+    with _locked(folder):
+        write_file(folder / "NOTICE.txt", "\n".join([*_notice(source), ""]).encode())
         for file in source.file:
-            _bring(file, folder, downloads / file.name, source.most, say, patience)
+            _obtain(file, folder, downloads / file.name, source.most, say, retries)
         known = read_tables(source, downloads)
         images = folder / "images"
         if not images.is_dir():
@@ -61,16 +61,16 @@ def _notice(source: Source) -> list[str]:
     return [source.about, f"licence: {source.licence}", f"terms: {source.terms}"]
 
 
-def _bring(file: File, folder: Path, target: Path, most: int, say: Say, patience: Patience) -> None:
+def _obtain(file: File, folder: Path, target: Path, max_bytes: int, say: Say, retries: RetryPolicy) -> None:
     """`file` at `target`, verified before it is called so."""
     recorded = read_digests(folder).get(file.name, "")
     if target.exists():
         try:
-            digest = verify(target, file, recorded, most)
+            digest = verify(target, file, recorded, max_bytes)
         except DataError as error:
             raise DataError(f"{error}: remove {target} to download it anew") from None
     else:
-        digest = _download(file, target, recorded, most, say, patience)
+        digest = _download(file, target, recorded, max_bytes, say, retries)
     if not (file.sha256 or recorded):
         record_digest(folder, file.name, digest)
         say(f"{file.name}: no digest of it was known. It has the SHA-256 {digest}, which is kept in {DIGESTS}")
@@ -81,13 +81,13 @@ def _bring(file: File, folder: Path, target: Path, most: int, say: Say, patience
         discard(part)
 
 
-def _download(file: File, target: Path, recorded: str, most: int, say: Say, patience: Patience) -> str:
+def _download(file: File, target: Path, recorded: str, max_bytes: int, say: Say, retries: RetryPolicy) -> str:
     part = part_of(target)
     while True:
         with byte_counter(file.name) as progress:
-            resumed = download(file.url, target, most=most, say=say, progress=progress, patience=patience)
+            resumed = download(file.url, target, max_bytes=max_bytes, say=say, progress=progress, retries=retries)
         try:
-            return verify(part, file, recorded, most)
+            return verify(part, file, recorded, max_bytes)
         except DataError as error:
             discard(part)
             if not resumed:
@@ -104,7 +104,7 @@ def _put(part: Path, target: Path) -> None:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
-def _items(known: dict[str, Known], images: Path) -> Iterator[Item]:
+def _items(known: dict[str, ImageFacts], images: Path) -> Iterator[Item]:
     """One item an image that the tables name; DataError where its picture has gone."""
     paths = {path.stem: path for path in images.iterdir() if path.suffix != ".txt"}
     for name, about in known.items():
@@ -116,7 +116,7 @@ def _items(known: dict[str, Known], images: Path) -> Iterator[Item]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Keep a second fetch out of the folder, where the system knows locks that end with their process."""
     try:
         lock = open(folder / ".lock", "wb")  # noqa: SIM115 - closed below

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from spot_edge.errors import DataError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_train.data.archive import open_archive
 from spot_train.data.sources import File
 
@@ -43,10 +43,10 @@ def read_digests(folder: Path) -> dict[str, str]:
 def record_digest(folder: Path, name: str, digest: str) -> None:
     """Remember that the file `name` has this digest."""
     recorded = read_digests(folder) | {name: digest}
-    write_whole(folder / DIGESTS, (json.dumps(dict(sorted(recorded.items())), indent=1) + "\n").encode())
+    write_file(folder / DIGESTS, (json.dumps(dict(sorted(recorded.items())), indent=1) + "\n").encode())
 
 
-def verify(path: Path, file: File, recorded: str, most: int) -> str:
+def verify(path: Path, file: File, recorded: str, max_bytes: int) -> str:
     """The SHA-256 of the download at `path`. DataError where size, digest or, with no digest to hold it against, the
     shape of the content is not that of `file`."""
     size = os.path.getsize(path)
@@ -58,13 +58,13 @@ def verify(path: Path, file: File, recorded: str, most: int) -> str:
         whence = "that the list of sources names" if file.sha256 else "of the first download"
         raise DataError(f"{file.name}: has the SHA-256 {digest}, not the one {whence}, {expected}")
     if not expected:
-        _refuse_other_shape(path, file, most)
+        _check_content(path, file, max_bytes)
     return digest
 
 
-def _refuse_other_shape(path: Path, file: File, most: int) -> None:
+def _check_content(path: Path, file: File, max_bytes: int) -> None:
     if file.name.lower().endswith(".zip"):
-        with open_archive(path, file.name, most) as archive:
+        with open_archive(path, file.name, max_bytes) as archive:
             archive.check()
         return
     try:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_edge.errors import DataError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 
 __all__ = ["Checkpoint", "Epoch", "Position"]
 
@@ -77,7 +77,7 @@ class Checkpoint:
         text = json.dumps(dataclasses.asdict(position)).encode()
         arrays = {"position": np.frombuffer(text, np.uint8)}
         arrays |= _numbered("body", body.variables) | _numbered("optimizer", optimizer.variables)
-        write_whole(self._state, _bytes(arrays))
+        write_file(self._state, _bytes(arrays))
 
     def restore(self, body: Any, optimizer: Any | None) -> None:
         """The state into a fresh body, and into an optimiser that is built for it."""
@@ -88,7 +88,7 @@ class Checkpoint:
 
     def keep_best(self, body: Any) -> None:
         """Remember these weights as the best."""
-        write_whole(self._best, _bytes(_numbered("body", body.weights)))
+        write_file(self._best, _bytes(_numbered("body", body.weights)))
 
     def load_best(self, body: Any) -> None:
         """The best weights so far into `body`; its own stay where none were kept."""

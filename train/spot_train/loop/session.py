@@ -20,7 +20,7 @@ from spot_bench.data.splits import split
 from spot_bench.stats import metrics as measures
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError, OutputError
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 from spot_train.data.batches import Examples, class_weights
 from spot_train.data.pixels import cached_pixels
 from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
@@ -88,7 +88,7 @@ def train_run(
     task = read_task(recipe, data, say)
     check_pretrained(recipe.network, weights)
     check_teachers(recipe.train, task.labels)
-    train, val = task.manifest.part("train"), task.manifest.part("val")
+    train, val = task.manifest.split("train"), task.manifest.split("val")
     stop = StopRequest()
     with _unfinished(out, recipe, task, weights, resume) as folder, stop_on_signals(stop, say):
         pixels = cache or folder
@@ -117,10 +117,10 @@ def train_run(
             _write(run, recipe, task, weights)
             body.save(run / "model.keras")
             write_history(run / "history.csv", history)
-            write_whole(run / "history.svg", history_svg(history).encode())
+            write_file(run / "history.svg", history_svg(history).encode())
             write_json(run / "metrics.json", metrics)
             for name, content in validation_files(metrics, logits, truth, task.labels).items():
-                write_whole(run / name, content.encode())
+                write_file(run / name, content.encode())
     return metrics
 
 
@@ -142,11 +142,11 @@ def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
         )
     if len(known) < 2:
         raise DataError(f"{data}: has one class only: there is nothing to tell apart")
-    given_split = bool(manifest.parts)
+    given_split = bool(manifest.splits)
     if not given_split:
         manifest = split(manifest, seed=0)
-        say(f"split by group: {', '.join(f'{p} {len(manifest.part(p).items)}' for p in manifest.parts)} images")
-    train, val = manifest.part("train"), manifest.part("val")
+        say(f"split by group: {', '.join(f'{p} {len(manifest.split(p).items)}' for p in manifest.splits)} images")
+    train, val = manifest.split("train"), manifest.split("val")
     absent = [label for label in known if label not in train.labels]
     if absent:
         raise DataError(f"{data}: no training image is labelled {absent[0]!r}")

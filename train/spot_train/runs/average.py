@@ -17,7 +17,7 @@ import numpy as np
 
 from spot_bench.run.directory import read_run_description
 from spot_edge.errors import DataError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_train.data.pixels import pixel_array
 from spot_train.loop.fit import predict_logits
 from spot_train.loop.session import read_task
@@ -48,7 +48,7 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, say: Callable[[str
     if any(load_recipe(str(run / "recipe.toml")).train.batch_norm != "frozen" for run in runs):
         raise DataError("a run with batch norm that adapts has statistics of its own weights only: it has no mean")
     task = read_task(recipe, data, say)
-    val = task.manifest.part("val")
+    val = task.manifest.split("val")
     say(f"averaging {len(runs)} runs, looking at {len(val.items)} validation images")
     body = _mean_of(runs)
     logits, truth = predict_logits(body, pixel_array(val, recipe.network.size)), task.indices(val)
@@ -62,7 +62,7 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, say: Callable[[str
         body.save(folder / "model.keras")
         write_json(folder / "metrics.json", metrics)
         for name, content in validation_files(metrics, logits, truth, task.labels).items():
-            write_whole(folder / name, content.encode())
+            write_file(folder / name, content.encode())
     return metrics
 
 

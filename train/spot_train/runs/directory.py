@@ -26,7 +26,7 @@ import keras
 
 from spot_bench.run.directory import SCHEMA
 from spot_edge.errors import OutputError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_edge.model.spec import as_data
 from spot_train.labels.labelset import LabelSet
 from spot_train.loop.checkpoint import Epoch
@@ -97,7 +97,7 @@ def describe_weights(weights: str) -> dict[str, str | None]:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """`data` as readable JSON at `path`."""
-    write_whole(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    write_file(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
@@ -108,9 +108,9 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
     for epoch in history:
         row = dataclasses.asdict(epoch)
         writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-    write_whole(path, text.getvalue().encode())
+    write_file(path, text.getvalue().encode())
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
     """The complete recipe."""
-    write_whole(path, render_recipe(recipe).encode())
+    write_file(path, render_recipe(recipe).encode())

@@ -13,7 +13,7 @@ import numpy as np
 
 from spot_bench.run.directory import read_run_description
 from spot_edge.errors import DataError
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 from spot_train.network.network import build_body
 from spot_train.recipes.recipe import load_recipe
 from spot_train.runs.directory import new_run, write_json
@@ -40,7 +40,7 @@ def pack(run: Path, out: Path) -> None:
     with new_run(out) as folder:
         _copy_kept(run, folder)
         write_json(folder / "run.json", described | {"data": None})
-        write_whole(folder / WEIGHTS, packed.getvalue())
+        write_file(folder / WEIGHTS, packed.getvalue())
 
 
 def restore(small: Path, out: Path, data: Path | None = None) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from spot_bench.data.drawn.canvas import Colour, Plane, Point, encode_jpeg, mix, noise, polygon
-from spot_edge.files import make_folder, write_whole
+from spot_edge.files import make_folder, write_file
 
-__all__ = ["SHAPES", "STRANGERS", "draw_shape", "draw_shapes"]
+__all__ = ["SHAPES", "NOT_SKIN", "draw_shape", "draw_shapes"]
 
 SHAPES = ("circle", "square", "triangle")
 _CORNERS = {"circle": 60, "square": 4, "triangle": 3}
@@ -26,7 +26,7 @@ def draw_shapes(folder: Path, per_class: int = 40, seed: int = 0, width: int = 1
         place = make_folder(folder / shape)
         for number in range(per_class):
             picture = draw_shape(shape, seed * 100_000 + number, width, height)
-            write_whole(place / f"{shape}-{number:04d}.jpg", encode_jpeg(picture))
+            write_file(place / f"{shape}-{number:04d}.jpg", encode_jpeg(picture))
 
 
 def draw_shape(shape: str, seed: int, width: int = 160, height: int = 120) -> Image.Image:
@@ -94,4 +94,4 @@ def _colour(random: np.random.Generator, darkest: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-STRANGERS: dict[str, Callable[[int], Image.Image]] = {"shapes": _shape, "noise": _noise, "text": _text}
+NOT_SKIN: dict[str, Callable[[int], Image.Image]] = {"shapes": _shape, "noise": _noise, "text": _text}

@@ -14,7 +14,7 @@ from spot_bench.drift.page.html import STYLE, Cell, plain
 from spot_bench.drift.page.words import headline, sentences
 from spot_bench.drift.report import called
 from spot_bench.drift.subgroups import FEWEST_LESIONS, FEWEST_OF_A_CLASS
-from spot_edge.files import write_whole
+from spot_edge.files import write_file
 
 __all__ = ["page", "write_page"]
 
@@ -22,7 +22,7 @@ __all__ = ["page", "write_page"]
 def write_page(report: dict[str, Any], manifest: Manifest, path: Path) -> None:
     """Write the page of a report of `drift_report` to `path`, with thumbnails of the images of `manifest`."""
     shown = {flip["image"]: None for c in report["comparisons"] for flip in c["flips"][:MOST_SHOWN]}
-    write_whole(path, page(report, thumbnails(shown, manifest)).encode())
+    write_file(path, page(report, thumbnails(shown, manifest)).encode())
 
 
 def page(report: dict[str, Any], pictures: dict[str, str]) -> str:

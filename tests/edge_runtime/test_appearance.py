@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from spot_edge.image.appearance import LOOK, look_of
+from spot_edge.image.appearance import APPEARANCE, appearance_of
 from spot_edge.image.tensor import to_tensor
 from spot_edge.model.spec import ImageSpec
 
@@ -29,7 +29,7 @@ def skin() -> Image.Image:
 
 def look(picture: Image.Image, size: int = 192) -> dict[str, float]:
     tensor, _ = to_tensor(picture, ImageSpec(size))
-    return dict(zip(LOOK, look_of(tensor).tolist(), strict=True))
+    return dict(zip(APPEARANCE, appearance_of(tensor).tolist(), strict=True))
 
 
 def test_blur_brings_sharpness_towards_a_quarter_whatever_the_contrast(skin: Image.Image) -> None:
@@ -74,7 +74,7 @@ def test_colours_of_the_rim_and_the_middle() -> None:
     pixels = np.zeros((192, 192, 3), np.uint8)
     pixels[:] = (255, 0, 51)
     pixels[48:144, 48:144] = (0, 255, 102)
-    found = dict(zip(LOOK, look_of(pixels[np.newaxis]).tolist(), strict=True))
+    found = dict(zip(APPEARANCE, appearance_of(pixels[np.newaxis]).tolist(), strict=True))
     assert [found[f"rim {c}"] for c in ("red", "green", "blue")] == pytest.approx([1, 0, 0.2], abs=1e-5)
     assert [found[f"middle {c}"] for c in ("red", "green", "blue")] == pytest.approx([0, 1, 0.4], abs=1e-5)
     assert found["green over red"] == pytest.approx(0.5)  # the root of a quarter
