@@ -13,7 +13,10 @@ import inspect
 import logging
 import os
 import re
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -60,10 +63,24 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Rewrite the links of a page under docs/ that lead out of docs/."""
     uri = page.file.src_uri
     if COMMANDS in markdown:
-        from spot_edge.cli import spot_edge
-
-        markdown = markdown.replace(COMMANDS, "\n".join(command_lines(spot_edge, "spot-edge")))
+        markdown = markdown.replace(COMMANDS, "\n".join(all_command_lines()))
     return markdown if page.file.generated_by else localize(markdown, f"docs/{uri}", uri)
+
+
+def all_command_lines() -> Iterator[str]:
+    """Every command of this source tree, which need not be installed."""
+    import click
+
+    sys.path[:0] = [str(ROOT / folder) for folder in ("edge_runtime", "benchmarks", "train", "convert")]
+    device = import_module("spot_edge.cli").spot_edge
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    toolkit = project["entry-points"]["spot_edge.commands"]
+    context = click.Context(device, info_name="spot-edge")
+    found = {name: device.get_command(context, name) for name in device.list_commands(context) if name not in toolkit}
+    for name, place in sorted(toolkit.items()):
+        module, _, attribute = place.partition(":")
+        found[name] = getattr(import_module(module), attribute)
+    yield from command_lines(click.Group("spot-edge", found, params=device.params, help=device.help), "spot-edge")
 
 
 def command_lines(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
@@ -85,7 +102,7 @@ def command_lines(command: click.Command, name: str, parent: click.Context | Non
     if parent is not None:
         yield from _paragraphs(command.epilog or "")
     if isinstance(command, click.Group):
-        for below in command.list_commands(context):
+        for below in list(command.commands) or command.list_commands(context):  # a lazy group has no `commands`
             child = command.get_command(context, below)
             if child is not None and not child.hidden:
                 yield from command_lines(child, f"{name} {below}", context)
@@ -113,22 +130,31 @@ def api_page(package: str) -> str:
     """One section for each module of `package` that exports a name."""
     folder, about = PACKAGES[package]
     lines = ["---", "search: {boost: 0.2}", "---", f"# `{package}`", "", about, ""]
-    for module in public_modules(ROOT / folder / package):
+    for module, constants in public_modules(ROOT / folder / package):
         lines += [f"## `{module}` {{ #module-{module} }}", "", f"::: {module}", "    options:"]
         lines += ["      show_root_heading: false", "      show_root_toc_entry: false", ""]
+        lines += [line for name in constants for line in (f"### {name} {{ #{module}.{name} }}", "")]
     return "\n".join(lines)
 
 
-def public_modules(package: Path) -> list[str]:
-    """The dotted names of the modules below `package` that define `__all__`, in the order of their files."""
-    found = []
+def public_modules(package: Path) -> Iterator[tuple[str, list[str]]]:
+    """The modules below `package` that define `__all__`, and what mkdocstrings does not see: constants that are
+    assigned several at once."""
     for path in sorted(package.rglob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
-        targets = [t for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
-        if any(target.id == "__all__" for target in targets):
+        assigned = [(target, node.value) for node in body if isinstance(node, ast.Assign) for target in node.targets]
+        public = {
+            each.value
+            for target, value in assigned
+            if isinstance(target, ast.Name) and target.id == "__all__"
+            for each in ast.walk(value)
+            if isinstance(each, ast.Constant)
+        }
+        if public:
             parts = path.relative_to(package.parent).with_suffix("").parts
-            found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    return found
+            together = [each for target, _ in assigned if isinstance(target, ast.Tuple) for each in target.elts]
+            names = [each.id for each in together if isinstance(each, ast.Name) and each.id in public]
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), names
 
 
 def localize(markdown: str, source: str, uri: str) -> str:

@@ -169,10 +169,12 @@ def test_inspection(files: tuple[Path, Path], work: Path) -> None:
     validate("inspect", told(inspect, damaged))
 
 
-def test_kit(files: tuple[Path, Path], work: Path) -> None:
-    folder, results = work / "kit", work / "results.json"
-    done = CliRunner().invoke(kit, ["export", str(files[0]), "--out", str(folder)])
-    assert done.exit_code == 0, done.output
+def test_kit(made_once: Callable[[str, Callable[[Path], None]], Path], work: Path) -> None:
+    def make(folder: Path) -> None:  # as the kit's own tests make it: one kit does for all
+        done = CliRunner().invoke(kit, ["export", "--out", str(folder / "kit")])
+        assert done.exit_code == 0, done.output
+
+    folder, results = made_once("kit", make) / "kit", work / "results.json"
     vectors = validate("vectors", json.loads((folder / "vectors.json").read_text()))
     entries = [{"image": each["image"]} | each["answers"]["spot-edge"] for each in vectors["images"]]
     kept = ("image", "scores", "input_sha256", "input_mean")
@@ -244,11 +246,10 @@ def test_quality(lesions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(validate("quality", told(bench, "quality", EMBEDDED, *options))["others"]) > 1
 
 
-def test_overhead(files: tuple[Path, Path]) -> None:
+def test_overhead() -> None:
     from spot_bench.speed.overhead import measure_overhead
 
-    for path in (files[0], EMBEDDED):
-        validate("overhead", measure_overhead(path, calls=2, stills=1, processes=1))
+    validate("overhead", measure_overhead(calls=2, stills=1, processes=1))
 
 
 def test_folder(lesions: Path, files: tuple[Path, Path]) -> None:
