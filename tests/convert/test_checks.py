@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spot_bench.data.predictions import Predictions
-from spot_convert.checks.checks import Parity, check_answers, check_graph, check_size
+from spot_convert.checks.parity import Parity, check_answers, check_graph, check_size
 from spot_convert.modelfile.graph import unpack
 from spot_convert.modelfile.tail import append_tail
 from spot_convert.variants.catalog import VARIANTS
@@ -79,13 +79,13 @@ def test_a_body_that_already_has_scores_gets_no_second_tail(shapes_family: Path)
 
 def test_a_resource_variable_is_refused(shapes_family: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = read_model(shapes_family / "shapes-float32.tflite").content
-    from spot_convert.checks.checks import checks
+    from spot_convert.checks import parity
 
     def tampered(flatbuffer: bytes) -> object:
         model = unpack(flatbuffer)
         model.operatorCodes[0].builtinCode = 142  # VAR_HANDLE
         return model
 
-    monkeypatch.setattr(checks, "unpack", tampered)
+    monkeypatch.setattr(parity, "unpack", tampered)
     with pytest.raises(CheckError, match="VAR_HANDLE"):
         check_graph(content, "x", integer=False)

@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
 from spot_bench.data.drawn import draw_shapes
-from spot_convert.checks.checks import Parity, operator_names
+from spot_convert.checks.parity import Parity, operator_names
 from spot_convert.checks.embedding import AXES
 from spot_convert.commands.convert import convert
 from spot_convert.modelfile.graph import pack, unpack
@@ -159,7 +159,7 @@ def test_too_few_images_to_calibrate_are_refused(shapes_run: Path, tmp_path: Pat
 
 def test_data_given_by_hand_win_over_what_the_run_says(shapes_run: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "elsewhere", per_class=2)
-    with pytest.raises(DataError, match="images are not there"):
+    with pytest.raises(DataError, match="images do not exist"):
         convert_run(shapes_run, tmp_path / "out", data=tmp_path / "elsewhere", say=print)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_convert.checks.checks import operator_names
+from spot_convert.checks.parity import operator_names
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.runtimes.compatibility import judge
 from spot_convert.runtimes.micro.source import flatbuffer_of, registrations, source_files
@@ -134,7 +134,7 @@ def test_a_slow_runtime_answers_all_of_validation_and_a_sample_of_the_rest(shape
     from spot_convert.run import read_run
 
     run = read_run(shapes_run)
-    whole = Pictures.of(run.manifest, run.manifest.part("calibrate").items)
+    whole = Pictures.of(run.manifest, run.manifest.split("calibrate").items)
     few = whole.fewer()
     assert few.parts["val"] == whole.parts["val"]
     assert few.parts["train"] < whole.parts["train"] or len(whole.parts["train"]) <= 200

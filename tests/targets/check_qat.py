@@ -16,7 +16,7 @@ from ai_edge_litert.schema_py_generated import TensorType
 
 from spot_bench.run.progress import no_bar
 from spot_bench.run.settings import Retraining
-from spot_convert.checks.checks import operator_names
+from spot_convert.checks.parity import operator_names
 from spot_convert.modelfile.graph import unpack
 from spot_convert.quantize.qat import qat_body
 from spot_convert.quantize.training_images import training_tensors

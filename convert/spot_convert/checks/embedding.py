@@ -30,7 +30,7 @@ def fit_ood_reference(training: Predictions, validation: Predictions, classes: i
     A class without images has a mean of NaN. Half precision keeps 1,280 features of seven classes below 40 kB.
     """
     assert training.embeddings is not None
-    assert training.looks is not None
+    assert training.appearance is not None
     values, truth = training.embeddings.astype(np.float64), training.truth
     counts = np.bincount(truth, minlength=classes)
     means = np.full((classes, values.shape[1]), np.nan)
@@ -44,7 +44,7 @@ def fit_ood_reference(training: Predictions, validation: Predictions, classes: i
     kept = max(1, min(kept, LARGEST // (2 * values.shape[1]) - classes - 1))
     # An axis may point either way; which, must not depend on the linear algebra that is installed.
     signs = np.sign(axes[np.arange(kept), np.abs(axes[:kept]).argmax(axis=1)])
-    looks = training.looks[:, OOD_FEATURES].astype(np.float64)
+    looks = training.appearance[:, OOD_FEATURES].astype(np.float64)
     scatter = np.cov(looks.T) + _RIDGE * np.eye(looks.shape[1])
     found = OodReference(
         means=_half(means),
@@ -62,9 +62,9 @@ def fit_ood_reference(training: Predictions, validation: Predictions, classes: i
 
 def ood_distances(ood_reference: OodReference, answers: Predictions) -> NDArray[np.float64]:
     """How unfamiliar each picture is, as the device measures it."""
-    assert answers.looks is not None
+    assert answers.appearance is not None
     assert answers.embeddings is not None
-    pairs = zip(answers.looks, answers.embeddings, strict=True)
+    pairs = zip(answers.appearance, answers.embeddings, strict=True)
     return np.array([ood_reference.ood_distance(look, embedding) for look, embedding in pairs])
 
 
@@ -75,9 +75,9 @@ def member(ood_reference: OodReference) -> bytes:
 
 
 def _distances(ood_reference: OodReference, answers: Predictions) -> NDArray[np.float64]:
-    assert answers.looks is not None
+    assert answers.appearance is not None
     assert answers.embeddings is not None
-    pairs = zip(answers.looks, answers.embeddings, strict=True)
+    pairs = zip(answers.appearance, answers.embeddings, strict=True)
     return np.array([ood_reference.distances(look, embedding) for look, embedding in pairs])
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from spot_bench.data.predictions import Predictions
 from spot_bench.drift.comparison import compare
 from spot_bench.drift.gate import Margins, evaluate_drift
-from spot_bench.stats.calibration import fit_temperature, operating_points, measured_point, softmax
+from spot_bench.stats.calibration import fit_temperature, measured_point, operating_points, softmax
 from spot_bench.stats.conformal import conformal_thresholds
-from spot_convert.checks.checks import Parity
 from spot_convert.checks.embedding import fit_ood_reference, member
+from spot_convert.checks.parity import Parity
 from spot_convert.checks.quality_limits import choose_limits
 from spot_convert.quantize.mixing import Choice
 from spot_convert.variants.images import Pictures

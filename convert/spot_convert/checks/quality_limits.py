@@ -53,6 +53,6 @@ def choose_limits(
 
 def _values(ood_reference: OodReference, answers: Predictions) -> dict[str, NDArray[np.float64]]:
     """What every check measures, a number for each picture."""
-    assert answers.looks is not None
-    values = dict(zip(APPEARANCE, answers.looks.T.astype(np.float64), strict=True))
+    assert answers.appearance is not None
+    values = dict(zip(APPEARANCE, answers.appearance.T.astype(np.float64), strict=True))
     return values | {OOD: ood_distances(ood_reference, answers)}

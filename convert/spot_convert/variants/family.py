@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spot_bench.run.progress import Bar, no_bar
 from spot_bench.stats.calibration import softmax
-from spot_convert.checks.checks import Parity, check_answers, check_graph, check_size
+from spot_convert.checks.parity import Parity, check_answers, check_graph, check_size
 from spot_convert.checks.fitting import Converted, fitted_spec
 from spot_convert.engines import litert_quantizer as litert_engine
 from spot_convert.engines import tflite_converter as tensorflow_engine
