@@ -14,11 +14,11 @@ import numpy as np
 
 from experiments.frontier.__main__ import build_file
 from spot_bench.report.tables import align
-from spot_convert.inspect.isolated import apart
 from spot_convert.modelfile.graph import Graph, pack, unpack
-from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_apart
+from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_isolated
 from spot_convert.runtimes.micro.trial import MicroTrial, try_in_micro
 from spot_edge.files import make_folder, write_file
+from spot_edge.isolated import call_isolated
 from spot_edge.model.file import ModelFile, read_model
 from spot_train.recipes.recipe import Network
 
@@ -45,8 +45,8 @@ def main(out: Path) -> None:
 
 
 def _cells(model: ModelFile) -> Iterator[str]:
-    needs = micro_needs(model, try_apart(model, np.zeros((0,), np.uint8)))
-    bare: MicroTrial = apart(600, try_in_micro, _scores_alone(model))
+    needs = micro_needs(model, try_isolated(model, np.zeros((0,), np.uint8)))
+    bare: MicroTrial = call_isolated(600, try_in_micro, _scores_alone(model))
     for size in (needs["flash_bytes"], needs["arena_bytes"], needs["head_bytes"], bare.arena):
         yield f"{size / 1e3:.0f}"
     yield next((f"{name} kB" for name in (320, 512, 1024, 2048, 4096) if needs["arena_bytes"] <= 1024 * name), "no")

@@ -13,11 +13,11 @@ import numpy as np
 
 from spot_convert.inspect.feeding import feed_both, image_input, pictures
 from spot_convert.inspect.graph import Graph
-from spot_convert.inspect.isolated import Died, apart
 from spot_convert.inspect.layers import Layer, list_layers
 from spot_convert.inspect.running import Pair, Sums, compare
 from spot_convert.inspect.weights import channel_scales, real_values
 from spot_edge.errors import InterpreterError, ModelError
+from spot_edge.isolated import Crash, call_isolated
 
 __all__ = ["LayerError", "Side", "Twins", "compare_twins", "match"]
 
@@ -88,9 +88,9 @@ def compare_twins(own: Side, other: Side, named: Sequence[Path]) -> Twins:
     pairs = [Pair(mine.output.index, its.output.index, *_step(mine)) for mine, its in matched]
     inputs = [feed(picture) for picture in shown], [feed_other(picture) for picture in shown]
     try:
-        sums = apart(_SECONDS, compare, own.content, other.content, *inputs, pairs)
-    except Died as died:
-        raise InterpreterError(f"{own.name} or {other.name}: LiteRT {died}") from None
+        sums = call_isolated(_SECONDS, compare, own.content, other.content, *inputs, pairs)
+    except Crash as crash:
+        raise InterpreterError(f"{own.name} or {other.name}: LiteRT {crash}") from None
     found = {mine.index: its for mine, its in matched}
     lacking = [layer.short for layer in layers if layer.index not in found]
     notes = [f"{side.name}: {each.note}" for side, each in ((own, feed), (other, feed_other)) if each.note]

@@ -23,7 +23,7 @@ from spot_bench.data.drawn import KINDS, draw_lesion, draw_shape
 from spot_convert.kit.measure import Answer, Tolerance, answer_all, answering, measure_tolerance
 from spot_convert.kit.mistakes import Way, all_ways
 from spot_convert.kit.vectors import CORNERS, RIGHT, SCHEMA, STOCK, VECTORS
-from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_apart
+from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_isolated
 from spot_convert.runtimes.micro.source import source_files
 from spot_convert.variants.catalog import TFLITE_MICRO
 from spot_edge.errors import OutputError
@@ -157,7 +157,7 @@ def _micro(model: ModelFile) -> dict[str, bytes]:
     """The model as C++ source, where it is meant for tflite-micro."""
     if model.spec.measured_in.runtime != TFLITE_MICRO:
         return {}
-    needs = micro_needs(model, try_apart(model, np.zeros((0,), np.uint8)))
+    needs = micro_needs(model, try_isolated(model, np.zeros((0,), np.uint8)))
     return source_files(model, needs, micro_version())
 
 

@@ -11,10 +11,10 @@ from importlib.resources import files
 from typing import Any
 
 from spot_convert.inspect.graph import Code, Flatbuffer, read_flatbuffer
-from spot_convert.inspect.isolated import Died, apart
 from spot_convert.inspect.trial import try_out
 from spot_convert.runtimes.micro.source import registrations
 from spot_convert.runtimes.micro.trial import try_in_micro
+from spot_edge.isolated import Crash, call_isolated
 from spot_edge.model.interpreter import RUNTIMES
 
 __all__ = ["Verdict", "judge", "unsupported", "unsupported_parts"]
@@ -74,9 +74,9 @@ def _tried(runtime: str, content: bytes) -> Verdict:
     except metadata.PackageNotFoundError:
         return Verdict(runtime, "", None, False, untried="not installed here")
     try:
-        trial = apart(_SECONDS, try_out, RUNTIMES[runtime][0], content)
-    except Died as died:
-        return Verdict(runtime, version, False, True, (str(died),))
+        trial = call_isolated(_SECONDS, try_out, RUNTIMES[runtime][0], content)
+    except Crash as crash:
+        return Verdict(runtime, version, False, True, (str(crash),))
     if trial.broken:
         return Verdict(runtime, version, None, False, untried=f"it does not work here: {trial.note}")
     return Verdict(runtime, version, trial.runs, True, (trial.note,) if trial.note else ())
@@ -89,9 +89,9 @@ def _tried_in_micro(content: bytes, model: Flatbuffer) -> Verdict:
     except metadata.PackageNotFoundError:
         return Verdict(_MICRO, "", None, False, untried="not installed here")
     try:
-        trial = apart(_SECONDS, try_in_micro, content)
-    except Died as died:
-        return Verdict(_MICRO, version, False, True, (str(died),))
+        trial = call_isolated(_SECONDS, try_in_micro, content)
+    except Crash as crash:
+        return Verdict(_MICRO, version, False, True, (str(crash),))
     if trial.broken:
         return Verdict(_MICRO, version, None, False, untried=f"it does not work here: {trial.note}")
     if trial.note:
@@ -103,7 +103,7 @@ def _tried_in_micro(content: bytes, model: Flatbuffer) -> Verdict:
 
 @cache
 def _old() -> dict[str, Any]:
-    return tomllib.loads((files("spot_convert") / "tflite-runtime-2.14.toml").read_text("utf-8"))
+    return tomllib.loads((files("spot_convert.runtimes") / "tflite-runtime-2.14.toml").read_text("utf-8"))
 
 
 def _lacks(code: Code, known: dict[str, Any]) -> str | None:

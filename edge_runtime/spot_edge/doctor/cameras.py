@@ -11,12 +11,12 @@ from typing import Any
 from spot_edge.camera.listing import FORMATS, list_cameras
 from spot_edge.camera.pi import find_pi_cameras
 from spot_edge.camera.v4l2 import Kernel
-from spot_edge.doctor.isolated import run_apart
 from spot_edge.errors import CameraError
+from spot_edge.isolated import run_isolated
 
-__all__ = ["Cameras", "Seen", "read_cameras", "tell_pi_cameras"]
+__all__ = ["Cameras", "Seen", "read_cameras", "read_pi_cameras"]
 
-_LATE = 30.0  # seconds
+_TIMEOUT = 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def read_cameras(kernel: Kernel) -> Cameras:
     return Cameras((*seen, *_pi_cameras()), _permitted())
 
 
-def tell_pi_cameras() -> Iterator[dict[str, Any]]:
-    """The child's side: importing picamera2 loads much native code."""
+def read_pi_cameras() -> Iterator[dict[str, Any]]:
+    """Yield the names of the Pi's own cameras, or an error. Runs in a subprocess: picamera2 loads much native code."""
     try:
         yield {"names": find_pi_cameras()}
     except CameraError as error:
@@ -62,11 +62,13 @@ def tell_pi_cameras() -> Iterator[dict[str, Any]]:
 def _pi_cameras() -> list[Seen]:
     if find_spec("picamera2") is None:
         return []
-    ended = run_apart("spot_edge.doctor.cameras", "tell_pi_cameras", timeout=_LATE)
-    told = ended.records[-1] if ended.records else {"error": f"pi: picamera2 {ended.how}: see docs/camera.md"}
-    if "error" in told:
-        return [Seen("pi", "?", problem=told["error"])]
-    return [Seen("pi", name) for name in told["names"]]
+    outcome = run_isolated(read_pi_cameras, timeout=_TIMEOUT)
+    if not outcome.records:
+        return [Seen("pi", "?", problem=f"pi: picamera2 {outcome.reason}: see docs/how-to/use-a-camera.md")]
+    answer = outcome.records[-1]
+    if "error" in answer:
+        return [Seen("pi", "?", problem=answer["error"])]
+    return [Seen("pi", name) for name in answer["names"]]
 
 
 def _permitted() -> bool | None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spot_edge.doctor.isolated import Ended, run_apart
+from spot_edge.doctor.trial import try_model
 from spot_edge.errors import CheckError, InterpreterError, ModelError, SpotError
+from spot_edge.isolated import Outcome, run_isolated
 
-__all__ = ["ANSWER", "EQUAL", "LATE", "Answer", "SelfTest", "judge", "read_answer", "run_selftest"]
+__all__ = ["ANSWER", "EQUAL", "TIMEOUT", "Answer", "SelfTest", "assess", "read_expected", "run_selftest"]
 
 ANSWER = Path(__file__).parent.parent / "models" / "drawn-answer.json"
-LATE = 120.0  # seconds: an emulated Pi takes ten
+TIMEOUT = 120.0  # seconds: an emulated Pi takes ten
 
 # An interpreter that rounds elsewhere moves this picture's scores by up to 0.04, wrong kernels by 0.9.
 EQUAL, _WRONG = 0.001, 0.2
@@ -35,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """How the self-test went: times where it came that far, else the step at which it ended."""
+    """How the self-test went: times where it came that far, else the step at which it outcome."""
 
     error: SpotError | None = None
     step: str | None = None
@@ -54,10 +55,10 @@ class SelfTest:
 
 def run_selftest(path: str | None) -> SelfTest:
     """Classify with the model at `path` (default: the embedded one), as `classify` would."""
-    return judge(run_apart("spot_edge.doctor.trial", "try_model", path, timeout=LATE), read_answer())
+    return assess(run_isolated(try_model, path, timeout=TIMEOUT), read_expected())
 
 
-def read_answer(path: Path = ANSWER) -> Answer | None:
+def read_expected(path: Path = ANSWER) -> Answer | None:
     """The kept answer; None where this build has none."""
     try:
         return Answer(**json.loads(path.read_text()))
@@ -65,13 +66,13 @@ def read_answer(path: Path = ANSWER) -> Answer | None:
         return None
 
 
-def judge(ended: Ended, kept: Answer | None) -> SelfTest:
+def assess(outcome: Outcome, kept: Answer | None) -> SelfTest:
     """What the child's records and its end mean."""
-    last = ended.records[-1] if ended.records else {}
+    last = outcome.records[-1] if outcome.records else {}
     if "scores" not in last:
-        steps = [record for record in ended.records if "step" in record]
+        steps = [record for record in outcome.records if "step" in record]
         step = steps[-1] if steps else {"step": "start Python"}
-        return SelfTest(_error(ended, step, last), step["step"])
+        return SelfTest(_error(outcome, step, last), step["step"])
     first, *took = last["took_ms"]
     away = _distance(last, kept)
     notes = list(last["notes"])
@@ -91,25 +92,25 @@ def judge(ended: Ended, kept: Answer | None) -> SelfTest:
     )
 
 
-def _error(ended: Ended, step: Mapping[str, Any], last: Mapping[str, Any]) -> SpotError:
+def _error(outcome: Outcome, step: Mapping[str, Any], last: Mapping[str, Any]) -> SpotError:
     """Why there are no scores."""
     for told in (ModelError, InterpreterError):
         if last.get("code") == told.exit_code:
             return told(last["error"])
     package = step.get("package")
-    said = last.get("error") or ended.how or "ended without a word"
+    said = last.get("error") or outcome.reason or "exited without a result"
     kind = CheckError if package in (None, "numpy", "pillow") else InterpreterError
-    return kind(f"self-test: {said} at '{step['step']}': {_advice(ended, package)}")
+    return kind(f"self-test: {said} at '{step['step']}': {_advice(outcome, package)}")
 
 
-def _advice(ended: Ended, package: str | None) -> str:
-    if ended.signal == _KILLED:
+def _advice(outcome: Outcome, package: str | None) -> str:
+    if outcome.signal == _KILLED:
         return "memory may have run out: end other programs and try again"
-    if ended.late:
+    if outcome.timed_out:
         return "end other programs and try again"
     if package is None:
         return "please report it"
-    if ended.signal:
+    if outcome.signal:
         return f"this build of {package} may not fit this processor: install another version of it"
     return f"install {package} again, as docs/install.md says"
 

@@ -62,7 +62,7 @@ class Prepared:
     source: Source
     spec: ImageSpec
     tensor: NDArray[np.uint8] = field(repr=False)
-    picture: Image.Image = field(repr=False)  # upright 8-bit sRGB, whole
+    image: Image.Image = field(repr=False)  # upright 8-bit sRGB, whole
     orientation: int  # of EXIF, 1 where there is none
     crop: tuple[int, int, int, int] | None  # left, top, right, bottom of what was kept
     decode_ms: float
@@ -71,8 +71,8 @@ class Prepared:
     def as_dict(self) -> dict[str, Any]:
         """The JSON form of what was done."""
         return {
-            "width": self.picture.width,
-            "height": self.picture.height,
+            "width": self.image.width,
+            "height": self.image.height,
             "orientation": self.orientation,
             "crop": list(self.crop) if self.crop else None,
             "size": self.spec.size,

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from spot_edge.errors import one_line
-from spot_edge.prediction.prediction import NEAR_TIE, NOTICE, ClassScore, ClassSet, Prediction, Triage
+from spot_edge.prediction.prediction import NEAR_TIE, NOTICE, ClassScore, Prediction, PredictionSet, Triage
 
 __all__ = ["DISCLAIMER", "answer", "describe", "triage_line"]
 
@@ -59,7 +59,7 @@ def triage_line(triage: Triage) -> str:
     )
 
 
-def _set(found: ClassSet, ranked: Sequence[ClassScore]) -> str:
+def _set(found: PredictionSet, ranked: Sequence[ClassScore]) -> str:
     """The classes in words; and where none of them is malignant, how often such sets leave a malignant one out."""
     within = [each for each in ranked if each.label in found.labels]
     text = ", ".join(each.name for each in within) or "nothing that this model knows"

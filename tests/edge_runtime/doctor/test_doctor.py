@@ -131,8 +131,9 @@ def test_an_illegal_instruction_in_the_interpreter_is_told_in_words(form: list[s
         assert found["problems"][0]["exit_code"] == 5
         return
     assert "self-test   failed at 'import ai-edge-litert'\n" in said
-    assert "- self-test: ended by signal 4 (illegal instruction) at 'import ai-edge-litert': this build of" in problems(
-        said
+    assert (
+        "- self-test: crashed with signal 4 (illegal instruction) at 'import ai-edge-litert': this build of"
+        in problems(said)
     )
 
 
@@ -141,7 +142,7 @@ def test_an_illegal_instruction_in_the_interpreter_is_told_in_words(form: list[s
     [
         ("ai_edge_litert", "raise ImportError('libx.so.1: wrong')", 5, "ImportError: libx.so.1: wrong at 'import ai-"),
         ("ai_edge_litert", "", 5, "No module named 'ai_edge_litert.interpreter' at 'import ai-edge-litert'"),
-        ("ai_edge_litert", "import os; os._exit(3)", 5, "ended with code 3 at 'import ai-edge-litert'"),
+        ("ai_edge_litert", "import os; os._exit(3)", 5, "exited with code 3 at 'import ai-edge-litert'"),
         ("numpy", "try:\n    import libblas\nexcept ImportError as e:\n    raise ImportError('read\\nthis') from e", 8,
          "ModuleNotFoundError: No module named 'libblas' at 'import numpy': install numpy again"),
         ("PIL", "raise OSError('libjpeg.so.62')", 8, "OSError: libjpeg.so.62 at 'import pillow': install pillow again"),
@@ -158,7 +159,7 @@ def test_a_broken_package_leaves_the_rest(package: str, code: str, exit_code: in
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("import os; os.kill(os.getpid(), 11)", "pi: picamera2 ended by signal 11 (segmentation fault)"),
+        ("import os; os.kill(os.getpid(), 11)", "pi: picamera2 crashed with signal 11 (segmentation fault)"),
         ("raise ValueError('numpy.dtype size changed')", "pi: picamera2 cannot be imported: numpy.dtype size changed"),
     ],
 )

@@ -8,14 +8,13 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from spot_edge.doctor.isolated import Ended, run_apart
-from spot_edge.doctor.selftest import ANSWER, Answer, SelfTest, judge, read_answer, run_selftest
+from spot_edge.doctor.selftest import ANSWER, Answer, SelfTest, assess, read_expected, run_selftest
 from spot_edge.doctor.trial import draw
 from spot_edge.errors import CheckError, InterpreterError, ModelError
+from spot_edge.isolated import Outcome, run_isolated
 from spot_edge.model.interpreter import installed_runtimes
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -31,67 +30,17 @@ WELL = {
 }
 
 
-@pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """child(code, timeout): how a generator of this code ends in a process of its own."""
-
-    def run(code: str, timeout: float = 60) -> Ended:
-        body = "".join(f"    {line}\n" for line in code.splitlines())
-        (tmp_path / "task_of_a_test.py").write_text(f"import os, sys, time\ndef work(*given):\n{body}")
-        monkeypatch.syspath_prepend(tmp_path)
-        return run_apart("task_of_a_test", "work", "é\n", [1], None, timeout=timeout)
-
-    return run
-
-
-def test_what_it_yields_comes_back_whatever_else_is_printed(child) -> None:
-    ended = child(
-        "print('INFO: [1]'); print('no end', end='')\nyield {'given': given}\nprint('[1]\\n{')\nyield {'a': 1}"
-    )
-    assert ended == Ended([{"given": ["é\n", [1], None]}, {"a": 1}])
-
-
-@posix
-@pytest.mark.parametrize(
-    ("number", "meaning"), [(4, "illegal instruction"), (11, "segmentation fault"), (6, "aborted"), (9, "killed")]
-)
-def test_a_signal_is_told_in_words(number: int, meaning: str, child) -> None:
-    ended = child(f"yield {{'step': 'one'}}\nos.kill(os.getpid(), {number})")
-    assert ended == Ended([{"step": "one"}], f"ended by signal {number} ({meaning})", number)
-
-
-def test_a_traceback_is_told_by_its_last_line(child) -> None:
-    assert child("yield {}\nraise KeyError('x')") == Ended([{}], "ended with code 1 (KeyError: 'x')")
-
-
-def test_one_that_does_not_end_is_ended(child) -> None:
-    assert child("yield {'a': 1}\ntime.sleep(99)", timeout=10) == Ended([{"a": 1}], "no end within 10 s", late=True)
-
-
-@posix
-def test_a_crash_leaves_no_file(child) -> None:
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-    try:
-        ended = child("import resource\nyield {'limit': resource.getrlimit(resource.RLIMIT_CORE)[0]}")
-    finally:
-        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
-    assert ended == Ended([{"limit": 0}])
-
-
 def test_no_python_to_start(monkeypatch) -> None:
     monkeypatch.setattr("sys.executable", "/missing/python")
-    ended = run_apart("x", "y", timeout=1)
-    assert ended.how.startswith("cannot be started: ")
-    found = judge(ended, None)
+    outcome = run_isolated(divmod, 1, 1, timeout=1)
+    assert outcome.reason.startswith("could not start: ")
+    found = assess(outcome, None)
     assert (found.step, found.passed) == ("start Python", False)
-    assert "cannot be started" in str(found.error)
+    assert "could not start" in str(found.error)
 
 
 def test_a_good_answer() -> None:
-    found = judge(Ended([{"step": "classify"}, WELL]), KEPT)
+    found = assess(Outcome([{"step": "classify"}, WELL]), KEPT)
     assert found == SelfTest(None, None, 1.0, 9.0, 3.0, 3, 0.0, ())
     assert found.passed
 
@@ -107,7 +56,7 @@ def test_a_good_answer() -> None:
     ],
 )
 def test_a_wrong_answer(scores: list[dict[str, float]], said: str) -> None:
-    found = judge(Ended([WELL | {"scores": scores}]), KEPT)
+    found = assess(Outcome([WELL | {"scores": scores}]), KEPT)
     assert isinstance(found.error, CheckError)
     assert str(found.error) == f"self-test: {said}: install another version of ai-edge-litert"
     assert not found.passed
@@ -115,7 +64,7 @@ def test_a_wrong_answer(scores: list[dict[str, float]], said: str) -> None:
 
 @pytest.mark.parametrize(("runtime", "notes"), [("ai-edge-litert", 1), ("tflite-runtime", 0)])
 def test_an_answer_that_was_rounded_elsewhere_is_a_remark_at_most(runtime: str, notes: int) -> None:
-    found = judge(Ended([WELL | {"scores": [{"a": 0.66, "b": 0.34}] * 2, "runtime": runtime}]), KEPT)
+    found = assess(Outcome([WELL | {"scores": [{"a": 0.66, "b": 0.34}] * 2, "runtime": runtime}]), KEPT)
     assert found.passed
     assert found.away == pytest.approx(0.04)
     assert len(found.notes) == notes
@@ -123,31 +72,31 @@ def test_an_answer_that_was_rounded_elsewhere_is_a_remark_at_most(runtime: str, 
 
 @pytest.mark.parametrize("kept", [None, replace(KEPT, model="another")])
 def test_another_model_s_answer_is_not_known(kept: Answer | None) -> None:
-    found = judge(Ended([WELL | {"scores": [{"a": 0.3, "b": 0.7}] * 2}]), kept)
+    found = assess(Outcome([WELL | {"scores": [{"a": 0.3, "b": 0.7}] * 2}]), kept)
     assert (found.passed, found.away) == (True, None)
 
 
 @pytest.mark.parametrize(
-    ("ended", "kind", "said"),
+    ("outcome", "kind", "said"),
     [
-        (Ended([{"step": "load the model", "package": "x"}], "ended by signal 4 (illegal instruction)", 4),
+        (Outcome([{"step": "load the model", "package": "x"}], "crashed with signal 4 (illegal instruction)", 4),
          InterpreterError, "at 'load the model': this build of x may not fit this processor: install another version"),
-        (Ended([{"step": "import numpy", "package": "numpy"}], "ended by signal 4 (illegal instruction)", 4),
+        (Outcome([{"step": "import numpy", "package": "numpy"}], "crashed with signal 4 (illegal instruction)", 4),
          CheckError, "at 'import numpy': this build of numpy may not fit this processor"),
-        (Ended([{"step": "classify", "package": "x"}], "ended by signal 9 (killed)", 9),
+        (Outcome([{"step": "classify", "package": "x"}], "crashed with signal 9 (killed)", 9),
          InterpreterError, "memory may have run out: end other programs"),
-        (Ended([{"step": "classify", "package": "x"}], "no end within 120 s", late=True),
-         InterpreterError, "no end within 120 s at 'classify': end other programs and try again"),
-        (Ended([{"step": "read the model"}, {"error": "a: damaged", "code": 4}]), ModelError, "a: damaged"),
-        (Ended([{"step": "classify", "package": "x"}, {"error": "TypeError: y", "code": None}]),
+        (Outcome([{"step": "classify", "package": "x"}], "did not finish within 120 s", timed_out=True),
+         InterpreterError, "did not finish within 120 s at 'classify': end other programs and try again"),
+        (Outcome([{"step": "read the model"}, {"error": "a: damaged", "code": 4}]), ModelError, "a: damaged"),
+        (Outcome([{"step": "classify", "package": "x"}, {"error": "TypeError: y", "code": None}]),
          InterpreterError, "self-test: TypeError: y at 'classify': install x again"),
-        (Ended([{"step": "write and read a JPEG", "package": "pillow"}, {"error": "bytes: no decoder", "code": 3}]),
+        (Outcome([{"step": "write and read a JPEG", "package": "pillow"}, {"error": "bytes: no decoder", "code": 3}]),
          CheckError, "self-test: bytes: no decoder at 'write and read a JPEG': install pillow again"),
-        (Ended(), CheckError, "self-test: ended without a word at 'start Python': please report it"),
+        (Outcome(), CheckError, "self-test: exited without a result at 'start Python': please report it"),
     ],
 )  # fmt: skip
-def test_an_end_before_the_answer(ended: Ended, kind: type[Exception], said: str) -> None:
-    found = judge(ended, KEPT)
+def test_an_end_before_the_answer(outcome: Outcome, kind: type[Exception], said: str) -> None:
+    found = assess(outcome, KEPT)
     assert type(found.error) is kind
     assert said in str(found.error)
     assert (found.passed, found.median_ms) == (False, None)
@@ -159,7 +108,7 @@ def test_the_picture_is_drawn_the_same_everywhere() -> None:
 
 def test_the_kept_answer_is_the_embedded_model_s(model, classifier) -> None:
     """Where it is not, because the embedded model was renewed: the new answer is printed, to be put in its place."""
-    kept = read_answer()
+    kept = read_expected()
     answer = classifier.classify(draw())
     new = {
         "model": model.id,
@@ -179,7 +128,7 @@ def test_a_build_without_an_answer(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "answer.json"
     if content is not None:
         path.write_text(content)
-    assert read_answer(path) is None
+    assert read_expected(path) is None
 
 
 def test_a_model_that_is_not_there() -> None:

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from spot_bench.data.inference import refuse_many_skipped
 from spot_bench.data.manifest import Manifest
 from spot_bench.data.predictions import Predictions, predict
-from spot_convert.checks.checks import operator_names
-from spot_convert.inspect.isolated import Died, apart
+from spot_convert.checks.parity import operator_names
 from spot_convert.runtimes.micro.source import flatbuffer_of, registrations
 from spot_convert.runtimes.micro.trial import MicroTrial, try_in_micro
 from spot_convert.variants.catalog import TFLITE_MICRO
@@ -33,6 +32,7 @@ from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError, InputError, InterpreterError
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare
+from spot_edge.isolated import Crash, call_isolated
 from spot_edge.model.file import ModelFile
 from spot_edge.model.interpreter import Interpreter, Runtime, default_threads
 
@@ -44,7 +44,7 @@ __all__ = [
     "micro_version",
     "prove_equal",
     "prove_equal_on",
-    "try_apart",
+    "try_isolated",
 ]
 
 PROVEN = 16  # pictures that tflite-micro itself answers, some half a second each
@@ -80,12 +80,12 @@ def micro_version() -> str:
         ) from None
 
 
-def try_apart(model: ModelFile, pictures: NDArray[np.uint8]) -> MicroTrial:
-    """`try_in_micro` in a process of its own; CheckError where the file does not run there."""
+def try_isolated(model: ModelFile, pictures: NDArray[np.uint8]) -> MicroTrial:
+    """`try_in_micro` in a subprocess; CheckError where the file does not run there."""
     try:
-        trial = apart(_SECONDS, try_in_micro, model.content, list(pictures))
-    except Died as died:
-        raise CheckError(f"{model.name}: {TFLITE_MICRO} {micro_version()} {died}") from None
+        trial = call_isolated(_SECONDS, try_in_micro, model.content, list(pictures))
+    except Crash as crash:
+        raise CheckError(f"{model.name}: {TFLITE_MICRO} {micro_version()} {crash}") from None
     if trial.note:
         raise CheckError(f"{model.name}: {TFLITE_MICRO} {micro_version()} does not run it: {trial.note}")
     return trial
@@ -99,7 +99,7 @@ def micro_needs(model: ModelFile, trial: MicroTrial) -> dict[str, Any]:
 
 def prove_equal(model: ModelFile, pictures: NDArray[np.uint8]) -> dict[str, Any]:
     """What tflite-micro needs for the file, having answered `pictures` bit for bit as the reference kernels do."""
-    trial, kernels, order = try_apart(model, pictures), ReferenceKernels(model), tuple(model.signature.outputs)
+    trial, kernels, order = try_isolated(model, pictures), ReferenceKernels(model), tuple(model.signature.outputs)
     for picture, theirs in zip(pictures, trial.answers, strict=True):
         ours = kernels.invoke(picture[np.newaxis])
         if not all(np.array_equal(ours[key], their) for key, their in zip(order, theirs, strict=True)):
@@ -150,6 +150,6 @@ def micro_answers(model: ModelFile, images: Manifest, more: Callable[[int], None
 
 
 def _joined(parts: list[Predictions]) -> Predictions:
-    names = ("truth", "scores", "logits", "groups", "images", "embeddings", "looks")
+    names = ("truth", "scores", "logits", "groups", "images", "embeddings", "appearance")
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return dataclasses.replace(parts[0], **arrays, skipped=tuple(entry for part in parts for entry in part.skipped))

@@ -1,6 +1,6 @@
 """A file in tflite-micro's own interpreter: the smallest arena that it starts in, and its answers. Imports little.
 
-Runs in a process of its own (`spot_convert.inspect.isolated`): that interpreter prints what it uses from C, and a file
+Runs in a process of its own (`spot_edge.isolated`): that interpreter prints what it uses from C, and a file
 that it cannot run may end it.
 """
 
