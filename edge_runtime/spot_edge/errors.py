@@ -21,6 +21,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SpotError",
+    "install_hint",
     "is_interrupt",
     "is_within",
     "one_line",
@@ -28,25 +29,25 @@ __all__ = [
 
 
 class SpotError(Exception):
-    """The root of all errors that spot-edge raises on purpose."""
+    """The base class of all errors that spot-edge raises on purpose."""
 
     exit_code = 1
 
 
 class InputError(SpotError):
-    """An image that is missing, damaged, or of a kind that cannot be judged honestly."""
+    """An image that is missing, damaged, or of a kind that cannot be classified reliably."""
 
     exit_code = 3
 
 
 class ModelError(SpotError):
-    """A model file that is damaged, of another shape, or not ours."""
+    """A model file that is damaged, has unexpected inputs or outputs, or was not made by spot-edge."""
 
     exit_code = 4
 
 
 class InterpreterError(SpotError):
-    """No TFLite interpreter is installed, or it refuses the model."""
+    """No TFLite interpreter is installed, or it rejects the model."""
 
     exit_code = 5
 
@@ -58,19 +59,19 @@ class OutputError(SpotError):
 
 
 class DataError(SpotError):
-    """A data set, split, recipe or run directory that cannot be used as it is."""
+    """A data set, split, recipe or run directory that cannot be used."""
 
     exit_code = 7
 
 
 class CheckError(SpotError):
-    """A check that had to hold did not: a conversion without parity, a gate that failed."""
+    """A required check failed, such as the parity of a conversion or the drift gate."""
 
     exit_code = 8
 
 
 class CameraError(SpotError):
-    """A camera that is missing, closed to us, busy, unplugged or silent; `transient` where waiting may help."""
+    """A camera is missing, busy, unplugged, silent or not permitted. `transient` is true if waiting may help."""
 
     exit_code = 9
 
@@ -80,34 +81,40 @@ class CameraError(SpotError):
 
 
 EXIT_CODES: dict[int, str] = {
-    0: "everything asked for was done",
-    1: "a bug in spot-edge: the traceback belongs in a report",
-    2: "the command line is wrong",
-    3: "some input could not be judged (the others were)",
-    4: "the model file was refused",
-    5: "no TFLite interpreter, or it refused the model",
+    0: "success",
+    1: "a bug in spot-edge: please report the traceback",
+    2: "wrong command line",
+    3: "an input could not be classified (the others were)",
+    4: "the model file was rejected",
+    5: "no TFLite interpreter, or it rejected the model",
     6: "a result could not be written",
     7: "a data set, split, recipe or run directory cannot be used",
-    8: "a check that had to hold failed",
-    9: "no camera, or it gives no picture",
+    8: "a required check failed",
+    9: "no camera, or it delivers no image",
     130: "interrupted",
 }
 
 
+def install_hint(extra: str = "") -> str:
+    """How to install the workstation toolkit, optionally with one of its extras, to be put after "Install it"."""
+    toolkit = f"'.[{extra}]'" if extra else "."
+    return f"from a clone of spot-edge: pip install ./edge_runtime {toolkit}"
+
+
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether `error` is a wish to end, or what Python has made of one: within the making of a class, another error."""
+    """Whether `error` is, or was caused by, a KeyboardInterrupt: Python wraps one that comes while it makes a class."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def is_within(frame: FrameType | None, code: CodeType) -> bool:
-    """Whether a function, of which this is the `__code__`, is at work in `frame` or called what is."""
+    """Whether the function with this `__code__` is running in `frame`, or called what is running there."""
     while frame is not None and frame.f_code is not code:
         frame = frame.f_back
     return frame is not None
 
 
 def one_line(text: str) -> str:
-    """`text` for a terminal: a file name's line breaks, control characters and undecodable bytes are escaped."""
+    """`text` for a terminal, with line breaks, control characters and undecodable bytes escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
