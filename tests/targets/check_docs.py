@@ -268,5 +268,5 @@ def _ids(page: str) -> set[str]:
 def _exported(path: Path) -> set[str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["__all__"]:
-            return {each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant)}
+            return {str(each.value) for each in ast.walk(node.value) if isinstance(each, ast.Constant)}
     return set()
