@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.stats.intervals import compare_answers, exact_mcnemar
+from spot_bench.stats.intervals import compare_correct, exact_mcnemar
 
 # float(mcnemar([[7, lost], [gained, 9]], exact=True).pvalue) of statsmodels 0.15.0 (scipy 1.17.1); SciPy's
 # binomtest(lost, lost + gained, 0.5).pvalue gives the same to the last digit.
@@ -36,11 +36,17 @@ def test_lesions_count_once() -> None:
     before = np.array([1, 1, 1, 1, 0, 1, 0], bool)
     after = np.array([0, 0, 0, 1, 1, 0, 1], bool)
     groups = np.array(["a", "a", "a", "b", "c", "d", "d"])  # d: one image lost, one gained
-    found = compare_answers(before, after, groups)
+    found = compare_correct(before, after, groups)
     assert found["images"] == {"lost": 4, "gained": 2, "p": exact_mcnemar(4, 2)}
     assert found["lesions"] == {"lost": 1, "gained": 1, "p": 1.0}
 
 
 def test_no_images() -> None:
     nothing = np.zeros(0, bool)
-    assert compare_answers(nothing, nothing, np.array([], str))["lesions"] == {"lost": 0, "gained": 0, "p": 1.0}
+    assert compare_correct(nothing, nothing, np.array([], str))["lesions"] == {"lost": 0, "gained": 0, "p": 1.0}
+
+
+def test_lost_and_gained_are_not_mixed_up() -> None:
+    before, after = np.array([1, 1, 1, 0], bool), np.array([0, 0, 0, 1], bool)
+    found = compare_correct(before, after, np.array(["a", "b", "c", "d"]))
+    assert found["images"] == found["lesions"] == {"lost": 3, "gained": 1, "p": exact_mcnemar(3, 1)}
