@@ -45,6 +45,13 @@ _FENCED = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
 _log = logging.getLogger("mkdocs.hooks.spot_edge")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Let --strict count the warnings of a --quiet build: MkDocs would hide them from it, too."""
+    logger = logging.getLogger("mkdocs")
+    logger.setLevel(min(logger.level, logging.WARNING))
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that no file under docs/ holds."""
     from mkdocs.structure.files import File

@@ -1,8 +1,8 @@
 """The built documentation site in a real Chromium: it asks no other host for anything, search works, every public name
 has its entry.
 
-`make docs` builds the site into build/docs; SITE in the environment names another folder. Needs chromium and
-chromedriver. The pages' pictures are left in build/docs-pictures, to be looked at.
+`make docs` builds the site into build/docs; SITE and MKDOCS in the environment name another folder and command. Needs
+chromium and chromedriver. Screenshots of the pages are left in build/docs-pictures, to look at.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ import spot_edge
 
 REPOSITORY = Path(__file__).parents[2]
 SITE = Path(os.environ.get("SITE", REPOSITORY / "build" / "docs"))
+MKDOCS = os.environ.get("MKDOCS", str(REPOSITORY / ".venv-docs" / "bin" / "mkdocs"))
+SITE_HOOKS = REPOSITORY / "docs" / "site_hooks.py"
 PICTURES = REPOSITORY / "build" / "docs-pictures"
 PATIENCE = 60  # seconds
 PAGES = [
@@ -242,6 +244,33 @@ def test_no_page_loads_anything_from_another_host() -> None:
     for page in SITE.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not [tag for tag in loaded.findall(text) if 'rel="canonical"' not in tag], page
+
+
+BROKEN = {
+    "a dead link": {"index.md": "# Home\n\n[there](nowhere.md)"},
+    "a missing anchor": {"index.md": "# Home\n\n[there](other.md#nowhere)"},
+    "a page outside the menu": {"forgotten.md": "# Forgotten"},
+    "a page that is not there": {"other.md": None},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_build_is_strict(broken: str, tmp_path: Path) -> None:
+    """With the settings of mkdocs.yml, on two pages, and quiet as `make docs` is."""
+    (tmp_path / "docs").mkdir()
+    for name, text in ({"index.md": "# Home", "other.md": "# Other"} | BROKEN[broken]).items():
+        if text is not None:
+            (tmp_path / "docs" / name).write_text(text)
+    pages = f"nav: [index.md, other.md]\nextra_css: []\nhooks: [{tmp_path}/hooks.py]\nplugins: [search]\n"
+    (tmp_path / "hooks.py").write_text(
+        f"import sys\nsys.path[:0] = ['{SITE_HOOKS.parent}']\nfrom site_hooks import on_config\n"
+    )
+    folders = f"docs_dir: {tmp_path}/docs\nsite_dir: {tmp_path}/site\n"
+    (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {REPOSITORY}/mkdocs.yml\n{folders}{pages}")
+    build = [MKDOCS, "build", "--quiet", "--strict", "--config-file", tmp_path / "mkdocs.yml"]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == (broken == "nothing"), done.stderr
 
 
 def test_the_reference_holds_every_public_name() -> None:
