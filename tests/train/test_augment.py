@@ -9,7 +9,7 @@ import numpy as np
 from spot_bench.data.drawn import draw_lesion
 from spot_edge.image.tensor import to_tensor
 from spot_edge.model.spec import ImageSpec
-from spot_train.data.augment import RandomPicture
+from spot_train.data.augment import RandomAugmentation
 from spot_train.recipes.recipe import Augment
 
 OFF = Augment(False, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -20,7 +20,7 @@ def stored(size: int, count: int = 1) -> np.ndarray:
 
 
 def changed(recipe: Augment, pictures: np.ndarray, size: int, seed: int = 1) -> np.ndarray:
-    return np.asarray(RandomPicture(recipe, size, seed)(pictures))
+    return np.asarray(RandomAugmentation(recipe, size, seed)(pictures))
 
 
 def test_with_everything_off_a_picture_of_the_same_size_stays_as_it_is() -> None:
@@ -42,7 +42,7 @@ def test_the_defaults_change_each_picture_in_its_own_way() -> None:
 
 
 def test_a_half_turn_shows_the_picture_upside_down() -> None:
-    class HalfTurn(RandomPicture):
+    class HalfTurn(RandomAugmentation):
         def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
             return np.full(2, high, np.float32)  # the largest angle, 180 degrees
 
@@ -60,7 +60,7 @@ def test_a_quarter_turn_keeps_a_circle_round_in_the_pictures_own_proportions() -
         3, 255, np.uint8
     )
 
-    class QuarterTurn(RandomPicture):
+    class QuarterTurn(RandomAugmentation):
         def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
             return np.full(1, high, np.float32)
 

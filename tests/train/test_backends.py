@@ -14,7 +14,7 @@ import pytest
 
 from spot_bench.data.drawn import draw_shapes
 from spot_edge.errors import DataError
-from spot_train.data.augment import RandomPicture
+from spot_train.data.augment import RandomAugmentation
 from spot_train.data.batches import Examples
 from spot_train.loop.checkpoint import Checkpoint, Position
 from spot_train.loop.fit import Interrupted, fit
@@ -33,14 +33,14 @@ def tiny_body(network: Network, classes: int, *, any_size: bool = False) -> kera
 
 def test_only_the_first_epoch_of_a_size_is_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     traced = [0]
-    call = RandomPicture.call
+    call = RandomAugmentation.call
 
-    def counted(self: RandomPicture, images: object) -> object:
+    def counted(self: RandomAugmentation, images: object) -> object:
         traced[0] += 1
         return call(self, images)
 
     monkeypatch.setattr("spot_train.loop.fit.build_body", tiny_body)
-    monkeypatch.setattr(RandomPicture, "call", counted)
+    monkeypatch.setattr(RandomAugmentation, "call", counted)
     examples = Examples(
         np.zeros((8, 40, 40, 3), np.uint8), np.arange(8) % 2, np.eye(2, dtype=np.float32)[np.arange(8) % 2], np.ones(8)
     )

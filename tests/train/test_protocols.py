@@ -35,7 +35,7 @@ def split_by(protocol: str, labels: Path, *options: str) -> Manifest:
     assert done.stdout.startswith(f"{out}: train ")
     manifest = read_manifest(out)
     assert len(manifest.items) == 600
-    assert manifest.parts == ("train", "val")
+    assert manifest.splits == ("train", "val")
     assert all(item.attributes == {"site": "back"} for item in manifest.items)
     return manifest
 
@@ -43,14 +43,14 @@ def split_by(protocol: str, labels: Path, *options: str) -> Manifest:
 def test_validation_of_single_image_lesions_holds_no_other(labels: Path) -> None:
     manifest = split_by("single-image-lesions", labels)
     images = Counter(item.group for item in manifest.items)
-    val = manifest.part("val").items
+    val = manifest.split("val").items
     assert all(images[item.group] == 1 for item in val)
     assert Counter(item.label for item in val) == {"mel": 10, "nv": 41}  # 17 % of 60 and of 240
 
 
 def test_by_lesion_takes_as_many_images_of_whole_lesions(labels: Path) -> None:
     manifest = split_by("by-lesion", labels)
-    val = manifest.part("val").items
+    val = manifest.split("val").items
     assert abs(len(val) - 51) <= 4
     assert max(Counter(item.group for item in val).values()) == 3
 

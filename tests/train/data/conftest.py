@@ -1,4 +1,4 @@
-"""A web server that misbehaves on order, and small archives as the ISIC challenges lay them out."""
+"""A web server that fails on request, and small archives laid out like those of the ISIC challenges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUCKET = "https://isic-challenge-data.s3.amazonaws.com"
 
 
 class Server:
-    """Serves `files` by path. `faults[path]` is a list of what goes wrong at the next requests, one each:
+    """Serve `files` by path. `faults[path]` lists the faults of the next requests, one each:
 
     a number (an error status), `("break", n)` (n bytes, then the connection ends), `("promise", n)` (n bytes too many
     in Content-Length, or too few), `("send", bytes)`, `("to", path)`, `"no range"`, `"stall"`, `"no name"` (no ETag),
@@ -102,7 +102,7 @@ class Server:
             for place in range(0, len(rest), 4096):
                 request.wfile.write(rest[place : place + 4096])
                 time.sleep(self.pause)
-        except OSError:  # the other side has gone
+        except OSError:  # the client has disconnected
             pass
 
 
@@ -128,12 +128,12 @@ def zipped() -> Callable[[dict[str, bytes]], bytes]:
 
 @pytest.fixture(scope="session")
 def jpegs() -> list[bytes]:
-    """Pictures of clouds, every one different."""
+    """Images of clouds, all different."""
     return [cloud(seed) for seed in range(12)]
 
 
 def cloud(seed: int, side: int = 128) -> bytes:
-    """A JPEG with structure at every scale, as photographs have."""
+    """A JPEG with structure at every scale, like a photograph."""
     random, picture = np.random.default_rng(seed), Image.new("L", (side, side), 128)
     for cells in (3, 7, 16, 40):
         noise = Image.fromarray(random.integers(0, 256, (cells, cells), np.uint8)).resize((side, side))
@@ -145,15 +145,15 @@ def cloud(seed: int, side: int = 128) -> bytes:
 
 @pytest.fixture
 def challenges(server: Server, jpegs: list[bytes], tmp_path: Path) -> Path:
-    """The official list of sources, with its addresses led to `server`, which has all of the files in small."""
+    """The official list of sources with its addresses pointing to `server`, which has small versions of all files."""
     names = [f"ISIC_{number:07}" for number in range(8)]
-    pictures = {f"Input/{name}.jpg": jpeg for name, jpeg in zip(names, jpegs, strict=False)}
+    images = {f"Input/{name}.jpg": jpeg for name, jpeg in zip(names, jpegs, strict=False)}
     texts = {"Input/LICENSE.txt": b"CC BY-NC", "Input/ATTRIBUTION.txt": b"HAM10000"}
     seven = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
     truth = seven + "".join(
         f"{name},{','.join('1.0' if i == n % 7 else '0.0' for i in range(7))}\n" for n, name in enumerate(names)
     )
-    server.files["/2018/ISIC2018_Task3_Training_Input.zip"] = _zipped(pictures | texts)
+    server.files["/2018/ISIC2018_Task3_Training_Input.zip"] = _zipped(images | texts)
     server.files["/2018/ISIC2018_Task3_Training_GroundTruth.zip"] = _zipped(
         {"GT/GT.csv": truth.encode(), "__MACOSX/GT/._GT.csv": b"x"}
     )
@@ -161,7 +161,7 @@ def challenges(server: Server, jpegs: list[bytes], tmp_path: Path) -> Path:
     server.files["/2018/ISIC2018_Task3_Training_LesionGroupings.csv"] = (
         "image,lesion_id,diagnosis_confirm_type\n" + "".join(groups)
     ).encode()
-    halves = [dict(list(pictures.items())[:5]), dict(list(pictures.items())[5:])]
+    halves = [dict(list(images.items())[:5]), dict(list(images.items())[5:])]
     for part, half in zip(("Training", "Validation"), halves, strict=True):
         extra = {name.replace(".jpg", "_superpixels.png"): b"png" for name in half}
         server.files[f"/2017/ISIC-2017_{part}_Data.zip"] = _zipped(half | extra)

@@ -1,4 +1,4 @@
-"""Archives that were not made in good faith, or not made well."""
+"""Hostile and damaged ZIP files are refused, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from spot_train.data.archive import open_archive, unpack
 Zipped = Callable[[dict[str, bytes]], bytes]
 
 
-def unpacked(content: bytes, folder: Path, *wanted: str, most: int = 10**6) -> list[str]:
+def unpacked(content: bytes, folder: Path, *wanted: str, max_bytes: int = 10**6) -> list[str]:
     path = folder / "a.zip"
     path.write_bytes(content)
-    unpack([path], folder / "images", wanted, most, lambda step: None)
+    unpack([path], folder / "images", wanted, max_bytes, lambda step: None)
     return sorted(entry.name for entry in (folder / "images").iterdir())
 
 
-def test_only_what_is_wanted_comes_out_flat(tmp_path: Path, zipped: Zipped) -> None:
+def test_only_wanted_images_and_texts_are_unpacked_flat(tmp_path: Path, zipped: Zipped) -> None:
     content = zipped({"x/y/a.jpg": b"1", "x/b.jpg": b"2", "c.exe": b"3", "x/LICENSE.txt": b"4", "x/": b""})
     assert unpacked(content, tmp_path, "a") == ["a-LICENSE.txt", "a.jpg"]
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/a.jpg", "x/../../a.jpg", "C:/a.jpg", "x\\..\\a.jpg"])
-def test_names_that_lead_out(tmp_path: Path, zipped: Zipped, name: str) -> None:
+def test_names_outside_the_folder_are_refused(tmp_path: Path, zipped: Zipped, name: str) -> None:
     with pytest.raises(DataError, match="outside its folder"):
         unpacked(zipped({name: b"1"}), tmp_path, "a")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]
 
 
-def test_names_that_are_not_plain(tmp_path: Path, zipped: Zipped) -> None:
+def test_odd_file_names_are_refused(tmp_path: Path, zipped: Zipped) -> None:
     with pytest.raises(DataError, match="not a plain file name"):
         unpacked(zipped({"a\n.jpg": b"1"}), tmp_path, "a\n")
 
 
-def test_links(tmp_path: Path) -> None:
+def test_links_are_refused(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         member = zipfile.ZipInfo("a.jpg")
@@ -51,15 +51,15 @@ def test_links(tmp_path: Path) -> None:
         unpacked(packed.getvalue(), tmp_path, "a")
 
 
-def test_more_than_allowed(tmp_path: Path) -> None:
+def test_content_above_the_limit_is_refused(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.jpg", bytes(5_000_000))
-    with pytest.raises(DataError, match="unpacks to 5000000 bytes, more than the 1000000"):
+    with pytest.raises(DataError, match="unpacks to 5000000 bytes; the limit is 1000000"):
         unpacked(packed.getvalue(), tmp_path, "a")
 
 
-def test_more_than_declared(tmp_path: Path) -> None:
+def test_content_longer_than_declared_is_refused(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.jpg", bytes(5_000_000))
@@ -69,16 +69,16 @@ def test_more_than_declared(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]
 
 
-def test_damage_and_doubles(tmp_path: Path, zipped: Zipped) -> None:
-    content = bytearray(zipped({"a.jpg": b"content of the picture"}))
+def test_damaged_and_repeated_images_are_refused(tmp_path: Path, zipped: Zipped) -> None:
+    content = bytearray(zipped({"a.jpg": b"content of the image"}))
     content[40] ^= 1
     with pytest.raises(DataError, match=r"a\.jpg is damaged"):
         unpacked(bytes(content), tmp_path, "a")
-    with pytest.raises(DataError, match="a second picture called a"):
+    with pytest.raises(DataError, match="two images are called a"):
         unpacked(zipped({"a.jpg": b"1", "b/a.png": b"2"}), tmp_path, "a")
 
 
-def test_encrypted(tmp_path: Path, zipped: Zipped) -> None:
+def test_encrypted_members_are_refused(tmp_path: Path, zipped: Zipped) -> None:
     content = bytearray(zipped({"a.jpg": b"1"}))
     content[content.index(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "a.zip").write_bytes(content)
@@ -86,11 +86,11 @@ def test_encrypted(tmp_path: Path, zipped: Zipped) -> None:
         pass
 
 
-def test_a_full_disk(tmp_path: Path, zipped: Zipped, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_reported(tmp_path: Path, zipped: Zipped, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         free = 3
 
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: Full)
-    with pytest.raises(OutputError, match="5 bytes are needed and 3 are free"):
+    with pytest.raises(OutputError, match="5 bytes are needed, but only 3 are free"):
         unpacked(zipped({"a.jpg": b"12345"}), tmp_path, "a")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]

@@ -1,4 +1,4 @@
-"""`spot-edge data check`: all problems at once, errors apart from warnings."""
+"""`spot-edge data check`: every problem at once, as errors and warnings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from PIL import Image
 from spot_edge.errors import DataError
 from spot_train.commands import data as cli
 from spot_train.data import check as module
-from spot_train.data import images as looks_module
-from spot_train.data.images import BITS, THRESHOLD, looks, near_pairs
+from spot_train.data import images as images_module
+from spot_train.data.images import BITS, THRESHOLD, near_pairs, perceptual_hashes
 
 Make = Callable[..., Path]
 
 
 @pytest.fixture
 def make(tmp_path: Path, jpegs: list[bytes]) -> Make:
-    """Writes a manifest from `image,label,group,split` lines; image names that end in a number are that picture."""
+    """Write a manifest from `image,label,group,split` lines. An image named by a number is that JPEG."""
 
     def write(*lines: str, header: str = "image,label,group,split") -> Path:
         for line in lines:
@@ -49,13 +49,13 @@ def found(path: Path, *options: str) -> list[tuple[str, str, str]]:
 
 
 def only(path: Path, kind: str, *options: str) -> list[tuple[str, str]]:
-    return [(severity, text) for severity, its, text in found(path, *options) if its == kind]
+    return [(severity, text) for severity, found_kind, text in found(path, *options) if found_kind == kind]
 
 
 SOUND = ("0.jpg,a,A,train", "1.jpg,b,B,train", "2.jpg,a,C,val", "3.jpg,b,D,val")
 
 
-def test_a_sound_set_has_only_warnings_of_few(make: Make) -> None:
+def test_a_sound_set_has_only_warnings_about_few_groups(make: Make) -> None:
     result = run(make(*SOUND))
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -64,16 +64,16 @@ def test_a_sound_set_has_only_warnings_of_few(make: Make) -> None:
         "b       50.0 %            2 (2)  1 (1)  1 (1)",
         "all    100.0 %            4 (4)  2 (2)  2 (2)",
         "",
-        "warning: label 'a' has 2 images of 2 groups: with fewer than 20 groups a split leaves parts without it, and "
-        "figures on it say little",
-        "warning: label 'b' has 2 images of 2 groups: with fewer than 20 groups a split leaves parts without it, and "
-        "figures on it say little",
+        "warning: label 'a' has 2 images in 2 groups: with fewer than 20 groups some splits get none, and "
+        "metrics for it are unreliable",
+        "warning: label 'b' has 2 images in 2 groups: with fewer than 20 groups some splits get none, and "
+        "metrics for it are unreliable",
         "0 errors, 2 warnings",
     ]
     assert result.stderr == ""
 
 
-def test_all_problems_are_listed_and_it_ends_as_a_data_error(make: Make, tmp_path: Path) -> None:
+def test_all_problems_are_listed_and_end_in_a_data_error(make: Make, tmp_path: Path) -> None:
     path = make(
         *SOUND,
         "4.jpg,,E,train",
@@ -91,10 +91,10 @@ def test_all_problems_are_listed_and_it_ends_as_a_data_error(make: Make, tmp_pat
     result = run(path)
     assert isinstance(result.exception, DataError)
     assert result.exception.exit_code == 7
-    assert str(result.exception) == f"{path}: cannot be used as it is: 8 errors"
+    assert str(result.exception) == f"{path}: 8 errors: fix them before training"
     errors = [line for line in result.stdout.splitlines() if line.startswith("error: ")]
     for text in (
-        "line 6: has no label", "line 7: unknown split 'somewhere'", "line 8: 6 values for 4 columns",
+        "line 6: no label", "line 7: unknown split 'somewhere'", "line 8: 6 values for 4 columns",
         "0.jpg twice", "group 'F' is in both train and test", "gone.jpg: no such file", "hurt.jpg: damaged",
         "empty.jpg: empty",
     ):  # fmt: skip
@@ -103,7 +103,7 @@ def test_all_problems_are_listed_and_it_ends_as_a_data_error(make: Make, tmp_pat
     assert run(path).stdout == result.stdout
 
 
-def test_the_same_file_again(make: Make, tmp_path: Path) -> None:
+def test_byte_identical_files(make: Make, tmp_path: Path) -> None:
     path = make("0.jpg,a,A,train", "1.jpg,b,B,train", "2.jpg,a,C,val", "3.jpg,b,D,val")
     text = path.read_text()
     for name, of, row in (
@@ -113,12 +113,12 @@ def test_the_same_file_again(make: Make, tmp_path: Path) -> None:
         text += f"{name}.jpg,{row}\n"
     path.write_text(text.replace("x.jpg,b,B,", "x.jpg,b,X2,"))
     assert only(path, "duplicates") == [
-        ("error", "one file under the labels a and b: 0.jpg, w.jpg"),
-        ("error", "one file in the parts train and val: 1.jpg, x.jpg"),
-        ("warning", "one file in 2 groups: 2.jpg, y.jpg"),
-        ("warning", "one file listed 2 times: 3.jpg, z.jpg"),
+        ("error", "the same file has the labels a and b: 0.jpg, w.jpg"),
+        ("error", "the same file is in the splits train and val: 1.jpg, x.jpg"),
+        ("warning", "the same file is in 2 groups: 2.jpg, y.jpg"),
+        ("warning", "the same file is listed 2 times: 3.jpg, z.jpg"),
     ]
-    assert only(path, "near-duplicates") == []  # they were named already
+    assert only(path, "near-duplicates") == []  # byte-identical files are not reported twice
 
 
 def test_labels_against_a_label_set(make: Make, tmp_path: Path) -> None:
@@ -133,12 +133,12 @@ def test_labels_against_a_label_set(make: Make, tmp_path: Path) -> None:
     assert all(severity == "warning" for severity, _, _ in found(make(*SOUND), "--labels", str(labels)))
 
 
-def test_one_class_and_parts_without(make: Make) -> None:
+def test_a_single_class_and_splits_without_a_class(make: Make) -> None:
     path = make("0.jpg,a,A,train", "1.jpg,a,B,test")
-    assert ("error", "one class only (a): there is nothing to tell apart") in only(path, "labels")
-    assert only(path, "parts") == [("error", "no image is in the part 'val': training needs train and val")]
+    assert ("error", "only one class (a): training needs at least two") in only(path, "labels")
+    assert only(path, "splits") == [("error", "the split 'val' is empty: training needs train and val")]
     path = make("0.jpg,a,A,train", "1.jpg,a,B,val", "2.jpg,b,C,val", "3.jpg,a,D,test")
-    assert only(path, "parts") == [
+    assert only(path, "splits") == [
         ("error", "no train image is labelled 'b'"),
         ("warning", "no test image is labelled 'b'"),
     ]
@@ -150,30 +150,30 @@ def test_a_folder_of_class_folders(tmp_path: Path, jpegs: list[bytes]) -> None:
         (tmp_path / name).write_bytes(jpegs[number])
     (tmp_path / "c").mkdir()
     texts = [(severity, text) for severity, _, text in found(tmp_path)]
-    assert ("error", f"{tmp_path}: 1 images lie outside any class folder, first loose.jpg") in texts
-    assert ("warning", "the class folder 'c' holds no image") in texts
+    assert ("error", f"{tmp_path}: 1 images are outside the class folders, the first is loose.jpg") in texts
+    assert ("warning", "the class folder 'c' has no images") in texts
 
 
-def test_nearly_the_same_picture(make: Make, tmp_path: Path, jpegs: list[bytes]) -> None:
+def test_near_duplicates(make: Make, tmp_path: Path, jpegs: list[bytes]) -> None:
     path = make(*SOUND, "4.jpg,a,E,train", "5.jpg,b,F,train")
     text = path.read_text()
     for name, of, row, turn in (
         ("smaller", 0, "b,X,val", None),
         ("mirrored", 4, "a,Y,train", Image.Transpose.FLIP_LEFT_RIGHT),
-        ("turned", 5, "b,F,train", Image.Transpose.ROTATE_90),  # of the same group: no matter
+        ("turned", 5, "b,F,train", Image.Transpose.ROTATE_90),  # of the same group: not reported
     ):
-        picture = Image.open(io.BytesIO(jpegs[of])).resize((90, 90))
-        (picture.transpose(turn) if turn is not None else picture).save(tmp_path / f"{name}.jpg", quality=60)
+        image = Image.open(io.BytesIO(jpegs[of])).resize((90, 90))
+        (image.transpose(turn) if turn is not None else image).save(tmp_path / f"{name}.jpg", quality=60)
         text += f"{name}.jpg,{row}\n"
     path.write_text(text)
     (first, across), (second, within) = only(path, "near-duplicates")
     assert first == second == "warning"
-    assert across.startswith("nearly the same picture in train and val, labelled a and b: 0.jpg, smaller.jpg (")
-    assert within.startswith("nearly the same picture in two groups: 4.jpg, mirrored.jpg (")
+    assert across.startswith("nearly the same image in train and val, labelled a and b: 0.jpg, smaller.jpg (")
+    assert within.startswith("nearly the same image in two groups: 4.jpg, mirrored.jpg (")
     assert all("(0 of 256 bits" in text for _, text in only(path, "near-duplicates", "--near", "0"))
 
 
-def test_pairs_are_those_of_a_plain_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_equal_those_of_a_direct_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = np.random.default_rng(0).integers(0, 256, (150, 8, 32), np.uint8)
     for one, other, turn in ((3, 120, 0), (103, 140, 5), (7, 8, 2)):
         hashes[other, 0] = hashes[one, turn]
@@ -184,36 +184,36 @@ def test_pairs_are_those_of_a_plain_comparison(monkeypatch: pytest.MonkeyPatch) 
     assert (7, 8, 6) in expected
     assert len(expected) == 3
     for block in (40, 64, 1024):
-        monkeypatch.setattr(looks_module, "_BLOCK", block)
+        monkeypatch.setattr(images_module, "_BLOCK", block)
         assert sorted(near_pairs(hashes)) == expected
     same = np.zeros(150, np.int64)
     same[7] = 1
-    assert list(near_pairs(hashes, unlike=(same,))) == [(7, 8, 6)]
+    assert list(near_pairs(hashes, differing=(same,))) == [(7, 8, 6)]
 
 
-def test_a_picture_of_nothing_has_looks_too() -> None:
-    assert looks(Image.new("RGB", (40, 30))).shape == (8, 32)
+def test_a_blank_image_has_a_hash() -> None:
+    assert perceptual_hashes(Image.new("RGB", (40, 30))).shape == (8, 32)
     assert BITS == 8 * 32
 
 
-def test_sets_of_look_alikes_are_bounded(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_near_duplicates_is_bounded(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_PAIRS", 3)
     for number in range(6):
         Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / f"flat{number}.png")
     path = make(*(f"flat{number}.png,{'ab'[number % 2]},G{number}," for number in range(6)))
     texts = [text for _, text in only(path, "near-duplicates")]
     assert len(texts) == 4
-    assert texts[-1] == "more than 3 pairs of pictures look nearly the same: the others were not looked for"
+    assert texts[-1] == "more than 3 pairs of near-duplicates: the search stopped there"
 
 
-def test_many_warnings_of_one_kind_are_cut_in_print_alone(make: Make, tmp_path: Path) -> None:
+def test_many_warnings_of_one_kind_are_shortened_in_print_only(make: Make, tmp_path: Path) -> None:
     for number in range(8):
         Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / f"flat{number}.png")
     path = make(*(f"flat{number}.png,{'ab'[number % 2]},G{number}," for number in range(8)))
     assert len(only(path, "near-duplicates")) == 28
     lines = run(path).stdout.splitlines()
     assert sum("nearly the same" in line for line in lines) == 20
-    assert "warning: near-duplicates: 8 more of these; --json lists them all" in lines
+    assert "warning: near-duplicates: 8 more; --json lists them all" in lines
 
 
 def test_the_default_of_near_is_the_measured_one() -> None:
@@ -221,7 +221,7 @@ def test_the_default_of_near_is_the_measured_one() -> None:
     assert option.default == THRESHOLD == inspect.signature(module.check).parameters["near"].default
 
 
-def test_what_is_no_data_set(tmp_path: Path) -> None:
+def test_a_path_without_a_data_set_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path / "none.csv")
     assert isinstance(result.exception, DataError)
     result = run(tmp_path)

@@ -1,4 +1,4 @@
-"""`spot-edge data split` and what the group says of itself."""
+"""`spot-edge data split`, and the help of the group."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_split_is_written_shown_and_the_same_again(manifest: Path, tmp_path: Path) -> None:
+def test_a_split_is_written_printed_and_reproducible(manifest: Path, tmp_path: Path) -> None:
     result = run(manifest, "--out", tmp_path / "one.csv")
     assert result.exit_code == 0
     assert run(manifest, "--out", tmp_path / "two.csv").stdout == result.stdout
@@ -43,34 +43,34 @@ def test_a_split_is_written_shown_and_the_same_again(manifest: Path, tmp_path: P
     assert last.split()[:4] == ["all", "100.0", "%", "60"]
 
 
-def test_parts_of_ones_own(manifest: Path, tmp_path: Path) -> None:
+def test_custom_fractions(manifest: Path, tmp_path: Path) -> None:
     assert run(manifest, "--out", tmp_path / "s.csv", "--fractions", "train=.5, val=.5").exit_code == 0
     done = read_manifest(tmp_path / "s.csv")
-    assert {part: len(done.part(part).items) for part in done.parts} == {"train": 30, "val": 30}
+    assert {name: len(done.split(name).items) for name in done.splits} == {"train": 30, "val": 30}
 
 
 @pytest.mark.parametrize("text", ["train", "train=x", "train=.5,train=.5", ""])
-def test_fractions_that_cannot_be_read(manifest: Path, tmp_path: Path, text: str) -> None:
+def test_unreadable_fractions_are_a_usage_error(manifest: Path, tmp_path: Path, text: str) -> None:
     result = run(manifest, "--out", tmp_path / "s.csv", "--fractions", text)
     assert result.exit_code == 2
     assert not (tmp_path / "s.csv").exists()
 
 
 @pytest.mark.parametrize("text", ["train=.5,val=.4", "training=1", "train=nan,val=1", "train=2,val=-1"])
-def test_fractions_that_make_no_split(manifest: Path, tmp_path: Path, text: str) -> None:
+def test_invalid_fractions_are_refused(manifest: Path, tmp_path: Path, text: str) -> None:
     result = run(manifest, "--out", tmp_path / "s.csv", "--fractions", text)
     assert isinstance(result.exception, DataError)
     assert not (tmp_path / "s.csv").exists()
 
 
-def test_nothing_is_overwritten_and_old_splits_are_mentioned(manifest: Path, tmp_path: Path) -> None:
+def test_existing_files_are_kept_and_a_replaced_split_is_noted(manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.csv"
     run(manifest, "--out", out)
     assert isinstance(run(manifest, "--out", out).exception, OutputError)
-    assert "is not kept" in run(out, "--out", tmp_path / "t.csv").stderr
+    assert "is replaced" in run(out, "--out", tmp_path / "t.csv").stderr
 
 
-def test_help_and_a_missing_library_cost_nothing() -> None:
+def test_help_imports_nothing_heavy_and_a_missing_library_is_reported() -> None:
     code = (
         "import sys; sys.modules['imagehash'] = None\n"
         "from spot_edge.cli import main\n"
@@ -88,4 +88,4 @@ def test_help_and_a_missing_library_cost_nothing() -> None:
     assert all(name in shown for name in ("check", "split", "fetch"))
     status, _, complaint = ends("data", "check", "x")
     assert status == 2
-    assert "pip install 'spot-edge-toolkit[train]'" in complaint
+    assert "ImageHash is not installed. Install it from a clone" in complaint

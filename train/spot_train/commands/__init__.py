@@ -1,1 +1,1 @@
-"""`spot-edge train`, `runs` and `data`."""
+"""The commands `spot-edge train`, `runs` and `data`."""

@@ -6,48 +6,51 @@ from pathlib import Path
 
 import click
 
-from spot_train.commands.train import need_keras, say_result
+from spot_train.commands.train import print_result, require_keras
 
 __all__ = ["runs"]
 
 
-@click.group()
+@click.group(short_help="Pack, restore and average run directories.")
 def runs() -> None:
     """Pack, restore and average run directories."""
 
 
-@runs.command("average")
+@runs.command("average", short_help="Average the weights of several runs.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="The data that the runs were trained on.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The data set of the runs.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory to create.")
 def average(runs: tuple[Path, ...], data: Path, out: Path) -> None:
-    """Average the weights of several runs with the same pretrained weights and split."""
-    need_keras()
+    """Average the weights of several runs into a new run.
+
+    The runs must start from the same pretrained weights and use the same split.
+    """
+    require_keras()
     from spot_train.runs.average import average_runs
 
-    say_result(out, average_runs(runs, data, out, lambda line: click.echo(line, err=True)))
+    print_result(out, average_runs(runs, data, out, lambda line: click.echo(line, err=True)))
 
 
-@runs.command("pack")
+@runs.command("pack", short_help="Make a run small enough to commit.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the small run.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 def pack(run: Path, out: Path) -> None:
-    """Make RUN small enough to be kept in a repository: its weights as float16."""
-    need_keras()
+    """Make RUN small enough for a repository: store its weights as float16."""
+    require_keras()
     from spot_train.runs.packed import pack as pack_run
 
     pack_run(run, out)
     click.echo(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB")
 
 
-@runs.command("restore")
-@click.argument("small", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder that the split's image paths are relative to.")
-def restore(small: Path, out: Path, data: Path | None) -> None:
-    """Rebuild a run directory from the small one that 'runs pack' made."""
-    need_keras()
+@runs.command("restore", short_help="Rebuild a packed run.")
+@click.argument("packed", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory to create.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the split's image paths.")
+def restore(packed: Path, out: Path, data: Path | None) -> None:
+    """Rebuild a run directory from the folder PACKED that `runs pack` made."""
+    require_keras()
     from spot_train.runs.packed import restore as restore_run
 
-    restore_run(small, out, data)
+    restore_run(packed, out, data)
     click.echo(f"{out}: restored")

@@ -8,8 +8,11 @@ from typing import Any
 
 import click
 
-__all__ = ["need_keras", "say_result", "train"]
+from spot_edge.errors import install_hint
 
+__all__ = ["print_result", "require_keras", "train"]
+
+_PATH = click.Path(path_type=Path)
 _EXTRAS = {"tensorflow": "train", "jax": "train-jax", "torch": "train-torch"}
 
 
@@ -23,33 +26,46 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, value: boo
     context.exit()
 
 
-@click.command()
+@click.command(short_help="Train a network and write a run directory.")
 @click.argument("recipe")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV manifest or folder of class folders.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
+@click.option(
+    "--data",
+    type=_PATH,
+    required=True,
+    help="CSV manifest, or folder of class folders.",
+)
+@click.option("--out", type=_PATH, required=True, help="Run directory to create.")
 @click.option(
     "--weights",
     default="imagenet",
     show_default=True,
     metavar="FILE|imagenet|none",
-    help="Weights to start from: a .weights.h5 file, a run's model.keras, Keras' download, or nothing.",
+    help="Pretrained weights: a .weights.h5 or model.keras file, Keras' ImageNet weights, or none.",
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Keep decoded pictures in this folder [they go].")
-@click.option("--resume", is_flag=True, help="Go on with the unfinished training of this run.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: train.epochs=3.")
-@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes, help="Known recipes.")
+@click.option("--cache", type=_PATH, help="Cache decoded images here [default: a temporary folder].")
+@click.option("--resume", is_flag=True, help="Resume the interrupted training of this run.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change the recipe, for example train.epochs=3. Repeatable.",
+)
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes, help="List the recipes and exit."
+)
 def train(
     recipe: str, data: Path, out: Path, weights: str, cache: Path | None, resume: bool, changes: tuple[str, ...]
 ) -> None:
-    """Train a network by RECIPE and leave a run directory.
+    """Train a network as RECIPE says, and write a run directory.
 
-    RECIPE is a name that --list knows, or a TOML file of yours. Ctrl-C leaves a checkpoint that --resume goes on
-    from; a training that was killed goes on from its last finished epoch.
+    RECIPE is a name from --list, or your own TOML file. Ctrl-C saves a checkpoint, and --resume continues from it.
+    After a crash, --resume continues from the last finished epoch.
     """
-    from spot_train.recipes.recipe import load_recipe  # before Keras, so that a typo costs no seconds
+    from spot_train.recipes.recipe import load_recipe  # before the slow import of Keras, so that a typo fails at once
 
     loaded = load_recipe(recipe, changes)
-    need_keras()
+    require_keras()
     from spot_train.loop.fit import Interrupted
     from spot_train.loop.session import train_run, unfinished_folder
 
@@ -60,12 +76,17 @@ def train(
         metrics = train_run(loaded, data, out, weights=weights, cache=cache, resume=resume, say=say)
     except Interrupted:
         kept = unfinished_folder(out)
-        say(f"interrupted; {kept} is kept: go on with --resume" if kept.exists() else "interrupted before any step")
+        say(
+            f"interrupted; resume with --resume ({kept} holds the state)"
+            if kept.exists()
+            else "interrupted before training"
+        )
         raise SystemExit(130) from None
-    say_result(out, metrics)
+    print_result(out, metrics)
 
 
-def say_result(out: Path, metrics: dict[str, Any]) -> None:
+def print_result(out: Path, metrics: dict[str, Any]) -> None:
+    """Print the balanced accuracy of a finished run."""
     balanced = metrics["balanced_accuracy"]
     click.echo(
         f"{out}: balanced accuracy on validation {balanced['value']:.3f} "
@@ -73,26 +94,24 @@ def say_result(out: Path, metrics: dict[str, Any]) -> None:
     )
 
 
-def need_keras() -> None:
-    """Import Keras and its backend, or say in one line what to install."""
+def require_keras() -> None:
+    """Import Keras and its backend; if one is missing, the usage error says what to install."""
     from spot_bench.run.quiet import quiet_start
 
     try:
         with quiet_start():
             import keras
 
-            keras.ops.zeros(())  # looks for a GPU, which is loud where there is none
+            keras.ops.zeros(())  # makes the backend look for a GPU, which prints warnings if there is none
     except ImportError as error:
         raise click.UsageError(_missing(error.name or str(error))) from error
-    except ValueError as error:  # Keras' answer to a KERAS_BACKEND that it does not know
-        raise click.UsageError(f"{error}: KERAS_BACKEND is one of {', '.join(_EXTRAS)}") from error
+    except ValueError as error:  # Keras does not know this KERAS_BACKEND
+        raise click.UsageError(f"{error}: KERAS_BACKEND must be one of {', '.join(_EXTRAS)}") from error
 
 
 def _missing(module: str) -> str:
     if module not in _EXTRAS:
-        return f"{module} is not installed here: pip install 'spot-edge-toolkit[train]' (or [train-jax], [train-torch])"
-    line = (
-        f"Keras is to run on {module}, which is not installed here: pip install 'spot-edge-toolkit[{_EXTRAS[module]}]'"
-    )
-    there = [backend for backend in _EXTRAS if find_spec(backend)]
-    return line + (f", or set KERAS_BACKEND={there[0]}, which is" if there else "")
+        return f"{module} is not installed. Install it {install_hint('train')} (or train-jax, train-torch)"
+    line = f"the Keras backend {module} is not installed. Install it {install_hint(_EXTRAS[module])}"
+    available = [backend for backend in _EXTRAS if find_spec(backend)]
+    return line + (f", or set KERAS_BACKEND={available[0]}, which is installed" if available else "")

@@ -1,10 +1,8 @@
-"""Drawings of hairs, to be laid over training pictures.
+"""Augment training images: one Keras layer of random changes, which runs inside the compiled training step.
 
-Random changes to training pictures, as one Keras layer that runs inside the compiled training step.
-
-Hairs first, because they lie on the skin; then one affine resampling (flip, rotation, zoom, stretch, shift) without
-antialiasing, as stock clients resize; then focus, light, colour and the dark rim of the instrument, and compression
-last. The result is rounded to whole grey levels, because that is what a device feeds the network.
+Drawn hairs come first, because they lie on the skin. One affine resampling follows (flip, rotation, zoom, stretch,
+shift), without antialiasing because stock clients resize like that. Then come focus, light, colour and the dark rim of
+the dermatoscope, and JPEG compression last. The result is rounded to whole grey levels, as on a device.
 """
 
 from __future__ import annotations
@@ -22,20 +20,20 @@ from PIL import Image, ImageDraw
 
 from spot_train.recipes.recipe import Augment
 
-__all__ = ["RandomPicture", "hair_masks"]
+__all__ = ["RandomAugmentation", "hair_masks"]
 
 OVERSAMPLING = 3
 
 
 @cache
 def hair_masks(number: int, size: int) -> NDArray[np.uint8]:
-    """`uint8[number,size,size]`: how much a hair covers each pixel. The same drawings every time."""
+    """Return `uint8[number,size,size]`: how much a hair covers each pixel. The drawings are always the same."""
     random = np.random.default_rng(20_090)
     return np.stack([_drawing(random, size) for _ in range(number)])
 
 
 def _drawing(random: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """A few bent hairs, mostly growing one way."""
+    """Draw a few bent hairs that mostly grow in one direction."""
     side = size * OVERSAMPLING
     canvas = Image.new("L", (side, side))
     draw = ImageDraw.Draw(canvas)
@@ -53,7 +51,7 @@ def _drawing(random: np.random.Generator, size: int) -> NDArray[np.uint8]:
     return np.asarray(canvas.resize((size, size), Image.Resampling.BOX))
 
 
-ASPECT = 4 / 3  # of the pictures before they were stretched to a square
+ASPECT = 4 / 3  # of the images before the stretch to a square
 HAIR_MASKS = 48
 
 # JPEG's example tables for quality 50 (ITU-T T.81, annex K).
@@ -64,8 +62,8 @@ _CHROMA = """17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 24 26 56 99 99 99 9
 _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 
 
-class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
-    """uint8[B,C,C,3] at the stored size to uint8[B,S,S,3], each picture changed in its own way."""
+class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
+    """Map uint8[B,C,C,3] at the stored size to uint8[B,S,S,3], with different random changes for each image."""
 
     def __init__(self, recipe: Augment, size: int, seed: int = 0) -> None:
         super().__init__(name="augment", dtype="float32", trainable=False)
@@ -74,23 +72,23 @@ class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
         self._seed = keras.random.SeedGenerator(seed)
 
     def reseed(self, seed: Sequence[int]) -> None:
-        """Go on from another place in the stream of random changes."""
+        """Restart the stream of random changes at `seed`."""
         start = np.random.SeedSequence(seed).generate_state(2, np.uint32)
         self._seed.state.assign(ops.convert_to_tensor(start, dtype=self._seed.state.dtype))
 
     def call(self, images: Any) -> Any:
-        """Change a batch."""
+        """Augment a batch."""
         recipe = self._recipe
-        pictures = self._some(recipe.hairs, self._hairs, ops.cast(images, "float32"))
-        pictures = self._resample(pictures)
-        pictures = self._some(recipe.blur, _blurred, pictures)
-        pictures = self._light(pictures)
-        pictures = ops.clip(self._some(recipe.corners, self._rim, pictures), 0, 255)
-        pictures = self._some(recipe.jpeg, self._compressed, pictures)
-        return ops.cast(ops.clip(ops.round(pictures), 0, 255), "uint8")
+        images = self._change_share(recipe.hairs, self._add_hairs, ops.cast(images, "float32"))
+        images = self._resample(images)
+        images = self._change_share(recipe.blur, _blur, images)
+        images = self._change_light(images)
+        images = ops.clip(self._change_share(recipe.corners, self._add_rim, images), 0, 255)
+        images = self._change_share(recipe.jpeg, self._compress, images)
+        return ops.cast(ops.clip(ops.round(images), 0, 255), "uint8")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape that `call` gives."""
+        """Return the shape of `call`'s result."""
         return (input_shape[0], self._size, self._size, 3)
 
     def _uniform(self, count: Any, low: float, high: float) -> Any:
@@ -99,43 +97,44 @@ class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
     def _sign(self, count: Any) -> Any:
         return ops.sign(self._uniform(count, -1.0, 1.0) + 1e-6) if self._recipe.flip else ops.ones((count,))
 
-    def _some(self, share: float, change: Callable[[Any], Any], pictures: Any) -> Any:
-        """`pictures` with a randomly chosen share of the batch changed; the others cost nothing."""
+    def _change_share(self, share: float, change: Callable[[Any], Any], images: Any) -> Any:
+        """Apply `change` to a random share of the batch. The other images cost no time."""
         if not share:
-            return pictures
-        count = ops.shape(pictures)[0]
-        known = isinstance(count, int)  # not so in a TensorFlow graph
+            return images
+        count = ops.shape(images)[0]
+        known = isinstance(count, int)  # in a TensorFlow graph it is a tensor
         number = round(share * count) if known else ops.cast(ops.round(share * ops.cast(count, "float32")), "int32")
         if known and not number:
-            return pictures
+            return images
         order = ops.argsort(self._uniform(count, 0.0, 1.0))
-        shuffled = ops.take(pictures, order, axis=0)
+        shuffled = ops.take(images, order, axis=0)
         shuffled = ops.concatenate([change(shuffled[:number]), shuffled[number:]], axis=0)
         return ops.take(shuffled, ops.argsort(order), axis=0)
 
-    def _hairs(self, pictures: Any) -> Any:
-        """Dark hairs from a fixed set of drawings, turned a random way with the picture itself later on."""
-        count = ops.shape(pictures)[0]
-        masks = ops.convert_to_tensor(hair_masks(HAIR_MASKS, pictures.shape[1]))
+    def _add_hairs(self, images: Any) -> Any:
+        """Add dark hairs from a fixed set of drawings. The resampling later rotates them with the image."""
+        count = ops.shape(images)[0]
+        masks = ops.convert_to_tensor(hair_masks(HAIR_MASKS, images.shape[1]))
         which = ops.cast(ops.floor(self._uniform(count, 0.0, HAIR_MASKS - 1e-3)), "int32")
         cover = ops.cast(ops.take(masks, which, axis=0), "float32")[..., None] / 255
         cover = cover * ops.reshape(self._uniform(count, 0.4, 1.0), (-1, 1, 1, 1))
         lightness = ops.reshape(self._uniform(count, 15.0, 60.0), (-1, 1, 1, 1))
         colour = lightness * ops.convert_to_tensor(np.array([1.2, 1.0, 0.85], np.float32))
-        return pictures * (1 - cover) + colour * cover
+        return images * (1 - cover) + colour * cover
 
     def _resample(self, images: Any) -> Any:
         recipe, count, stored, size = self._recipe, ops.shape(images)[0], images.shape[1], self._size
         angle = self._uniform(count, -1.0, 1.0) * (recipe.rotate * math.pi / 180)
         zoom = self._uniform(count, *recipe.zoom)
         stretch = ops.exp(self._uniform(count, -1.0, 1.0) * recipe.stretch / 2)
-        # Rotation is done in the picture's own proportions, not in the stretched square.
+        # Rotate in the image's own aspect ratio, not in the stretched square.
         cos, sin = ops.cos(angle), ops.sin(angle)
         across, down = zoom * stretch * self._sign(count), zoom / stretch * self._sign(count)
         xx, xy = cos * across, -sin / ASPECT * down
         yx, yy = sin * ASPECT * across, cos * down
         shift_x, shift_y = (self._uniform(count, -1.0, 1.0) * recipe.shift for _ in range(2))
-        # Output pixel i lies at (i + .5) / size - .5 of the picture; input pixel j likewise with the stored side.
+        # The centre of output pixel i is at (i + .5) / size - .5 of the image, that of input pixel j at
+        # (j + .5) / stored - .5.
         ratio, first = stored / size, 0.5 / size - 0.5
         zero = ops.zeros_like(xx)
         transform = ops.stack(
@@ -156,44 +155,44 @@ class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
         )
         return resampled[:, :size, :size, :]
 
-    def _light(self, pictures: Any) -> Any:
-        recipe, count = self._recipe, ops.shape(pictures)[0]
+    def _change_light(self, images: Any) -> Any:
+        recipe, count = self._recipe, ops.shape(images)[0]
 
         def change(strength: float, channels: int = 1) -> Any:
             draws = keras.random.uniform((count, 1, 1, channels), -strength, strength, seed=self._seed)
             return ops.exp(draws)
 
-        pictures = pictures * change(recipe.brightness) * change(recipe.illuminant, 3)
-        mean = ops.mean(pictures, axis=(1, 2, 3), keepdims=True)
-        pictures = mean + (pictures - mean) * change(recipe.contrast)
-        grey = ops.mean(pictures, axis=3, keepdims=True)
-        return grey + (pictures - grey) * change(recipe.saturation)
+        images = images * change(recipe.brightness) * change(recipe.illuminant, 3)
+        mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
+        images = mean + (images - mean) * change(recipe.contrast)
+        grey = ops.mean(images, axis=3, keepdims=True)
+        return grey + (images - grey) * change(recipe.saturation)
 
-    def _rim(self, pictures: Any) -> Any:
-        """Dark outside a circle around a place near the middle; its edge is soft."""
-        count = ops.shape(pictures)[0]
+    def _add_rim(self, images: Any) -> Any:
+        """Darken everything outside a soft-edged circle around a point near the centre."""
+        count = ops.shape(images)[0]
         line = np.linspace(-1, 1, self._size, dtype=np.float32)
         middle_x, middle_y = (ops.reshape(self._uniform(count, -0.15, 0.15), (-1, 1, 1, 1)) for _ in range(2))
         radius = ops.reshape(self._uniform(count, 0.9, 1.25), (-1, 1, 1, 1))
         softness = ops.reshape(self._uniform(count, 0.01, 0.12), (-1, 1, 1, 1))
         x = ops.convert_to_tensor(line.reshape(1, 1, -1, 1)) - middle_x
         y = ops.convert_to_tensor(line.reshape(1, -1, 1, 1)) - middle_y
-        return pictures * ops.sigmoid((radius - ops.sqrt(x * x + y * y + 1e-6)) / softness)
+        return images * ops.sigmoid((radius - ops.sqrt(x * x + y * y + 1e-6)) / softness)
 
-    def _compressed(self, pictures: Any) -> Any:
-        """As JPEG leaves it: the cosine coefficients of 8x8 blocks rounded to the steps of a random quality."""
-        count, blocks = ops.shape(pictures)[0], -(-self._size // 8)
+    def _compress(self, images: Any) -> Any:
+        """Imitate JPEG: round the cosine coefficients of 8x8 blocks to the steps of a random quality."""
+        count, blocks = ops.shape(images)[0], -(-self._size // 8)
         side = blocks * 8
-        if side != self._size:  # whole blocks, the last row and column repeated, as encoders do
+        if side != self._size:  # fill the last blocks by repeating the last row and column, as encoders do
             beyond = np.minimum(np.arange(side), self._size - 1)
-            pictures = ops.take(ops.take(pictures, beyond, axis=1), beyond, axis=2)
+            images = ops.take(ops.take(images, beyond, axis=1), beyond, axis=2)
         quality = self._uniform(count, 40.0, 95.0)
         scale = ops.where(quality < 50, 50.0 / quality, 2.0 - quality / 50)
         tables = ops.convert_to_tensor(_tables())  # 8,8,3
         steps = ops.maximum(1.0, ops.round(tables[None] * ops.reshape(scale, (-1, 1, 1, 1))))
         basis = ops.convert_to_tensor(_cosines())
         offset = np.array([128.0, 0.0, 0.0], np.float32)
-        ycc = ops.matmul(pictures, _TO_YCC.T) - offset
+        ycc = ops.matmul(images, _TO_YCC.T) - offset
         cells = ops.reshape(ycc, (count, blocks, 8, blocks, 8, 3))
         waves = ops.einsum("uy,nhywxc,vx->nhuwvc", basis, cells, basis)
         steps = ops.reshape(steps, (count, 1, 8, 1, 8, 3))
@@ -204,12 +203,12 @@ class RandomPicture(keras.layers.Layer):  # type: ignore[misc]
         return ops.matmul(ycc, np.linalg.inv(_TO_YCC).T.astype(np.float32))
 
 
-def _blurred(pictures: Any) -> Any:
-    """A 5-tap binomial blur each way: a lens slightly out of focus."""
+def _blur(images: Any) -> Any:
+    """Blur with a 5-tap binomial filter in both directions, like a lens slightly out of focus."""
     taps = np.array([1, 4, 6, 4, 1], np.float32) / 16
     kernel = np.zeros((5, 5, 3, 1), np.float32) + np.outer(taps, taps)[:, :, None, None]
-    mirrored = np.pad(np.arange(pictures.shape[1]), 2, mode="reflect")  # ops.pad fails where no picture is chosen
-    padded = ops.take(ops.take(pictures, mirrored, axis=1), mirrored, axis=2)
+    mirrored = np.pad(np.arange(images.shape[1]), 2, mode="reflect")  # ops.pad fails on an empty batch
+    padded = ops.take(ops.take(images, mirrored, axis=1), mirrored, axis=2)
     return ops.depthwise_conv(padded, ops.convert_to_tensor(kernel), padding="valid", data_format="channels_last")
 
 
@@ -219,7 +218,7 @@ def _tables() -> NDArray[np.float32]:
 
 
 def _cosines() -> NDArray[np.float32]:
-    """The orthonormal cosine transform of eight values."""
+    """Return the orthonormal cosine transform of eight values."""
     k, x = np.mgrid[0:8, 0:8]
     basis = np.cos((2 * x + 1) * k * np.pi / 16) / 2
     basis[0] /= math.sqrt(2)

@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, in which order, and which of them are mixed. All of it follows from seed and epoch."""
+"""Choose the images of an epoch, their order and how they are mixed. Everything follows from the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Training pictures as they are stored, their classes, and what the network shall answer to each."""
+    """Training images at their stored size, their classes, and the targets to learn."""
 
     pixels: NDArray[np.uint8]
     classes: NDArray[np.int64]
-    targets: NDArray[np.float32]  # one row a picture: one-hot, or softened by a teacher
-    weights: NDArray[np.float32]  # one a picture
+    targets: NDArray[np.float32]  # one row per image: one-hot, or softened by a teacher
+    weights: NDArray[np.float32]  # one per image
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The batches of one epoch, from the batch `first` on; the last, smaller batch of an epoch is left out."""
+    """The batches of one epoch, starting with batch `first`. The incomplete batch at the end is dropped."""
 
     def __init__(self, examples: Examples, train: Train, seed: tuple[int, ...], first: int = 0) -> None:
         super().__init__()
@@ -47,10 +47,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def epoch_order(classes: NDArray[np.int64], balance: float, random: np.random.Generator) -> NDArray[np.int64]:
-    """The rows of one epoch, as many as there are pictures.
+    """Return the rows of one epoch, in random order: as many as there are images.
 
-    `balance` 0 shows every picture once; 1 shows every class equally often; between, a class's share goes with
-    (its number of pictures) ** (1 - balance). No picture is shown a second time before all of its class were shown.
+    With `balance` 0 every image is shown once, with 1 every class is shown equally often. In between, a class's share
+    is proportional to (its number of images) ** (1 - balance). An image is repeated only after all images of its class
+    were shown.
     """
     if not balance:
         return random.permutation(len(classes))
@@ -68,14 +69,14 @@ def epoch_order(classes: NDArray[np.int64], balance: float, random: np.random.Ge
 
 
 def class_weights(classes: NDArray[np.int64], number: int, power: float) -> NDArray[np.float32]:
-    """(1 / class frequency) ** power, scaled so that the average picture weighs one."""
+    """Return (1 / class frequency) ** power for each class, scaled so that the mean weight of an image is 1."""
     counts = np.bincount(classes, minlength=number).astype(np.float64)
     weights = np.where(counts > 0, (len(classes) / np.maximum(counts, 1)) ** power, 0.0)
     return np.asarray(weights * len(classes) / (weights * counts).sum(), np.float32)
 
 
 def _mixed(batch: _Batch, train: Train, random: np.random.Generator) -> _Batch:
-    """Each picture blended with another one of its batch (mixup), or with a box of it (cutmix), targets likewise."""
+    """Blend each image with another of its batch (mixup) or paste a box of that one (cutmix); mix targets likewise."""
     pixels, targets, weights = batch
     number, side = len(pixels), pixels.shape[1]
     other = random.permutation(number)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, all of it, before hours are spent on it."""
+"""Check a data set for every problem before training spends hours on it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 
 from spot_bench.data.manifest import Item, Manifest, read_manifest
 from spot_train.data.findings import Balance, Finding, balance_of, counted, shown
-from spot_train.data.images import BITS, THRESHOLD, Picture, near_pairs, read_pictures
+from spot_train.data.images import BITS, THRESHOLD, ImageRecord, near_pairs, read_images
 from spot_train.labels.labelset import LabelSet
 
 __all__ = ["FEWEST_GROUPS", "SCHEMA", "Report", "check"]
 
 SCHEMA = 1
-FEWEST_GROUPS = 20  # of a label: the smallest part of the default split, 5 %, then gets one of them
-MOST_PAIRS = 10_000  # of near-duplicates: a data set with more has one answer to all of them
+FEWEST_GROUPS = 20  # per label: then 5 %, the smallest split by default, gets one of them
+MOST_PAIRS = 10_000  # of near-duplicates to list
 
-_NEEDED = ("train", "val")  # the parts that training cannot do without
+_NEEDED = ("train", "val")  # the splits that training requires
 
-Row = tuple[Item, Picture]
+Row = tuple[Item, ImageRecord]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found."""
+    """The result of a check."""
 
     manifest: Manifest
     balance: Balance
@@ -38,11 +38,11 @@ class Report:
 
     @property
     def errors(self) -> int:
-        """How many of the findings training would trip or cheat over."""
+        """The number of findings that would break training or make its metrics wrong."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         total = self.balance.of()
         return {
             "schema": SCHEMA,
@@ -62,12 +62,12 @@ def check(
     *,
     root: Path | None = None,
     near: int = THRESHOLD,
-    read: Callable[[Manifest], list[Picture]] = lambda manifest: read_pictures(manifest, lambda step: None),
+    read: Callable[[Manifest], list[ImageRecord]] = lambda manifest: read_images(manifest, lambda step: None),
 ) -> Report:
-    """All that is wrong with the data set at `path`; DataError where it is none at all, or lists nothing.
+    """Check the data set at `path`. DataError if it is not a data set or has no images.
 
-    With `labels`, its labels are what training would make of them. `near` is how many bits of two pictures' hashes may
-    differ for them to count as nearly the same.
+    With a label set, labels are merged as in training. Two images are near-duplicates if at most `near` bits of their
+    perceptual hashes differ.
     """
     findings: list[Finding] = []
 
@@ -77,21 +77,21 @@ def check(
     manifest = read_manifest(path, root=root, check_files=False, on_problem=problem)
     if labels is not None:
         manifest = labels.apply(manifest)
-    pictures = read(manifest)
-    rows = list(zip(manifest.items, pictures, strict=True))
+    records = read(manifest)
+    rows = list(zip(manifest.items, records, strict=True))
     balance = balance_of(manifest)
     findings += _broken(manifest, rows)
     findings += _labels(manifest, balance, labels)
-    findings += _parts(manifest, balance)
+    findings += _splits(manifest, balance)
     findings += _copies(manifest, rows)
     findings += _near(manifest, rows, near)
     return Report(manifest, balance, tuple(findings))
 
 
 def _broken(manifest: Manifest, rows: Sequence[Row]) -> Iterator[Finding]:
-    for item, picture in rows:
-        if picture.problem is not None:
-            yield Finding("error", "images", picture.problem, (manifest.name(item),))
+    for item, record in rows:
+        if record.problem is not None:
+            yield Finding("error", "images", record.problem, (manifest.name(item),))
 
 
 def _labels(manifest: Manifest, balance: Balance, labels: LabelSet | None) -> Iterator[Finding]:
@@ -105,78 +105,78 @@ def _labels(manifest: Manifest, balance: Balance, labels: LabelSet | None) -> It
         if label not in balance.labels:
             yield Finding("error", "labels", f"label {label!r} of the label set has no image")
     if len(known) < 2:
-        yield Finding("error", "labels", f"one class only ({listed}): there is nothing to tell apart")
+        yield Finding("error", "labels", f"only one class ({listed}): training needs at least two")
     for name in _empty_folders(manifest):
-        yield Finding("warning", "labels", f"the class folder {name!r} holds no image")
+        yield Finding("warning", "labels", f"the class folder {name!r} has no images")
     for label in balance.labels:
         count = balance.of(label)
         if count.groups < FEWEST_GROUPS:
             yield Finding(
                 "warning",
                 "labels",
-                f"label {label!r} has {counted(count.images, 'image')} of {counted(count.groups, 'group')}: with fewer "
-                f"than {FEWEST_GROUPS} groups a split leaves parts without it, and figures on it say little",
+                f"label {label!r} has {counted(count.images, 'image')} in {counted(count.groups, 'group')}: with fewer "
+                f"than {FEWEST_GROUPS} groups some splits get none, and metrics for it are unreliable",
             )
 
 
-def _parts(manifest: Manifest, balance: Balance) -> Iterator[Finding]:
-    if not balance.parts:
+def _splits(manifest: Manifest, balance: Balance) -> Iterator[Finding]:
+    if not balance.splits:
         return
-    for part in _NEEDED:
-        if part not in balance.parts:
-            yield Finding("error", "parts", f"no image is in the part {part!r}: training needs {' and '.join(_NEEDED)}")
-    for part in balance.parts:
+    for split in _NEEDED:
+        if split not in balance.splits:
+            yield Finding("error", "splits", f"the split {split!r} is empty: training needs {' and '.join(_NEEDED)}")
+    for split in balance.splits:
         for label in balance.labels:
-            if not balance.of(label, part).images:
+            if not balance.of(label, split).images:
                 yield Finding(
-                    "error" if part == "train" else "warning", "parts", f"no {part} image is labelled {label!r}"
+                    "error" if split == "train" else "warning", "splits", f"no {split} image is labelled {label!r}"
                 )
 
 
 def _copies(manifest: Manifest, rows: Sequence[Row]) -> Iterator[Finding]:
-    """Files that are the same byte for byte: contradictions and leaks are errors."""
+    """Find byte-identical files. Contradicting labels and files in several splits are errors."""
     same: dict[str, list[Item]] = defaultdict(list)
-    for item, picture in rows:
-        if picture.digest is not None:
-            same[picture.digest].append(item)
+    for item, record in rows:
+        if record.digest is not None:
+            same[record.digest].append(item)
     for items in same.values():
         if len(items) < 2:
             continue
         names = tuple(manifest.name(item) for item in items)
-        labels, parts, groups = (
+        labels, splits, groups = (
             _distinct(kind) for kind in zip(*((i.label, i.split, i.group) for i in items), strict=True)
         )
         if len(labels) > 1:
-            text = f"one file under the labels {' and '.join(labels)}"
-        elif len(parts) > 1:
-            text = f"one file in the parts {' and '.join(map(str, parts))}"
+            text = f"the same file has the labels {' and '.join(labels)}"
+        elif len(splits) > 1:
+            text = f"the same file is in the splits {' and '.join(map(str, splits))}"
         elif len(groups) > 1:
-            text = f"one file in {len(groups)} groups"
+            text = f"the same file is in {len(groups)} groups"
         else:
-            text = f"one file listed {len(items)} times"
+            text = f"the same file is listed {len(items)} times"
         yield Finding(
-            "error" if len(labels) > 1 or len(parts) > 1 else "warning", "duplicates", f"{text}: {shown(names)}", names
+            "error" if len(labels) > 1 or len(splits) > 1 else "warning", "duplicates", f"{text}: {shown(names)}", names
         )
 
 
 def _near(manifest: Manifest, rows: Sequence[Row], threshold: int) -> Iterator[Finding]:
-    """Pictures of different groups that look nearly the same, those in different parts first."""
-    seen = [(item, picture.digest, picture.looks) for item, picture in rows if picture.looks is not None]
-    if len(seen) < 2:
+    """Find near-duplicates in different groups; those in different splits come first."""
+    hashed = [(item, record.digest, record.hashes) for item, record in rows if record.hashes is not None]
+    if len(hashed) < 2:
         return
-    hashes = np.stack([looks for _, _, looks in seen if looks is not None])
-    unlike = (_codes(item.group for item, _, _ in seen), _codes(digest for _, digest, _ in seen))
-    pairs = list(islice(near_pairs(hashes, threshold, unlike), MOST_PAIRS + 1))
-    items = [item for item, _, _ in seen]
+    hashes = np.stack([hashes for _, _, hashes in hashed if hashes is not None])
+    differing = (_codes(item.group for item, _, _ in hashed), _codes(digest for _, digest, _ in hashed))
+    pairs = list(islice(near_pairs(hashes, threshold, differing), MOST_PAIRS + 1))
+    items = [item for item, _, _ in hashed]
     for i, j, bits in sorted(pairs[:MOST_PAIRS], key=lambda p: (items[p[0]].split == items[p[1]].split, p[2], p)):
         one, other = items[i], items[j]
         where = f"in {one.split} and {other.split}" if one.split != other.split else "in two groups"
         labels = f", labelled {one.label} and {other.label}" if one.label != other.label else ""
         names = manifest.name(one), manifest.name(other)
-        text = f"nearly the same picture {where}{labels}: {', '.join(names)} ({bits} of {BITS} bits differ)"
+        text = f"nearly the same image {where}{labels}: {', '.join(names)} ({bits} of {BITS} bits differ)"
         yield Finding("warning", "near-duplicates", text, names)
     if len(pairs) > MOST_PAIRS:
-        text = f"more than {MOST_PAIRS} pairs of pictures look nearly the same: the others were not looked for"
+        text = f"more than {MOST_PAIRS} pairs of near-duplicates: the search stopped there"
         yield Finding("warning", "near-duplicates", text)
 
 
@@ -189,7 +189,7 @@ def _empty_folders(manifest: Manifest) -> list[str]:
 
 
 def _codes(values: Iterable[Hashable]) -> NDArray[np.int64]:
-    """Equal values as equal numbers."""
+    """Number the values: equal values get equal numbers."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 

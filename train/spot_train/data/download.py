@@ -1,9 +1,9 @@
-"""One file from a web server, taken up again after any interruption.
+"""Download one file over HTTP, and resume after any interruption.
 
-The bytes go into `NAME.part`, and into `NAME.part.json` goes what the server called this version of the file (ETag or
-Last-Modified). A later attempt asks for the rest on the condition (If-Range) that the version is the same; where the
-server answers with the whole file instead, because it changed or because the server knows no ranges, the download
-starts anew. Nothing here says that the content is right: see `verify`.
+The bytes go into `NAME.part`. `NAME.part.json` records the server's name for this version of the file (ETag or
+Last-Modified). A later attempt asks for the rest on condition (If-Range) that the version is unchanged. If the server
+sends the whole file instead, because it changed or because the server does not support ranges, the download starts
+over. This module does not check the content: `verify` does.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from spot_edge.files import write_file
 __all__ = ["RetryPolicy", "discard", "download", "part_of"]
 
 _CHUNK = 1 << 18
-_PROGRESS = 1 << 20  # bytes that make an attempt worth another full round of attempts
+_PROGRESS = 1 << 20  # bytes of progress that reset the count of failures
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _TRY_LATER = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long to wait for a silent server, and how often and after which pauses to try again without progress."""
+    """How long to wait for the server, and how often to retry without progress."""
 
     timeout: float = 30.0
     tries: int = 6
@@ -43,17 +43,17 @@ class RetryPolicy:
 
 
 class _Retry(Exception):
-    """This attempt failed in a way that another one may not."""
+    """This attempt failed, but another one may succeed."""
 
 
 def part_of(target: Path) -> Path:
-    """Where the bytes of an unfinished download of `target` lie."""
+    """Return the path of an unfinished download of `target`."""
     return target.with_name(f"{target.name}.part")
 
 
 def discard(part: Path) -> None:
     """Remove an unfinished download."""
-    _state_of(part).unlink(missing_ok=True)  # first: bytes without it are never gone on with
+    _state_of(part).unlink(missing_ok=True)  # first: without it, the bytes are never resumed
     part.unlink(missing_ok=True)
 
 
@@ -66,10 +66,10 @@ def download(
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     retries: RetryPolicy = RetryPolicy(),
 ) -> bool:
-    """Fetch `url` into `part_of(target)`, from where an earlier attempt ended; whether any of it came from one.
+    """Download `url` into `part_of(target)`, resuming an earlier attempt. Return whether it resumed one.
 
-    `progress` is called with the bytes that are there and, where it is known, their number in the end. DataError for a
-    server that refuses, or fails too often; OutputError for a full disk.
+    `progress` is called with the bytes so far and the total, or None if unknown. DataError if the server refuses or
+    fails too often; OutputError if the disk is full.
     """
     attempt = _Download(url, part_of(target), max_bytes, progress, retries)
     failures = 0
@@ -81,7 +81,7 @@ def download(
         except _Retry as failed:
             failures = 0 if attempt.have() >= before + _PROGRESS else failures + 1
             if failures >= retries.tries:
-                raise DataError(f"{url}: {failed}; given up after {failures} attempts, run again to go on") from None
+                raise DataError(f"{url}: {failed}; gave up after {failures} attempts. run it again to resume") from None
             wait = retries.pause * 2 ** max(failures - 1, 0)
             say(f"{target.name}: {failed}; trying again in {wait:.0f} s")
             time.sleep(wait)
@@ -91,22 +91,22 @@ class _Download:
     def __init__(
         self, url: str, part: Path, max_bytes: int, progress: Callable[[int, int | None], None], retries: RetryPolicy
     ) -> None:
-        self._url, self._part, self._most, self._progress = url, part, max_bytes, progress
+        self._url, self._part, self._max_bytes, self._progress = url, part, max_bytes, progress
         self._timeout = retries.timeout
         self._state = _state_of(part)
         self._opener = _opener()
         self.resumed = False
 
     def have(self) -> int:
-        """Bytes that are there."""
+        """Return the number of bytes so far."""
         return self._part.stat().st_size if self._part.exists() else 0
 
     def run(self) -> None:
-        """One request, to its end. Raises _Retry where it is worth another."""
+        """Make one request. Raise _Retry if another one may help."""
         state = self._saved_state()
         have = self.have() if state else 0
         if state and have and have == state.get("total"):
-            self.resumed = True  # whole already, but the process ended before anyone looked at it
+            self.resumed = True  # complete, but the process ended before it was verified
             return
         headers = {"Accept-Encoding": "identity", "User-Agent": "spot-edge"}
         if have:
@@ -124,18 +124,18 @@ class _Download:
 
     def _take(self, reply: http.client.HTTPResponse, state: dict[str, Any], have: int) -> None:
         if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise DataError(f"{self._url}: the server sends it compressed, which was not asked for")
+            raise DataError(f"{self._url}: the server sent it compressed although it was not asked to")
         if reply.status not in (200, 206):
-            raise DataError(f"{self._url}: the server answers {reply.status} {reply.reason}")
+            raise DataError(f"{self._url}: the server answered {reply.status} {reply.reason}")
         if reply.status == 206:
             start, total = _range(reply)
             validator = _validator(reply)
             if not have or start != have or (validator and validator != state["validator"]):
                 self._start_over()
-                raise _Retry("the server sent another piece than was asked for")
+                raise _Retry("the server sent another range than requested")
             if state.get("total") not in (None, total):
                 self._start_over()
-                raise _Retry("the server changed its mind about the size")
+                raise _Retry("the server reported another size than before")
             self.resumed = True
         else:
             self._start_over()
@@ -143,9 +143,9 @@ class _Download:
             if validator := _validator(reply):
                 state = {"url": self._url, "validator": validator, "total": total}
                 write_file(self._state, json.dumps(state).encode())
-        if (total or 0) > self._most:
+        if (total or 0) > self._max_bytes:
             self._start_over()
-            raise DataError(f"{self._url}: has {total} bytes, more than the {self._most} that it may have")
+            raise DataError(f"{self._url}: has {total} bytes; the limit is {self._max_bytes}")
         self._check_space(total, have)
         self._copy(reply, have, total)
 
@@ -154,19 +154,19 @@ class _Download:
             while chunk := self._read_chunk(reply, have, total):
                 try:
                     file.write(chunk)
-                    file.flush()  # a full disk shows here; and what arrived outlives the process
+                    file.flush()  # reports a full disk now, and keeps the bytes if the process is killed
                 except OSError as error:
                     raise OutputError(f"{self._part}: cannot be written: {error.strerror or error}") from error
                 have += len(chunk)
-                if have > self._most:
+                if have > self._max_bytes:
                     self._start_over()
-                    raise DataError(f"{self._url}: sends more than the {self._most} bytes that it may have")
+                    raise DataError(f"{self._url}: sends more than the limit of {self._max_bytes} bytes")
                 self._progress(have, total)
         if total is not None and have < total:
             raise _Retry(f"the connection ended at {have} of {total} bytes")
         if total is not None and have > total:
             self._start_over()
-            raise _Retry(f"the server sent {have} bytes and had promised {total}")
+            raise _Retry(f"the server sent {have} bytes but announced {total}")
 
     def _read_chunk(self, reply: http.client.HTTPResponse, have: int, total: int | None) -> bytes:
         try:
@@ -176,27 +176,27 @@ class _Download:
             raise _Retry(f"the connection broke at {have}{whole} bytes ({_reason(error)})") from error
 
     def _fail_or_retry(self, error: urllib.error.HTTPError, have: int) -> None:
-        if error.code == 416 and have:  # nothing lies behind what is there, so it is not the beginning of this file
+        if error.code == 416 and have:  # the file is no longer than these bytes, so they are not its beginning
             self._start_over()
-            raise _Retry("the server has less than is here already")
+            raise _Retry("the server's file is shorter than the bytes already here")
         reason, _, _ = str(error.reason).partition("\n")
-        answer = f"the server answers {error.code} {reason}"
+        answer = f"the server answered {error.code} {reason}"
         if error.code in _TRY_LATER:
             raise _Retry(answer)
         raise DataError(f"{self._url}: {answer}") from None
 
     def _not_reached(self, reason: object) -> None:
         if isinstance(reason, ssl.SSLCertVerificationError):
-            raise DataError(f"{self._url}: its certificate is not accepted: {reason.verify_message}") from None
-        raise _Retry(f"cannot be reached ({_reason(reason)})") from None
+            raise DataError(f"{self._url}: its certificate is invalid: {reason.verify_message}") from None
+        raise _Retry(f"cannot reach the server ({_reason(reason)})") from None
 
     def _check_space(self, total: int | None, have: int) -> None:
         free = shutil.disk_usage(self._part.parent).free
         if total is not None and total - have > free:
-            raise OutputError(f"{self._part.parent}: {total - have} bytes are needed and {free} are free")
+            raise OutputError(f"{self._part.parent}: {total - have} bytes are needed, but only {free} are free")
 
     def _saved_state(self) -> dict[str, Any]:
-        """What is known of the version that the bytes here are the beginning of; nothing where they are not usable."""
+        """Return the recorded version of the partial download; empty if it cannot be resumed."""
         try:
             state = json.loads(self._state.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -218,12 +218,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.startswith("https:"):
-            raise DataError(f"{req.full_url}: leads from https to {newurl}: refused")
+            raise DataError(f"{req.full_url}: refused to follow a redirection from https to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Only http and https: an address or a redirection to a local file leads nowhere."""
+    """Return an opener for http and https only, so that no address or redirection reaches a local file."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -246,7 +246,7 @@ def _opened(path: Path, mode: str) -> IO[bytes]:
 
 
 def _validator(reply: http.client.HTTPResponse) -> str | None:
-    """What names this version of the file in If-Range, where the server says any such thing."""
+    """Return the name of this version of the file for If-Range, or None if the server gives none."""
     tag = reply.headers.get("ETag")
     if tag and not tag.startswith("W/"):
         return str(tag)
@@ -268,5 +268,5 @@ def _length(reply: http.client.HTTPResponse) -> int | None:
 
 def _reason(error: object) -> str:
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

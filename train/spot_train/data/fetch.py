@@ -1,11 +1,11 @@
-"""A public data set from its addresses to a manifest of ours. What an interrupted fetch brought home is used again.
+"""Download a public data set and write its manifest. An interrupted fetch continues with what it already has.
 
 FOLDER/
-  NAME.csv       the manifest; written last, so where it is, all is there
-  NOTICE.txt     whose data they are, and on which terms
-  images/        the pictures, and the archives' own texts
-  downloads/     the files as they came; may go once the manifest is there
-  digests.json   what first downloads were found to be
+  NAME.csv       the manifest; written last, so if it exists the data set is complete
+  NOTICE.txt     who owns the data, and the terms of use
+  images/        the images, and the text files from the archives
+  downloads/     the downloaded files; not needed once the manifest exists
+  digests.json   the SHA-256 of each first download
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ Say = Callable[[str], None]
 
 
 def fetch(source: Source, folder: Path, *, say: Say, retries: RetryPolicy = RetryPolicy()) -> Path:  # noqa: B008 - frozen
-    """The manifest of `source` in `folder`, whose images are there when this returns."""
+    """Download `source` into `folder` and return the path of its manifest. `say` is called with each message."""
     manifest = folder / f"{source.name}.csv"
     for line in _notice(source):
         say(line)
     if manifest.exists():
-        say(f"{manifest} is there already: nothing was downloaded")
+        say(f"{manifest} exists already: nothing to download")
         return manifest
     downloads = make_folder(folder / "downloads")
     with _locked(folder):
         write_file(folder / "NOTICE.txt", "\n".join([*_notice(source), ""]).encode())
         for file in source.file:
             _obtain(file, folder, downloads / file.name, source.most, say, retries)
-        known = read_tables(source, downloads)
+        facts = read_tables(source, downloads)
         images = folder / "images"
         if not images.is_dir():
-            with progress_bar("unpacking", len(known)) as step:
-                unpack([downloads / file.name for file in source.of("images")], images, known.keys(), source.most, step)
-        items = tuple(_items(known, images))
-        alone = sum("group" not in about.columns for about in known.values())
-        if alone:
-            say(f"note: {alone} of {len(known)} images name no lesion: each of them is its own group")
+            with progress_bar("unpacking", len(facts)) as step:
+                unpack([downloads / file.name for file in source.of("images")], images, facts.keys(), source.most, step)
+        items = tuple(_items(facts, images))
+        ungrouped = sum("group" not in about.columns for about in facts.values())
+        if ungrouped:
+            say(f"note: {ungrouped} of {len(facts)} images name no lesion; each becomes its own group")
         write_manifest(Manifest(items, manifest, folder), manifest)
-    say(f"{len(items)} images; {downloads} is not needed any more")
+    say(f"{len(items)} images; {downloads} is no longer needed")
     return manifest
 
 
@@ -62,22 +62,22 @@ def _notice(source: Source) -> list[str]:
 
 
 def _obtain(file: File, folder: Path, target: Path, max_bytes: int, say: Say, retries: RetryPolicy) -> None:
-    """`file` at `target`, verified before it is called so."""
+    """Make sure that `file` is at `target` and verified; a file gets its final name only after verification."""
     recorded = read_digests(folder).get(file.name, "")
     if target.exists():
         try:
             digest = verify(target, file, recorded, max_bytes)
         except DataError as error:
-            raise DataError(f"{error}: remove {target} to download it anew") from None
+            raise DataError(f"{error}: remove {target} to download it again") from None
     else:
         digest = _download(file, target, recorded, max_bytes, say, retries)
     if not (file.sha256 or recorded):
         record_digest(folder, file.name, digest)
-        say(f"{file.name}: no digest of it was known. It has the SHA-256 {digest}, which is kept in {DIGESTS}")
-        say(f"{file.name}: later downloads are held against that; that this first one is genuine, nobody has checked")
+        say(f"{file.name}: its digest was unknown. Recorded its SHA-256 {digest} in {DIGESTS}")
+        say(f"{file.name}: later downloads must match it. Nobody has checked that this first download is genuine")
     if not target.exists():
         part = part_of(target)
-        _put(part, target)
+        _move_into_place(part, target)
         discard(part)
 
 
@@ -91,11 +91,11 @@ def _download(file: File, target: Path, recorded: str, max_bytes: int, say: Say,
         except DataError as error:
             discard(part)
             if not resumed:
-                raise DataError(f"{file.url}: {error}: what came was thrown away") from None
-            say(f"{error}; it was put together from several attempts: once more from its beginning")
+                raise DataError(f"{file.url}: {error}; the download was discarded") from None
+            say(f"{error}. It was assembled from several attempts; downloading it again from the start")
 
 
-def _put(part: Path, target: Path) -> None:
+def _move_into_place(part: Path, target: Path) -> None:
     try:
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
@@ -104,12 +104,12 @@ def _put(part: Path, target: Path) -> None:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
-def _items(known: dict[str, ImageFacts], images: Path) -> Iterator[Item]:
-    """One item an image that the tables name; DataError where its picture has gone."""
+def _items(facts: dict[str, ImageFacts], images: Path) -> Iterator[Item]:
+    """Yield one item per image in the tables; DataError if its file is missing."""
     paths = {path.stem: path for path in images.iterdir() if path.suffix != ".txt"}
-    for name, about in known.items():
+    for name, about in facts.items():
         if name not in paths:
-            raise DataError(f"{images}: {name} is not there: remove the folder to have it unpacked anew")
+            raise DataError(f"{images}: {name} is missing: remove the folder to unpack it again")
         columns = dict(about.columns)
         group = columns.pop("group", f"{images.name}/{paths[name].name}")
         yield Item(paths[name], about.label, group, None, columns)
@@ -117,7 +117,7 @@ def _items(known: dict[str, ImageFacts], images: Path) -> Iterator[Item]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second fetch out of the folder, where the system knows locks that end with their process."""
+    """Lock the folder against a second fetch, on systems whose locks end with their process."""
     try:
         lock = open(folder / ".lock", "wb")  # noqa: SIM115 - closed below
     except OSError as error:
@@ -129,5 +129,5 @@ def _locked(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise OutputError(f"{folder}: another fetch is at work there") from None
+                raise OutputError(f"{folder}: another fetch is running there") from None
         yield

@@ -1,6 +1,4 @@
-"""How many images and groups each label has, in each part.
-
-What is wrong with a data set, as lines and as records."""
+"""The results of a data check: images and groups per label and split, and findings, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ _ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many images, of so many groups."""
+    """A number of images and of the groups they come from."""
 
     images: int = 0
     groups: int = 0
@@ -27,59 +25,59 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Counts by label and part; `all` stands for every label, and for every part."""
+    """Counts by label and split. The name `all` stands for all labels, or all splits."""
 
     labels: tuple[str, ...]
-    parts: tuple[str, ...]
+    splits: tuple[str, ...]
     counts: dict[tuple[str, str], Count]
 
-    def of(self, label: str = _ALL, part: str = _ALL) -> Count:
-        """The count of one label in one part."""
-        return self.counts.get((label, part), Count())
+    def of(self, label: str = _ALL, split: str = _ALL) -> Count:
+        """Return the count of one label in one split."""
+        return self.counts.get((label, split), Count())
 
     def as_dict(self) -> dict[str, dict[str, dict[str, int]]]:
-        """The JSON form: label, part, images and groups."""
+        """Return the JSON form: images and groups by label and split."""
         return {
             label: {
-                part: {"images": self.of(label, part).images, "groups": self.of(label, part).groups}
-                for part in (_ALL, *self.parts)
+                split: {"images": self.of(label, split).images, "groups": self.of(label, split).groups}
+                for split in (_ALL, *self.splits)
             }
             for label in (*self.labels, _ALL)
         }
 
 
 def balance_of(manifest: Manifest) -> Balance:
-    """The counts of `manifest`."""
+    """Count the images and groups of `manifest`."""
     images: Counter[tuple[str, str]] = Counter()
     groups: dict[tuple[str, str], set[str]] = defaultdict(set)
     for item in manifest.items:
         for label in (item.label, _ALL):
-            for part in (item.split, _ALL):
-                if part is not None:
-                    images[label, part] += 1
-                    groups[label, part].add(item.group)
+            for split in (item.split, _ALL):
+                if split is not None:
+                    images[label, split] += 1
+                    groups[label, split].add(item.group)
     counts = {cell: Count(number, len(groups[cell])) for cell, number in images.items()}
-    return Balance(manifest.labels, manifest.parts, counts)
+    return Balance(manifest.labels, manifest.splits, counts)
 
 
 def balance_lines(balance: Balance) -> Iterator[str]:
-    """A table: one row a label, images and in brackets groups."""
+    """Yield a table with one row per label: images, and groups in brackets."""
     total = balance.of().images
-    rows = [["label", "share", "images (groups)", *balance.parts]]
+    rows = [["label", "share", "images (groups)", *balance.splits]]
     for label in (*balance.labels, _ALL):
-        counts = [balance.of(label, part) for part in (_ALL, *balance.parts)]
+        counts = [balance.of(label, split) for split in (_ALL, *balance.splits)]
         share = f"{100 * counts[0].images / total:.1f} %"
         rows.append([label, share, *(f"{count.images} ({count.groups})" for count in counts)])
     yield from align(rows)
 
 
-MOST_WARNINGS = 20  # of one kind that are printed; the JSON form has them all
+MOST_WARNINGS = 20  # of one kind to print; JSON has all of them
 _MOST_NAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: an error, which training would trip or cheat over, or a warning."""
+    """One problem of a data set: an error, which would break training or make its metrics wrong, or a warning."""
 
     severity: Literal["error", "warning"]
     kind: str
@@ -87,12 +85,12 @@ class Finding:
     images: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return {"severity": self.severity, "kind": self.kind, "text": self.text, "images": list(self.images)}
 
 
 def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """One line a finding: every error, then of each kind of warning the first ones."""
+    """Yield one line per finding: every error, then the first warnings of each kind."""
     for finding in findings:
         if finding.severity == "error":
             yield f"error: {finding.text}"
@@ -101,15 +99,15 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
         of_kind = [finding for finding in warnings if finding.kind == kind]
         yield from (f"warning: {finding.text}" for finding in of_kind[:MOST_WARNINGS])
         if len(of_kind) > MOST_WARNINGS:
-            yield f"warning: {kind}: {len(of_kind) - MOST_WARNINGS} more of these; --json lists them all"
+            yield f"warning: {kind}: {len(of_kind) - MOST_WARNINGS} more; --json lists them all"
 
 
 def shown(names: Sequence[str]) -> str:
-    """A few names out of many."""
+    """Join the first few names, and say how many more there are."""
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def counted(number: int, what: str) -> str:
-    """`1 image`, `2 images`."""
+    """Return a number with its noun: `1 image`, `2 images`."""
     return f"{number} {what}{'s' * (number != 1)}"

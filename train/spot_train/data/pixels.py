@@ -1,4 +1,4 @@
-"""Decoded pictures on disk: one memory-mapped uint8 array a part, made through the device's own image contract."""
+"""Cache decoded images on disk: one memory-mapped uint8 array per split, prepared exactly as on the device."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["cached_pixels", "pixel_array"]
 def cached_pixels(
     manifest: Manifest, size: int, folder: Path, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.uint8]:
-    """The pictures of `manifest` as a read-only `uint8[N,size,size,3]`, decoded once into `folder` and mapped.
+    """Return the images of `manifest` as a read-only `uint8[N,size,size,3]`, decoded once into `folder` and mapped.
 
-    The cache is keyed by the files' names, sizes and times. DataError names an image that cannot be decoded.
+    The cache key is made from the files' names, sizes and times. DataError names an image that cannot be decoded.
     """
     path = folder / f"pixels-{size}-{_key(manifest)}.npy"
     if not path.exists():
@@ -42,7 +42,7 @@ def cached_pixels(
             array.flush()
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise DataError(f"{folder}: decoded pictures cannot be kept there: {error.strerror or error}") from error
+            raise DataError(f"{folder}: cannot cache decoded images there: {error.strerror or error}") from error
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -51,7 +51,7 @@ def cached_pixels(
 
 
 def pixel_array(manifest: Manifest, size: int) -> NDArray[np.uint8]:
-    """The pictures of a small `manifest` in memory."""
+    """Decode the images of a small `manifest` into memory."""
     array = np.empty((len(manifest.items), size, size, 3), np.uint8)
     _fill(array, manifest, size, None)
     return array
@@ -65,7 +65,7 @@ def _fill(array: NDArray[np.uint8], manifest: Manifest, size: int, progress: Cal
         try:
             array[index] = prepare(Source.of(item.image), spec).tensor[0]
         except InputError as error:
-            raise DataError(f"{error}: mend it or take it out of the data") from error
+            raise DataError(f"{error}: repair it or remove it from the data") from error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(decode, range(len(manifest.items))):
@@ -74,7 +74,7 @@ def _fill(array: NDArray[np.uint8], manifest: Manifest, size: int, progress: Cal
 
 
 def _key(manifest: Manifest) -> str:
-    states: list[Any] = [__version__, PIL.__version__]  # either may decode otherwise after an upgrade
+    states: list[Any] = [__version__, PIL.__version__]  # an upgrade of either may change decoding
     for item in manifest.items:
         state = item.image.stat()
         states.append([str(item.image.resolve()), state.st_size, state.st_mtime_ns])

@@ -1,4 +1,4 @@
-"""Where data sets come from: `sources.toml`, or a file like it that names mirrors."""
+"""Where to download data sets: `sources.toml`, or a file like it that names mirrors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}|")
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file to download; `size` 0 and an empty `sha256` are not known."""
+    """One file to download. A `size` of 0 and an empty `sha256` mean unknown."""
 
     url: str
     role: str
@@ -32,11 +32,11 @@ class File:
     def __post_init__(self) -> None:
         address = urlsplit(self.url)
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError(f"{self.url!r} is no http or https address")
+            raise ValueError(f"{self.url!r} is not an http or https address")
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.url!r} does not end in a plain file name")
         if self.role not in ROLES:
-            raise ValueError(f"the role {self.role!r} of {self.name} is none of {', '.join(ROLES)}")
+            raise ValueError(f"the role {self.role!r} of {self.name} must be one of {', '.join(ROLES)}")
         if type(self.size) is not int or self.size < 0:
             raise ValueError(f"the size of {self.name} must be a number of bytes, or 0")
         if not _SHA256.fullmatch(self.sha256):
@@ -44,13 +44,13 @@ class File:
 
     @property
     def name(self) -> str:
-        """What the file is called."""
+        """The file's name: the last part of the address."""
         return unquote(urlsplit(self.url).path.rpartition("/")[2])
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data set: its files, its terms, and how its tables become a manifest."""
+    """A data set: its files, its terms, and how to turn its tables into a manifest."""
 
     name: str
     about: str
@@ -66,26 +66,26 @@ class Source:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no plain name")
+            raise ValueError(f"{self.name!r} is not a plain name")
         if type(self.most) is not int or self.most < 1:
             raise ValueError("most must be a number of bytes")
         for role in ("images", "truth"):
             if not self.of(role):
-                raise ValueError(f"it has no file of the role {role}")
+                raise ValueError(f"no file has the role {role}")
         names = [file.name for file in self.file]
         if len(set(names)) < len(names):
-            raise ValueError("two of its files have one name")
+            raise ValueError("two of its files have the same name")
         texts = [self.about, self.licence, self.terms, self.id, self.otherwise, *self.ignore, *self.labels.values()]
         if not all(isinstance(text, str) for text in (*texts, *self.columns.values())):
-            raise ValueError("texts, labels and columns must be texts")
+            raise ValueError("about, licence, terms, id, otherwise, ignore, labels and columns must be strings")
 
     def of(self, role: str) -> tuple[File, ...]:
-        """The files of one role."""
+        """Return the files with this role."""
         return tuple(file for file in self.file if file.role == role)
 
 
 def load_source(name: str, path: Path | None = None) -> Source:
-    """The data set `name` of the TOML file at `path` (default: the official addresses)."""
+    """Return the data set `name` from the TOML file at `path` (default: the official addresses)."""
     try:
         if path is None:
             text = (resources.files("spot_train.data") / "sources.toml").read_text(encoding="utf-8")
@@ -93,13 +93,13 @@ def load_source(name: str, path: Path | None = None) -> Source:
             text = path.read_text(encoding="utf-8")
         tables: dict[str, Any] = tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a list of sources: {error}") from None
+        raise DataError(f"{path}: cannot read it as a list of sources: {error}") from None
     if name not in tables:
-        raise DataError(f"unknown data set {name!r}: known are {', '.join(sorted(tables))}")
+        raise DataError(f"unknown data set {name!r}. Known are {', '.join(sorted(tables))}")
     try:
         table = dict(tables[name])
         files = tuple(File(**file) for file in table.pop("file"))
         ignore = tuple(table.pop("ignore", ()))
         return Source(name, file=files, ignore=ignore, **table)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path or 'sources.toml'}: {name}: not a source: {error}") from None
+        raise DataError(f"{path or 'sources.toml'}: {name}: invalid source: {error}") from None

@@ -1,4 +1,4 @@
-"""The tables that come with a data set: which image has which label, and what else is known of it."""
+"""Read the tables of a data set: the label of each image, and its further columns."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from spot_edge.errors import DataError
 from spot_train.data.archive import open_archive
 from spot_train.data.sources import File, Source
 
-__all__ = ["Known", "read_tables"]
+__all__ = ["ImageFacts", "read_tables"]
 
-_LARGEST = 200_000_000  # bytes of a table
+_LARGEST = 200_000_000  # bytes
 _NOTHING = ("", "unknown", "nan", "na")
 
 Row = Mapping[str, str]
 
 
 @dataclass(slots=True)
-class Known:
-    """What the tables say of one image."""
+class ImageFacts:
+    """The label and columns of one image."""
 
     label: str
-    columns: dict[str, str] = field(default_factory=dict)  # by the manifest's names
+    columns: dict[str, str] = field(default_factory=dict)  # by their names in the manifest
 
 
-def read_tables(source: Source, folder: Path) -> dict[str, Known]:
-    """What is known of each image, by its name without suffix, in the order of the truth; files lie in `folder`."""
-    known: dict[str, Known] = {}
-    unseen = set(source.columns)
+def read_tables(source: Source, folder: Path) -> dict[str, ImageFacts]:
+    """Return the facts about each image by its name without suffix, in the order of the truth tables in `folder`."""
+    facts: dict[str, ImageFacts] = {}
+    missing = set(source.columns)
     for file in source.of("truth"):
         for row in _rows(file, folder, [source.id, *source.labels]):
-            unseen -= row.keys()
+            missing -= row.keys()
             label = _label(source, file, row)
-            if row[source.id] in known:
+            if row[source.id] in facts:
                 raise DataError(f"{file.name}: lists {row[source.id]} twice")
             if label is not None:
-                known[row[source.id]] = Known(label, _renamed(source, row))
+                facts[row[source.id]] = ImageFacts(label, _renamed(source, row))
     for file in source.of("about"):
         for row in _rows(file, folder, [source.id]):
-            unseen -= row.keys()
-            if row[source.id] in known:
-                known[row[source.id]].columns |= _renamed(source, row)
-    if unseen:
-        raise DataError(f"{source.name}: none of its tables has the column {min(unseen)!r}")
-    if not known:
+            missing -= row.keys()
+            if row[source.id] in facts:
+                facts[row[source.id]].columns |= _renamed(source, row)
+    if missing:
+        raise DataError(f"{source.name}: its tables lack the column {min(missing)!r}")
+    if not facts:
         raise DataError(f"{source.name}: its tables list no images")
-    return known
+    return facts
 
 
 def _label(source: Source, file: File, row: Row) -> str | None:
-    """The label of a row, or None where its image is left out."""
+    """Return the label of a row, or None if its image is ignored."""
     marked = [column for column in (*source.labels, *source.ignore) if _is_one(row.get(column, ""))]
     if len(marked) > 1 or not (marked or source.otherwise):
         raise DataError(f"{file.name}: {row[source.id]} has {len(marked)} labels instead of one")
@@ -95,7 +95,7 @@ def _content(file: File, folder: Path) -> bytes:
     if not file.name.lower().endswith(".zip"):
         return path.read_bytes()
     with open_archive(path, file.name, _LARGEST) as archive:
-        tables = archive.named(".csv")
+        tables = archive.members_ending_in(".csv")
         if len(tables) != 1:
-            raise DataError(f"{file.name}: holds {len(tables)} CSV files instead of one")
+            raise DataError(f"{file.name}: contains {len(tables)} CSV files instead of one")
         return b"".join(archive.read(tables[0]))

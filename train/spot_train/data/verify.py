@@ -1,6 +1,4 @@
-"""The digests that first downloads were found to have: `digests.json` beside the data.
-
-Whether a downloaded file is what it should be; looked at before it gets its name."""
+"""Verify downloads by size and SHA-256, and record the digests of first downloads in `digests.json`."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ DIGESTS = "digests.json"
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of the file at `path`."""
+    """Return the SHA-256 of the file at `path`."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_digests(folder: Path) -> dict[str, str]:
-    """File names and their recorded digests; none where nothing was recorded yet."""
+    """Return the recorded digests by file name; empty if there are none yet."""
     path = folder / DIGESTS
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
@@ -36,27 +34,29 @@ def read_digests(folder: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     if not isinstance(recorded, dict) or not all(isinstance(digest, str) for digest in recorded.values()):
-        raise DataError(f"{path}: not a list of digests")
+        raise DataError(f"{path}: not a table of digests")
     return recorded
 
 
 def record_digest(folder: Path, name: str, digest: str) -> None:
-    """Remember that the file `name` has this digest."""
+    """Record the digest of the file `name`."""
     recorded = read_digests(folder) | {name: digest}
     write_file(folder / DIGESTS, (json.dumps(dict(sorted(recorded.items())), indent=1) + "\n").encode())
 
 
 def verify(path: Path, file: File, recorded: str, max_bytes: int) -> str:
-    """The SHA-256 of the download at `path`. DataError where size, digest or, with no digest to hold it against, the
-    shape of the content is not that of `file`."""
+    """Return the SHA-256 of the download at `path`.
+
+    DataError if its size or digest is not that of `file`. Without a known digest, the content itself is checked.
+    """
     size = os.path.getsize(path)
     if file.size and size != file.size:
         raise DataError(f"{file.name}: has {size} bytes instead of {file.size}")
     digest = file_digest(path)
     expected = file.sha256 or recorded
     if expected and digest != expected:
-        whence = "that the list of sources names" if file.sha256 else "of the first download"
-        raise DataError(f"{file.name}: has the SHA-256 {digest}, not the one {whence}, {expected}")
+        origin = "of the list of sources" if file.sha256 else "of the first download"
+        raise DataError(f"{file.name}: has the SHA-256 {digest}, not the one {origin}, {expected}")
     if not expected:
         _check_content(path, file, max_bytes)
     return digest
@@ -73,4 +73,4 @@ def _check_content(path: Path, file: File, max_bytes: int) -> None:
     except (UnicodeDecodeError, csv.Error):
         columns = []
     if len(columns) < 2:
-        raise DataError(f"{file.name}: not the CSV file that it should be")
+        raise DataError(f"{file.name}: not a CSV file with at least two columns")

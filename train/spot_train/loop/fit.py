@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_train.data.augment import RandomPicture
+from spot_train.data.augment import RandomAugmentation
 from spot_train.data.batches import Batches, Examples
 from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
 from spot_train.loop.optimizer import LateAverage, make_optimizer, plateau_rate
@@ -194,7 +194,7 @@ class Epochs:
             assert position.last is not None
             yield position.last
 
-    def _epoch(self, augment: RandomPicture, epoch: int, size: int, position: Position) -> Position:
+    def _epoch(self, augment: RandomAugmentation, epoch: int, size: int, position: Position) -> Position:
         first = position.step
         seed = (self.recipe.train.seed, self.phase.number, epoch)
         augment.reseed((*seed, first))
@@ -265,10 +265,10 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _compiled(
     recipe: Recipe, body: Any, optimizer: LateAverage, size: int, examples: Examples
-) -> tuple[Any, RandomPicture]:
+) -> tuple[Any, RandomAugmentation]:
     """The training model around `body` at one size of crops."""
     train, side = recipe.train, recipe.train.stored_size
-    augment = RandomPicture(recipe.augment, size)
+    augment = RandomAugmentation(recipe.augment, size)
     stored = keras.Input((side, side, 3), dtype="uint8")
     logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(augment(stored))["evidence"])
     if train.logit_adjustment:
