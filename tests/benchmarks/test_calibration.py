@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.stats.calibration import fit_temperature, operating_points, realised_point, softmax
+from spot_bench.stats.calibration import fit_temperature, operating_points, measured_point, softmax
 from spot_bench.stats.metrics import log_loss, malignant_score, rates_at
 from spot_edge.errors import DataError
 from spot_edge.model.spec import ImageSpec, Label, MeasuredIn, ModelSpec, parse_spec, render_spec
@@ -97,14 +97,14 @@ def test_no_choice_no_operating_points(malignant: tuple[bool | None, ...], keep:
 def test_a_threshold_is_realised_on_other_images() -> None:
     scores, truth, groups = three_classes()
     (point, _) = operating_points(MALIGNANT, scores[:200], truth[:200], groups[:200], measured_on="validation")
-    there = realised_point(
+    there = measured_point(
         point.name, point.threshold, MALIGNANT, scores[200:], truth[200:], groups[200:], measured_on="test"
     )
     assert there.threshold == point.threshold
     assert there.measured_on == "test"
     assert there.sensitivity != point.sensitivity
     with pytest.raises(DataError, match="test: holds no malignant or no other images"):
-        realised_point(point.name, 0.5, MALIGNANT, scores, np.ones(400, int), groups, measured_on="test")
+        measured_point(point.name, 0.5, MALIGNANT, scores, np.ones(400, int), groups, measured_on="test")
 
 
 def test_all_positives_found_is_not_certainty() -> None:
@@ -121,3 +121,8 @@ def test_a_threshold_is_at_most_one_though_scores_add_up_to_more() -> None:
     )
     assert point.threshold == 1.0
     assert point.sensitivity.value == 1.0
+
+
+def test_softmax_of_large_logits_is_exact() -> None:
+    assert softmax(np.array([[1000.0, 0.0], [-1000.0, -1000.0]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    assert softmax(np.array([[2.0, 0.0]]), 2.0)[0, 0] == pytest.approx(1 / (1 + np.exp(-1)))

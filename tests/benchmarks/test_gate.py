@@ -206,6 +206,12 @@ def test_an_undecided_criterion_says_how_many_lesions_would_decide(
     assert found.would_tell in {lesions, lesions and lesions + 1}  # rounded up, once more where a float is just above
 
 
+def test_a_thousand_times_the_lesions_are_no_advice() -> None:
+    wide = Margins(ece=0.25)
+    assert criterion(judged(wide, ece=estimate(0.125, -1.0, 3.875)), "ECE").would_tell is None  # 30 times as far
+    assert criterion(judged(wide, ece=estimate(0.125, -1.0, 3.75)), "ECE").would_tell == 84_100  # 29 times
+
+
 @pytest.mark.parametrize("missing", ["value", "low", "high"])
 def test_what_could_not_be_computed_is_undecided(missing: str) -> None:
     known = estimate(0.001, -0.002, 0.004) | {missing: None}
