@@ -1,9 +1,10 @@
-"""Every `spot-edge …` and `make …` that a page shows exists, and has the options that the page gives it."""
+"""Commands that pages show exist and have the options given; pages that code names exist."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_verbs_of_make_in_a_page_exist(page: str) -> None:
     verbs = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     named = [words.split() for words in shown(text_of(REPOSITORY / page), "make")]
     assert {verb for words in named for verb in words if re.fullmatch(r"[a-z][a-z-]*", verb)} <= verbs
+
+
+def test_pages_that_code_names_exist() -> None:
+    """Messages send people to pages, and generators read and write them."""
+    listed = ["git", "ls-files", "-z", *(f"*.{kind}" for kind in ("py", "sh", "toml", "js", "html", "service", "yml"))]
+    names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split("\0")
+    code = [REPOSITORY / name for name in names if name and (REPOSITORY / name).exists()]
+    named = {
+        f"{path.relative_to(REPOSITORY)}: {page}"
+        for path in code
+        for page in re.findall(r"(?<![\w/-])docs/[\w./-]+\.(?:md|json|svg|jpg|ipynb)\b", path.read_text())
+    }
+    assert any(page.endswith("docs/how-to/install.md") for page in named)
+    assert [each for each in sorted(named) if not (REPOSITORY / each.split(": ")[1]).exists()] == []
 
 
 def test_old_names_and_slips_are_found() -> None:
