@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spot_bench.stats.calibration import fit_temperature, operating_points, measured_point, softmax
+from spot_bench.stats.calibration import fit_temperature, measured_point, operating_points, softmax
 from spot_bench.stats.metrics import log_loss, malignant_score, rates_at
 from spot_edge.errors import DataError
 from spot_edge.model.spec import ImageSpec, Label, MeasuredIn, ModelSpec, parse_spec, render_spec

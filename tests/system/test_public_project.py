@@ -92,6 +92,8 @@ def test_workflows_call_targets_that_the_makefile_has(command: str) -> None:
         [*shlex.split(command), "--dry-run"], cwd=HOUSE, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+    scripts = re.findall(r"(?<![\w./-])((?:[\w-]+/)+[\w-]+\.(?:py|sh))\b", done.stdout)
+    assert {name for name in scripts if not (HOUSE / name).is_file()} == set()
 
 
 def test_the_makefile_rejects_an_unknown_check() -> None:
