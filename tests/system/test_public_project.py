@@ -101,6 +101,13 @@ def test_the_makefile_rejects_an_unknown_check() -> None:
     assert subprocess.run(command, cwd=HOUSE, capture_output=True, timeout=60, check=False).returncode == 2
 
 
+def test_every_check_that_needs_no_data_runs_each_night() -> None:
+    (listed,) = re.findall(r"^CHECKS := (.*)$", (HOUSE / "Makefile").read_text(), re.MULTILINE)
+    jobs = load(GITHUB / "workflows" / "nightly.yml")["jobs"]
+    nightly = [name for job in jobs.values() for name in job.get("strategy", {}).get("matrix", {}).get("target", [])]
+    assert sorted(nightly) == sorted(set(listed.split()) - {"quality"})  # quality needs HAM10000
+
+
 def test_workflows_name_files_that_exist() -> None:
     options = [step.get("with", {}) for workflow in WORKFLOWS for _, step in steps(workflow)]
     locked = {each["cache-dependency-path"] for each in options if "cache-dependency-path" in each}
