@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from spot_edge.errors import InputError
-from spot_edge.image.formats import FORMATS, claims_too_much, count_scans, open_image
+from spot_edge.image.formats import FORMATS, count_scans, has_overlapping_tags, open_image
 
 # TIFF 6.0, section 2, and the type IFD of its supplement: the bytes of one value of each type
 TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -23,15 +23,17 @@ def tiff(entries: list[tuple[int, int, int, int]], order: str = "<", length: int
 @pytest.mark.parametrize(("kind", "size"), TYPES.items())
 def test_tags_may_claim_four_times_the_bytes_of_the_file(kind: int, size: int, order: str) -> None:
     whole = (700, kind, 160 // size, 0)  # claims every byte of the file
-    assert not claims_too_much(tiff([whole] * 4, order))
-    assert claims_too_much(tiff([whole] * 4 + [(700, 1, 5, 0)], order))
-    assert not claims_too_much(tiff([whole] * 4 + [(700, 1, 4, 0)], order))  # four bytes stand in the tag itself
-    assert not claims_too_much(tiff([(700, kind, 160 // size + 1, 0)] * 9, order))  # more than there is: never read
+    assert not has_overlapping_tags(tiff([whole] * 4, order))
+    assert has_overlapping_tags(tiff([whole] * 4 + [(700, 1, 5, 0)], order))
+    assert not has_overlapping_tags(tiff([whole] * 4 + [(700, 1, 4, 0)], order))  # four bytes stand in the tag itself
+    assert not has_overlapping_tags(
+        tiff([(700, kind, 160 // size + 1, 0)] * 9, order)
+    )  # more than there is: never read
 
 
 def test_types_that_do_not_exist_claim_nothing() -> None:
     for kind in {0, 14, 255}:
-        assert not claims_too_much(tiff([(700, kind, 20, 0)] * 12))
+        assert not has_overlapping_tags(tiff([(700, kind, 20, 0)] * 12))
 
 
 @pytest.mark.parametrize("tag", [0x8769, 0x8825, 0xA005])
@@ -39,20 +41,22 @@ def test_directories_further_on_count(tag: int) -> None:
     second = struct.pack("<H", 6) + struct.pack("<HHII", 700, 1, 300, 0) * 6
     data = tiff([(tag, 4, 1, 100)], length=100) + second
     data = data.ljust(300, b"\0")
-    assert claims_too_much(data)
-    assert not claims_too_much(data.replace(struct.pack("<HHII", tag, 4, 1, 100), struct.pack("<HHII", 700, 4, 1, 100)))
+    assert has_overlapping_tags(data)
+    assert not has_overlapping_tags(
+        data.replace(struct.pack("<HHII", tag, 4, 1, 100), struct.pack("<HHII", 700, 4, 1, 100))
+    )
 
 
 def test_directories_that_end_the_file_or_lie_behind_it_are_no_error() -> None:
-    assert not claims_too_much(b"II*\0" + struct.pack("<I", 8))
-    assert not claims_too_much(b"II*\0" + struct.pack("<I", 10_000))
-    assert not claims_too_much(b"II*\0\x08")
-    assert not claims_too_much(b"II*\0" + struct.pack("<IH", 8, 65_535))
-    assert not claims_too_much(b"")
+    assert not has_overlapping_tags(b"II*\0" + struct.pack("<I", 8))
+    assert not has_overlapping_tags(b"II*\0" + struct.pack("<I", 10_000))
+    assert not has_overlapping_tags(b"II*\0\x08")
+    assert not has_overlapping_tags(b"II*\0" + struct.pack("<IH", 8, 65_535))
+    assert not has_overlapping_tags(b"")
 
 
 def test_a_directory_that_leads_to_itself_ends() -> None:
-    assert claims_too_much(tiff([(0x8769, 4, 1, 8)]))
+    assert has_overlapping_tags(tiff([(0x8769, 4, 1, 8)]))
 
 
 def segment(kind: int, content: bytes = b"") -> bytes:
