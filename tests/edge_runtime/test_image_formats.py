@@ -26,9 +26,7 @@ def test_tags_may_claim_four_times_the_bytes_of_the_file(kind: int, size: int, o
     assert not has_overlapping_tags(tiff([whole] * 4, order))
     assert has_overlapping_tags(tiff([whole] * 4 + [(700, 1, 5, 0)], order))
     assert not has_overlapping_tags(tiff([whole] * 4 + [(700, 1, 4, 0)], order))  # four bytes stand in the tag itself
-    assert not has_overlapping_tags(
-        tiff([(700, kind, 160 // size + 1, 0)] * 9, order)
-    )  # more than there is: never read
+    assert not has_overlapping_tags(tiff([(700, kind, 160 // size + 1, 0)] * 9, order))  # never read
 
 
 def test_types_that_do_not_exist_claim_nothing() -> None:
