@@ -105,8 +105,8 @@ def test_what_was_done_is_recorded(draw, encode) -> None:
     assert prepared.as_dict() == expected
     assert prepared.image.size == (200, 90)
     assert min(prepared.decode_ms, prepared.resize_ms) >= 0
-    assert "picture" not in repr(prepared)
-    assert "tensor" not in repr(prepared)
+    assert "image=" not in repr(prepared)
+    assert "tensor=" not in repr(prepared)
 
 
 def test_an_array_and_its_file_give_the_same_tensor(draw, encode) -> None:
