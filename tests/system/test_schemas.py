@@ -283,12 +283,12 @@ def test_overhead() -> None:
 
 
 def test_folder(lesions: Path, files: tuple[Path, Path]) -> None:
-    validate("folder", told(bench, "folder", lesions, "--model", files[0], "--turns", 2))
+    validate("folder", told(bench, "folder", lesions, "--model", files[0], "--repeats", 2))
 
 
 def test_soak(files: tuple[Path, Path], shapes: Path) -> None:
     """Whether the machine is quiet enough to keep the limits does not matter here."""
-    arguments = ["soak", str(next(shapes.rglob("*.jpg"))), "--pictures", "800", "--model", str(files[0]), "--json"]
+    arguments = ["soak", str(next(shapes.rglob("*.jpg"))), "--images", "800", "--model", str(files[0]), "--json"]
     done = CliRunner().invoke(bench, arguments)
     assert done.exception is None or isinstance(done.exception, CheckError)
     validate("soak", json.loads(done.stdout.splitlines()[-1]))
