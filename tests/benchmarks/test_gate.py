@@ -44,7 +44,7 @@ def criterion(drift: Drift, name: str) -> Criterion:
 
 
 def verdict(baseline: Predictions, logits: np.ndarray, margins: Margins = Margins()) -> Drift:  # noqa: B008 - frozen
-    return evaluate_drift(compare(baseline, answered(logits, baseline.truth), draws=300), margins, measured_on="val")
+    return evaluate_drift(compare(baseline, answered(logits, baseline.truth), draws=100), margins, measured_on="val")
 
 
 def test_the_same_answers_pass_however_few_images_there_are() -> None:
