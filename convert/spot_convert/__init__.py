@@ -1,1 +1,1 @@
-"""Conversion: a run directory in, verified model files out."""
+"""Convert a run directory to verified model files. Start reading at `pipeline.py`."""

@@ -1,4 +1,4 @@
-"""Reading a run directory, the only thing that training and conversion share."""
+"""Read a run directory: the network, its data and its settings. Training and conversion share nothing else."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ __all__ = ["Run", "read_run"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A trained network and what is known about it."""
+    """A trained network and everything that conversion needs to know about it."""
 
     name: str
     body: Any  # the Keras network: image (uint8) → evidence, embedding
-    pixel_scale: float  # of its first layer: x * scale + offset
+    pixel_scale: float  # its first layer computes x * scale + offset
     pixel_offset: float
     labels: tuple[Label, ...]
     image: ImageSpec
     manifest: Manifest
-    margins: Margins  # what quantizing may cost
-    provenance: Mapping[str, str]  # data, licence, notice and digests, as they go into spot.json
-    retraining: Retraining = field(default_factory=Retraining)  # of the variants that train
-    budget: Budget = field(default_factory=Budget)  # of those with layers in different numbers
+    margins: Margins  # of the drift gate
+    provenance: Mapping[str, str]  # data, licence, notice and digests for spot.json
+    retraining: Retraining = field(default_factory=Retraining)  # for fine-tuned variants
+    budget: Budget = field(default_factory=Budget)  # for mixed-precision variants
 
 
 def read_run(path: Path, data: Path | None = None) -> Run:
-    """The run in the folder `path`; `data` overrides the folder that its images lie in."""
+    """Read the run directory `path`. `data` replaces the image folder that the run names."""
     about = read_run_description(path)
     root = data or (Path(about["data"]) if about.get("data") else None)
     if root is None:
-        raise DataError(f"{path}: does not know where its images lie: say --data FOLDER")
+        raise DataError(f"{path}: run.json names no image folder: name it with --data")
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder of images: say --data FOLDER")
+        raise DataError(f"{root}: no such folder: name the folder of the run's images with --data")
     try:
         labels = tuple(Label(**entry) for entry in about["labels"])
         image = ImageSpec(**about["image"])
@@ -56,7 +56,7 @@ def read_run(path: Path, data: Path | None = None) -> Run:
         }
         name = _file_name(about["name"], path)
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: its run.json lacks or misnames {error}") from error
+        raise DataError(f"{path}: run.json has a missing or unknown entry: {error}") from error
     manifest = read_manifest(path / "split.csv", root=root)
     body = _load(path / "model.keras", image, len(labels))
     scaling = body.layers[1]
@@ -66,11 +66,11 @@ def read_run(path: Path, data: Path | None = None) -> Run:
 
 
 def _settings(path: Path) -> tuple[Margins, Retraining, Budget]:
-    """What the recipe says of conversion."""
+    """Read the settings of the recipe that concern conversion."""
     try:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a recipe: {error}") from None
+        raise DataError(f"{path}: not a readable recipe: {error}") from None
     return (
         margins_from(recipe.get("gate", {}), str(path)),
         retraining_from(recipe.get("retrain", {}), str(path)),
@@ -79,24 +79,24 @@ def _settings(path: Path) -> tuple[Margins, Retraining, Budget]:
 
 
 def _file_name(name: object, path: Path) -> str:
-    """`name` as the beginning of file names: nothing that leads out of a folder."""
+    """Check that `name` can start a file name and cannot lead out of a folder."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise DataError(f"{path}: its name {name!r} is not letters, digits, '.', '_' and '-'")
+        raise DataError(f"{path}: invalid name {name!r}: use at most 64 letters, digits, '.', '_' and '-'")
     return name
 
 
 def _load(path: Path, image: ImageSpec, classes: int) -> Any:
-    """The Keras network, checked to be of the contract's shape."""
+    """Load the Keras network and check its inputs, outputs and first layer."""
     try:
         body = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path}: cannot be opened by Keras {keras.__version__}: {reason}") from error
+        raise DataError(f"{path}: Keras {keras.__version__} cannot load it: {reason}") from error
     inputs, outputs = body.inputs, body.output if isinstance(body.output, dict) else {}
     if len(inputs) != 1 or inputs[0].shape[1:] != (image.size, image.size, 3) or inputs[0].dtype != "uint8":
-        raise DataError(f"{path}: its input is not uint8[{image.size},{image.size},3]")
+        raise DataError(f"{path}: the input must be uint8[{image.size},{image.size},3]")
     if set(outputs) != {"evidence", "embedding"} or outputs["evidence"].shape[-1] != classes:
-        raise DataError(f"{path}: its outputs are not evidence for {classes} classes and an embedding")
+        raise DataError(f"{path}: the outputs must be evidence for {classes} classes and an embedding")
     if not isinstance(body.layers[1], keras.layers.Rescaling):
-        raise DataError(f"{path}: its first layer is not the pixel scaling")
+        raise DataError(f"{path}: the first layer must be Rescaling")
     return body

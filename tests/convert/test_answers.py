@@ -118,8 +118,8 @@ def test_bad_input_is_one_line_and_the_code_of_the_table(shapes_family: Path, da
         ([tmp_path / "none.tflite", "--data", data], 4, "none.tflite: model file cannot be read"),
         ([tmp_path / "broken.tflite", "--data", data], 4, "broken.tflite: no spot-edge digest"),
         ([good, "--data", tmp_path / "none"], 7, "none: no such file or folder"),
-        ([good, "--data", tmp_path / "others"], 7, "labels that .* does not know: star"),
-        ([good, "--data", tmp_path / "spoilt"], 7, "1 of 1 images .* cannot be judged"),
+        ([good, "--data", tmp_path / "others"], 7, "does not have the labels star"),
+        ([good, "--data", tmp_path / "spoilt"], 7, "1 of 1 images .* cannot be classified"),
     ):
         out = tmp_path / "out"
         told = [*arguments, "--split", "all", "--out", out]
@@ -143,12 +143,12 @@ def test_of_the_images_of_a_slower_runtime_one_in_a_hundred_may_be_bad(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(b"no picture" if number == 60 else pictures[number % 12].read_bytes())
     model, images = read_model(shapes_family / "shapes-int8.tflite"), read_manifest(tmp_path / "many")
-    found = judging.micro_answers(model, images, lambda count: None)
+    found = judging.micro_predictions(model, images, lambda count: None)
     assert (len(found.truth), len(found.skipped)) == (119, 1)
     assert found.images.tolist() == [images.name(item) for item in images.items if "060" not in item.image.name]
     few = dataclasses.replace(images, items=tuple(item for item in images.items if item.image.stem > "050"))
     with pytest.raises(DataError, match="1 of 69 images"):
-        judging.micro_answers(model, few, lambda count: None)
+        judging.micro_predictions(model, few, lambda count: None)
 
 
 def test_what_is_there_is_not_written_over(shapes_family: Path, data: Path, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spot_convert.pipeline import convert_run
 from spot_convert.runtimes.browser.chromium import litertjs_version
 from spot_convert.runtimes.browser.interpreter import in_browser
-from spot_convert.runtimes.predictions import Places
-from spot_convert.variants.family import convert_run
+from spot_convert.runtimes.predictions import Environments
 from spot_edge import read_model
 from spot_edge.errors import CheckError, DataError
 from spot_edge.model.interpreter import Interpreter
@@ -93,10 +93,10 @@ def test_without_folder_or_browser_nothing_is_converted(
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(DataError, match="name it with --browser"):
-        convert_run(shapes_run, out, variants=["browser"], say=print)
+        convert_run(shapes_run, out, variants=["browser"], log=print)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="no Chromium on the PATH"):
-        convert_run(shapes_run, out, variants=["browser"], places=Places(browser=installed), say=print)
+        convert_run(shapes_run, out, variants=["browser"], environments=Environments(browser=installed), log=print)
     assert not out.exists()
 
 
@@ -138,7 +138,7 @@ def test_the_variant_is_fitted_on_the_browsers_answers(
 ) -> None:
     put_on_path(tmp_path / "bin", imitation(ALL), monkeypatch)
     (made,) = convert_run(
-        shapes_run, tmp_path / "out", variants=["browser"], places=Places(browser=installed), say=print
+        shapes_run, tmp_path / "out", variants=["browser"], environments=Environments(browser=installed), log=print
     )
     spec, int8 = made.model.spec, read_model(shapes_family / "shapes-int8.tflite").spec
     assert (spec.variant, spec.measured_in) == ("browser", ("LiteRT.js", "2.5.3"))

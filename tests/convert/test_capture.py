@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from spot_bench.data.predictions import Predictions
-from spot_convert.checks.embedding import AXES, LARGEST, fit_ood_reference, member, ood_distances
-from spot_convert.checks.quality_limits import FEWEST, REFUSED, choose_limits
+from spot_convert.checks.image_quality import (
+    AXES,
+    MAX_MEMBER_BYTES,
+    MIN_VALIDATION,
+    REJECTED,
+    choose_limits,
+    fit_ood_reference,
+    ood_distances,
+    ood_member,
+)
 from spot_edge.image.appearance import APPEARANCE
 from spot_edge.image.quality import CHECKS, OOD, findings
 from spot_edge.prediction.ood import OodReference, read_ood_reference
@@ -31,7 +39,7 @@ def pictures(seed: int, count: int, shift: float = 0.0) -> Predictions:
         groups=np.arange(count).astype(str),
         images=np.array([f"{seed}-{number}.jpg" for number in range(count)]),
         embeddings=embeddings.astype(np.float32),
-        looks=looks.astype(np.float32),
+        appearance=looks.astype(np.float32),
     )
 
 
@@ -44,11 +52,11 @@ def ood_reference() -> OodReference:
 
 
 def test_what_the_device_reads_is_what_was_fitted(ood_reference: OodReference) -> None:
-    content = member(ood_reference)
+    content = ood_member(ood_reference)
     again = read_ood_reference(content, FEATURES, "m")
     for name, ours in ood_reference._asdict().items():
         np.testing.assert_array_equal(getattr(again, name), ours, err_msg=name)
-    assert member(again) == content
+    assert ood_member(again) == content
     assert again.axes.shape == (AXES, FEATURES)
 
 
@@ -64,8 +72,8 @@ def test_distances_are_those_of_the_whole_covariance_where_axes_are_enough() -> 
 
 
 def test_looks_are_whitened(ood_reference: OodReference) -> None:
-    assert TRAINING.looks is not None
-    white = (TRAINING.looks[:, 5:] - ood_reference.look_mean) @ ood_reference.look_whitening
+    assert TRAINING.appearance is not None
+    white = (TRAINING.appearance[:, 5:] - ood_reference.look_mean) @ ood_reference.look_whitening
     np.testing.assert_allclose(np.cov(white.T), np.eye(white.shape[1]), atol=0.05)
 
 
@@ -78,42 +86,44 @@ def test_usual_pictures_are_around_zero_and_strangers_beyond(ood_reference: OodR
 def test_few_good_pictures_are_refused_and_strangers_are(ood_reference: OodReference) -> None:
     capture = choose_limits(ood_reference, VALIDATION, TEST, "test")
     assert capture is not None
-    assert set(capture.limits) == {check.name for check in CHECKS} == set(REFUSED)
-    assert sum(REFUSED.values()) < 0.02  # what the house allows
+    assert set(capture.limits) == {check.name for check in CHECKS} == set(REJECTED)
+    assert sum(REJECTED.values()) < 0.02  # what the house allows
     assert capture.measured_on == "test"
     assert capture.refused.n == 1500
     assert 0.005 < capture.refused.value < 0.035
 
     def refused(answers: Predictions) -> list[bool]:
         unlike = ood_distances(ood_reference, answers)
-        assert answers.looks is not None
-        values = [dict(zip(APPEARANCE, look, strict=True)) for look in answers.looks.tolist()]
+        assert answers.appearance is not None
+        values = [dict(zip(APPEARANCE, look, strict=True)) for look in answers.appearance.tolist()]
         return [bool(findings(v | {OOD: u}, capture.limits)) for v, u in zip(values, unlike.tolist(), strict=True)]
 
     assert np.mean(refused(TEST)) == pytest.approx(capture.refused.value)  # the device's own checks agree
     own = choose_limits(ood_reference, VALIDATION, VALIDATION, "validation")
     assert own is not None
-    assert own.refused.value <= sum(REFUSED.values())
+    assert own.refused.value <= sum(REJECTED.values())
     assert all(refused(pictures(4, 60, shift=3)))
 
 
 def test_the_limits_hold_the_share_of_validation_that_they_are_to_refuse(ood_reference: OodReference) -> None:
     capture = choose_limits(ood_reference, VALIDATION, TEST, "test")
     assert capture is not None
-    assert VALIDATION.looks is not None
-    values = dict(zip(APPEARANCE, VALIDATION.looks.T, strict=True)) | {OOD: ood_distances(ood_reference, VALIDATION)}
+    assert VALIDATION.appearance is not None
+    values = dict(zip(APPEARANCE, VALIDATION.appearance.T, strict=True)) | {
+        OOD: ood_distances(ood_reference, VALIDATION)
+    }
     for check in CHECKS:
         beyond = (
             values[check.name] < capture.limits[check.name]
             if check.least
             else (values[check.name] > capture.limits[check.name])
         )
-        assert round(1000 * REFUSED[check.name]) - 1 <= beyond.sum() <= round(1000 * REFUSED[check.name]), check.name
+        assert round(1000 * REJECTED[check.name]) - 1 <= beyond.sum() <= round(1000 * REJECTED[check.name]), check.name
 
 
 def test_too_few_validation_images_choose_nothing(ood_reference: OodReference) -> None:
-    assert choose_limits(ood_reference, pictures(5, FEWEST - 1), TEST, "test") is None
-    assert choose_limits(ood_reference, pictures(5, FEWEST), TEST, "test") is not None
+    assert choose_limits(ood_reference, pictures(5, MIN_VALIDATION - 1), TEST, "test") is None
+    assert choose_limits(ood_reference, pictures(5, MIN_VALIDATION), TEST, "test") is not None
 
 
 def test_a_class_without_training_images_and_a_wide_embedding() -> None:
@@ -121,4 +131,4 @@ def test_a_class_without_training_images_and_a_wide_embedding() -> None:
     found = fit_ood_reference(without, VALIDATION, CLASSES)
     assert np.isnan(found.means[1]).all()
     assert np.isfinite(ood_distances(found, TEST)).all()
-    assert len(member(found)) <= LARGEST
+    assert len(ood_member(found)) <= MAX_MEMBER_BYTES

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from spot_bench.data.predictions import Predictions
-from spot_convert.checks.parity import Parity, check_answers, check_graph, check_size
+from spot_convert.checks.parity import Parity, check_graph, check_outputs, check_size
+from spot_convert.modelfile.assembly import append_tail
 from spot_convert.modelfile.graph import unpack
-from spot_convert.modelfile.tail import append_tail
 from spot_convert.variants.catalog import VARIANTS
 from spot_edge import read_model
 from spot_edge.errors import CheckError
@@ -31,7 +31,7 @@ def test_shuffled_classes_have_no_parity_however_many_there_are() -> None:
     variant = VARIANTS["int8"]
     with pytest.raises(CheckError, match="0 % rank the same class first"):
         Parity.between(np.roll(reference, 1, axis=1), reference).require(
-            "x", variant.largest, variant.moved, variant.agreement
+            "x", variant.max_difference, variant.max_shift, variant.min_agreement
         )
 
 
@@ -51,7 +51,7 @@ def answered(values: np.ndarray) -> Predictions:
 )
 def test_outputs_that_say_nothing_are_refused(values: np.ndarray, said: str) -> None:
     with pytest.raises(CheckError, match=said):
-        check_answers(answered(values), "x")
+        check_outputs(answered(values), "x")
 
 
 def test_a_float_body_does_not_pass_for_an_integer_one(shapes_family: Path) -> None:

@@ -16,14 +16,14 @@ from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
 from spot_bench.data.drawn import draw_shapes
+from spot_convert.checks.image_quality import AXES
 from spot_convert.checks.parity import Parity, operator_names
-from spot_convert.checks.embedding import AXES
 from spot_convert.commands.convert import convert
 from spot_convert.modelfile.graph import pack, unpack
-from spot_convert.runtimes.predictions import Places
+from spot_convert.pipeline import convert_run
+from spot_convert.runtimes.predictions import Environments
 from spot_convert.variants.catalog import VARIANTS as REGISTERED
 from spot_convert.variants.catalog import choose_variants
-from spot_convert.variants.family import convert_run
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError, DataError, OutputError
 from spot_edge.model.interpreter import Interpreter
@@ -93,36 +93,40 @@ def test_a_set_without_malignant_classes_has_no_operating_points(shapes_family: 
 
 
 def test_the_same_run_gives_the_same_bytes(shapes_run: Path, shapes_family: Path, tmp_path: Path) -> None:
-    convert_run(shapes_run, tmp_path, variants=["int8"], say=print)
+    convert_run(shapes_run, tmp_path, variants=["int8"], log=print)
     assert (tmp_path / "shapes-int8.tflite").read_bytes() == (shapes_family / "shapes-int8.tflite").read_bytes()
 
 
 def test_a_file_that_exists_is_never_overwritten(shapes_run: Path, shapes_family: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
-        convert_run(shapes_run, shapes_family, say=print)
+        convert_run(shapes_run, shapes_family, log=print)
 
 
 def test_an_unknown_variant_lists_the_known_ones(shapes_run: Path, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"'int9' \(did you mean 'int8'\?\): known are float32, float16, dynamic, int8, "
     ):
-        convert_run(shapes_run, tmp_path / "out", variants=["int9"], say=print)
+        convert_run(shapes_run, tmp_path / "out", variants=["int9"], log=print)
     with pytest.raises(DataError, match="unknown engine 'toco': known are tensorflow, litert"):
-        convert_run(shapes_run, tmp_path / "out", engine="toco", say=print)
+        convert_run(shapes_run, tmp_path / "out", engine="toco", log=print)
     with pytest.raises(DataError, match="float32 is not made by 'litert', only by tensorflow"):
-        convert_run(shapes_run, tmp_path / "out", engine="litert", say=print)
+        convert_run(shapes_run, tmp_path / "out", engine="litert", log=print)
     with pytest.raises(DataError, match="name the Python of an environment"):
-        convert_run(shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], say=print)
+        convert_run(shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], log=print)
     with pytest.raises(DataError, match="not the Python of an environment with spot-edge-toolkit"):
         convert_run(
-            shapes_run, tmp_path / "out", variants=["int8-tflite-runtime"], places=Places(Path("/bin/false")), say=print
+            shapes_run,
+            tmp_path / "out",
+            variants=["int8-tflite-runtime"],
+            environments=Environments(tflite_runtime=Path("/bin/false")),
+            log=print,
         )
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a run directory"):
-        convert_run(tmp_path, tmp_path / "out", say=print)
+        convert_run(tmp_path, tmp_path / "out", log=print)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,7 @@ def test_a_run_that_was_tampered_with_is_refused(
     about = json.loads((shapes_run / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(about | change))
     with pytest.raises(DataError, match=said):
-        convert_run(tmp_path, tmp_path / "out", say=print)
+        convert_run(tmp_path, tmp_path / "out", log=print)
 
 
 def test_too_few_images_to_calibrate_are_refused(shapes_run: Path, tmp_path: Path) -> None:
@@ -154,13 +158,13 @@ def test_too_few_images_to_calibrate_are_refused(shapes_run: Path, tmp_path: Pat
     kept = [row for row in rows if row not in calibrating[3:]]
     (tmp_path / "split.csv").write_text("\n".join(kept) + "\n")
     with pytest.raises(DataError, match="3 images to calibrate with"):
-        convert_run(tmp_path, tmp_path / "out", say=print)
+        convert_run(tmp_path, tmp_path / "out", log=print)
 
 
 def test_data_given_by_hand_win_over_what_the_run_says(shapes_run: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "elsewhere", per_class=2)
     with pytest.raises(DataError, match="images do not exist"):
-        convert_run(shapes_run, tmp_path / "out", data=tmp_path / "elsewhere", say=print)
+        convert_run(shapes_run, tmp_path / "out", data=tmp_path / "elsewhere", log=print)
 
 
 def changed_run(run: Path, folder: Path, gate: str) -> Path:
@@ -204,7 +208,7 @@ def test_a_file_beyond_its_margins_is_kept_apart_and_the_command_fails(shapes_ru
 def test_margins_come_from_the_runs_recipe_and_a_typo_in_them_is_refused(shapes_run: Path, tmp_path: Path) -> None:
     run = changed_run(shapes_run, tmp_path / "run", "[gate]\nagreemnt = 0.5\n")
     with pytest.raises(DataError, match="its gate must be a table of balanced_accuracy, recall, agreement"):
-        convert_run(run, tmp_path / "out", say=print)
+        convert_run(run, tmp_path / "out", log=print)
 
 
 def test_every_quantized_file_says_what_it_lost(shapes_family: Path) -> None:
@@ -253,7 +257,7 @@ def test_the_input_takes_grey_levels_not_shares_of_one(
     """A calibration with pictures divided by 255 leaves an input that calls all but black its brightest."""
     folder = shapes_family
     if engine == "tensorflow":
-        convert_run(shapes_run, folder := tmp_path / "out", variants=["int8"], engine=engine, say=print)
+        convert_run(shapes_run, folder := tmp_path / "out", variants=["int8"], engine=engine, log=print)
     model = read_model(folder / "shapes-int8.tflite")
     graph = unpack(model.content).subgraphs[0]
     image = graph.tensors[graph.inputs[0]]

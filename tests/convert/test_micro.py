@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from spot_convert.checks.parity import operator_names
+from spot_convert.images import EvaluationImages
 from spot_convert.inspect.graph import read_flatbuffer
-from spot_convert.runtimes.compatibility import judge
+from spot_convert.pipeline import convert_run
+from spot_convert.runtimes.compatibility import try_runtimes
 from spot_convert.runtimes.micro.source import flatbuffer_of, registrations, source_files
 from spot_convert.variants.catalog import TFLITE_MICRO
-from spot_convert.variants.family import convert_run
-from spot_convert.variants.images import Pictures
 from spot_edge import read_model
 from spot_edge.errors import DataError
 from spot_edge.model.file import seal, verify
@@ -119,14 +119,14 @@ def test_without_tflite_micro_the_variant_is_refused_in_one_line(shapes_run: Pat
     with pytest.raises(
         DataError, match=r"tflite-micro is not installed here.*pip install 'spot-edge-toolkit\[micro\]'"
     ):
-        convert_run(shapes_run, tmp_path / "out", variants=["microcontroller"], say=print)
+        convert_run(shapes_run, tmp_path / "out", variants=["microcontroller"], log=print)
     assert not (tmp_path / "out").exists()
 
 
 @without
 def test_without_tflite_micro_inspect_says_that_it_was_not_tried() -> None:
     content = read_model().content
-    *_, micro = judge(content, read_flatbuffer(content, "x"))
+    *_, micro = try_runtimes(content, read_flatbuffer(content, "x"))
     assert (micro.runtime, micro.runs, micro.untried) == (TFLITE_MICRO, None, "not installed here")
 
 
@@ -134,9 +134,9 @@ def test_a_slow_runtime_answers_all_of_validation_and_a_sample_of_the_rest(shape
     from spot_convert.run import read_run
 
     run = read_run(shapes_run)
-    whole = Pictures.of(run.manifest, run.manifest.split("calibrate").items)
-    few = whole.fewer()
-    assert few.parts["val"] == whole.parts["val"]
-    assert few.parts["train"] < whole.parts["train"] or len(whole.parts["train"]) <= 200
-    assert "test" not in few.parts
-    assert sum(map(len, few.parts.values())) == len(few.manifest.items)
+    whole = EvaluationImages.of(run.manifest, run.manifest.split("calibrate").items)
+    few = whole.reduced()
+    assert few.names["val"] == whole.names["val"]
+    assert few.names["train"] < whole.names["train"] or len(whole.names["train"]) <= 200
+    assert "test" not in few.names
+    assert sum(map(len, few.names.values())) == len(few.manifest.items)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from spot_bench.data.drawn import draw_lesion
 from spot_bench.run.settings import Budget, budget_from
 from spot_convert.commands.convert import convert
-from spot_convert.engines.litert_quantizer import BODIES, INT4, _between_ends, _watched, mixed_body
+from spot_convert.engines.litert_quantizer import BODIES, INT4, _between_ends, _calibrated, mixed_body
 from spot_convert.engines.tflite_converter import calibration_inputs, float_body, scaled_body
+from spot_convert.images import choose_calibration_images, image_tensors
 from spot_convert.modelfile.graph import Graph, pack, unpack
 from spot_convert.quantize.layers import (
     FLOAT,
@@ -26,12 +27,11 @@ from spot_convert.quantize.layers import (
     corrected_for_float16,
     layers_of,
     quantized,
-    with_living_channels,
+    without_dead_channels,
 )
 from spot_convert.quantize.mixing import logits, mixed_plan
 from spot_convert.quantize.ranges import Ranges, activation_ranges, interpreter_of_all
 from spot_convert.run import Run, read_run
-from spot_convert.variants.images import calibration_tensors, choose
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 
@@ -45,12 +45,12 @@ def run(shapes_run: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def calibration(run: Run) -> NDArray[np.uint8]:
-    return calibration_tensors(choose(run.manifest), run.image)
+    return image_tensors(choose_calibration_images(run.manifest), run.image)
 
 
 @pytest.fixture(scope="module")
 def watched(run: Run, calibration: NDArray[np.uint8]) -> Watched:
-    body = with_living_channels(scaled_body(run))
+    body = without_dead_channels(scaled_body(run))
     inputs = list(calibration_inputs(run, calibration))
     return body, activation_ranges(body, inputs), inputs
 
@@ -171,7 +171,7 @@ def test_no_room_means_no_layer(run: Run, calibration: NDArray[np.uint8]) -> Non
 
 def test_layers_in_float_still_take_grey_levels(run: Run, calibration: NDArray[np.uint8]) -> None:
     """Whatever stands first and last."""
-    body, ranges, _ = _watched(run, calibration)
+    body, ranges, _ = _calibrated(run, calibration)
     layers = layers_of(body)
     ends = Plan().but(layers[0], FLOAT).but(layers[-1], FLOAT)
     graph = Graph(unpack(_between_ends(quantized(body, ranges, ends), run)))
@@ -193,7 +193,7 @@ def test_sixteen_bits_are_nearer_than_eight(run: Run, calibration: NDArray[np.ui
     few = inputs[:6]
     wanted = logits(body, few)
     eight = logits(quantized(body, ranges, Plan()), few)
-    sixteen = logits(quantized(with_living_channels(body, ranges), ranges, Plan(activations=16)), few)
+    sixteen = logits(quantized(without_dead_channels(body, ranges), ranges, Plan(activations=16)), few)
     assert np.abs(sixteen - wanted).mean() < np.abs(eight - wanted).mean()
     graph = Graph(unpack(BODIES["int16x8"](run, calibration)))
     assert graph.graph.tensors[graph.graph.inputs[0]].type == schema.TensorType.UINT8

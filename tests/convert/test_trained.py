@@ -20,14 +20,14 @@ from spot_bench.run.settings import Retraining, retraining_from
 from spot_convert.commands.convert import convert
 from spot_convert.engines.folding import fold
 from spot_convert.modelfile.graph import unpack
+from spot_convert.pipeline import convert_run
 from spot_convert.quantize.compression import kept_weights, levels
 from spot_convert.quantize.distillation import Weight, distil
 from spot_convert.quantize.ranges import LEVELS
 from spot_convert.run import read_run
-from spot_convert.runtimes.predictions import Places
+from spot_convert.runtimes.predictions import Environments
+from spot_convert.variants import bodies
 from spot_convert.variants.catalog import DEFAULT, VARIANTS
-from spot_convert.variants.catalog import fine_tuned as trained
-from spot_convert.variants.family import convert_run
 from spot_edge import read_model
 from spot_edge.errors import CheckError, DataError
 
@@ -111,14 +111,14 @@ def test_the_large_layers_hold_few_different_whole_numbers(family: Path) -> None
 
 def test_the_same_run_gives_the_same_file(shapes_run: Path, family: Path, tmp_path: Path) -> None:
     run = run_with(shapes_run, tmp_path / "run", SETTINGS)
-    convert_run(run, tmp_path / "out", variants=["clustered-int8"], say=print)
+    convert_run(run, tmp_path / "out", variants=["clustered-int8"], log=print)
     again = next((tmp_path / "out").rglob("*-clustered-int8.tflite"))
     assert again.read_bytes() == next(family.rglob("shapes-clustered-int8.tflite")).read_bytes()
 
 
 def test_they_are_made_only_when_asked_for() -> None:
     assert not {"qat-int8", *TRAINED} & set(DEFAULT)
-    assert all(VARIANTS[name].integer and VARIANTS[name].trains for name in ("qat-int8", *TRAINED))
+    assert all(VARIANTS[name].integer and VARIANTS[name].fine_tuned for name in ("qat-int8", *TRAINED))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_settings_come_from_the_runs_recipe(shapes_run: Path, tmp_path: Path) ->
     run = run_with(shapes_run, tmp_path / "run", "clusters = 7")
     assert read_run(run).retraining == Retraining(clusters=7)
     with pytest.raises(DataError, match=r"recipe\.toml: unknown key 'cluster' of retrain"):
-        convert_run(run_with(shapes_run, tmp_path / "bad", "cluster = 7"), tmp_path / "out", say=print)
+        convert_run(run_with(shapes_run, tmp_path / "bad", "cluster = 7"), tmp_path / "out", log=print)
 
 
 def test_training_pictures_must_be_there(shapes_run: Path, tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ def test_training_pictures_must_be_there(shapes_run: Path, tmp_path: Path) -> No
     (run / "split.csv").unlink()
     (run / "split.csv").write_text("\n".join(row for row in rows if row not in training[3:]) + "\n")
     with pytest.raises(DataError, match="3 training images to fine-tune with"):
-        convert_run(run, tmp_path / "out", variants=["pruned-int8"], say=print)
+        convert_run(run, tmp_path / "out", variants=["pruned-int8"], log=print)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_changed_network_is_rounded_by_the_engine_that_was_chosen(shapes_run: Path) -> None:
     run, none = read_run(shapes_run), np.zeros((0, 96, 96, 3), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(trained._NETWORKS, "pruned-int8", lambda run, lessons, more: "the pruned network")
+        patch.setitem(bodies._COMPRESSIONS, "pruned-int8", lambda run, training, advance: "the pruned network")
         seen: list[object] = []
         body = trained.trained_body(
             "pruned-int8", run, none, none, None, no_bar, lambda changed, _: seen.append(changed.body) or b"rounded"
@@ -181,7 +181,9 @@ def test_qat_needs_the_python_of_its_environment(shapes_run: Path, tmp_path: Pat
         (Path(sys.executable), "not the Python of .* and tensorflow-model-optimization: .*tf_keras"),
     ):
         with pytest.raises(DataError, match=said) as caught:
-            convert_run(shapes_run, tmp_path / "out", variants=["qat-int8"], places=Places(qat=qat), say=print)
+            convert_run(
+                shapes_run, tmp_path / "out", variants=["qat-int8"], environments=Environments(qat=qat), log=print
+            )
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -296,7 +298,7 @@ def test_distilling_brings_a_damaged_network_back_towards_the_one_it_was_made_fr
         pictures,
         steps=40,
         rate=0.02,
-        more=done.append,
+        advance=done.append,
     )
     assert sum(done) == 40
     assert apart() < before / 2

@@ -31,9 +31,9 @@ from spot_convert.commands.convert import answers
 from spot_convert.commands.kit import kit
 from spot_convert.runtimes.browser.chromium import litertjs_version, open_page
 from spot_convert.runtimes.browser.interpreter import in_browser
-from spot_convert.runtimes.predictions import Places
+from spot_convert.runtimes.predictions import Environments
 from spot_convert.variants.catalog import LITERT_JS
-from spot_convert.variants.family import convert_run
+from spot_convert.pipeline import convert_run
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError
 from spot_edge.image.source import Source
@@ -184,7 +184,7 @@ def ham10000(model: ModelFile) -> Iterator[np.ndarray]:
 
 def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_path: Path) -> None:
     made = convert_run(
-        shapes_run, tmp_path / "out", variants=["int8", "browser"], places=Places(browser=FOLDER), say=print
+        shapes_run, tmp_path / "out", variants=["int8", "browser"], environments=Environments(browser=FOLDER), log=print
     )
     int8, browser = (converted.model.spec for converted in made)
     assert (browser.variant, browser.measured_in) == ("browser", (LITERT_JS, litertjs_version(FOLDER)))
@@ -194,7 +194,7 @@ def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_p
 
 
 def test_its_answers_to_other_images_are_kept(shapes_run: Path, tmp_path: Path) -> None:
-    convert_run(shapes_run, tmp_path / "out", variants=["browser"], places=Places(browser=FOLDER), say=print)
+    convert_run(shapes_run, tmp_path / "out", variants=["browser"], environments=Environments(browser=FOLDER), log=print)
     draw_shapes(tmp_path / "data", 4, 99)
     model = read_model(tmp_path / "out" / "shapes-browser.tflite")
     told = [model.name, "--data", tmp_path / "data", "--split", "all", "--out", tmp_path, "--browser", FOLDER]

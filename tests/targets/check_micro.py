@@ -19,11 +19,11 @@ from spot_convert.commands.convert import answers
 from spot_convert.commands.kit import kit
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.inspect.isolated import apart
-from spot_convert.runtimes.compatibility import judge
+from spot_convert.runtimes.compatibility import try_runtimes
 from spot_convert.runtimes.micro.kernels import PROVEN, ReferenceKernels, micro_version, prove_equal, try_apart
 from spot_convert.runtimes.micro.trial import try_in_micro
 from spot_convert.variants.catalog import TFLITE_MICRO
-from spot_convert.variants.family import convert_run
+from spot_convert.pipeline import convert_run
 from spot_edge import read_model
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare, to_tensor
@@ -40,7 +40,7 @@ runtime.Interpreter.from_bytes(open(sys.argv[1], "rb").read(), arena_size=int(sy
 @pytest.fixture(scope="module")
 def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("family") / "out"
-    convert_run(shapes_run, out, variants=["int8", "microcontroller"], say=print)
+    convert_run(shapes_run, out, variants=["int8", "microcontroller"], log=print)
     return out
 
 
@@ -68,7 +68,7 @@ def test_the_reference_kernels_answer_as_tflite_micro_does(drawn: np.ndarray) ->
         f"against the device's LiteRT: largest |score - device's| {gaps.max():.3f}, mean over pictures of the largest "
         f"{gaps.mean():.4f}, same first rank {agree}"
     )
-    assert needs["pictures_proven_equal"] == IMAGES
+    assert needs["images_proven_equal"] == IMAGES
 
 
 def test_the_arena_is_the_smallest(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> N
     told = [model, "--data", tmp_path / "data", "--split", "all", "--out", tmp_path, "--json"]
     done = CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False)
     about = json.loads(done.stdout)
-    assert (about["runtime"], about["images"], about["pictures_proven_equal"]) == (TFLITE_MICRO, 21, PROVEN)
+    assert (about["runtime"], about["images"], about["images_proven_equal"]) == (TFLITE_MICRO, 21, PROVEN)
     kept, kernels = load_predictions(tmp_path / "predictions.npz"), ReferenceKernels(read_model(model))
     for name, scores in zip(kept.images, kept.scores, strict=True):
         tensor = prepare(Source.of(tmp_path / "data" / str(name)), read_model(model).spec.image).tensor
@@ -107,7 +107,7 @@ def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> N
 
 def test_inspect_shows_arena_and_operators(family: Path) -> None:
     content = (family / "shapes-microcontroller.tflite").read_bytes()
-    *_, micro = judge(content, read_flatbuffer(content, "x"))
+    *_, micro = try_runtimes(content, read_flatbuffer(content, "x"))
     assert (micro.runtime, micro.version, micro.runs, micro.opened) == (TFLITE_MICRO, micro_version(), True, True)
     assert micro.needs is not None
     report = json.loads((family / "report.json").read_text())["files"][1]["microcontroller"]

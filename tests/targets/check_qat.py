@@ -19,11 +19,11 @@ from spot_bench.run.settings import Retraining
 from spot_convert.checks.parity import operator_names
 from spot_convert.modelfile.graph import unpack
 from spot_convert.quantize.qat import qat_body
-from spot_convert.quantize.training_images import training_tensors
+from spot_convert.images import training_tensors
 from spot_convert.run import read_run
-from spot_convert.runtimes.predictions import Places
-from spot_convert.variants.family import convert_run
-from spot_convert.variants.images import calibration_tensors, choose
+from spot_convert.runtimes.predictions import Environments
+from spot_convert.pipeline import convert_run
+from spot_convert.images import choose_calibration_images, image_tensors
 from spot_edge import read_model
 from spot_edge.errors import CheckError
 
@@ -52,7 +52,7 @@ def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / name).symlink_to(shapes_run / name)
     recipe = (shapes_run / "recipe.toml").read_text().partition("[retrain]")[0]
     (run / "recipe.toml").write_text(f"{recipe}\n[retrain]\nsteps = 12\n")
-    convert_run(run, folder / "out", variants=["int8", "qat-int8"], places=Places(qat=PYTHON), say=print)
+    convert_run(run, folder / "out", variants=["int8", "qat-int8"], environments=Environments(qat=PYTHON), log=print)
     return folder / "out"
 
 
@@ -88,7 +88,7 @@ def test_it_answers_as_the_float_network(family: Path) -> None:
 
 def test_the_same_run_gives_the_same_body(shapes_run: Path) -> None:
     run = dataclasses.replace(read_run(shapes_run), retraining=Retraining(steps=2))
-    pictures = calibration_tensors(choose(run.manifest), run.image)
+    pictures = image_tensors(choose_calibration_images(run.manifest), run.image)
     lessons = training_tensors(run, no_bar)
     told: list[int] = []
     one, two = (qat_body(run, pictures, lessons, PYTHON, told.append) for _ in range(2))

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.predictions import load_predictions
 from spot_convert.commands.convert import answers
-from spot_convert.runtimes.predictions import Places
+from spot_convert.runtimes.predictions import Environments
 from spot_convert.variants.catalog import TFLITE_RUNTIME, VARIANTS
-from spot_convert.variants.family import convert_run
+from spot_convert.pipeline import convert_run
 from spot_edge import read_model
 
 PYTHON = Path(os.environ.get("TFLITE_RUNTIME_PYTHON", "TFLITE_RUNTIME_PYTHON is not set"))
@@ -25,7 +25,7 @@ OTHERS = [name for name, variant in VARIANTS.items() if variant.runtime == TFLIT
 @pytest.fixture(scope="module")
 def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("family")
-    convert_run(shapes_run, out, variants=["int8", *OTHERS], places=Places(PYTHON), say=print)
+    convert_run(shapes_run, out, variants=["int8", *OTHERS], environments=Environments(tflite_runtime=PYTHON), log=print)
     return out
 
 

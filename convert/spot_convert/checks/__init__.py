@@ -1,1 +1,1 @@
-"""What a model file must pass, and what is fitted and measured on its own outputs."""
+"""Check a file against the Keras network, and fit its temperature, thresholds and limits."""

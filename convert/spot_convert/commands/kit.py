@@ -7,40 +7,38 @@ from pathlib import Path
 
 import click
 
-from spot_edge.errors import CheckError
+from spot_edge.errors import CheckError, install_hint
 
 __all__ = ["kit"]
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(short_help="Export a conformance kit for apps, and check an app with it.")
 def kit() -> None:
     """Export a conformance kit for app developers, and check an app's results against it."""
 
 
-@kit.command("export")
+@kit.command("export", short_help="Write a conformance kit for a model.")
 @click.argument("model", required=False, type=_PATH)
 @click.option("--out", required=True, type=_PATH, help="Folder for the kit: a new or an empty one.")
 def export_kit(model: Path | None, out: Path) -> None:
-    """Make the kit for embedding MODEL (default: the embedded model): pictures, and what to expect of them."""
+    """Write a conformance kit for MODEL [default: the embedded model]: images, and the scores to expect for them."""
     try:
         from spot_convert.kit.export import export_kit as export
     except ImportError as error:
-        raise click.UsageError(
-            f"{error.name} is not installed here: pip install 'spot-edge-toolkit[convert]'"
-        ) from error
+        raise click.UsageError(f"{error.name} is not installed. Install it {install_hint('convert')}") from error
     from spot_edge.model.file import read_model
 
     click.echo(f"{export(read_model(model), out)}: start with its README.md")
 
 
-@kit.command("check")
+@kit.command("check", short_help="Check an app's results against a kit.")
 @click.argument("kit", metavar="KIT", type=_PATH)
 @click.argument("results", metavar="RESULTS.json", type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="The verdict as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check_kit(kit: Path, results: Path, as_json: bool) -> None:
-    """Say whether the answers that an app wrote to RESULTS.json are those of KIT, and if not, which mistake shows."""
+    """Check whether the scores that an app wrote to RESULTS.json match KIT, and if not, name the likely mistake."""
     from spot_convert.kit import report
     from spot_convert.kit.check import check
     from spot_convert.kit.results import read_results

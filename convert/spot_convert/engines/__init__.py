@@ -1,1 +1,1 @@
-"""The engines that turn a Keras network into a quantized body."""
+"""The engines that convert a Keras network to a quantized body."""

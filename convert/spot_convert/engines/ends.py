@@ -1,4 +1,4 @@
-"""The two ends of a quantized body: grey levels in, floats out, whatever lies in between."""
+"""Give a quantized body a uint8 input and float32 outputs, whatever types it computes in."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from spot_convert.modelfile.graph import Graph
 from spot_convert.run import Run
 from spot_edge.errors import CheckError
 
-__all__ = ["floats_out", "grey_levels_in"]
+__all__ = ["add_float_outputs", "add_uint8_input"]
 
 _TYPES = schema.TensorType
 
 
-def grey_levels_in(graph: Graph, run: Run) -> None:
-    """A uint8 input in front of the one that counts otherwise: in int8, int16 or float32.
+def add_uint8_input(graph: Graph, run: Run) -> None:
+    """Put a uint8 input for grey levels in front of an input of type int8, int16 or float32.
 
-    All mean the same. int8 counts from -128 where uint8 counts from 0; towards int16 and float32 the way leads over
-    floats, as there is no shorter one.
+    uint8 to int8 takes one QUANTIZE. TFLite cannot convert uint8 to int16 directly, so that goes through float32.
     """
     entry = graph.model.signatureDefs[0].inputs[0]
     inner = graph.graph.tensors[entry.tensorIndex]
-    outer = graph.tensor("image", inner.shape, _TYPES.UINT8, quantization=_grey(run))
+    outer = graph.tensor("image", inner.shape, _TYPES.UINT8, quantization=_grey_levels(run))
     if inner.type == _TYPES.INT8:
-        theirs = inner.quantization
-        if int(theirs.zeroPoint[0]) + 128 != input_zero(run) or not np.isclose(theirs.scale[0], run.pixel_scale):
-            raise CheckError("LiteRT Quantizer gave the input another range than that of grey levels")
+        given = inner.quantization
+        if int(given.zeroPoint[0]) + 128 != input_zero(run) or not np.isclose(given.scale[0], run.pixel_scale):
+            raise CheckError("LiteRT Quantizer gave the input a range other than that of the grey levels")
         _quantize(graph, outer, entry.tensorIndex)
         inner.name = b"image/int8"
     elif inner.type == _TYPES.FLOAT32:
@@ -42,8 +41,8 @@ def grey_levels_in(graph: Graph, run: Run) -> None:
     graph.graph.inputs = np.array([outer], np.int32)
 
 
-def floats_out(graph: Graph) -> None:
-    """Every output as float32."""
+def add_float_outputs(graph: Graph) -> None:
+    """Convert every output to float32."""
     for entry in graph.model.signatureDefs[0].outputs:
         inner = graph.graph.tensors[entry.tensorIndex]
         if inner.type == _TYPES.FLOAT32:
@@ -54,20 +53,21 @@ def floats_out(graph: Graph) -> None:
     graph.graph.outputs = np.array([e.tensorIndex for e in graph.model.signatureDefs[0].outputs], np.int32)
 
 
-def _grey(run: Run) -> schema.QuantizationParametersT:
+def _grey_levels(run: Run) -> schema.QuantizationParametersT:
+    """Return the quantization by which grey levels 0 to 255 stand for scaled pixels."""
     quantization = schema.QuantizationParametersT()
     quantization.scale = np.array([run.pixel_scale], np.float32)
     quantization.zeroPoint = np.array([input_zero(run)], np.int64)
     return quantization
 
 
-def _quantize(graph: Graph, given: int, wanted: int) -> None:
+def _quantize(graph: Graph, source: int, target: int) -> None:
     options = schema.BuiltinOptions.QuantizeOptions
-    graph.operator(schema.BuiltinOperator.QUANTIZE, [given], wanted, options, schema.QuantizeOptionsT(), first=True)
+    graph.operator(schema.BuiltinOperator.QUANTIZE, [source], target, options, schema.QuantizeOptionsT(), first=True)
 
 
-def _dequantize(graph: Graph, given: int, wanted: int, *, first: bool = False) -> None:
+def _dequantize(graph: Graph, source: int, target: int, *, first: bool = False) -> None:
     options = schema.BuiltinOptions.DequantizeOptions
     graph.operator(
-        schema.BuiltinOperator.DEQUANTIZE, [given], wanted, options, schema.DequantizeOptionsT(), first=first
+        schema.BuiltinOperator.DEQUANTIZE, [source], target, options, schema.DequantizeOptionsT(), first=first
     )

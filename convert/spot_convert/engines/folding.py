@@ -1,6 +1,7 @@
-"""A Keras network as data: its layers behind the pixel scaling, each batch norm folded into the convolution before it.
+"""Describe a Keras network as plain data, so that an older Keras in another environment can rebuild it.
 
-So another Keras, in another environment, can build it again. Only layers that both know alike are taken.
+Each batch norm is folded into the convolution before it. Only layers that both versions of Keras define alike are
+supported.
 """
 
 from __future__ import annotations
@@ -26,25 +27,26 @@ _SETTINGS = {
     "Add": (),
 }
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D")
-_LEAST_WEIGHT = 1e-4  # of a channel's largest weight, in parts of its bias: int8 counts the bias in such steps
+# The smallest allowed peak weight of a channel, relative to its bias. int8 counts the bias in steps of that peak.
+_MIN_WEIGHT = 1e-4
 
 
 class Folded(NamedTuple):
-    """The layers in the order in which they run, and their weights by the names `LAYER/kernel` and `LAYER/bias`."""
+    """The layers in execution order, and their weights by the names `LAYER/kernel` and `LAYER/bias`."""
 
-    layers: list[dict[str, Any]]  # name, kind, settings, and the names of its inputs: "" for the scaled image
-    outputs: dict[str, str]  # evidence and embedding: names of layers
+    layers: list[dict[str, Any]]  # name, kind, settings, and the names of the inputs; "" is the scaled image
+    outputs: dict[str, str]  # the names of the layers that compute evidence and embedding
     weights: dict[str, NDArray[np.float32]]
 
 
 def fold(body: Any) -> Folded:
-    """The network `body` of a run; DataError, naming it, for a layer that cannot be handed over."""
+    """Fold the network `body` of a run. Raise DataError for a layer that is not supported."""
     given: dict[str, list[str]] = {}
     for layer in body.layers[2:]:
-        # The first node is that of the body itself: calling it on other inputs added more.
+        # The first node belongs to the body itself. Calls on other inputs append more.
         given[layer.name] = [tensor._keras_history.operation.name for tensor in layer._inbound_nodes[0].input_tensors]
     readers = Counter(name for names in given.values() for name in names)
-    places = {body.layers[1].name: ""}  # of what a layer gives, the name of the layer that gives it here
+    places = {body.layers[1].name: ""}  # the folded layer that computes the output of each Keras layer
     layers: dict[str, dict[str, Any]] = {}
     weights: dict[str, NDArray[np.float32]] = {}
     for layer in body.layers[2:]:
@@ -55,17 +57,17 @@ def fold(body: Any) -> Folded:
         elif kind == "BatchNormalization":
             before = layers.get(inputs[0], {"kind": ""})
             if before["kind"] not in _CONVOLUTIONS or readers[given[layer.name][0]] != 1:
-                raise _unknown(layer, "is not behind a convolution of its own")
+                raise _unsupported(layer, "does not follow a convolution of its own")
             _fold_norm(layer, inputs[0], before["kind"], weights)
             places[layer.name] = inputs[0]
         elif kind not in _SETTINGS:
-            raise _unknown(layer, "is of a kind that it does not know")
+            raise _unsupported(layer, "is of an unsupported kind")
         else:
             settings = layer.get_config()
             if settings.get("data_format", "channels_last") != "channels_last" or settings.get("keepdims"):
-                raise _unknown(layer, "orders its channels in a way that it does not know")
+                raise _unsupported(layer, "has an unsupported channel order")
             if settings.get("activation", "linear") != "linear" or settings.get("depth_multiplier", 1) != 1:
-                raise _unknown(layer, "has an activation or a multiplier of its own")
+                raise _unsupported(layer, "has its own activation or depth multiplier")
             kept = {key: settings[key] for key in _SETTINGS[kind]}
             layers[layer.name] = {"name": layer.name, "kind": kind, "settings": kept, "inputs": inputs}
             if kind in _CONVOLUTIONS:
@@ -77,7 +79,7 @@ def fold(body: Any) -> Folded:
                 )
     for name, layer in layers.items():
         if layer["kind"] in _CONVOLUTIONS:
-            _keep_alive(weights[f"{name}/kernel"], weights[f"{name}/bias"], layer["kind"])
+            _raise_dead_channels(weights[f"{name}/kernel"], weights[f"{name}/bias"], layer["kind"])
     outputs = {key: places[tensor._keras_history.operation.name] for key, tensor in body.output.items()}
     return Folded(list(layers.values()), outputs, weights)
 
@@ -92,16 +94,16 @@ def _fold_norm(norm: Any, name: str, kind: str, weights: dict[str, NDArray[np.fl
     weights[f"{name}/bias"] = ((bias - np.asarray(norm.moving_mean, np.float64)) * factor + beta).astype(np.float32)
 
 
-def _keep_alive(kernel: NDArray[np.float32], bias: NDArray[np.float32], kind: str) -> None:
-    """No channel whose weights are all but nought beside its bias: of their steps there would be too many in it."""
+def _raise_dead_channels(kernel: NDArray[np.float32], bias: NDArray[np.float32], kind: str) -> None:
+    """Raise weights that are nearly zero beside their channel's bias: int8 would need too many steps for the bias."""
     channels = np.moveaxis(kernel, 2 if kind == "DepthwiseConv2D" else 3, 0)  # a view
     first = channels[:, 0, 0, 0]
-    dead = np.abs(channels).max(axis=(1, 2, 3)) < _LEAST_WEIGHT * np.abs(bias)
-    first[dead] = _LEAST_WEIGHT * np.abs(bias)[dead]
+    dead = np.abs(channels).max(axis=(1, 2, 3)) < _MIN_WEIGHT * np.abs(bias)
+    first[dead] = _MIN_WEIGHT * np.abs(bias)[dead]
 
 
-def _unknown(layer: Any, why: str) -> DataError:
+def _unsupported(layer: Any, why: str) -> DataError:
     known = ", ".join((*_SETTINGS, "BatchNormalization", "Dropout"))
     return DataError(
-        f"qat-int8: the layer {layer.name} ({type(layer).__name__}) {why}: it takes {known}; leave this variant out"
+        f"qat-int8: the layer {layer.name} ({type(layer).__name__}) {why}. Leave out this variant, or use only {known}"
     )

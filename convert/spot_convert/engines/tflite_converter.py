@@ -1,4 +1,4 @@
-"""TensorFlow's own converter: the body of a network in float32, float16, dynamic-range int8 and full int8."""
+"""Convert with TensorFlow's own converter: the body in float32, float16, dynamic-range int8 and full int8."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = [
 
 
 def float_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
-    """The network in float32; its input takes uint8 and is scaled inside the graph."""
+    """Convert the network in float32, with a uint8 input that is scaled inside the graph."""
     return _convert(_whole_network(run))
 
 
 def _float16_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
-    """The network with its weights as float16; it computes in float32."""
+    """Store the weights as float16. The network computes in float32."""
     converter = _whole_network(run)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -44,18 +44,18 @@ def _float16_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
 
 
 def _dynamic_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
-    """The network with its weights as int8 and float activations, which are quantized picture by picture."""
+    """Store the weights as int8. Activations are float and quantized at run time, image by image."""
     converter = _whole_network(run)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return _convert(converter)
 
 
 def _int8_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
-    """The network in full int8 with per-channel weights; its input takes uint8, its outputs are dequantized.
+    """Quantize everything to int8, weights per channel, with a uint8 input and float outputs.
 
-    The pixel scaling is not left as operators, which would cost resolution: it becomes the quantization of the input
-    tensor. Its zero point is made a whole number (128), half a grey level from the true offset. The weights' rounding
-    is corrected in the mean before it happens.
+    The pixel scaling becomes the quantization of the input tensor, because operators would cost resolution. Its zero
+    point is rounded to a whole number (128), half a grey level from the true offset. Biases are corrected beforehand
+    for the rounding of the weights.
     """
     converter = _after_scaling(run, corrected_body(run.body, calibration))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -74,32 +74,32 @@ BODIES: dict[str, Callable[[Run, NDArray[np.uint8]], bytes]] = {
 
 
 def corrected_float_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
-    """The network behind the pixel scaling in float32, corrected for the rounding of its weights that is to come."""
+    """Convert the network after the pixel scaling in float32, corrected for the later rounding of its weights."""
     return _convert(_after_scaling(run, corrected_body(run.body, calibration)))
 
 
 def scaled_body(run: Run) -> bytes:
-    """The network behind the pixel scaling in float32, as trained."""
+    """Convert the network after the pixel scaling in float32, as trained."""
     return _convert(_after_scaling(run, run.body))
 
 
 def corrected_whole_body(run: Run, calibration: NDArray[np.uint8]) -> bytes:
-    """The network in float32 with uint8 input, corrected for the rounding of its weights that is to come."""
+    """Convert the network in float32 with a uint8 input, corrected for the later rounding of its weights."""
     return _convert(_whole_network(run, corrected_body(run.body, calibration)))
 
 
 def calibration_inputs(run: Run, calibration: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-    """What the network behind the pixel scaling sees of the calibration pictures, float32[1,S,S,3] each."""
+    """Yield the calibration images as the network sees them after the pixel scaling, float32[1,S,S,3] each."""
     zero = input_zero(run)
-    for picture in calibration:
-        tensor = (picture[np.newaxis].astype(np.float32) - zero) * np.float32(run.pixel_scale)
-        # The input's range is that of all grey levels, whether or not this picture holds them.
+    for image in calibration:
+        tensor = (image[np.newaxis].astype(np.float32) - zero) * np.float32(run.pixel_scale)
+        # Two pixels hold the darkest and brightest grey level, so that the input's range covers all of them.
         tensor[0, 0, 0], tensor[0, 0, 1] = -zero * run.pixel_scale, (255 - zero) * run.pixel_scale
         yield tensor
 
 
 def input_zero(run: Run) -> int:
-    """The grey level that the int8 input calls zero: the nearest whole one to where the pixel scaling has it."""
+    """Return the zero point of the input: the whole grey level nearest to the zero of the pixel scaling."""
     return math.floor(-run.pixel_offset / run.pixel_scale + 0.5)  # 127.5 → 128
 
 
@@ -110,28 +110,29 @@ def _whole_network(run: Run, body: Any = None) -> Any:
 
 def _after_scaling(run: Run, body: Any) -> Any:
     scaled = keras.Input(batch_shape=(1, run.image.size, run.image.size, 3), name="image")
-    # Named, because Keras numbers unnamed models, and the names go into the file: the same run gives the same bytes.
+    # Keras numbers unnamed models, and names go into the file. A fixed name keeps the bytes the same.
     after_scaling = keras.Model(body.layers[1].output, body.output, name="after_scaling")
     return _converter(keras.Model(scaled, after_scaling(scaled), name="int8_body"))
 
 
 def _converter(network: Any) -> Any:
-    """TensorFlow's converter over `network`, traced once. Its own way from Keras exports first: three times as long.
+    """Return TensorFlow's converter for `network`, traced once.
 
-    The file is the same but for the note in it that says which way was taken.
+    TFLiteConverter.from_keras_model exports first and takes three times as long for the same network.
     """
     image = tf.TensorSpec(network.inputs[0].shape, network.inputs[0].dtype, name="image")
     function = tf.function(lambda image: network(image, training=False), input_signature=[image])
     holder = tf.Module()
-    holder.variables_of_network = [variable.value for variable in network.variables]  # else they are not found
+    # The converter finds only variables that its module refers to.
+    holder.variables_of_network = [variable.value for variable in network.variables]
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], holder)
 
 
 def _convert(converter: Any) -> bytes:
-    """Run a converter without its hundreds of lines of log; they are shown where it fails."""
+    """Run a converter, and show its hundreds of lines of log only if it fails."""
     with tempfile.TemporaryFile() as log:
         try:
-            with _both_streams_into(log):
+            with _redirected_streams(log):
                 return bytes(converter.convert())
         except Exception as error:
             log.seek(0)
@@ -140,8 +141,8 @@ def _convert(converter: Any) -> bytes:
 
 
 @contextlib.contextmanager
-def _both_streams_into(file: Any) -> Iterator[None]:
-    """stdout and stderr of this process, C++ included, into `file`."""
+def _redirected_streams(file: Any) -> Iterator[None]:
+    """Redirect stdout and stderr of this process, C++ included, to `file`."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]

@@ -1,1 +1,1 @@
-"""Shows what is in any .tflite: its graph, its kind of quantization, its runtimes, and its error layer by layer."""
+"""Show what is in any .tflite file: its graph, quantization, compatible runtimes, and the error of each layer."""

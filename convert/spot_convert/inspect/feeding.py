@@ -1,4 +1,4 @@
-"""Pictures for a file's input: grey levels where it takes them, and the values they stand for where it does not."""
+"""Feed images to any file: as grey levels to uint8 inputs, else as the values that the grey levels stand for."""
 
 from __future__ import annotations
 

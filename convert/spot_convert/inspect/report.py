@@ -15,7 +15,7 @@ from spot_convert.inspect.arithmetic import computes, constants, quantization
 from spot_convert.inspect.graph import Flatbuffer, Graph, read_flatbuffer
 from spot_convert.inspect.layers import Layer, list_layers
 from spot_convert.inspect.twins import Side, compare_twins
-from spot_convert.runtimes.compatibility import judge
+from spot_convert.runtimes.compatibility import try_runtimes
 from spot_edge.errors import ModelError
 from spot_edge.files import read_file
 from spot_edge.model.file import verify
@@ -48,7 +48,7 @@ def inspect_file(
         "bytes": len(content),
         "sealed": _sealed(content, name),
         "quantization": asdict(quantization(model.graphs)),
-        "runtimes": [verdict.as_dict() for verdict in judge(content, model)],
+        "runtimes": [verdict.as_dict() for verdict in try_runtimes(content, model)],
         "subgraphs": [_subgraph(each) for each in model.graphs],
         "signatures": [_signature(model, number) for number in range(len(model.signatures))],
         "flatbuffer": {

@@ -1,1 +1,1 @@
-"""The kit for those who embed a model file in an app of their own, and the check of what their app answers."""
+"""The conformance kit for developers who embed a model in their app, and the check of the app's results."""

@@ -1,1 +1,1 @@
-"""Assembling a model file: flatbuffer, float tail, metadata."""
+"""Assemble a model file: flatbuffer, float tail, metadata."""

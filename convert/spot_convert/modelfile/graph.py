@@ -1,4 +1,4 @@
-"""A flatbuffer taken apart, added to, and put together again."""
+"""Unpack a flatbuffer, add to its graph, and pack it again."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Graph", "pack", "unpack"]
 
 
 def unpack(flatbuffer: bytes) -> Any:
-    """A flatbuffer as schema objects. Weights that lie outside of it, as LiteRT Quantizer leaves them, are taken in."""
+    """Unpack a flatbuffer to schema objects, including weights that LiteRT Quantizer stores behind it."""
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
             data = np.frombuffer(flatbuffer, np.uint8)[buffer.offset : buffer.offset + buffer.size]
             if len(data) != buffer.size:
-                raise CheckError("the file's weights lie outside of it: it was cut off")
+                raise CheckError("truncated file: weights are missing at its end")
             buffer.data, buffer.offset, buffer.size = data, 0, 0
     return model
 
 
 def pack(model: Any) -> bytes:
-    """Schema objects as a flatbuffer, each buffer on a 16-byte boundary as the schema asks."""
+    """Pack schema objects to a flatbuffer, with each buffer aligned to 16 bytes as the schema requires."""
     for buffer in model.buffers:
         buffer.__class__ = _AlignedBuffer
     builder = flatbuffers.Builder(1 << 20)
@@ -37,15 +37,15 @@ def pack(model: Any) -> bytes:
 
 
 class Graph:
-    """The one subgraph of a model, to which tensors and operators can be added."""
+    """The only subgraph of a model, with methods to add tensors and operators."""
 
     def __init__(self, model: Any) -> None:
         if len(model.subgraphs) != 1:
-            raise CheckError(f"the converter left {len(model.subgraphs)} subgraphs instead of one")
+            raise CheckError(f"the converter wrote {len(model.subgraphs)} subgraphs instead of one")
         self.model, self.graph = model, model.subgraphs[0]
 
     def tensor(self, name: str, shape: Sequence[int], kind: int, data: bytes = b"", quantization: Any = None) -> int:
-        """A new tensor, constant where it has `data`; its number."""
+        """Add a tensor, constant if `data` is given, and return its index."""
         added = schema.TensorT()
         added.name, added.shape, added.type = name.encode(), np.array(shape, np.int32), kind
         added.quantization = quantization
@@ -57,7 +57,7 @@ class Graph:
     def operator(
         self, code: int, inputs: Sequence[int], output: int, kind: int = 0, options: Any = None, *, first: bool = False
     ) -> None:
-        """A new builtin operator of version 1, run last or `first`."""
+        """Add a builtin operator of version 1 at the end, or at the start if `first`."""
         added = schema.OperatorT()
         added.opcodeIndex = self._code(code)
         added.inputs, added.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
@@ -65,17 +65,17 @@ class Graph:
         self.graph.operators.insert(0 if first else len(self.graph.operators), added)
 
     def floats(self, number: int) -> NDArray[np.float32]:
-        """What a constant float32 tensor holds; a copy."""
+        """Return a copy of the values of a constant float32 tensor."""
         return np.asarray(self.values(number, np.float32))
 
     def values(self, number: int, kind: Any) -> NDArray[Any]:
-        """What a constant tensor of numbers of `kind` holds; a copy."""
+        """Return a copy of the values of a constant tensor of dtype `kind`."""
         tensor = self.graph.tensors[number]
         data = np.asarray(self.model.buffers[tensor.buffer].data, np.uint8)
         return np.frombuffer(data.tobytes(), kind).reshape(tensor.shape).copy()
 
     def fill(self, number: int, values: NDArray[Any]) -> None:
-        """Give a constant tensor other values of the same type and shape."""
+        """Replace the values of a constant tensor by others of the same type and shape."""
         tensor = self.graph.tensors[number]
         shared = sum(other.buffer == tensor.buffer for other in self.graph.tensors) > 1
         if shared:
@@ -84,14 +84,14 @@ class Graph:
             self.model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
 
     def buffer(self, data: bytes) -> int:
-        """A new buffer; its number."""
+        """Add a buffer and return its index."""
         added = schema.BufferT()
         added.data = np.frombuffer(data, np.uint8)
         self.model.buffers.append(added)
         return len(self.model.buffers) - 1
 
     def _code(self, code: int) -> int:
-        """The index of version 1 of a builtin operator, added where the model has none."""
+        """Return the index of version 1 of a builtin operator; add it if the model lacks it."""
         for index, known in enumerate(self.model.operatorCodes):
             if known.builtinCode == code and known.version == 1:
                 return index
@@ -102,7 +102,7 @@ class Graph:
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
-    """The generated class would put constants on any boundary; ARM's vector loads want the schema's sixteen bytes."""
+    """Align constants to 16 bytes, as the schema requires and ARM's vector loads need. The generated class does not."""
 
     def Pack(self, builder: Any) -> Any:  # noqa: N802 - the generated code's name
         vector = None

@@ -1,7 +1,7 @@
-"""TFLite Metadata: what stock clients (MediaPipe, Android) read about inputs, outputs and labels.
+"""Write TFLite Metadata, from which MediaPipe and Android learn about inputs, outputs and labels.
 
-A small writer of the public schema (metadata_schema.fbs 1.1.0, identifier M001): the packages that had one are no
-longer kept, and four tables are all that is needed.
+This implements the four tables needed of the public schema (metadata_schema.fbs 1.1.0, identifier M001). The packages
+that wrote it are no longer maintained.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _RGB, _AXIS_LABELS = 1, 2  # ColorSpaceType, AssociatedFileType
 
 
 def describe_tensors(name: str, description: str, licence: str, mean: float, std: float) -> bytes:
-    """The metadata of a model with our one input and three outputs, `labels.txt` on `scores`.
+    """Return the metadata of a model with one input and three outputs, with `labels.txt` attached to `scores`.
 
-    `mean` and `std` are what a client subtracts and divides by before the input's own quantization.
+    A client subtracts `mean` and divides by `std` before it quantizes the input.
     """
     write = _Writer()
     image = write.tensor(
@@ -65,7 +65,7 @@ def describe_tensors(name: str, description: str, licence: str, mean: float, std
 
 @dataclass
 class _Writer:
-    """Flatbuffer tables by field number."""
+    """Writes flatbuffer tables by field number."""
 
     builder: Any = None
 

@@ -1,1 +1,1 @@
-"""Quantization methods: ranges, bias correction, mixed precision, compression, quantization-aware training."""
+"""Quantization methods: calibration, bias correction, mixed precision, compression, quantization-aware training."""

@@ -1,9 +1,9 @@
-"""Networks whose int8 weights compress: pruned to nought, or gathered in few clusters, and fine-tuned as such.
+"""Fine-tune networks whose int8 weights compress well: pruned to zero, or restricted to few distinct values.
 
-What compresses is what the file stores: whole numbers, the largest of each channel being 127. So clusters are made of
-weights in parts of the largest of their channel; to fold a batch norm in, which multiplies whole channels, changes
-nothing of that, and nought stays nought. The network computes with what will be stored, while the weights behind it
-learn on freely, and may come back.
+What compresses is what the file stores: integers, with 127 for the largest weight of each channel. So clusters are
+made of weights relative to the largest of their channel. Folding a batch norm multiplies whole channels, which changes
+neither these ratios nor zeros. The network computes with the weights that will be stored, while the free weights behind
+them keep learning. So a pruned weight can come back.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from spot_convert.run import Run
 
 __all__ = ["clustered", "kept_weights", "levels", "pruned"]
 
-_SHARE = 0.97  # of all weights are in the large layers, which are changed; the small ones stay as they are
-_PRUNED_BY, _SETTLED = 0.6, 0.8  # of the steps
+_SHARE = 0.97  # of all weights are in the large layers. Only these are changed.
+_PRUNED_BY, _FROZEN_FROM = 0.6, 0.8  # share of the steps
 _RATE = 0.0006
-_ROUNDS = 20  # of gathering
+_ROUNDS = 20  # of k-means
 
 Refresh = Callable[[float, list[NDArray[np.float32]]], None]
 
 
-def pruned(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]) -> Any:
-    """The network of `run` with the wanted share of the weights of its large layers nought, learned from `pictures`."""
+def pruned(run: Run, images: NDArray[np.uint8], advance: Callable[[int], None]) -> Any:
+    """Return the network of `run` with the requested share of the weights in its large layers zero, fine-tuned."""
     student = _copy(run.body)
     large = _large_layers(student)
     masks = [tf.Variable(tf.ones_like(layer.kernel.value)) for layer in large]
@@ -42,19 +42,19 @@ def pruned(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]) -
     def refresh(done: float, free: list[NDArray[np.float32]]) -> None:
         nonlocal reached
         share = run.retraining.sparsity * (1 - (1 - min(1.0, done / _PRUNED_BY)) ** 3)
-        if share == reached and done > _SETTLED:
-            return  # what is left learns to do without the rest
+        if share == reached and done > _FROZEN_FROM:
+            return  # the remaining weights now adapt to a fixed choice
         reached = share
         kept = kept_weights([values * fold for values, fold in zip(free, folds, strict=True)], share)
         for mask, one in zip(masks, kept, strict=True):
             mask.assign(one.astype(np.float32))
 
-    _train(run, student, large, [partial(tf.multiply, mask) for mask in masks], pictures, refresh, more)
+    _train(run, student, large, [partial(tf.multiply, mask) for mask in masks], images, refresh, advance)
     return student
 
 
-def clustered(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]) -> Any:
-    """The network of `run` with the wanted number of different int8 weights in each of its large layers."""
+def clustered(run: Run, images: NDArray[np.uint8], advance: Callable[[int], None]) -> Any:
+    """Return the network of `run` with the requested number of distinct weights in each large layer, fine-tuned."""
     student = _copy(run.body)
     large = _large_layers(student)
     clusters = run.retraining.clusters
@@ -68,18 +68,19 @@ def clustered(run: Run, pictures: NDArray[np.uint8], more: Callable[[int], None]
         run,
         student,
         large,
-        [partial(_gathered, table) for table in tables],
-        pictures,
+        [partial(_nearest_levels, table) for table in tables],
+        images,
         refresh,
-        more,
+        advance,
     )
     return student
 
 
 def kept_weights(layers: Sequence[NDArray[np.float32]], sparsity: float) -> list[NDArray[np.bool_]]:
-    """Which weights stay where that share of them all goes: those that weigh least beside the rest of their layer.
+    """Return masks of the weights to keep when a share `sparsity` of all weights is pruned.
 
-    (Lee et al., Layer-adaptive sparsity for the magnitude-based pruning, 2021.)
+    Weights that are small relative to the larger ones of their layer go first (Lee et al., Layer-adaptive sparsity for
+    the magnitude-based pruning, 2021).
     """
     scores = []
     for values in layers:
@@ -97,14 +98,16 @@ def kept_weights(layers: Sequence[NDArray[np.float32]], sparsity: float) -> list
 
 
 def levels(kernel: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
-    """The `clusters` values, in parts of a channel's largest, that a kernel's weights gather around: rising whole
-    127ths, among them nought and both ends, and symmetric, as a batch norm may turn a channel's sign.
+    """Return the `clusters` values that best represent a kernel's weights, relative to the largest of each channel.
+
+    The values are increasing multiples of 1/127 and include -1, 0 and 1. They are symmetric, because a batch norm may
+    flip the sign of a channel.
     """
     shares = np.abs(kernel) / np.maximum(np.abs(kernel).max(axis=(0, 1, 2), keepdims=True), np.finfo(np.float32).tiny)
     counts = np.bincount(np.round(LEVELS * shares).astype(int).ravel(), minlength=LEVELS + 1)
     steps = np.arange(LEVELS + 1)
     half = clusters // 2
-    # From nought to the end, at first with as many weights between each two.
+    # Start with centres from 0 to 127 that have equally many weights between them.
     centres = np.interp(np.arange(half + 1) / half, np.cumsum(counts) / counts.sum(), steps)
     centres[0], centres[-1] = 0, LEVELS
     for _ in range(_ROUNDS):
@@ -116,7 +119,8 @@ def levels(kernel: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
     return np.concatenate([-whole[:0:-1], whole]).astype(np.float32)
 
 
-def _gathered(table: Any, kernel: Any) -> Any:
+def _nearest_levels(table: Any, kernel: Any) -> Any:
+    """Replace each weight by the nearest level of `table`, relative to the largest weight of its channel."""
     largest = tf.reduce_max(tf.abs(kernel), axis=(0, 1, 2), keepdims=True)
     shares = tf.math.divide_no_nan(kernel, largest)
     between = (table[1:] + table[:-1]) / 2
@@ -129,11 +133,11 @@ def _train(
     student: Any,
     large: list[Any],
     stored: list[Callable[[Any], Any]],
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     refresh: Refresh,
-    more: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> None:
-    """The student's weights, with those of its `large` layers as they will be stored, from the answers of the run's."""
+    """Train all weights of the student by distillation; those of its `large` layers are used as they will be stored."""
     places = {layer.name: change for layer, change in zip(large, stored, strict=True)}
     first = [Weight(layer.kernel.value, 3, places[layer.name]) for layer in large]
     others = []
@@ -150,11 +154,11 @@ def _train(
         lambda batch: student(batch, training=False),
         lambda batch: run.body(batch, training=False),
         [*first, *others],
-        pictures,
+        images,
         steps=run.retraining.steps,
         rate=_RATE,
         refresh=lambda done, free: refresh(done, free[: len(large)]),
-        more=more,
+        advance=advance,
     )
 
 
@@ -163,12 +167,12 @@ def _copy(body: Any) -> Any:
     copy.set_weights(body.get_weights())
     for layer in copy.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it heeds new weights only then
+            layer.finalize_state()  # Keras uses the new weights only after this call
     return copy
 
 
 def _large_layers(body: Any) -> list[Any]:
-    """The convolutions that hold nearly all weights, the largest first; depthwise ones are never among them."""
+    """Return the convolutions that hold nearly all weights, largest first. Depthwise ones are not among them."""
     found = [
         layer
         for layer in body.layers
@@ -180,10 +184,10 @@ def _large_layers(body: Any) -> list[Any]:
 
 
 def _fold(layer: Any) -> NDArray[np.float32]:
-    """What the batch norm behind a convolution multiplies its channels with."""
-    behind = [node.operation for node in layer._outbound_nodes]
-    if len(behind) == 1 and isinstance(behind[0], keras.layers.BatchNormalization):
-        norm = behind[0]
+    """Return the factor of each channel in the batch norm after a convolution."""
+    following = [node.operation for node in layer._outbound_nodes]
+    if len(following) == 1 and isinstance(following[0], keras.layers.BatchNormalization):
+        norm = following[0]
         gamma = np.asarray(norm.gamma) if norm.gamma is not None else 1.0
         return np.asarray(np.abs(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)), np.float32)
     return np.ones(layer.kernel.shape[-1], np.float32)

@@ -1,4 +1,4 @@
-"""LiteRT Quantizer with a precision for each layer: of which numbers a network is made is a plan, layer by layer."""
+"""Quantize with a precision for each layer: a `Plan` says how many bits each layer gets, LiteRT Quantizer does it."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ __all__ = [
     "FLOAT",
     "Layer",
     "Plan",
-    "as_entered",
+    "as_input",
     "corrected",
     "corrected_for_float16",
     "layers_of",
     "quantize",
     "quantized",
-    "with_living_channels",
+    "without_dead_channels",
 ]
 
 _Means: TypeAlias = NDArray[np.float64]
 
-FLOAT = 32  # bits of a layer that is left as it is
+FLOAT = 32  # "bits" of a layer that stays in float
 ALGORITHMS = {"min-max": AlgorithmName.MIN_MAX_UNIFORM_QUANT, "mse": AlgorithmName.MSE, "octav": AlgorithmName.OCTAV}
-_LEAST_WEIGHT = 1e-4  # of a channel's largest weight, in parts of its bias
-_SIXTEEN = 1.1 * 127 * 32767 / 2**31  # the same for int16, times the largest activation that enters
+_MIN_WEIGHT = 1e-4  # smallest allowed peak weight of a channel, relative to its bias
+_MIN_WEIGHT_INT16 = 1.1 * 127 * 32767 / 2**31  # the same for int16 activations, times the largest input
 _CHANNELS = {
     schema.BuiltinOperator.CONV_2D: 0,
     schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
@@ -51,13 +51,13 @@ _CHANNELS = {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A convolution of a float body: where its bias stands in the graph, and what it takes."""
+    """A convolution of a float body: its bias tensor and its cost."""
 
-    name: str  # of its output
-    bias: int  # -1: it has none
+    name: str  # of its output tensor
+    bias: int  # tensor index; -1 if it has none
     kind: TFLOperationName
-    weights: int  # how many
-    products: int  # multiply-accumulates for a picture
+    weights: int  # number of weights
+    products: int  # multiply-accumulates per image
     relu6: bool
 
     @property
@@ -67,26 +67,28 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Bits of the activations and of the weights; some layers may have others. Depthwise weights have eight at least:
-    four LiteRT has no kernel for."""
+    """Bits of activations and weights, with exceptions for single layers.
+
+    Depthwise weights always get at least eight bits, because LiteRT has no four-bit kernel for them.
+    """
 
     activations: int = 8
     weights: int = 8
-    algorithm: str = "min-max"  # for weights of four bits
-    layers: Mapping[str, int] = field(default_factory=dict)  # bits of a layer's weights; FLOAT: all of it
+    algorithm: str = "min-max"  # for four-bit weights
+    layers: Mapping[str, int] = field(default_factory=dict)  # weight bits of single layers; FLOAT leaves all in float
 
     def bits(self, layer: Layer) -> int:
-        """Of the layer's weights."""
+        """Return the bits of a layer's weights."""
         bits = self.layers.get(layer.name, self.weights)
         return max(bits, 8) if layer.depthwise else bits
 
     def but(self, layer: Layer, bits: int) -> Plan:
-        """The same with another precision for one layer."""
+        """Return this plan with another precision for one layer."""
         return replace(self, layers={**self.layers, layer.name: bits})
 
 
 def layers_of(body: bytes) -> list[Layer]:
-    """The convolutions of a float body, in the order in which they run."""
+    """Return the convolutions of a float body in execution order."""
     graph = Graph(unpack(body))
     kinds = {
         schema.BuiltinOperator.CONV_2D: TFLOperationName.CONV_2D,
@@ -109,7 +111,7 @@ def layers_of(body: bytes) -> list[Layer]:
 
 
 def quantized(body: bytes, ranges: Ranges, plan: Plan) -> bytes:
-    """`body` in the numbers of `plan`; its ends are still those that the quantizer leaves."""
+    """Quantize `body` by `plan`. Input and outputs keep the types that the quantizer gives them."""
     manager = recipe_manager.RecipeManager()
     every = TFLOperationName.ALL_SUPPORTED
     manager.add_static_config(".*", every, plan.activations, 8)
@@ -125,11 +127,11 @@ def quantized(body: bytes, ranges: Ranges, plan: Plan) -> bytes:
 
 
 def quantize(body: bytes, wanted: object, ranges: Ranges | None = None) -> bytes:
-    """`body` by one of LiteRT Quantizer's recipes, with its weights taken into the flatbuffer."""
+    """Quantize `body` by a recipe of LiteRT Quantizer, with all weights inside the flatbuffer."""
     try:
-        quiet = io.StringIO()  # for its summary and its bars
+        quiet = io.StringIO()  # swallows its summary and progress bars
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of its own way to read the layers in between
+            warnings.simplefilter("ignore", UserWarning)  # about interpreters that keep all tensors
             return pack(unpack(bytes(quantizer.Quantizer(body, wanted).quantize(ranges).quantized_model)))
     except (ValueError, RuntimeError, TypeError) as error:
         raise CheckError(f"LiteRT Quantizer failed: {(str(error) or type(error).__name__).splitlines()[0]}") from error
@@ -138,29 +140,29 @@ def quantize(body: bytes, wanted: object, ranges: Ranges | None = None) -> bytes
 def corrected(
     body: bytes, ranges: Ranges, plan: Plan, inputs: Sequence[NDArray[np.float32]], *, only: Layer | None = None
 ) -> bytes:
-    """`body` with biases that keep the mean of every channel where it was, once it is quantized by `plan`.
+    """Correct the biases of `body`, so that quantization by `plan` keeps the mean of every channel.
 
-    One layer after the other, on what really reaches it: whatever rounding, ranges and the layers before it do to the
-    mean is taken off. (Nagel et al., Data-Free Quantization, 2019, by measurement.)
+    Layers are corrected in order, each on its real input in the quantized network. So the correction covers rounding,
+    ranges and the errors of earlier layers (Nagel et al., Data-Free Quantization, 2019, with measured means).
     """
     layers = [layer for layer in layers_of(body) if only in (None, layer) and plan.bits(layer) != FLOAT]
     return _with_means(body, Graph(_with_wide_weights(quantized(body, ranges, plan))), layers, inputs)
 
 
 def corrected_for_float16(body: bytes, inputs: Sequence[NDArray[Any]]) -> bytes:
-    """`body` with biases that keep the mean of every channel where it was, once its weights are kept in float16."""
+    """Correct the biases of `body`, so that storing weights as float16 keeps the mean of every channel."""
     rounded = Graph(unpack(body))
     for operator in rounded.graph.operators:
         if rounded.model.operatorCodes[operator.opcodeIndex].builtinCode in _CHANNELS:
             weights = rounded.floats(operator.inputs[1])
             if np.abs(weights).max() > np.finfo(np.float16).max:
-                raise CheckError(f"float16: weights of {np.abs(weights).max():.0f} are beyond what 16 bits can hold")
+                raise CheckError(f"float16: weights of {np.abs(weights).max():.0f} exceed the range of float16")
             rounded.fill(operator.inputs[1], weights.astype(np.float16).astype(np.float32))
     return _with_means(body, rounded, layers_of(body), inputs)
 
 
 def _with_means(body: bytes, rounded: Graph, layers: Sequence[Layer], inputs: Sequence[NDArray[Any]]) -> bytes:
-    """`body` with biases by which `rounded`, the same network in other numbers, reaches the means that `body` has."""
+    """Change the biases of `body`, so that `rounded`, the same network quantized, has the channel means of `body`."""
     layers = [layer for layer in layers if layer.bias >= 0]
     wanted = _means(interpreter_of_all(body), layers, inputs)
     settled, operators = Graph(unpack(body)), list(rounded.graph.operators)
@@ -170,16 +172,16 @@ def _with_means(body: bytes, rounded: Graph, layers: Sequence[Layer], inputs: Se
             for number, operator in enumerate(operators)
             if rounded.graph.tensors[operator.outputs[0]].name.decode() == layer.name
         )
-        # The network up to this layer, whose output is then the only one; the biases before it are settled.
+        # Cut the network after this layer, so that it has one output. Earlier biases are already corrected.
         rounded.graph.operators, rounded.graph.outputs = operators[: last + 1], operator.outputs
         (found,) = _means(_interpreter(pack(rounded.model)), [layer], inputs)
         settled.fill(layer.bias, (settled.floats(layer.bias) - (found - mean)).astype(np.float32))
-        _settle(rounded, operator.inputs[2], found - mean)
+        _subtract(rounded, operator.inputs[2], found - mean)
     return pack(settled.model)
 
 
-def _settle(graph: Graph, bias: int, shift: _Means) -> None:
-    """`shift` off a bias, which may be counted in whole steps."""
+def _subtract(graph: Graph, bias: int, shift: _Means) -> None:
+    """Subtract `shift` from a bias, which may be quantized."""
     tensor = graph.graph.tensors[bias]
     if tensor.type == schema.TensorType.FLOAT32:
         graph.fill(bias, (graph.floats(bias) - shift).astype(np.float32))
@@ -188,12 +190,12 @@ def _settle(graph: Graph, bias: int, shift: _Means) -> None:
     graph.fill(bias, (counts - np.round(shift / np.asarray(tensor.quantization.scale))).astype(counts.dtype))
 
 
-def with_living_channels(body: bytes, ranges: Ranges | None = None) -> bytes:
-    """The float network with no channel whose weights are all but nought beside its bias.
+def without_dead_channels(body: bytes, ranges: Ranges | None = None) -> bytes:
+    """Raise one weight of every channel whose weights are nearly zero beside its bias.
 
-    The bias is counted in steps of the weights' scale: of a dead channel there are more of them than 32 bits can hold,
-    and the quantizer lets them overflow to the other sign. One weight of a ten-thousandth of the bias keeps them few;
-    with activations of sixteen bits the steps are finer, and how large it must be depends on the `ranges`.
+    The bias is quantized in steps of the weights' scale. In a dead channel it needs more steps than 32 bits can count,
+    and the quantizer lets it overflow to the other sign. One weight of 1/10,000 of the bias prevents that. int16
+    activations have finer steps: then `ranges` determine how large the weight must be.
     """
     graph = Graph(unpack(body))
     for operator in graph.graph.operators:
@@ -201,13 +203,13 @@ def with_living_channels(body: bytes, ranges: Ranges | None = None) -> bytes:
         if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
             continue
         weights, bias = (graph.floats(operator.inputs[index]) for index in (1, 2))
-        channels = np.moveaxis(weights, axis, 0).reshape(len(bias), -1)  # a copy where it is depthwise
+        channels = np.moveaxis(weights, axis, 0).reshape(len(bias), -1)  # a copy for depthwise layers
         largest = np.abs(channels).argmax(axis=1)
         rows = np.arange(len(bias))
-        share = _LEAST_WEIGHT
+        share = _MIN_WEIGHT
         if ranges is not None:
             ends = ranges[graph.graph.tensors[operator.inputs[0]].name.decode()]
-            share = _SIXTEEN / float(max(ends["max"].item(), -ends["min"].item()))
+            share = _MIN_WEIGHT_INT16 / float(max(ends["max"].item(), -ends["min"].item()))
         least = share * np.abs(bias)
         dead = np.abs(channels[rows, largest]) < least
         if dead.any():
@@ -218,13 +220,13 @@ def with_living_channels(body: bytes, ranges: Ranges | None = None) -> bytes:
 
 
 def _means(engine: Interpreter, layers: Sequence[Layer], inputs: Sequence[NDArray[Any]]) -> list[_Means]:
-    """The mean of each channel that `layers` put out, over all pictures and positions."""
+    """Return the mean of each output channel of `layers`, over all images and positions."""
     entry = engine.get_input_details()[0]
     details = {detail["name"]: detail for detail in engine.get_tensor_details()}
     watched = [details[layer.name] for layer in layers]
     sums: list[_Means] = [np.zeros(1) for _ in layers]
     for tensor in inputs:
-        engine.set_tensor(entry["index"], as_entered(tensor, entry))
+        engine.set_tensor(entry["index"], as_input(tensor, entry))
         engine.invoke()
         for number, detail in enumerate(watched):
             mean = engine.get_tensor(detail["index"]).mean(axis=(0, 1, 2), dtype=np.float64)
@@ -239,8 +241,8 @@ def _interpreter(flatbuffer: bytes) -> Interpreter:
     return engine
 
 
-def as_entered(tensor: NDArray[Any], entry: Mapping[str, Any]) -> NDArray[Any]:
-    """`tensor` in the numbers of an input, given its details."""
+def as_input(tensor: NDArray[Any], entry: Mapping[str, Any]) -> NDArray[Any]:
+    """Quantize `tensor` for an input, given its details."""
     kind: np.dtype[Any] = np.dtype(entry["dtype"])
     scale, zero = entry["quantization"]
     if not scale:
@@ -250,15 +252,14 @@ def as_entered(tensor: NDArray[Any], entry: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def _with_wide_weights(flatbuffer: bytes) -> Any:
-    """The same numbers as schema objects, weights of four bits in eight (for these there are fast kernels), and
-    without signatures."""
+    """Unpack a flatbuffer with four-bit weights stored in eight bits, which have fast kernels, without signatures."""
     model = unpack(flatbuffer)
     graph = Graph(model)
     model.signatureDefs = []
     for tensor in graph.graph.tensors:
         if tensor.type == schema.TensorType.INT4:
             packed = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(np.int8)
-            halves = np.stack([np.left_shift(packed, 4) >> 4, packed >> 4], axis=1)  # the sign goes with them
+            halves = np.stack([np.left_shift(packed, 4) >> 4, packed >> 4], axis=1)  # shifts of int8 keep the sign
             wide = halves.reshape(-1)[: int(np.prod(tensor.shape))].astype(np.int8)
             tensor.type = schema.TensorType.INT8
             tensor.buffer = graph.buffer(wide.tobytes())

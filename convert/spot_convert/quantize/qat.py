@@ -1,4 +1,4 @@
-"""Quantization-aware training: another environment's Python takes the network and gives an int8 body back."""
+"""Quantization-aware training: the Python of another environment trains the network and returns an int8 body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spot_convert.engines.folding import fold
 from spot_convert.engines.tflite_converter import input_zero
 from spot_convert.run import Run
-from spot_convert.runtimes.environments import require_environment
+from spot_convert.runtimes.predictions import require_environment
 from spot_edge.errors import CheckError, DataError
 
 __all__ = ["check_trainer", "qat_body"]
@@ -23,25 +23,24 @@ _PACKAGE = "tensorflow-model-optimization"
 _RATE = 0.0001
 
 
-def check_trainer(python: Path | None) -> Path:
-    """`python` itself, if it is that of an environment with TF Model Optimization; DataError where it is not."""
+def check_trainer(python: Path | None) -> None:
+    """Raise DataError unless `python` belongs to an environment with TF Model Optimization."""
     if python is None:
         raise DataError(
-            "qat-int8 is trained with TF Model Optimization, in an environment of its own: name its Python with --qat "
-            "(docs/convert.md says how to make one)"
+            "qat-int8 needs the Python of an environment with TF Model Optimization: name it with --qat "
+            "(docs/how-to/convert-a-model.md shows how to make one)"
         )
     require_environment(python, ("spot_convert", "tensorflow", "tf_keras"), _PACKAGE)
-    return python
 
 
 def qat_body(
     run: Run,
     calibration: NDArray[np.uint8],
-    lessons: NDArray[np.uint8],
+    training: NDArray[np.uint8],
     python: Path,
-    more: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> bytes:
-    """The network in full int8, trained with its rounding by the environment of `python`."""
+    """Return the network in full int8, trained with simulated rounding in the environment of `python`."""
     folded = fold(run.body)
     task = {
         "layers": folded.layers,
@@ -58,13 +57,13 @@ def qat_body(
         (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
         np.savez(folder / "weights.npz", **folded.weights)  # type: ignore[arg-type]
         np.save(folder / "calibration.npy", calibration)
-        np.save(folder / "lessons.npy", lessons)
-        _run(python, folder, more)
+        np.save(folder / "training.npy", training)
+        _run(python, folder, advance)
         return (folder / "body.tflite").read_bytes()
 
 
-def _run(python: Path, folder: Path, more: Callable[[int], None]) -> None:
-    """The process to its end; it goes with this one."""
+def _run(python: Path, folder: Path, advance: Callable[[int], None]) -> None:
+    """Run the training process, and stop it if this process is interrupted."""
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,
         subprocess.Popen(
@@ -75,7 +74,7 @@ def _run(python: Path, folder: Path, more: Callable[[int], None]) -> None:
         try:
             for line in process.stdout:
                 if line == "step\n":
-                    more(1)
+                    advance(1)
         except BaseException:  # Ctrl-C above all
             process.terminate()
             raise

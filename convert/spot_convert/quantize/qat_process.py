@@ -1,7 +1,7 @@
-"""Quantization-aware training in an environment of its own: `python -m spot_convert.quantize.qat_process FOLDER`.
+"""The process for quantization-aware training: `python -m spot_convert.quantize.qat_process FOLDER`.
 
-TF Model Optimization needs an older Keras and NumPy 1. `spot_convert.quantize.qat` leaves in FOLDER what this process
-needs, and the process leaves `body.tflite` there. It writes a line for every step done.
+It runs in another environment, because TF Model Optimization needs an older Keras and NumPy 1. It reads what
+`spot_convert.quantize.qat` wrote to FOLDER, writes `body.tflite` there, and prints a line for every step.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from spot_convert.quantize.distillation import Weight, distil
 __all__ = ["main"]
 
 _QAT = tfmot.quantization.keras
-_FUSED = ("ReLU",)  # an activation that the int8 kernel before it computes
+_FUSED = ("ReLU",)  # activations that the int8 kernel of the layer before computes
 
 
 def _range_of(layer: Any, name: str, shape: tuple[int, ...], low: float, high: float) -> dict[str, Any]:
-    """The variables in which a quantizer keeps its range."""
+    """Add the variables that hold a quantizer's range."""
     ends = {"min": low, "max": high}
     return {
         f"{end}_var": layer.add_weight(
@@ -41,7 +41,7 @@ def _range_of(layer: Any, name: str, shape: tuple[int, ...], low: float, high: f
 
 
 class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc, name-defined]
-    """int8 weights with one scale a channel. TF Model Optimization's own has one scale for a whole depthwise kernel."""
+    """Quantize weights to int8 with one scale per channel. The original uses one scale for a whole depthwise kernel."""
 
     def __init__(self, axis: int) -> None:
         super().__init__(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
@@ -52,12 +52,12 @@ class _PerChannel(_QAT.quantizers.LastValueQuantizer):  # type: ignore[misc, nam
         return _range_of(layer, name, (tensor_shape[self._axis],), -6.0, 6.0)
 
     def __call__(self, inputs: Any, training: Any, weights: Any, **others: Any) -> Any:
-        turned = tf.transpose(inputs, self._last)
-        return tf.transpose(super().__call__(turned, training, weights, **others), self._last)
+        channels_last = tf.transpose(inputs, self._last)
+        return tf.transpose(super().__call__(channels_last, training, weights, **others), self._last)
 
 
 class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc, name-defined]
-    """An int8 activation whose range begins at what was seen of the float network; a `pinned` one stays there."""
+    """Quantize an activation to int8, starting with the range of the float network; a `pinned` range stays fixed."""
 
     def __init__(self, low: float, high: float, *, pinned: bool = False) -> None:
         super().__init__(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)
@@ -71,10 +71,10 @@ class _Range(_QAT.quantizers.MovingAverageQuantizer):  # type: ignore[misc, name
 
 
 class _Rounded(_QAT.QuantizeConfig):  # type: ignore[misc, name-defined]
-    """How one layer is rounded: its kernel, where it has one, and what it gives, where int8 keeps that."""
+    """How to round one layer: its kernel if it has one, and its output if int8 stores that."""
 
-    def __init__(self, kernel: str = "", axis: int = 3, gives: _Range | None = None) -> None:
-        self._kernel, self._gives = kernel, gives
+    def __init__(self, kernel: str = "", axis: int = 3, output: _Range | None = None) -> None:
+        self._kernel, self._output = kernel, output
         self._weights = _PerChannel(axis)
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
@@ -91,7 +91,7 @@ class _Rounded(_QAT.QuantizeConfig):  # type: ignore[misc, name-defined]
         pass
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        return [self._gives] if self._gives else []
+        return [self._output] if self._output else []
 
     def get_config(self) -> dict[str, Any]:
         return {}
@@ -105,7 +105,7 @@ def main(folder: Path) -> None:
     zero, scale, offset = (np.float32(task[key]) for key in ("zero", "scale", "offset"))
 
     def grey(batch: Any) -> Any:
-        return (tf.cast(batch, tf.float32) - zero) * scale  # as the int8 input has it
+        return (tf.cast(batch, tf.float32) - zero) * scale  # as the int8 input scales it
 
     plain = _network(task, weights, {})
     ranges = _ranges(plain, task, np.load(folder / "calibration.npy"), grey)
@@ -119,15 +119,15 @@ def main(folder: Path) -> None:
             Weight(one, 2 if "depthwise_kernel" in one.name else 3 if "kernel" in one.name else None)
             for one in rounded.trainable_variables
         ],
-        np.load(folder / "lessons.npy", mmap_mode="r"),
+        np.load(folder / "training.npy", mmap_mode="r"),
         steps=task["steps"],
         rate=task["rate"],
-        more=_told,
+        advance=_print_steps,
     )
     (folder / "body.tflite").write_bytes(_converted(rounded, names))
 
 
-def _told(number: int) -> None:
+def _print_steps(number: int) -> None:
     sys.stdout.write("step\n" * number)
     sys.stdout.flush()
 
@@ -135,12 +135,12 @@ def _told(number: int) -> None:
 def _network(
     task: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], ranges: Mapping[str, tuple[float, float]]
 ) -> Any:
-    """The network behind the pixel scaling, in float or, with `ranges`, rounded to int8 wherever the file is."""
+    """Build the network after the pixel scaling, in float or, with `ranges`, rounded as the int8 file will be."""
     image = tf_keras.Input((task["size"], task["size"], 3), name="image")
     given = {"": image}
     if ranges:
         linear = tf_keras.layers.Activation("linear", name="scaled")
-        given[""] = _QAT.QuantizeWrapperV2(linear, _Rounded(gives=_Range(*ranges[""], pinned=True)))(image)
+        given[""] = _QAT.QuantizeWrapperV2(linear, _Rounded(output=_Range(*ranges[""], pinned=True)))(image)
     for entry in task["layers"]:
         layer = getattr(tf_keras.layers, entry["kind"])(name=entry["name"], **entry["settings"])
         inputs = [given[name] for name in entry["inputs"]]
@@ -158,9 +158,9 @@ def _network(
 
 
 def _ranges(
-    plain: Any, task: Mapping[str, Any], pictures: NDArray[np.uint8], grey: Any
+    plain: Any, task: Mapping[str, Any], images: NDArray[np.uint8], grey: Any
 ) -> dict[str, tuple[float, float]]:
-    """The least and the greatest that each layer of the float network gives, of those that int8 keeps."""
+    """Return the smallest and largest output of each layer of the float network whose output int8 stores."""
     readers: dict[str, list[str]] = {}
     for entry in task["layers"]:
         for name in entry["inputs"]:
@@ -168,13 +168,13 @@ def _ranges(
     kept = [
         entry["name"]
         for entry in task["layers"]
-        if entry["kind"] not in ("ZeroPadding2D", "MaxPooling2D")  # their range is that of what enters them
+        if entry["kind"] not in ("ZeroPadding2D", "MaxPooling2D")  # their output has the range of their input
         and (len(readers.get(entry["name"], [])) != 1 or readers[entry["name"]][0] not in _FUSED)
     ]
     probe = tf_keras.Model(plain.input, [plain.get_layer(name).output for name in kept])
     found = dict.fromkeys(kept, (0.0, 0.0))
-    for start in range(0, len(pictures), 8):
-        for name, values in zip(kept, probe(grey(pictures[start : start + 8]), training=False), strict=True):
+    for start in range(0, len(images), 8):
+        for name, values in zip(kept, probe(grey(images[start : start + 8]), training=False), strict=True):
             low, high = found[name]
             found[name] = (min(low, float(tf.reduce_min(values))), max(high, float(tf.reduce_max(values))))
     return found
@@ -195,4 +195,4 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except (KeyboardInterrupt, BrokenPipeError):
-        sys.exit(130)  # who started this says so
+        sys.exit(130)  # the parent process reports the interruption

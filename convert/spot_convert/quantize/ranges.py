@@ -1,14 +1,13 @@
-"""Between what values every layer's output lies, over all pictures that are shown: what int8 and int16 are laid over.
+"""Calibrate: measure the range of every tensor, and correct biases for the rounding of the weights.
 
-LiteRT Quantizer's own calibration keeps a moving average, in which the last twenty pictures outweigh all others, and
-cuts off what lies beyond it: with it int8 moved the embedded model's logits 1.7 times as far.
+Ranges: int8 and int16 cover the smallest to the largest value of a tensor over all calibration images. LiteRT
+Quantizer's own calibration keeps a moving average instead, which the last twenty images dominate, and clips values
+beyond it. With it, int8 changed the logits of the embedded model 1.7 times as much.
 
-
-Bias correction: what rounding the weights to int8 adds to each channel's mean is taken off before it happens.
-
-A depthwise kernel of nine weights that nearly cancel answers to edges; rounded, it also answers a little to plain
-brightness, in the same direction everywhere. Such a constant can be foreseen from the mean input of the layer, and
-the batch norm behind it can take it off. (Nagel et al., Data-Free Quantization, 2019, with measured means.)
+Bias correction: a depthwise kernel whose nine weights nearly cancel detects edges. Once rounded it also responds a
+little to plain brightness, by the same amount everywhere. The mean input of the layer predicts that constant, and the
+bias or the batch norm after the layer can subtract it (Nagel et al., Data-Free Quantization, 2019; here with measured
+means).
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from spot_convert.modelfile.graph import Graph, unpack
 
 __all__ = ["Ranges", "activation_ranges", "corrected_body", "interpreter_of_all"]
 
-# by tensor: its "min" and its "max", in the shape that the quantizer wants
+# "min" and "max" of each tensor, in the shape that the quantizer expects
 Ranges: TypeAlias = dict[str, dict[str, NDArray[np.float32]]]
 
 
 def activation_ranges(body: bytes, inputs: Iterable[NDArray[np.float32]]) -> Ranges:
-    """Least and largest value of every tensor that `body`, a float32 network of one input, computes from `inputs`."""
+    """Return the smallest and largest value of every tensor that the float32 network `body` computes from `inputs`."""
     graph = Graph(unpack(body))
     engine = interpreter_of_all(body)
     computed = {number for operator in graph.graph.operators for number in operator.outputs}
@@ -54,9 +53,9 @@ def activation_ranges(body: bytes, inputs: Iterable[NDArray[np.float32]]) -> Ran
 
 
 def interpreter_of_all(flatbuffer: bytes) -> Interpreter:
-    """An interpreter that keeps what every operator computes."""
+    """Return an interpreter that keeps the output of every operator."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that this is for debugging, and takes memory
+        warnings.simplefilter("ignore", UserWarning)  # "for debugging only, uses more memory"
         engine = Interpreter(
             model_content=flatbuffer, num_threads=os.cpu_count() or 1, experimental_preserve_all_tensors=True
         )
@@ -68,12 +67,12 @@ LEVELS = 127  # of int8 on either side of zero
 
 
 def corrected_body(body: Any, calibration: NDArray[np.uint8]) -> Any:
-    """A copy of `body` that is right in the mean once its convolutions are rounded to int8, channel by channel."""
+    """Return a copy of `body` whose channel means stay right once its convolutions are rounded to int8."""
     corrected = keras.models.clone_model(body)
     corrected.set_weights(body.get_weights())
     for layer in corrected.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it heeds new weights only then
+            layer.finalize_state()  # Keras uses the new weights only after this call
     convolutions = [
         layer for layer in body.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
     ]
@@ -82,14 +81,14 @@ def corrected_body(body: Any, calibration: NDArray[np.uint8]) -> Any:
         kernel = layer.get_weights()[0]
         depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         error = _rounding_error(kernel, (0, 1, 3) if depthwise else (0, 1, 2)).sum(axis=(0, 1))
-        # [channels in, 1] of a depthwise kernel, [in, out] of another
+        # `error` is [channels in, 1] for a depthwise kernel, else [channels in, channels out].
         shift = error[:, 0] * means[layer.name] if depthwise else means[layer.name] @ error
-        _take_off(corrected, layer.name, shift.astype(np.float32))
+        _subtract(corrected, layer.name, shift.astype(np.float32))
     return corrected
 
 
 def _mean_inputs(body: Any, layers: list[Any], calibration: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    """The mean of each channel that enters each of `layers`."""
+    """Return the mean of each input channel of each of `layers`."""
     pool = keras.layers.GlobalAveragePooling2D()
     probe = keras.Model(body.input, {layer.name: pool(layer.input) for layer in layers})
     sums: dict[str, NDArray[np.float64]] = {}
@@ -100,18 +99,18 @@ def _mean_inputs(body: Any, layers: list[Any], calibration: NDArray[np.uint8]) -
 
 
 def _rounding_error(kernel: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.float32]:
-    """What int8 weights with one scale a channel differ by."""
+    """Return the error of rounding to int8 with one scale per channel."""
     scale = np.maximum(np.abs(kernel).max(axis=axes, keepdims=True) / LEVELS, np.finfo(np.float32).tiny)
     return np.asarray(np.round(kernel / scale) * scale - kernel, np.float32)
 
 
-def _take_off(body: Any, name: str, shift: NDArray[np.float32]) -> None:
-    """`shift` off the output of the convolution called `name`: in its bias, or in the batch norm behind it."""
+def _subtract(body: Any, name: str, shift: NDArray[np.float32]) -> None:
+    """Subtract `shift` from the output of the convolution `name`, in its bias or in the batch norm after it."""
     layer = body.get_layer(name)
     if layer.use_bias:
         kernel, bias = layer.get_weights()
         layer.set_weights([kernel, bias - shift])
         return
-    behind = [node.operation for node in layer._outbound_nodes]
-    if len(behind) == 1 and isinstance(behind[0], keras.layers.BatchNormalization):
-        behind[0].moving_mean.assign(behind[0].moving_mean + shift)
+    following = [node.operation for node in layer._outbound_nodes]
+    if len(following) == 1 and isinstance(following[0], keras.layers.BatchNormalization):
+        following[0].moving_mean.assign(following[0].moving_mean + shift)

@@ -1,1 +1,1 @@
-"""The runtimes that a file can be run in: compatibility, other environments, browsers, microcontrollers."""
+"""Run files in every runtime: LiteRT, tflite-runtime in another environment, browsers, microcontrollers."""

@@ -1,1 +1,1 @@
-"""The variants that can be made of a network, and how a family of them is made."""
+"""The catalog of variants, how to build the body of each, and what a conversion made."""

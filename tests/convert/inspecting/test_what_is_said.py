@@ -15,7 +15,7 @@ from files_by_hand import EMBEDDED, Codes, Made, Types, dense, lists_operator, p
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.inspect.layers import short_names
 from spot_convert.inspect.report import inspect_file
-from spot_convert.runtimes.compatibility import judge, unsupported
+from spot_convert.runtimes.compatibility import try_runtimes, unsupported
 from spot_edge import read_model
 from spot_edge.errors import ModelError
 
@@ -155,7 +155,7 @@ def test_an_old_runtime_that_is_installed_is_really_tried(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     content = dense("float32")
-    _, old, _ = judge(content, read_flatbuffer(content, "x"))
+    _, old, _ = try_runtimes(content, read_flatbuffer(content, "x"))
     assert (old.runs, old.opened, old.untried) == verdict
     assert old.version.startswith("2.14")
 

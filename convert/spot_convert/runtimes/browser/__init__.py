@@ -1,1 +1,1 @@
-"""A file's answers in a web browser: LiteRT.js in a Chromium without a window, fed over the loopback."""
+"""Predict in a web browser: LiteRT.js in a headless Chromium that loads its page from this machine."""

@@ -1,4 +1,4 @@
-"""LiteRT.js as an interpreter like any other: a tensor goes to the page in the browser, its answers come back."""
+"""LiteRT.js as an interpreter: send tensors to a page in the browser, and receive the outputs."""
 
 from __future__ import annotations
 
@@ -28,57 +28,57 @@ from spot_edge.errors import CheckError
 from spot_edge.model.file import ModelFile
 from spot_edge.model.interpreter import Interpreter, Runtime
 
-__all__ = ["BrowserInterpreter", "browser_answers", "in_browser"]
+__all__ = ["BrowserInterpreter", "browser_predictions", "in_browser"]
 
-_PATIENCE = 120.0  # seconds for one picture; the first waits for the browser to start and compile
+_TIMEOUT = 120.0  # seconds per image; the first image waits for the browser to start and compile
 _POLL = 5.0  # seconds that the page waits for work before it asks again
 
 
 class BrowserInterpreter(Interpreter):
-    """A model in LiteRT.js. `in_browser` makes one."""
+    """A model in LiteRT.js. Open one with `in_browser`."""
 
     def __init__(self, model: ModelFile, version: str, page: _Exchange, process: subprocess.Popen[bytes]) -> None:
         self.runtime, self.threads = Runtime(LITERT_JS, version), 1
         self._model, self._page, self._process = model, page, process
 
     def invoke(self, tensor: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """The answers to `uint8[1,S,S,3]`; CheckError where the browser has none."""
+        """Return the outputs for `uint8[1,S,S,3]`. Raise CheckError if the browser fails."""
         self._page.work.put(tensor.tobytes())
-        numbers = np.frombuffer(self._answer(), "<f4")
+        numbers = np.frombuffer(self._receive(), "<f4")
         shapes = {key: tensor.shape[1:] for key, tensor in self._model.signature.outputs.items()}
         ends = np.cumsum([prod(shape) for shape in shapes.values()])
         if len(numbers) != ends[-1]:
-            raise CheckError(f"{self._model.name}: {LITERT_JS} gave {len(numbers)} numbers instead of {ends[-1]}")
+            raise CheckError(f"{self._model.name}: {LITERT_JS} returned {len(numbers)} numbers instead of {ends[-1]}")
         parts = np.split(numbers, ends[:-1])
         return {key: part.reshape(shape) for (key, shape), part in zip(shapes.items(), parts, strict=True)}
 
-    def _answer(self) -> bytes:
-        limit = time.monotonic() + _PATIENCE
+    def _receive(self) -> bytes:
+        limit = time.monotonic() + _TIMEOUT
         while time.monotonic() < limit:
             try:
-                answer = self._page.answers.get(timeout=1)
+                outputs = self._page.outputs.get(timeout=1)
             except queue.Empty:
                 if self._process.poll() is not None:
-                    raise CheckError(f"{self._model.name}: the browser ended before it had answered") from None
+                    raise CheckError(f"{self._model.name}: the browser exited without a result") from None
                 continue
-            if isinstance(answer, str):
-                raise CheckError(f"{self._model.name}: {' '.join(self.runtime)} does not run it: {answer}")
-            return answer
-        raise CheckError(f"{self._model.name}: no answer from the browser within {_PATIENCE:.0f} seconds")
+            if isinstance(outputs, str):
+                raise CheckError(f"{self._model.name}: {' '.join(self.runtime)} cannot run it: {outputs}")
+            return outputs
+        raise CheckError(f"{self._model.name}: no result from the browser within {_TIMEOUT:.0f} seconds")
 
 
 class _Exchange:
-    """What lies between this process and the page: tensors one way, answers (or a complaint, as text) the other."""
+    """The queues between this process and the page: tensors out, outputs (or an error, as text) back."""
 
     def __init__(self, model: ModelFile) -> None:
         self.model = model.content
         self.work: queue.Queue[bytes] = queue.Queue()
-        self.answers: queue.Queue[bytes | str] = queue.Queue()
+        self.outputs: queue.Queue[bytes | str] = queue.Queue()
 
 
 @contextmanager
 def in_browser(model: ModelFile, folder: Path) -> Iterator[BrowserInterpreter]:
-    """`model` in the LiteRT.js of `folder`, in a browser that ends at the end."""
+    """Run `model` in the LiteRT.js of `folder`, in a browser that is closed at the end."""
     version, page = litertjs_version(folder), _Exchange(model)
     handler: Callable[..., Any] = partial(_Handler, page, directory=str(folder))
     with _Server(("127.0.0.1", 0), handler) as server:
@@ -90,8 +90,8 @@ def in_browser(model: ModelFile, folder: Path) -> Iterator[BrowserInterpreter]:
             server.shutdown()
 
 
-def browser_answers(model: ModelFile, images: Manifest, folder: Path, more: Callable[[int], None]) -> Predictions:
-    """What `model` says about every image in LiteRT.js."""
+def browser_predictions(model: ModelFile, images: Manifest, folder: Path, more: Callable[[int], None]) -> Predictions:
+    """Predict every image in LiteRT.js."""
     with in_browser(model, folder) as interpreter:
         classifier = Classifier(model, interpreter=interpreter)
         return predict(classifier, images, lambda done, total: more(1), embeddings=True)
@@ -99,15 +99,15 @@ def browser_answers(model: ModelFile, images: Manifest, folder: Path, more: Call
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # the page may still wait for work
+    block_on_close = False  # the page may still be waiting for work
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # as a rule a page that was closed while it waited
+        if not isinstance(sys.exception(), ConnectionError):  # usually a page that was closed while it waited
             super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Serves the page, the model and LiteRT.js, and exchanges tensors for answers."""
+    """Serves the page, the model and LiteRT.js, and exchanges tensors for outputs."""
 
     protocol_version = "HTTP/1.1"
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {".wasm": "application/wasm", ".js": "text/javascript"}
@@ -133,10 +133,10 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/answer":
-            self._page.answers.put(content)
+        if self.path == "/outputs":
+            self._page.outputs.put(content)
         elif self.path == "/failed":
-            self._page.answers.put(content.decode(errors="replace").splitlines()[0][:300])
+            self._page.outputs.put(content.decode(errors="replace").splitlines()[0][:300])
         self._send(200, b"", "text/plain")
 
     def _send(self, status: int, content: bytes, kind: str) -> None:
@@ -148,4 +148,4 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing: the terminal is the command's."""
+        """Log nothing: the terminal belongs to the command."""

@@ -1,1 +1,1 @@
-"""Files for microcontrollers: what tflite-micro needs to run one, what it answers, and the file as C source."""
+"""Files for microcontrollers: their memory needs in tflite-micro, their predictions, and the model as C++ source."""

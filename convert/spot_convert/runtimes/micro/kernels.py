@@ -1,8 +1,7 @@
-"""A file's answers as tflite-micro gives them, on many pictures: by LiteRT's reference kernels, proven equal.
+"""Predict what tflite-micro predicts, with LiteRT's reference kernels, and prove that both agree.
 
-tflite-micro's kernels on a workstation are those that LiteRT calls its reference: the same arithmetic, and twice as
-fast there. So that every picture can be judged, LiteRT runs them; and some pictures really go through tflite-micro,
-which must answer the same in every bit.
+On a workstation, tflite-micro's kernels and LiteRT's reference kernels do the same arithmetic, and LiteRT is twice as
+fast. So LiteRT predicts all images, and tflite-micro itself predicts a few, which must agree bit for bit.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from spot_convert.runtimes.micro.source import flatbuffer_of, registrations
 from spot_convert.runtimes.micro.trial import MicroTrial, try_in_micro
 from spot_convert.variants.catalog import TFLITE_MICRO
 from spot_edge.classifier import Classifier
-from spot_edge.errors import CheckError, DataError, InputError, InterpreterError
+from spot_edge.errors import CheckError, DataError, InputError, InterpreterError, install_hint
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare
 from spot_edge.isolated import Crash, call_isolated
@@ -39,20 +38,20 @@ from spot_edge.model.interpreter import Interpreter, Runtime, default_threads
 __all__ = [
     "PROVEN",
     "ReferenceKernels",
-    "micro_answers",
     "micro_needs",
+    "micro_predictions",
     "micro_version",
     "prove_equal",
     "prove_equal_on",
     "try_isolated",
 ]
 
-PROVEN = 16  # pictures that tflite-micro itself answers, some half a second each
+PROVEN = 16  # images that tflite-micro itself predicts, at about half a second each
 _SECONDS = 600
 
 
 class ReferenceKernels(Interpreter):
-    """LiteRT without its fast kernels: what tflite-micro answers."""
+    """LiteRT without its fast kernels: gives the outputs of tflite-micro."""
 
     def __init__(self, model: ModelFile) -> None:
         self.runtime, self.threads = Runtime(TFLITE_MICRO, micro_version()), 1
@@ -63,55 +62,58 @@ class ReferenceKernels(Interpreter):
             self._engine.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InterpreterError(f"{model.name}: LiteRT's reference kernels refuse it: {reason}") from error
+            raise InterpreterError(f"{model.name}: LiteRT's reference kernels cannot run it: {reason}") from error
         runner = self._engine.get_signature_runner()
         self._input = runner.get_input_details()["image"]["index"]
         self._outputs = {key: each["index"] for key, each in runner.get_output_details().items()}
 
 
 def micro_version() -> str:
-    """The version of tflite-micro; DataError where it is not installed."""
+    """Return the version of tflite-micro. Raise DataError if it is not installed."""
     try:
         return metadata.version(TFLITE_MICRO)
     except metadata.PackageNotFoundError:
         raise DataError(
-            f"{TFLITE_MICRO} is not installed here, and files for it are judged with it: "
-            "pip install 'spot-edge-toolkit[micro]' (Python 3.11 on 64-bit x86 Linux)"
+            f"{TFLITE_MICRO} is not installed. It needs Python 3.11 on 64-bit x86 Linux. Install it "
+            f"{install_hint('micro')}"
         ) from None
 
 
-def try_isolated(model: ModelFile, pictures: NDArray[np.uint8]) -> MicroTrial:
-    """`try_in_micro` in a subprocess; CheckError where the file does not run there."""
+def try_isolated(model: ModelFile, images: NDArray[np.uint8]) -> MicroTrial:
+    """Call `try_in_micro` in a subprocess. Raise CheckError if the file does not run there."""
     try:
-        trial = call_isolated(_SECONDS, try_in_micro, model.content, list(pictures))
+        trial = call_isolated(_SECONDS, try_in_micro, model.content, list(images))
     except Crash as crash:
         raise CheckError(f"{model.name}: {TFLITE_MICRO} {micro_version()} {crash}") from None
     if trial.note:
-        raise CheckError(f"{model.name}: {TFLITE_MICRO} {micro_version()} does not run it: {trial.note}")
+        raise CheckError(f"{model.name}: {TFLITE_MICRO} {micro_version()} cannot run it: {trial.note}")
     return trial
 
 
 def micro_needs(model: ModelFile, trial: MicroTrial) -> dict[str, Any]:
-    """What a microcontroller must have for the file, as JSON: flash, arena and operators."""
+    """Return what a microcontroller needs for the file, as JSON: flash, arena and operators."""
     sizes = {"flash_bytes": len(flatbuffer_of(model)), **trial.as_dict()}
     return sizes | {"operators": registrations(operator_names(model.content))}
 
 
-def prove_equal(model: ModelFile, pictures: NDArray[np.uint8]) -> dict[str, Any]:
-    """What tflite-micro needs for the file, having answered `pictures` bit for bit as the reference kernels do."""
-    trial, kernels, order = try_isolated(model, pictures), ReferenceKernels(model), tuple(model.signature.outputs)
-    for picture, theirs in zip(pictures, trial.answers, strict=True):
-        ours = kernels.invoke(picture[np.newaxis])
+def prove_equal(model: ModelFile, images: NDArray[np.uint8]) -> dict[str, Any]:
+    """Check that tflite-micro and the reference kernels agree bit for bit on `images`; return what the file needs.
+
+    Raise CheckError if they disagree.
+    """
+    trial, kernels, order = try_isolated(model, images), ReferenceKernels(model), tuple(model.signature.outputs)
+    for image, theirs in zip(images, trial.outputs, strict=True):
+        ours = kernels.invoke(image[np.newaxis])
         if not all(np.array_equal(ours[key], their) for key, their in zip(order, theirs, strict=True)):
             raise CheckError(
-                f"{model.name}: {TFLITE_MICRO} {micro_version()} and LiteRT's reference kernels answer differently: "
-                "its figures cannot be measured"
+                f"{model.name}: {TFLITE_MICRO} {micro_version()} and LiteRT's reference kernels disagree, so its "
+                "accuracy cannot be measured"
             )
-    return micro_needs(model, trial) | {"pictures_proven_equal": len(pictures)}
+    return micro_needs(model, trial) | {"images_proven_equal": len(images)}
 
 
 def prove_equal_on(model: ModelFile, images: Manifest) -> dict[str, Any]:
-    """`prove_equal` on the first pictures of `images` that can be read."""
+    """Call `prove_equal` on the first readable images."""
     tensors: list[NDArray[np.uint8]] = []
     for item in images.items:
         with suppress(InputError):
@@ -123,8 +125,8 @@ def prove_equal_on(model: ModelFile, images: Manifest) -> dict[str, Any]:
     return prove_equal(model, np.concatenate(tensors))
 
 
-def micro_answers(model: ModelFile, images: Manifest, more: Callable[[int], None]) -> Predictions:
-    """What `model` says about every image in the reference kernels, several images at once."""
+def micro_predictions(model: ModelFile, images: Manifest, advance: Callable[[int], None]) -> Predictions:
+    """Predict every image with the reference kernels, several images at a time."""
     workers = min(default_threads(), len(images.items))
     places = [round(place) for place in np.linspace(0, len(images.items), workers + 1)]
     slices = [dataclasses.replace(images, items=images.items[start:end]) for start, end in pairwise(places)]
@@ -134,17 +136,17 @@ def micro_answers(model: ModelFile, images: Manifest, more: Callable[[int], None
         if ended.is_set():
             raise CancelledError
         with counting:
-            more(1)
+            advance(1)
 
-    def answer(part: Manifest) -> Predictions:
+    def predict_slice(part: Manifest) -> Predictions:
         classifier = Classifier(model, interpreter=ReferenceKernels(model))
-        return predict(classifier, part, count, embeddings=True, whole=False)
+        return predict(classifier, part, count, embeddings=True, complete=False)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            joined = _joined(list(pool.map(answer, slices)))
+            joined = _joined(list(pool.map(predict_slice, slices)))
         finally:
-            ended.set()  # or an interrupted command would wait for all that was begun
+            ended.set()  # otherwise an interrupted command would wait until every slice is done
     refuse_many_skipped(joined.skipped, images)
     return joined
 

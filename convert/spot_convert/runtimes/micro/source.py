@@ -1,6 +1,4 @@
-"""The operators of a file, as tflite-micro's `MicroMutableOpResolver` wants them registered.
-
-A model file as C++ source for tflite-micro: the flatbuffer as an aligned array, the arena, and the operators."""
+"""Write a model as C++ source for tflite-micro: an aligned array, the arena size, and the operators to register."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ _ODD = {
 
 
 def registrations(kinds: Iterable[str]) -> list[str]:
-    """`AddConv2D` for `CONV_2D`: each kind once, in the order of the alphabet."""
+    """Return the methods of `MicroMutableOpResolver` to call, such as `AddConv2D` for `CONV_2D`, sorted."""
     return sorted({f"Add{_ODD.get(kind) or _camel(kind)}" for kind in kinds})
 
 
@@ -33,33 +31,33 @@ def _camel(kind: str) -> str:
     return "".join(words)
 
 
-_ROOM = 1024  # bytes of arena beyond the least: a board's kernels may ask for a little more than a workstation's
+_SPARE = 1024  # bytes of arena beyond the minimum: a board's kernels may need a little more than a workstation's
 _COLUMNS = 24
 
 
 def flatbuffer_of(model: ModelFile) -> bytes:
-    """The network alone, without the zip behind it: all that an interpreter reads, and some 46 kB of flash saved."""
+    """Return the network without the zip after it. An interpreter needs no more, and it saves about 46 kB of flash."""
     with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
         return model.content[: min(entry.header_offset for entry in bundle.infolist())]
 
 
 def source_files(model: ModelFile, needs: dict[str, Any], version: str) -> dict[str, bytes]:
-    """`spot_model.h` and `spot_model.cc`, named after the model; `needs` is what `micro_needs` says of it."""
+    """Return `spot_model.h` and `spot_model.cc`, named after the model. `needs` comes from `micro_needs`."""
     name = re.sub(r"\W|^(?=\d)", "_", model.spec.name)
     return {f"{name}_model.h": _header(model, name, needs, version), f"{name}_model.cc": _array(model, name)}
 
 
 def _header(model: ModelFile, name: str, needs: dict[str, Any], version: str) -> bytes:
     spec, upper = model.spec, f"{name.upper()}_MODEL_H_"
-    arena = -(-(needs["arena_bytes"] + _ROOM) // ALIGNMENT) * ALIGNMENT
+    arena = -(-(needs["arena_bytes"] + _SPARE) // ALIGNMENT) * ALIGNMENT
     labels = ", ".join(f'"{label.label}"' for label in spec.labels)
     adds = "\n".join(f"  if (resolver.{add}() != kTfLiteOk) return kTfLiteError;" for add in needs["operators"])
     return f"""// {spec.name} {spec.variant}, id {model.id}
-// Written by 'spot-edge export-kit'. {" ".join(spec.notice.split())}
+// Written by 'spot-edge kit export'. {" ".join(spec.notice.split())}
 // {" ".join(spec.licence.split())}
 //
-// Input: uint8 RGB, rows from the top left, 0 to 255 as they are: no scaling, no mean. Width to height between 1.2 and
-// 1.5 is stretched to the square; other shapes are cropped to their central 4:3 first. Bilinear with antialiasing.
+// Input: uint8 RGB from 0 to 255, rows from the top left, without scaling or mean. Stretch images with a ratio of width
+// to height of 1.2 to 1.5 to the square; crop others to their central 4:3 first. Resize bilinearly with antialiasing.
 // Outputs, all float32, in this order: scores, evidence, embedding.
 #ifndef {upper}
 #define {upper}
@@ -70,9 +68,9 @@ constexpr int k{_title(name)}Side = {spec.image.size};  // the input is [1, side
 constexpr const char* k{_title(name)}Labels[] = {{{labels}}};
 constexpr int k{_title(name)}Classes = {len(spec.labels)};
 
-// {needs["arena_bytes"]} bytes are the least in tflite-micro {version} on 64-bit x86 ({needs["head_bytes"]} for
-// activations, {needs["tail_bytes"]} that stay), and {_ROOM} more. Optimised kernels may want more:
-// MicroInterpreter::arena_used_bytes() says.
+// The minimum in tflite-micro {version} on 64-bit x86 is {needs["arena_bytes"]} bytes ({needs["head_bytes"]} for
+// activations, {needs["tail_bytes"]} that stay). This adds {_SPARE}. Optimized kernels may need more: check with
+// MicroInterpreter::arena_used_bytes().
 constexpr int k{_title(name)}ArenaBytes = {arena};
 
 extern const unsigned char k{_title(name)}Model[];
@@ -80,7 +78,7 @@ extern const unsigned int k{_title(name)}ModelBytes;
 
 using {_title(name)}Resolver = tflite::MicroMutableOpResolver<{len(needs["operators"])}>;
 
-// The operators that the model uses, and no others.
+// Registers exactly the operators that the model uses.
 inline TfLiteStatus Register{_title(name)}Operators({_title(name)}Resolver& resolver) {{
 {adds}
   return kTfLiteOk;

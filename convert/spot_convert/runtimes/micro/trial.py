@@ -1,7 +1,7 @@
-"""A file in tflite-micro's own interpreter: the smallest arena that it starts in, and its answers. Imports little.
+"""Run a file in tflite-micro's own interpreter, and find the smallest arena that it runs in. Imports little.
 
-Runs in a process of its own (`spot_edge.isolated`): that interpreter prints what it uses from C, and a file
-that it cannot run may end it.
+Call this in a subprocess (`spot_edge.isolated`): the interpreter prints memory figures from C, and a file that it
+cannot run may crash it.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from numpy.typing import NDArray
 
 __all__ = ["ALIGNMENT", "MicroTrial", "try_in_micro"]
 
-ALIGNMENT = 16  # of everything in an arena
-_MOST = 64 << 20  # bytes of arena: no microcontroller has as many
+ALIGNMENT = 16  # bytes, of everything in an arena
+_MAX_ARENA = 64 << 20  # bytes: more than any microcontroller has
 
 
 @dataclass(frozen=True, slots=True)
 class MicroTrial:
-    """What became of a file: `note` says why it does not run; else the arena, in bytes, and the answers."""
+    """The result: `note` says why the file does not run. Otherwise the arena in bytes, and the outputs."""
 
     note: str = ""
     broken: bool = False  # tflite-micro itself cannot be imported
-    arena: int = 0  # the smallest that it starts in, on this machine
-    head: int = 0  # of it: activations, which are written over one another
-    tail: int = 0  # of it: what stays: each channel's multiplier, tensors, operators
-    answers: tuple[tuple[NDArray[np.float32], ...], ...] = ()  # one for each picture, the outputs in the file's order
+    arena: int = 0  # the smallest that it runs in, on this machine
+    head: int = 0  # the part for activations, which share memory
+    tail: int = 0  # the part that stays: multipliers of channels, tensors, operators
+    outputs: tuple[tuple[NDArray[np.float32], ...], ...] = ()  # for each image, in the file's order
 
     def as_dict(self) -> dict[str, int]:
-        """The sizes, as JSON."""
+        """Return the sizes as JSON."""
         sizes = asdict(self)
         return {f"{name}_bytes": sizes[name] for name in ("arena", "head", "tail")}
 
 
-def try_in_micro(content: bytes, pictures: Sequence[NDArray[np.uint8]] = ()) -> MicroTrial:
-    """Run the file on zeros in the smallest arena, then on `pictures`, in which it is the first input."""
+def try_in_micro(content: bytes, images: Sequence[NDArray[np.uint8]] = ()) -> MicroTrial:
+    """Run the file on zeros in the smallest arena, then on `images`. The first input is the image."""
     try:
         from tflite_micro import runtime
     except ImportError as error:
@@ -59,24 +59,24 @@ def try_in_micro(content: bytes, pictures: Sequence[NDArray[np.uint8]] = ()) -> 
 
     stage = "allocating its tensors"
     try:
-        with _complaints() as said:
-            start(_MOST)
+        with _captured_stderr() as lines:
+            start(_MAX_ARENA)
             stage = "running it on zeros"
-            run(_MOST)
-    except Exception as error:  # RuntimeError, and struct.error for what is no flatbuffer
-        return MicroTrial(f"{stage}: {said[0] if said else _line(error)}")
-    with _complaints() as said:
+            run(_MAX_ARENA)
+    except Exception as error:  # RuntimeError, or struct.error if it is not a flatbuffer
+        return MicroTrial(f"{stage}: {lines[0] if lines else _line(error)}")
+    with _captured_stderr() as lines:
         arena = _smallest(run, _smallest(start, 0))
         interpreter = run(arena)
         interpreter.print_allocations()
-    parts = {part: int(size) for part, size in re.findall(r"Arena allocation (head|tail) (\d+)", "\n".join(said))}
-    return MicroTrial("", False, arena, **parts, answers=tuple(_answers(interpreter, pictures)))
+    parts = {part: int(size) for part, size in re.findall(r"Arena allocation (head|tail) (\d+)", "\n".join(lines))}
+    return MicroTrial("", False, arena, **parts, outputs=tuple(_outputs(interpreter, images)))
 
 
 def _smallest(works: Callable[[int], Any], least: int) -> int:
-    """The smallest arena from `least` on in which it `works`, to the nearest sixteen bytes."""
-    low, high = least // ALIGNMENT, _MOST // ALIGNMENT
-    if least and _holds(works, least):  # as a rule: what starts in an arena runs in it
+    """Return the smallest arena of at least `least` bytes in which it `works`, to the nearest sixteen bytes."""
+    low, high = least // ALIGNMENT, _MAX_ARENA // ALIGNMENT
+    if least and _holds(works, least):  # usually a file that starts in an arena also runs in it
         return least
     while high - low > 1:
         middle = (low + high) // 2
@@ -95,16 +95,16 @@ def _holds(works: Callable[[int], Any], arena: int) -> bool:
     return True
 
 
-def _answers(interpreter: Any, pictures: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[NDArray[np.float32], ...]]:
-    for picture in pictures:
-        interpreter.set_input(picture[np.newaxis], 0)
+def _outputs(interpreter: Any, images: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[NDArray[np.float32], ...]]:
+    for image in images:
+        interpreter.set_input(image[np.newaxis], 0)
         interpreter.invoke()
         yield tuple(np.array(interpreter.get_output(place)[0]) for place in range(3))
 
 
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """What is written to the standard error from C meanwhile: filled at the end."""
+def _captured_stderr() -> Iterator[list[str]]:
+    """Capture what C code writes to stderr; the list is filled at the end."""
     lines: list[str] = []
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
