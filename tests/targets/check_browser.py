@@ -25,15 +25,15 @@ import pytest
 from click.testing import CliRunner
 from ham10000 import first_images
 
+from spot_bench.commands.bench import bench
 from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes
 from spot_bench.data.predictions import load_predictions
-from spot_convert.commands.convert import answers
 from spot_convert.commands.kit import kit
+from spot_convert.pipeline import convert_run
 from spot_convert.runtimes.browser.chromium import litertjs_version, open_page
 from spot_convert.runtimes.browser.interpreter import in_browser
 from spot_convert.runtimes.predictions import Environments
 from spot_convert.variants.catalog import LITERT_JS
-from spot_convert.pipeline import convert_run
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError
 from spot_edge.image.source import Source
@@ -194,11 +194,25 @@ def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_p
 
 
 def test_its_answers_to_other_images_are_kept(shapes_run: Path, tmp_path: Path) -> None:
-    convert_run(shapes_run, tmp_path / "out", variants=["browser"], environments=Environments(browser=FOLDER), log=print)
+    convert_run(
+        shapes_run, tmp_path / "out", variants=["browser"], environments=Environments(browser=FOLDER), log=print
+    )
     draw_shapes(tmp_path / "data", 4, 99)
     model = read_model(tmp_path / "out" / "shapes-browser.tflite")
-    told = [model.name, "--data", tmp_path / "data", "--split", "all", "--out", tmp_path, "--browser", FOLDER]
-    assert CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False).exit_code == 0
+    told = [
+        "predict",
+        model.name,
+        "--in-runtime",
+        "--data",
+        tmp_path / "data",
+        "--split",
+        "all",
+        "--out",
+        tmp_path,
+        "--browser",
+        FOLDER,
+    ]
+    assert CliRunner().invoke(bench, list(map(str, told)), catch_exceptions=False).exit_code == 0
     kept, device = load_predictions(tmp_path / "predictions.npz"), Interpreter(model, threads=1)
     assert (kept.model["runtime"], len(kept.images)) == (LITERT_JS, 12)
     for name, scores in zip(kept.images, kept.scores, strict=True):
@@ -211,6 +225,6 @@ def test_a_file_that_it_cannot_run_is_refused_with_its_reason() -> None:
     broken = ModelFile(model.name, model.id, model.content[:1000], model.spec, model.signature, model.members)
     with (
         in_browser(broken, FOLDER) as browser,
-        pytest.raises(CheckError, match=r"LiteRT\.js \S+ does not run it: \S+"),
+        pytest.raises(CheckError, match=r"LiteRT\.js \S+ cannot run it: \S+"),
     ):
         browser.invoke(next(drawn(model)))

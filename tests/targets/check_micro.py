@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from spot_convert.inspect.isolated import apart
 
+from spot_bench.commands.bench import bench
 from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes
 from spot_bench.data.predictions import load_predictions
-from spot_convert.commands.convert import answers
 from spot_convert.commands.kit import kit
 from spot_convert.inspect.graph import read_flatbuffer
-from spot_convert.inspect.isolated import apart
+from spot_convert.pipeline import convert_run
 from spot_convert.runtimes.compatibility import try_runtimes
 from spot_convert.runtimes.micro.kernels import PROVEN, ReferenceKernels, micro_version, prove_equal, try_apart
 from spot_convert.runtimes.micro.trial import try_in_micro
 from spot_convert.variants.catalog import TFLITE_MICRO
-from spot_convert.pipeline import convert_run
 from spot_edge import read_model
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare, to_tensor
@@ -89,14 +89,25 @@ def test_the_variant_says_what_a_microcontroller_needs(family: Path) -> None:
     assert needs["flash_bytes"] < micro["bytes"]
     assert needs["arena_bytes"] >= needs["head_bytes"] + needs["tail_bytes"]
     assert {"AddConv2D", "AddDepthwiseConv2D", "AddSoftmax"} <= set(needs["operators"])
-    assert needs["pictures"]["val"] == micro["comparison_on_validation"]["agreement"]["all"]["n"]
+    assert needs["images"]["val"] == micro["comparison_on_validation"]["agreement"]["all"]["n"]
 
 
 def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "data", 7, 99)
     model = family / "shapes-microcontroller.tflite"
-    told = [model, "--data", tmp_path / "data", "--split", "all", "--out", tmp_path, "--json"]
-    done = CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False)
+    told = [
+        "predict",
+        model,
+        "--in-runtime",
+        "--data",
+        tmp_path / "data",
+        "--split",
+        "all",
+        "--out",
+        tmp_path,
+        "--json",
+    ]
+    done = CliRunner().invoke(bench, list(map(str, told)), catch_exceptions=False)
     about = json.loads(done.stdout)
     assert (about["runtime"], about["images"], about["images_proven_equal"]) == (TFLITE_MICRO, 21, PROVEN)
     kept, kernels = load_predictions(tmp_path / "predictions.npz"), ReferenceKernels(read_model(model))

@@ -17,13 +17,12 @@ from ai_edge_litert.schema_py_generated import TensorType
 from spot_bench.run.progress import no_bar
 from spot_bench.run.settings import Retraining
 from spot_convert.checks.parity import operator_names
+from spot_convert.images import choose_calibration_images, image_tensors, training_tensors
 from spot_convert.modelfile.graph import unpack
+from spot_convert.pipeline import convert_run
 from spot_convert.quantize.qat import qat_body
-from spot_convert.images import training_tensors
 from spot_convert.run import read_run
 from spot_convert.runtimes.predictions import Environments
-from spot_convert.pipeline import convert_run
-from spot_convert.images import choose_calibration_images, image_tensors
 from spot_edge import read_model
 from spot_edge.errors import CheckError
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from spot_bench.commands.bench import bench
 from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.predictions import load_predictions
-from spot_convert.commands.convert import answers
+from spot_convert.pipeline import convert_run
 from spot_convert.runtimes.predictions import Environments
 from spot_convert.variants.catalog import TFLITE_RUNTIME, VARIANTS
-from spot_convert.pipeline import convert_run
 from spot_edge import read_model
 
 PYTHON = Path(os.environ.get("TFLITE_RUNTIME_PYTHON", "TFLITE_RUNTIME_PYTHON is not set"))
@@ -25,7 +25,9 @@ OTHERS = [name for name, variant in VARIANTS.items() if variant.runtime == TFLIT
 @pytest.fixture(scope="module")
 def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("family")
-    convert_run(shapes_run, out, variants=["int8", *OTHERS], environments=Environments(tflite_runtime=PYTHON), log=print)
+    convert_run(
+        shapes_run, out, variants=["int8", *OTHERS], environments=Environments(tflite_runtime=PYTHON), log=print
+    )
     return out
 
 
@@ -60,9 +62,19 @@ def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> N
     rows = [f"{image.relative_to(tmp_path / 'list')},{image.parent.name}" for image in images]
     (tmp_path / "list" / "data.csv").write_text("\n".join(["image,label", *rows, ""]))
     model = family / "shapes-int8-tflite-runtime.tflite"
-    told = [model, "--data", tmp_path / "list" / "data.csv", "--split", "all", "--out", tmp_path]
+    told = [
+        "predict",
+        model,
+        "--in-runtime",
+        "--data",
+        tmp_path / "list" / "data.csv",
+        "--split",
+        "all",
+        "--out",
+        tmp_path,
+    ]
     told += ["--tflite-runtime", PYTHON]
-    assert CliRunner().invoke(answers, list(map(str, told)), catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(bench, list(map(str, told)), catch_exceptions=False).exit_code == 0
     kept, said = load_predictions(tmp_path / "predictions.npz"), classified(model, tmp_path / "list" / "shapes")
     assert kept.model["runtime"] == TFLITE_RUNTIME
     assert kept.images.tolist() == [row.partition(",")[0] for row in rows]
