@@ -136,7 +136,7 @@ def _objects(schema: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(value)
 
 
-def test_predictions(work: Path) -> None:
+def test_predictions(work: Path, files: tuple[Path, Path], shapes: Path) -> None:
     bad = work / "no-image.jpg"
     bad.write_bytes(b"nothing")
     blurred = work / "grey.png"
@@ -149,6 +149,8 @@ def test_predictions(work: Path) -> None:
     assert good["prediction_set"] is not None
     assert failed["error"]
     assert refused["quality"]
+    shape = next(shapes.rglob("*.jpg"))
+    assert validate("prediction", told(classify, shape, "--model", files[0]))["triage"] is None
     folder = work / "burst"
     folder.mkdir()
     for number in range(2):
