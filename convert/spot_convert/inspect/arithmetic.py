@@ -1,4 +1,4 @@
-"""In which numbers a graph really computes, and what its kind of quantization is called: names of files often lie."""
+"""Find out in which types a graph really computes, and name its kind of quantization. File names are often wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WEIGHTED = {
     *("BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN"),
     *("STABLEHLO_CONVOLUTION", "STABLEHLO_DOT_GENERAL"),
 }
-# Operators that only move values, and those that only write them in another type.
+# Operators that only move values, and operators that only convert them to another type.
 MOVING = {
     *(
         "RESHAPE",
@@ -42,7 +42,7 @@ _WHOLE = {"int2", "int4", "uint4", "int8", "uint8", "int16"}
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """An operator's largest constant, and whether it is turned into floats before it is used."""
+    """An operator's largest constant, and whether it is dequantized before use."""
 
     tensor: Tensor
     dequantized: bool
@@ -50,14 +50,14 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """The kind of quantization of a file, in short and in a sentence."""
+    """The kind of quantization of a file, as a short name and as a sentence."""
 
     kind: str
     words: str
 
 
 def constants(graph: Graph) -> dict[int, Weights]:
-    """The constants by the tensors they are used as: as they are, or behind a DEQUANTIZE or DENSIFY."""
+    """Return the constants by the index of the tensor they are used as, directly or after DEQUANTIZE or DENSIFY."""
     found = {tensor.index: Weights(tensor, False) for tensor in graph.tensors if tensor.data is not None}
     for operator in graph.operators:
         if operator.code.kind in ("DEQUANTIZE", "DENSIFY") and operator.outputs:
@@ -68,17 +68,17 @@ def constants(graph: Graph) -> dict[int, Weights]:
 
 
 def weights(operator: Operator, known: dict[int, Weights]) -> Weights | None:
-    """The operator's weights, given the graph's `constants`: not its axes or shapes, nor an integer bias."""
+    """Return the operator's weights, given the graph's `constants`: not its axes or shapes, nor an integer bias."""
     if operator.code.kind in MOVING | CONVERTING:
         return None
     chosen = [known[i] for i in operator.inputs if i in known and known[i].tensor.dtype not in _INDEX]
     return max(
         chosen, key=lambda each: math.prod(each.tensor.shape), default=None
-    )  # the first of equals: a bias comes later
+    )  # the first if equal: a bias comes later
 
 
 def computes(graph: Graph, operator: Operator, known: dict[int, Weights]) -> str:
-    """The types that an operator computes in, such as `int8`, `uint8 → int8`, `hybrid: float32, int8 weights`."""
+    """Return the types an operator computes in, such as `int8`, `uint8 → int8`, `hybrid: float32, int8 weights`."""
     inward, outward = _activations(graph, operator, known)
     own = weights(operator, known)
     text = inward if inward == outward else f"{inward} → {outward}"
@@ -90,9 +90,9 @@ def computes(graph: Graph, operator: Operator, known: dict[int, Weights]) -> str
 
 
 def quantization(graphs: Sequence[Graph]) -> Quantization:
-    """What kind of quantization the whole file is."""
+    """Return the kind of quantization of the whole file."""
     ways: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()  # of the weights, where they are not of the type computed in
+    kinds: Counter[str] = Counter()  # types of the weights
     for graph in graphs:
         known = constants(graph)
         for operator in graph.operators:
@@ -101,25 +101,25 @@ def quantization(graphs: Sequence[Graph]) -> Quantization:
                 ways[_way(_activations(graph, operator, known)[0], own)] += 1
                 kinds[own.tensor.dtype] += 1
     left, lowered = ways.pop("float32", 0), sorted(kinds.keys() - {"float32"})
-    rest = f"; {left} of {left + ways.total()} weighted operators are float32 throughout" if left else ""
+    rest = f"; {left} of {left + ways.total()} weighted operators are entirely float32" if left else ""
     types = " and ".join(lowered)
     if not ways:
         activations = {way for graph in graphs for way, _ in _computing(graph)}
         if not activations:
-            return Quantization("nothing", "nothing is computed in it")
+            return Quantization("nothing", "it computes nothing")
         if left or activations == {"float32"}:
-            return Quantization("float32", "float32: nothing is quantized")
+            return Quantization("float32", "float32, not quantized")
         return Quantization("without weights", f"no weighted operators; computes in {', '.join(sorted(activations))}")
     if len(ways) > 1:
         parts = [f"{count} {way}" for way, count in ways.most_common()] + ([f"{left} float32"] if left else [])
-        return Quantization("mixed", f"mixed, by weighted operators: {', '.join(parts)}")
+        return Quantization("mixed", f"mixed; weighted operators: {', '.join(parts)}")
     (way,) = ways
     if way == "dynamic range":
         words = f"dynamic range ({types} weights, float activations): not a full-integer model{rest}"
     elif way == "float16 weights":
-        words = f"float16 weights: computed in float32 after they are dequantized{rest}"
+        words = f"float16 weights, dequantized; computes in float32{rest}"
     elif way == "weight-only":
-        words = f"weight-only ({types} weights, dequantized; computed in float32): not a full-integer model{rest}"
+        words = f"weight-only ({types} weights, dequantized; computes in float32): not a full-integer model{rest}"
     elif left:
         return Quantization("mixed", f"mixed: {way} operators{rest}")
     else:
@@ -128,13 +128,13 @@ def quantization(graphs: Sequence[Graph]) -> Quantization:
 
 
 def _full(graphs: Sequence[Graph], way: str) -> Quantization:
-    """A file whose weighted operators all compute in integers: what of the others does not?"""
+    """Describe a file whose weighted operators all compute in integers: its other operators may not."""
     order = [pair for graph in graphs for pair in _computing(graph)]
     last = max(place for place, (_, kind) in enumerate(order) if kind in _WEIGHTED)
     early = [kind for each, kind in order[:last] if each.startswith("float")]
     tail = [kind for each, kind in order[last:] if each.startswith("float")]
     if early:
-        return Quantization("mixed", f"mixed: the weighted operators are {way}, but {_listed(early)} compute in float")
+        return Quantization("mixed", f"mixed: weighted operators are {way}, but {_listed(early)} compute in float")
     if tail:
         kind = f"full {way} body with float tail"
         return Quantization(kind, f"{kind}: weights and activations are {way}; {_listed(tail)} at the end are float32")
@@ -155,7 +155,7 @@ def _way(inward: str, own: Weights) -> str:
 
 
 def _computing(graph: Graph) -> Iterator[tuple[str, str]]:
-    """Type and kind of each operator that does more than move or convert values."""
+    """Yield type and kind of each operator that does more than move or convert values."""
     known = constants(graph)
     for operator in graph.operators:
         if operator.code.kind not in MOVING | CONVERTING:
@@ -163,9 +163,9 @@ def _computing(graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def _activations(graph: Graph, operator: Operator, known: dict[int, Weights]) -> tuple[str, str]:
-    """The types that come in and go out, without constants, and without indices where there is anything else."""
+    """Return the types of inputs and outputs, without constants, and without indices if there is anything else."""
     fed = [graph.tensors[i].dtype for i in operator.inputs if i >= 0 and i not in known]
-    if not set(fed) - _INDEX:  # a look-up: its table says more than its indices
+    if not set(fed) - _INDEX:  # a look-up: the type of its table matters, not that of its indices
         fed += [graph.tensors[i].dtype for i in operator.inputs if i in known]
     made = [graph.tensors[i].dtype for i in operator.outputs if i >= 0]
     return _main(fed) or _main(made), _main(made)

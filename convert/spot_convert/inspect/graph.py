@@ -1,8 +1,7 @@
-"""Any .tflite as plain data: tensors, operators, signatures, metadata. Garbage ends in one ModelError.
+"""Read any .tflite file as plain data: tensors, operators, signatures, metadata. Damaged files raise ModelError.
 
-The generated schema classes read lazily; whatever they raise on a damaged file becomes that error, and a count that no
-honest file has ends the reading before it can hang. Weights are found within the flatbuffer or outside of it, where
-LiteRT Quantizer puts them.
+The generated schema classes read lazily and may raise anything on a damaged file. Absurd counts stop the reader before
+it can hang. Weights may be inside the flatbuffer or behind it, where LiteRT Quantizer stores them.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from spot_edge.errors import ModelError
 
 __all__ = ["Code", "Flatbuffer", "Graph", "Operator", "Signature", "Tensor", "read_flatbuffer"]
 
-MOST = 500_000  # tensors, operators, indices and the like in one file
-_OUTSIDE = 1  # a buffer whose offset is larger lies outside the flatbuffer
+MAX_PARTS = 500_000  # tensors, operators, indices and the like in one file
+_OUTSIDE = 1  # a buffer with a larger offset is stored outside the flatbuffer
 
 
 def _names(kind: Any) -> dict[int, str]:
@@ -32,7 +31,7 @@ _KINDS, _TYPES = _names(schema.BuiltinOperator), _names(schema.TensorType)
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A kind of operator and the version that the file asks for."""
+    """A kind of operator and the version that the file needs."""
 
     kind: str
     version: int
@@ -41,22 +40,22 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor; a constant has its bytes in `data`."""
+    """A tensor. A constant has its bytes in `data`."""
 
     index: int
     name: str
     dtype: str
     shape: tuple[int, ...]
     data: NDArray[np.uint8] | None = field(repr=False, compare=False)
-    scales: NDArray[np.float32] = field(repr=False, compare=False)  # none, one, or one a channel
+    scales: NDArray[np.float32] = field(repr=False, compare=False)  # none, one, or one per channel
     zeros: NDArray[np.int64] = field(repr=False, compare=False)
     axis: int  # of the channels that the scales belong to
-    plain: bool  # neither sparse nor quantized in blocks: its bytes are its values in order
+    plain: bool  # neither sparse nor quantized in blocks: the bytes are the values in order
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One step of the graph; inputs that are left out are -1."""
+    """One step of the graph. Omitted inputs are -1."""
 
     code: Code
     inputs: tuple[int, ...]
@@ -65,7 +64,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One subgraph, its operators in the order in which they run."""
+    """One subgraph, with its operators in execution order."""
 
     name: str
     tensors: tuple[Tensor, ...]
@@ -76,7 +75,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A named entry: its inputs' and outputs' names and their tensors in a subgraph."""
+    """A named entry point: the names of its inputs and outputs, and their tensors in a subgraph."""
 
     key: str
     subgraph: int
@@ -86,7 +85,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Flatbuffer:
-    """What a .tflite holds."""
+    """The contents of a .tflite file."""
 
     version: int
     description: str
@@ -97,7 +96,7 @@ class Flatbuffer:
 
 
 def read_flatbuffer(content: bytes, name: str) -> Flatbuffer:
-    """The flatbuffer at the start of `content`; ModelError, naming the file, for whatever is not a whole one."""
+    """Read the flatbuffer at the start of `content`. Raise ModelError if it is not a complete one."""
     if not content:
         raise ModelError(f"{name}: empty")
     if content[4:8] != b"TFL3":
@@ -107,14 +106,14 @@ def read_flatbuffer(content: bytes, name: str) -> Flatbuffer:
     except ModelError:
         raise
     except Exception as error:  # on garbage the generated classes raise nearly anything
-        raise ModelError(f"{name}: damaged .tflite structure, or a truncated file") from error
+        raise ModelError(f"{name}: damaged or truncated .tflite file") from error
 
 
 class _Reader:
-    """Owns how much may still be read, and the buffers that tensors point to."""
+    """Counts the parts still allowed, and holds the buffers that tensors point to."""
 
     def __init__(self, content: bytes, name: str) -> None:
-        self._content, self._name, self._left = content, name, MOST
+        self._content, self._name, self._left = content, name, MAX_PARTS
         self._model = schema.Model.GetRootAs(content, 0)
         self._buffers = [self._bytes(self._model.Buffers(i)) for i in self._upto(self._model.BuffersLength())]
 
@@ -123,7 +122,7 @@ class _Reader:
         codes = [self._code(model.OperatorCodes(i)) for i in self._upto(model.OperatorCodesLength())]
         graphs = [self._graph(model.Subgraphs(i), codes) for i in self._upto(model.SubgraphsLength())]
         if not graphs:
-            raise ModelError(f"{self._name}: a .tflite file without a graph")
+            raise ModelError(f"{self._name}: contains no graph")
         signatures = [self._signature(model.SignatureDefs(i), graphs) for i in self._upto(model.SignatureDefsLength())]
         entries = [model.Metadata(i) for i in self._upto(model.MetadataLength())]
         metadata = {self._text(entry.Name()): self._buffers[entry.Buffer()] for entry in entries}
@@ -139,7 +138,7 @@ class _Reader:
     def _upto(self, count: int) -> range:
         self._left -= count
         if self._left < 0:
-            raise ModelError(f"{self._name}: damaged .tflite structure: more than {MOST} parts")
+            raise ModelError(f"{self._name}: damaged .tflite file: more than {MAX_PARTS} parts")
         return range(count)
 
     def _text(self, text: bytes | None) -> str:
@@ -147,7 +146,7 @@ class _Reader:
         return (text or b"").decode(errors="backslashreplace")
 
     def _integers(self, numbers: Any) -> tuple[int, ...]:
-        """A vector of integers, which the generated classes give as the number 0 where there is none."""
+        """Convert a vector of integers. The generated classes return the number 0 if there is none."""
         if isinstance(numbers, int):
             return ()
         self._upto(len(numbers))
@@ -169,7 +168,7 @@ class _Reader:
         def places(numbers: Any, lowest: int = 0) -> tuple[int, ...]:
             found = self._integers(numbers)
             if any(not lowest <= place < len(tensors) for place in found):
-                raise ModelError(f"{self._name}: damaged .tflite structure: a tensor that does not exist")
+                raise ModelError(f"{self._name}: damaged .tflite file: it refers to a missing tensor")
             return found
 
         def operators() -> Iterator[Operator]:
@@ -187,7 +186,7 @@ class _Reader:
         scaled = quantization is not None and quantization.ScaleLength() > 0
         scales = np.asarray(quantization.ScaleAsNumpy() if scaled else [], np.float32)
         if not np.isfinite(scales).all():
-            raise ModelError(f"{self._name}: damaged .tflite structure: a scale that is no number")
+            raise ModelError(f"{self._name}: damaged .tflite file: a scale is NaN or infinite")
         zeroed = scaled and quantization.ZeroPointLength() > 0
         return Tensor(
             index,

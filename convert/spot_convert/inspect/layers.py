@@ -1,4 +1,4 @@
-"""The layers of a graph: its operators that compute, in order, with their weights and what they give out."""
+"""List the layers of a graph: the operators that compute, in order, with their weights and outputs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from spot_convert.inspect.weights import WeightRange, weight_range
 __all__ = ["Layer", "list_layers", "short_names"]
 
 _CHANNELS_LAST = {"DEPTHWISE_CONV_2D"}
-# What converters write behind a layer's own name.
+# Endings that converters append to a layer's own name.
 _STEPS = {
     *("convolution", "depthwise", "conv2d", "conv3d", "separable_conv2d", "matmul", "einsum", "dot", "add", "addv2"),
     *("mul", "sub", "mean", "relu", "relu6", "softmax", "sigmoid", "biasadd", "pad", "cast"),
 }
 _MAIN_STEPS = ("convolution", "depthwise", "conv2d", "conv3d", "matmul", "einsum", "dot")
-_NAMELESS = "StatefulPartitionedCall"  # a quantized output; its name is on what is dequantized from it
+_NAMELESS = "StatefulPartitionedCall"  # a quantized output; the tensor dequantized from it has the name
 _LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One operator that computes, and its output."""
+    """One computing operator, and its output."""
 
     index: int  # of the operator in the graph
     name: str
@@ -37,7 +37,7 @@ class Layer:
     own: Weights | None = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return {
             "index": self.index,
             "name": self.name,
@@ -51,7 +51,7 @@ class Layer:
         }
 
     def weight_range(self) -> WeightRange | None:
-        """Range of the weights and spread of their channels; None for an operator without weights."""
+        """Return range and channel spread of the weights; None for an operator without weights."""
         if self.own is None:
             return None
         tensor = self.own.tensor
@@ -60,7 +60,7 @@ class Layer:
 
 
 def list_layers(graph: Graph) -> list[Layer]:
-    """The operators of `graph` that compute, in the order in which they run."""
+    """Return the computing operators of `graph` in execution order."""
     known = constants(graph)
     found = [
         (index, operator, graph.tensors[operator.outputs[0]])
@@ -91,7 +91,7 @@ def list_layers(graph: Graph) -> list[Layer]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """What a reader would call each tensor: the layer's name in a converter's path, longer where two agree."""
+    """Shorten tensor names to the layer name in a converter's path, or longer where two would be equal."""
     ways = [_ways(name) for name in names]
     chosen = [0] * len(names)
     for _ in range(max(map(len, ways), default=1) - 1):
@@ -104,7 +104,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def _ways(name: str) -> list[str]:
-    """Ever longer names for one tensor whose own name lists all that was fused into it, with semicolons between."""
+    """Return longer and longer names for a tensor. Its full name lists everything fused into it, with semicolons."""
     parts = [part for part in name.split(";") if part] or [name]
     main = [part for part in parts if _step(part).startswith(_MAIN_STEPS)]
     path = (main or parts)[0].split("/")
@@ -115,7 +115,7 @@ def _ways(name: str) -> list[str]:
 
 
 def _step(path: str) -> str:
-    """The last part of a path without the number that tells copies apart."""
+    """Return the last part of a path without the number that distinguishes copies."""
     head, _, number = path.split("/")[-1].lower().rpartition("_")
     return head if head and number.isdigit() else path.split("/")[-1].lower()
 

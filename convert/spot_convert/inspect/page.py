@@ -1,6 +1,7 @@
-"""Rows of bars for a page: a name, a figure, and an inline SVG whose places are percentages, to fit any width.
+"""Render a record as one self-contained HTML page: no scripts, no fonts, no other files.
 
-A record as one HTML page that needs nothing else: no script, no font, no other file."""
+Bar charts are inline SVG with positions in percent, so that they fit any width.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ _HEIGHT = 12
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row. The bar reaches from and to shares of the whole width, and so does a darker one within it."""
+    """One row: a bar from one share of the width to another, and optionally a darker bar inside it."""
 
     name: str
     figure: str
@@ -40,7 +41,7 @@ class Bar:
 
 
 def bars(rows: Iterable[Bar], ticks: Sequence[tuple[float, str]]) -> str:
-    """The rows below one another, under an axis with ticks at shares of the width."""
+    """Render rows under an axis with ticks at shares of the width."""
     labels = "".join(
         f'<text x="{100 * place:.2f}%" y="11" text-anchor="{_anchor(place)}">{escape(label)}</text>'
         for place, label in ticks
@@ -56,7 +57,7 @@ def bars(rows: Iterable[Bar], ticks: Sequence[tuple[float, str]]) -> str:
 
 
 def from_zero(values: Sequence[float]) -> float:
-    """The end of an axis from zero that holds all the values: a round number."""
+    """Return a round number that ends an axis from zero to the largest value."""
     most = max(values, default=0.0)
     if most <= 0:
         return 1.0
@@ -65,7 +66,7 @@ def from_zero(values: Sequence[float]) -> float:
 
 
 def signed_logarithm(value: float, least: float, most: float) -> float:
-    """Where a value lies on an axis from -most to most, logarithmic both ways, whose middle is ±least and below."""
+    """Return a value's position on an axis from -most to most, logarithmic both ways, with ±least in the middle."""
     if abs(value) <= least:
         return 0.5
     return 0.5 + math.copysign(math.log(abs(value) / least) / math.log(most / least), value) / 2
@@ -92,7 +93,7 @@ def _anchor(place: float) -> str:
     return "start" if place < 0.02 else "end" if place > 0.98 else "middle"
 
 
-_MOST_DECADES = 8  # of the axis of weights: what is smaller counts as nothing
+_MAX_DECADES = 8  # of the weights axis; smaller values count as zero
 _STYLE = """
 body { font: 15px/1.45 Helvetica, Arial, sans-serif; color: #222; background: #fff; max-width: 1100px;
   margin: 0 auto; padding: 1rem; }
@@ -124,7 +125,7 @@ th { color: #595959; font-weight: normal; } th:first-child, td:first-child { tex
 
 
 def page(record: dict[str, Any]) -> str:
-    """The whole page."""
+    """Render the whole page."""
     name = one_line(PurePath(record["file"]).name)
     return "\n".join(
         [
@@ -152,9 +153,9 @@ def _parts(record: dict[str, Any]) -> Iterator[str]:
         if any(_ranged(layer) for layer in record["layers"]):
             yield "<h2>Weights of each layer</h2>"
             yield (
-                "<p>Pale: from the smallest weight to the largest. Dark: the range of the narrowest channel. The axis "
-                "is logarithmic both ways. The spread is how many times the widest channel's range is that of the "
-                "narrowest: the larger, the more a layer loses where all its channels share one scale.</p>"
+                "<p>Pale: from the smallest to the largest weight. Dark: the range of the narrowest channel. The axis "
+                "is logarithmic in both directions. The spread is the range of the widest channel divided by that of "
+                "the narrowest. The larger it is, the more a layer loses if all its channels share one scale.</p>"
             )
             yield _weight_bars(record)
         yield f"<h2>Layers</h2>{_table(layer_rows(record))}"
@@ -181,7 +182,7 @@ def _weight_bars(record: dict[str, Any]) -> str:
     widest = {name: max(abs(own["low"]), abs(own["high"])) for name, own in ranges.items()}
     narrowest = {name: widest[name] / own["spread"] for name, own in ranges.items()}
     top = math.ceil(math.log10(max(widest.values())))
-    decades = min(top - math.floor(math.log10(min(narrowest.values()))) + 1, _MOST_DECADES)
+    decades = min(top - math.floor(math.log10(min(narrowest.values()))) + 1, _MAX_DECADES)
     most, least = 10.0**top, 10.0 ** (top - decades)
 
     def reach(low: float, high: float) -> tuple[float, float]:
@@ -204,7 +205,7 @@ def _weight_bars(record: dict[str, Any]) -> str:
 
 
 def _ranged(layer: dict[str, Any]) -> bool:
-    """Whether a layer has weights with channels that were read and are not all zero."""
+    """Tell whether a layer has readable weights with channels that are not all zero."""
     weights = layer["weights"]
     return weights is not None and weights["spread"] is not None
 

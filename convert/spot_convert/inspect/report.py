@@ -1,4 +1,4 @@
-"""All that is found out about a file, as one JSON-able record. Terminal and page show this and nothing else."""
+"""Collect everything about a file in one record for JSON. The terminal and the HTML page show this record."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from spot_convert.inspect.arithmetic import computes, constants, quantization
+from spot_convert.inspect.comparison import Side, compare_layers
 from spot_convert.inspect.graph import Flatbuffer, Graph, read_flatbuffer
 from spot_convert.inspect.layers import Layer, list_layers
-from spot_convert.inspect.twins import Side, compare_twins
 from spot_convert.runtimes.compatibility import try_runtimes
 from spot_edge.errors import ModelError
 from spot_edge.files import read_file
@@ -24,31 +24,31 @@ __all__ = ["SCHEMA", "inspect_file"]
 
 SCHEMA = 1
 _LARGEST = 1 << 30
-_OURS = (b"spot-sha256:", b"spot.json")  # what a file of ours keeps of itself even when it is damaged
+_MARKS = (b"spot-sha256:", b"spot.json")  # found in spot-edge model files even if they are damaged
 
 
 def inspect_file(
     path: Path, *, layers: bool = False, against: Path | None = None, images: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """The record of the .tflite at `path`; with `layers` its layers, and their error `against` a float twin.
+    """Return the record of a .tflite file, optionally with its layers and their errors `against` a float32 baseline.
 
-    Raises ModelError for what is no whole .tflite, and what `compare_twins` raises.
+    Raise ModelError if it is not a complete .tflite file, and what `compare_layers` raises.
     """
     content, name = _read(path), os.fspath(path)
     model = read_flatbuffer(content, name)
     graph = model.graphs[0]
-    twins = None
+    comparison = None
     if against is not None:
         other = _read(against)
         its = Side(os.fspath(against), other, read_flatbuffer(other, os.fspath(against)).graphs[0])
-        twins = compare_twins(Side(name, content, graph), its, images)
+        comparison = compare_layers(Side(name, content, graph), its, images)
     return {
         "schema": SCHEMA,
         "file": name,
         "bytes": len(content),
         "sealed": _sealed(content, name),
         "quantization": asdict(quantization(model.graphs)),
-        "runtimes": [verdict.as_dict() for verdict in try_runtimes(content, model)],
+        "runtimes": [found.as_dict() for found in try_runtimes(content, model)],
         "subgraphs": [_subgraph(each) for each in model.graphs],
         "signatures": [_signature(model, number) for number in range(len(model.signatures))],
         "flatbuffer": {
@@ -60,7 +60,7 @@ def inspect_file(
         "members": _members(content),
         "operators": _operators(model.graphs),
         "layers": [_layer(layer) for layer in list_layers(graph)] if layers else None,
-        "against": twins.as_dict() if twins else None,
+        "against": comparison.as_dict() if comparison else None,
     }
 
 
@@ -72,11 +72,11 @@ def _read(path: Path) -> bytes:
 
 
 def _sealed(content: bytes, name: str) -> dict[str, Any]:
-    """Whether this is a model file of ours: `whole`, `damaged` with the reason, or `no`."""
+    """Tell whether this is a spot-edge model file: `whole`, `damaged` with the reason, or `no`."""
     try:
         model = verify(content, name)
     except ModelError as error:
-        if not any(mark in content for mark in _OURS):
+        if not any(mark in content for mark in _MARKS):
             return {"state": "no"}
         return {"state": "damaged", "reason": str(error).removeprefix(f"{name}: ")}
     return {"state": "whole", "name": model.spec.name, "variant": model.spec.variant, "id": model.id}
@@ -113,7 +113,7 @@ def _signature(model: Flatbuffer, number: int) -> dict[str, Any]:
 
 
 def _operators(graphs: Sequence[Graph]) -> list[dict[str, Any]]:
-    """Each kind of operator once for every version and every type it computes in, in the order of first use."""
+    """Count the operators by kind, version and computing type, in order of first use."""
     counts: Counter[tuple[str, int, str]] = Counter()
     for graph in graphs:
         known = constants(graph)
@@ -136,9 +136,9 @@ def _padded_text(text: bytes) -> str:
 
 
 def _members(content: bytes) -> dict[str, int]:
-    """The files in a zip behind the flatbuffer and their sizes."""
+    """Return the sizes of the files in the zip after the flatbuffer."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as bundle:
             return {entry.filename: entry.file_size for entry in bundle.infolist()}
-    except Exception:  # no zip, or a damaged one, over which the module raises nearly anything
+    except Exception:  # no zip, or a damaged one: zipfile then raises nearly anything
         return {}

@@ -1,6 +1,4 @@
-"""What a record says as rows of text, for the terminal and the page alike.
-
-A record as lines for a terminal."""
+"""Turn a record into rows of text, for the terminal and the HTML page."""
 
 from __future__ import annotations
 
@@ -25,11 +23,11 @@ __all__ = [
 
 Rows = list[list[str]]
 _NO = "-"
-_TITLES = {"ai-edge-litert": "LiteRT"}  # others are called what they are on the package index
+_TITLES = {"ai-edge-litert": "LiteRT"}  # others keep the name of their package
 
 
 def facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The summary, as pairs of a name and what is said about it."""
+    """Yield the summary as pairs of a name and a value."""
     yield "size", f"{record['bytes'] / 1e6:.2f} MB ({record['bytes']} bytes)"
     yield "model file", _sealed(record["sealed"])
     if "id" in record["sealed"]:
@@ -40,7 +38,7 @@ def facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if runtime["needs"]:
             yield from _needs(runtime["needs"])
     if len(record["subgraphs"]) > 1:
-        yield "subgraphs", f"{len(record['subgraphs'])}; inputs, outputs and layers are those of the first"
+        yield "subgraphs", f"{len(record['subgraphs'])}; inputs, outputs and layers below are those of the first"
     for signature in record["signatures"]:
         ends = [", ".join(signature[end]) or "nothing" for end in ("inputs", "outputs")]
         yield "signature", f"{signature['key']}: {ends[0]} → {ends[1]}"
@@ -55,7 +53,7 @@ def facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def end_rows(record: dict[str, Any]) -> Rows:
-    """Inputs and outputs of the first subgraph."""
+    """Return a table of the inputs and outputs of the first subgraph."""
     rows = [["", "name", "type", "shape", "scale", "zero point"]]
     ends = [(end, tensor) for end in ("input", "output") for tensor in record["subgraphs"][0][f"{end}s"]]
     rows += [[end, each["name"], each["dtype"], _shape(each["shape"]), *_scale(each)] for end, each in ends]
@@ -63,14 +61,14 @@ def end_rows(record: dict[str, Any]) -> Rows:
 
 
 def operator_rows(record: dict[str, Any]) -> Rows:
-    """The kinds of operators."""
+    """Return a table of the kinds of operators."""
     rows = [["operator", "version", "count", "computes in"]]
     rows += [[row["kind"], str(row["version"]), str(row["count"]), row["computes"]] for row in record["operators"]]
     return rows
 
 
 def layer_rows(record: dict[str, Any]) -> Rows:
-    """The layers, with their errors where there was a twin."""
+    """Return a table of the layers, with their errors if a baseline was given."""
     errors = _errors(record)
     head = ["layer", "operator", "output", "scale", "zero", "weights", "type", "count", "min", "max", "spread"]
     rows = [[*head, *(["SQNR dB", "RMS %", "bias %"] if errors else [])]]
@@ -89,26 +87,26 @@ def layer_rows(record: dict[str, Any]) -> Rows:
 
 
 def error_cells(error: dict[str, Any] | None) -> list[str]:
-    """Signal to noise, relative error and bias of a layer."""
+    """Return signal-to-noise ratio, relative error and bias of a layer."""
     if error is None or error["rms"] is None:
         return [_NO] * 3
     return [signal_to_noise(error), f"{100 * error['rms']:.2f}", f"{100 * error['bias']:+.2f}"]
 
 
 def signal_to_noise(error: dict[str, Any]) -> str:
-    """The ratio in dB, or that there is no error at all."""
+    """Return the ratio in dB, or "exact" if there is no error."""
     return "exact" if error["rms"] == 0 else f"{error['sqnr_db']:.1f}"
 
 
 def summary_of_errors(record: dict[str, Any]) -> Iterator[str]:
-    """What was compared with what, and the worst layers."""
+    """Yield lines on what was compared, and the worst layers."""
     against = record["against"]
-    shown = "drawn lesions" if against["drawn"] else "pictures"
+    shown = "drawn lesions" if against["drawn"] else "images"
     yield (
-        f"Error against {against['other']} over {against['pictures']} {shown}, in LiteRT: all that was lost up to a "
-        "layer, not in it alone."
+        f"Error against {against['other']} on {against['images']} {shown} in LiteRT. The error of a layer includes the "
+        "errors of all layers before it."
     )
-    yield "SQNR: signal to quantization noise. RMS and bias: of the error, as shares of the float layer's RMS."
+    yield "SQNR: signal-to-quantization-noise ratio. RMS and bias of the error are relative to the float32 layer's RMS."
     yield from against["notes"]
     names, errors = {layer["index"]: layer["short"] for layer in record["layers"]}, _errors(record)
     worst = [f"{names[index]} ({signal_to_noise(errors[index])} dB)" for index in against["worst"]]
@@ -116,13 +114,13 @@ def summary_of_errors(record: dict[str, Any]) -> Iterator[str]:
 
 
 def weight_span(weights: dict[str, Any]) -> str:
-    """The range of some weights and, where there are channels, their spread."""
+    """Format the range of weights and, if there are channels, their spread."""
     spread = f", spread {number(weights['spread'])}" if weights["spread"] is not None else ""
     return f"{number(weights['low'])} to {number(weights['high'])}{spread}"
 
 
 def number(value: float | None) -> str:
-    """A figure of three digits."""
+    """Format a number with three digits."""
     if value is None:
         return _NO
     return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
@@ -134,25 +132,25 @@ def _errors(record: dict[str, Any]) -> dict[int, dict[str, Any]]:
 
 def _sealed(sealed: dict[str, Any]) -> str:
     if sealed["state"] == "whole":
-        return f"one of ours, whole: {sealed['name']}, variant {sealed['variant']}"
-    return "not one of ours" if sealed["state"] == "no" else f"one of ours, but {sealed['reason']}"
+        return f"spot-edge model file, intact: {sealed['name']}, variant {sealed['variant']}"
+    return "not a spot-edge model file" if sealed["state"] == "no" else f"spot-edge model file, but {sealed['reason']}"
 
 
 def _verdict(runtime: dict[str, Any]) -> str:
-    said = "; ".join(runtime["notes"])
+    notes = "; ".join(runtime["notes"])
     if runtime["opened"]:
         if not runtime["runs"]:
-            return f"refuses it: {said}"
-        return "opens it and runs it on zeros" + (f", but {said}" if said else "")
+            return f"cannot run it: {notes}"
+        return "runs it (tested on zeros)" + (f", but {notes}" if notes else "")
     if runtime["runs"] is None:
-        return f"not tried: {runtime['untried']}"
-    how = f"by its operators' versions; not opened: {runtime['untried']}"
-    return f"should run it ({how})" if runtime["runs"] else f"cannot run it: {said} ({how})"
+        return f"not tested: {runtime['untried']}"
+    how = f"according to operator versions; not tested: {runtime['untried']}"
+    return f"should run it ({how})" if runtime["runs"] else f"cannot run it: {notes} ({how})"
 
 
 def _needs(needs: dict[str, Any]) -> Iterator[tuple[str, str]]:
     arena, head, tail = (needs[f"{part}_bytes"] for part in ("arena", "head", "tail"))
-    yield "  arena", f"{arena} bytes at least: {head} for activations, {tail} that stay"
+    yield "  arena", f"at least {arena} bytes: {head} for activations, {tail} permanent"
     yield "  operators", ", ".join(needs["operators"])
 
 
@@ -165,7 +163,7 @@ def _scale(tensor: dict[str, Any]) -> list[str]:
 
 
 def record_lines(record: dict[str, Any]) -> Iterator[str]:
-    """All that was found, tables below the summary; what a file says of itself cannot disturb the terminal."""
+    """Yield the summary and the tables for a terminal. Control characters in names are escaped."""
     yield from map(one_line, _lines(record))
 
 

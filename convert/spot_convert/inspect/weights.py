@@ -1,4 +1,4 @@
-"""The numbers that a constant's bytes stand for, their range, and how unlike its channels are."""
+"""Decode the values of a constant, and measure their range and how much its channels differ."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _INTEGERS = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16, "int32": np.
 
 @dataclass(frozen=True, slots=True)
 class WeightRange:
-    """The real values of an operator's weights; None where they are not all numbers or cannot be read here."""
+    """The range of an operator's weights; None if they contain NaN or infinity, or cannot be decoded."""
 
     shape: tuple[int, ...]
     dtype: str
     count: int
     low: float | None
     high: float | None
-    spread: float | None  # the largest |weight| of the widest channel over that of the narrowest that is not all zero
+    spread: float | None  # largest |weight| of the widest channel over that of the narrowest one that is not all zero
 
 
 def weight_range(tensor: Tensor, channels: int) -> WeightRange:
-    """Range of the weights in `tensor`, and spread of its channels, which lie along the axis `channels`."""
+    """Measure the weights in `tensor`. Its channels lie along the axis `channels`."""
     count, values = math.prod(tensor.shape), real_values(tensor)
     if values is None or not values.size or not np.isfinite(values).all():
         return WeightRange(tensor.shape, tensor.dtype, count, None, None, None)
@@ -44,14 +44,14 @@ def weight_range(tensor: Tensor, channels: int) -> WeightRange:
 
 
 def real_values(tensor: Tensor) -> NDArray[np.floating[Any]] | None:
-    """The numbers a constant stands for, dequantized; None where its form is not known here or bytes are missing."""
+    """Return a constant's values, dequantized; None if its format is not supported or bytes are missing."""
     if tensor.data is None or not tensor.plain or min(tensor.shape, default=1) < 0:
         return None
     if tensor.dtype in _FLOATS:
         stored: NDArray[Any] = _stored(tensor.data, _FLOATS[tensor.dtype])
     elif tensor.dtype in _INTEGERS:
         stored = _stored(tensor.data, _INTEGERS[tensor.dtype])
-    elif tensor.dtype == "int4":  # two in a byte, the first in its lower half
+    elif tensor.dtype == "int4":  # two per byte, the first in the lower half
         halves = np.stack([tensor.data & 15, tensor.data >> 4], axis=1).ravel().astype(np.int8)
         stored = np.where(halves > 7, halves - 16, halves)[: math.prod(tensor.shape)]
     else:
@@ -70,7 +70,7 @@ def real_values(tensor: Tensor) -> NDArray[np.floating[Any]] | None:
 
 
 def channel_scales(tensor: Tensor) -> NDArray[np.float32] | None:
-    """The scales of a constant in a shape that its values can be multiplied with; None where it has none that fit."""
+    """Return the scales of a constant, shaped for multiplication with its values; None if none fit."""
     count, shape = len(tensor.scales), tensor.shape
     if count == 1:
         return tensor.scales.reshape([1] * len(shape))
