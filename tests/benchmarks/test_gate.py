@@ -1,4 +1,4 @@
-"""The drift gate: three verdicts, by the interval and not by the figure, and for each class."""
+"""The drift gate: the interval, not the figure, decides the verdict, also for single classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spot_edge.model.spec import Criterion, Drift
 LABELS = ("bkl", "mel", "nv")
 
 
-def answered(logits: np.ndarray, truth: np.ndarray) -> Predictions:
+def predictions(logits: np.ndarray, truth: np.ndarray) -> Predictions:
     return Predictions(
         labels=LABELS,
         truth=truth,
@@ -30,13 +30,13 @@ def answered(logits: np.ndarray, truth: np.ndarray) -> Predictions:
     )
 
 
-def good_answers(count: int) -> Predictions:
-    """One tenth melanoma, two tenths bkl; nine in ten are right."""
+def good_predictions(count: int) -> Predictions:
+    """One tenth melanoma, two tenths bkl; 90 % accuracy."""
     random = np.random.default_rng(1)
     truth = np.resize(np.repeat([0, 1, 2], [2, 1, 7]), count)
     logits = random.normal(0, 0.7, (count, 3))
     logits[np.arange(count), truth] += 2.5
-    return answered(logits, truth)
+    return predictions(logits, truth)
 
 
 def criterion(drift: Drift, name: str) -> Criterion:
@@ -44,25 +44,25 @@ def criterion(drift: Drift, name: str) -> Criterion:
 
 
 def verdict(baseline: Predictions, logits: np.ndarray, margins: Margins = Margins()) -> Drift:  # noqa: B008 - frozen
-    return evaluate_drift(compare(baseline, answered(logits, baseline.truth), draws=100), margins, measured_on="val")
+    return evaluate_drift(compare(baseline, predictions(logits, baseline.truth), draws=100), margins, measured_on="val")
 
 
-def test_the_same_answers_pass_however_few_images_there_are() -> None:
-    baseline = good_answers(40)
+def test_equal_scores_pass_with_any_number_of_images() -> None:
+    baseline = good_predictions(40)
     drift = verdict(baseline, baseline.logits + 1e-4)
     assert (drift.verdict, drift.against, drift.measured_on) == ("pass", "abc", "val")
 
 
 def test_small_noise_on_many_images_passes() -> None:
-    baseline = good_answers(6000)
+    baseline = good_predictions(6000)
     noise = np.random.default_rng(0).normal(0, 0.02, baseline.logits.shape)
     drift = verdict(baseline, baseline.logits + noise)
     assert drift.verdict == "pass"
     assert {found.verdict for found in drift.criteria} == {"pass"}
 
 
-def test_the_same_noise_on_few_melanomas_cannot_tell_and_says_how_many_would() -> None:
-    baseline = good_answers(300)
+def test_the_same_noise_on_few_melanomas_is_undecided() -> None:
+    baseline = good_predictions(300)
     noise = np.random.default_rng(0).normal(0, 0.1, baseline.logits.shape)
     drift = verdict(baseline, baseline.logits + noise)
     found = criterion(drift, "recall mel")
@@ -72,8 +72,8 @@ def test_the_same_noise_on_few_melanomas_cannot_tell_and_says_how_many_would() -
     assert found.would_tell > 30
 
 
-def test_damage_to_one_class_fails_though_accuracy_hardly_moves() -> None:
-    baseline = good_answers(6000)
+def test_damage_to_one_class_fails_even_if_accuracy_hardly_changes() -> None:
+    baseline = good_predictions(6000)
     worse = baseline.logits.copy()
     hit = np.flatnonzero(baseline.truth == 1)[::8]  # an eighth of the melanomas
     worse[hit, 1] -= 6
@@ -86,7 +86,7 @@ def test_damage_to_one_class_fails_though_accuracy_hardly_moves() -> None:
 
 
 def test_margins_decide() -> None:
-    baseline = good_answers(3000)
+    baseline = good_predictions(3000)
     worse = baseline.logits + np.array([0, -1.2, 0])
     assert verdict(baseline, worse).verdict == "fail"
     wide = Margins(balanced_accuracy=0.5, recall={"mel": 0.5}, agreement=0.5, ece=0.5, macro_auc=0.5)
@@ -98,15 +98,15 @@ def test_margins_decide() -> None:
 
 
 def test_a_file_that_is_better_passes() -> None:
-    baseline = good_answers(3000)
+    baseline = good_predictions(3000)
     better = baseline.logits + 4 * np.eye(3)[baseline.truth]
     worst = verdict(baseline, better, dataclasses.replace(Margins(), agreement=0.5))
     assert criterion(worst, "recall mel").worse_by < 0
     assert criterion(worst, "recall mel").verdict == "pass"
 
 
-def test_a_margin_for_a_class_that_is_not_there_is_an_error() -> None:
-    baseline = good_answers(100)
+def test_a_margin_for_an_unknown_class_is_refused() -> None:
+    baseline = good_predictions(100)
     with pytest.raises(DataError, match="'melanoma', but the classes are bkl, mel, nv"):
         verdict(baseline, baseline.logits, Margins(recall={"melanoma": 0.01}))
 
@@ -114,7 +114,7 @@ def test_a_margin_for_a_class_that_is_not_there_is_an_error() -> None:
 @pytest.mark.parametrize(
     "table", [[], {"ece": "small"}, {"ece": 2}, {"ecce": 0.1}, {"recall": {"mel": True}}, {"agreement": -1}]
 )
-def test_a_table_that_is_no_margins_is_refused(table: object) -> None:
+def test_a_bad_table_of_margins_is_refused(table: object) -> None:
     with pytest.raises(DataError, match=r"recipe\.toml: "):
         margins_from(table, "recipe.toml")
 
@@ -128,7 +128,7 @@ def estimate(value: float | None, low: float | None, high: float | None, groups:
 
 
 def compared(**changes: object) -> dict[str, object]:
-    """A comparison as `compare` makes it, reduced to what the gate reads. Every criterion passes without changes."""
+    """A comparison reduced to what the gate reads. Without changes every criterion passes."""
     same = estimate(0.0, -0.001, 0.001)
     differences = {name: changes.get(name, same) for name in ("balanced_accuracy", "macro_auc", "ece")}
     return {
@@ -142,12 +142,12 @@ def compared(**changes: object) -> dict[str, object]:
     }
 
 
-def judged(margins: Margins = Margins(), **changes: object) -> Drift:  # noqa: B008 - frozen
+def decided(margins: Margins = Margins(), **changes: object) -> Drift:  # noqa: B008 - frozen
     return evaluate_drift(compared(**changes), margins, measured_on="val")
 
 
 def test_each_criterion_says_by_how_much_the_file_is_worse() -> None:
-    drift = judged(
+    drift = decided(
         balanced_accuracy=estimate(-0.004, -0.009, 0.001, 70),
         recall_mel=estimate(0.002, -0.01, 0.012, 70),
         agreement=estimate(0.98, 0.96, 0.99, 30),
@@ -183,7 +183,7 @@ def test_each_criterion_says_by_how_much_the_file_is_worse() -> None:
     ],
 )
 def test_the_interval_decides_and_its_ends_count_as_inside(low: float, high: float, expected: str) -> None:
-    drift = judged(ece=estimate((low + high) / 2, low, high))
+    drift = decided(ece=estimate((low + high) / 2, low, high))
     assert drift.verdict == criterion(drift, "ECE").verdict == expected
 
 
@@ -201,37 +201,37 @@ def test_the_interval_decides_and_its_ends_count_as_inside(low: float, high: flo
 def test_an_undecided_criterion_says_how_many_lesions_would_decide(
     value: float, low: float, high: float, lesions: int | None
 ) -> None:
-    found = criterion(judged(ece=estimate(value, low, high)), "ECE")
+    found = criterion(decided(ece=estimate(value, low, high)), "ECE")
     assert found.verdict == "undecided"
     assert found.would_tell in {lesions, lesions and lesions + 1}  # rounded up, once more where a float is just above
 
 
 def test_a_thousand_times_the_lesions_are_no_advice() -> None:
     wide = Margins(ece=0.25)
-    assert criterion(judged(wide, ece=estimate(0.125, -1.0, 3.875)), "ECE").would_tell is None  # 30 times as far
-    assert criterion(judged(wide, ece=estimate(0.125, -1.0, 3.75)), "ECE").would_tell == 84_100  # 29 times
+    assert criterion(decided(wide, ece=estimate(0.125, -1.0, 3.875)), "ECE").would_tell is None  # 30 times as far
+    assert criterion(decided(wide, ece=estimate(0.125, -1.0, 3.75)), "ECE").would_tell == 84_100  # 29 times
 
 
 @pytest.mark.parametrize("missing", ["value", "low", "high"])
 def test_what_could_not_be_computed_is_undecided(missing: str) -> None:
     known = estimate(0.001, -0.002, 0.004) | {missing: None}
-    assert tuple(criterion(judged(ece=known), "ECE"))[1:] == (0.0, -1.0, 1.0, 0.01, 100, "undecided", None)
+    assert tuple(criterion(decided(ece=known), "ECE"))[1:] == (0.0, -1.0, 1.0, 0.01, 100, "undecided", None)
     nothing = estimate(None, 0.0, 1.0)
-    assert criterion(judged(agreement=nothing), "top-1 flips, all but nv").verdict == "undecided"
-    assert criterion(judged(macro_auc=estimate(None, None, None)), "macro AUC").verdict == "undecided"
+    assert criterion(decided(agreement=nothing), "top-1 flips, all but nv").verdict == "undecided"
+    assert criterion(decided(macro_auc=estimate(None, None, None)), "macro AUC").verdict == "undecided"
 
 
 def test_the_worst_criterion_decides_unless_the_scores_are_the_same() -> None:
     doubt, damage = estimate(0.0, -0.1, 0.1), estimate(-0.2, -0.3, -0.1)
-    assert judged(macro_auc=doubt).verdict == "undecided"
-    assert judged(macro_auc=doubt, balanced_accuracy=damage).verdict == "fail"
-    assert judged(balanced_accuracy=damage, largest=0.0051).verdict == "fail"
-    assert judged(balanced_accuracy=damage, largest=0.005).verdict == "pass"
+    assert decided(macro_auc=doubt).verdict == "undecided"
+    assert decided(macro_auc=doubt, balanced_accuracy=damage).verdict == "fail"
+    assert decided(balanced_accuracy=damage, largest=0.0051).verdict == "fail"
+    assert decided(balanced_accuracy=damage, largest=0.005).verdict == "pass"
 
 
 def test_melanoma_has_a_margin_unless_a_recipe_names_others() -> None:
-    assert criterion(judged(), "recall mel").margin == 0.015
-    own = judged(Margins(recall={"bkl": 0.1, "nv": 0.2}))
+    assert criterion(decided(), "recall mel").margin == 0.015
+    own = decided(Margins(recall={"bkl": 0.1, "nv": 0.2}))
     assert [(found.name, found.margin) for found in own.criteria if found.name.startswith("recall")] == [
         ("recall bkl", 0.1),
         ("recall nv", 0.2),
@@ -241,3 +241,5 @@ def test_melanoma_has_a_margin_unless_a_recipe_names_others() -> None:
 def test_margins_from_zero_to_one_are_read() -> None:
     assert margins_from({"ece": 0, "agreement": 1}, "x") == Margins(ece=0, agreement=1)
     assert margins_from({}, "x") == Margins(0.01, {}, 0.95, 0.01, 0.01)
+    every = {"balanced_accuracy": 0.1, "recall": {"mel": 0.2}, "agreement": 0.3, "ece": 0.4, "macro_auc": 0.5}
+    assert margins_from(every, "x") == Margins(0.1, {"mel": 0.2}, 0.3, 0.4, 0.5)
