@@ -38,7 +38,7 @@ def main(networks: Path, out: Path, rounds: int, threads: int) -> None:
             threads=threads,
             progress=lambda: bar.update(1),
         )
-    others = watch.finish()["others"]
+    others = watch.finish()["other_work"]
     text = page(entries, describe_machine(), others, rounds, threads)
     write_file(out, text.encode())
     click.echo("\n".join(target_lines(entries)))

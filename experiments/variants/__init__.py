@@ -1,5 +1,5 @@
-"""All variants of a network on one page, from the reports of what made and measured them: `python -m experiments.variants`.
+"""Compare all variants of a network on one page, from existing reports: `python -m experiments.variants`.
 
-Nothing is run here: `spot-edge convert`, `bench drift`, `bench latency`, `bench harm` and `make check TARGET=arm ARGS=networks`
+Nothing is run here: `spot-edge convert`, `bench drift`, `bench latency` and `make check TARGET=arm ARGS=networks`
 leave reports, and what none of them knows of a variant stays a dash.
 """

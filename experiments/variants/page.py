@@ -28,12 +28,12 @@ def page(families: Sequence[Family], template: str | None = None) -> str:
     text = TEMPLATE.read_text(encoding="utf-8") if template is None else template
     blocks: dict[str, Callable[[Sequence[Family]], str]] = {
         "tables": _tables,
-        "harm": _harms,
+        "flips": _all_flips,
         "cannot": _cannot,
         "measured": _measured,
         "images": lambda found: _of_data(found, "images"),
         "lesions": lambda found: _of_answers(found, "lesions"),
-        "part": lambda found: _of_data(found, "part"),
+        "split": lambda found: _of_data(found, "split"),
         "wide": lambda found: found[0].width,
         "narrow": lambda found: found[-1].width,
     }
@@ -53,12 +53,13 @@ def _figure(words: str, families: Sequence[Family]) -> str:
     row = next((row for row in family.rows if row.variant == variant), Row(variant))
     if what in _FIGURES:
         return _FIGURES[what](row)
-    harm = next((file for file in (family.harm or {"files": []})["files"] if file["model"]["variant"] == variant), None)
+    models = (family.flips or {"models": []})["models"]
+    flips = next((model for model in models if model["model"]["variant"] == variant), None)
     name, _, limit = what.partition(" ")
-    if name in _HARMS and bool(limit) == (name in ("near", "flagged")):
-        return _HARMS[name](harm, limit) if harm else _DASH
-    if what in _HARMS_IN_WORDS:
-        return _HARMS_IN_WORDS[what](harm) if harm else _DASH
+    if name in _FLIPS and bool(limit) == (name in ("near", "flagged")):
+        return _FLIPS[name](flips, limit) if flips else _DASH
+    if what in _FLIPS_IN_WORDS:
+        return _FLIPS_IN_WORDS[what](flips) if flips else _DASH
     raise DataError(f"page.md: {{{{{words}}}}}: no such figure")
 
 
@@ -127,27 +128,34 @@ _FIGURES: dict[str, Callable[[Row], str]] = {
 }
 
 
-def _near(harm: Record, limit: str) -> Record:
-    for record in harm["told"]["margin_below"]:
+def _near(model: Record, limit: str) -> Record:
+    for record in model["near_tie"]["margin_below"]:
         if f"{record['below']:g}" == limit:
             return dict(record)
-    raise DataError(f"page.md: the report of `bench harm` knows no margin {limit}")
+    raise DataError(f"page.md: the report of `bench drift` has no margin {limit}")
 
 
 def _of(found: Record | None) -> str:
     return count(found["count"], found["of"]) if found else _DASH
 
 
-_HARMS: dict[str, Callable[[Record, str], str]] = {
-    "near": lambda harm, limit: _of(_near(harm, limit)["flips"]),
-    "flagged": lambda harm, limit: percent(_near(harm, limit)["flagged"]),
-    "triage": lambda harm, _: percent(harm["triage"]["changed"]) if harm["triage"] else _DASH,
-    "flips": lambda harm, _: percent(harm["flips"]),
+def _top_two_in_set(model: Record) -> str:
+    found = model["near_tie"]["prediction_set"]
+    return percent(found["top_two_of_all"]) if found else _DASH
+
+
+_FLIPS: dict[str, Callable[[Record, str], str]] = {
+    "near": lambda model, limit: _of(_near(model, limit)["flips"]),
+    "flagged": lambda model, limit: percent(_near(model, limit)["flagged"]),
+    "triage": lambda model, _: percent(model["triage"]["changed"]) if model["triage"] else _DASH,
+    "flips": lambda model, _: percent(model["flips"]),
 }
-_HARMS_IN_WORDS: dict[str, Callable[[Record], str]] = {
-    "first two in set": lambda harm: percent(harm["told"]["set"]["first_two_of_all"]) if harm["told"]["set"] else _DASH,
-    "in set": lambda harm: _of(harm["told"]["set"] and harm["told"]["set"]["both_classes"]),
-    "less urgent": lambda harm: _of(harm["triage"] and harm["triage"]["malignant_less_urgent"]),
+_FLIPS_IN_WORDS: dict[str, Callable[[Record], str]] = {
+    "top two in set": _top_two_in_set,
+    "in set": lambda model: _of(
+        model["near_tie"]["prediction_set"] and model["near_tie"]["prediction_set"]["both_classes"]
+    ),
+    "less urgent": lambda model: _of(model["triage"] and model["triage"]["malignant_less_urgent"]),
 }
 
 
@@ -172,7 +180,7 @@ def _family_tables(family: Family) -> Iterator[str]:
         for row in family.rows
     ]
     yield markdown(heads, rows, words=2)
-    heads = ["variant", "same first rank, %", "balanced accuracy", "less float32", "melanoma recall", "less float32"]
+    heads = ["variant", "same top class, %", "balanced accuracy", "less float32", "melanoma recall", "less float32"]
     rows = [
         [
             row.variant + _elsewhere(row, row.answers["model"].get("runtime", "") if row.answers else ""),
@@ -199,44 +207,41 @@ def _ratio(record: Record) -> str:
     return f"{record['value']:.2f} ({record['low']:.2f} to {record['high']:.2f})"
 
 
-def _harms(families: Sequence[Family]) -> str:
-    found = "\n\n".join(part for family in families if family.harm for part in _harm(family, family.harm))
+def _all_flips(families: Sequence[Family]) -> str:
+    found = "\n\n".join(part for family in families if family.flips for part in _family_flips(family, family.flips))
     return found or "Not measured."
 
 
-def _harm(family: Family, harm: Record) -> Iterator[str]:
-    yield (
-        f"Width {family.width}: images with another first rank than float32's, of {harm['data']['images']}, and what "
-        "became of the answers."
-    )
-    heads = ["variant", "images", "%", *harm["files"][0]["by_harm"], "triage changed, %", "malignant less urgent"]
+def _family_flips(family: Family, flips: Record) -> Iterator[str]:
+    images = _of_data([family], "images")
+    yield f"Width {family.width}: flips against float32, of {images} images, and their effects."
+    heads = ["variant", "flips", "%", *flips["models"][0]["by_effect"], "triage changed, %", "malignant less urgent"]
     rows = [
         [
-            file["name"],
-            str(sum(file["by_harm"].values())),
-            percent(file["flips"]),
-            *map(str, file["by_harm"].values()),
-            _HARMS["triage"](file, ""),
-            _HARMS_IN_WORDS["less urgent"](file),
+            model["name"],
+            str(sum(model["by_effect"].values())),
+            percent(model["flips"]),
+            *map(str, model["by_effect"].values()),
+            _FLIPS["triage"](model, ""),
+            _FLIPS_IN_WORDS["less urgent"](model),
         ]
-        for file in harm["files"]
+        for model in flips["models"]
     ]
     yield markdown(heads, rows)
-    together = harm["together"]
-    if together["exemplars"]:
+    together = flips["together"]
+    if together:
         yield _exemplars(together)
-    yield _concentration(together["concentration"])
+    yield _concentration((together or flips["models"][0])["concentration"])
 
 
 def _exemplars(together: Record) -> str:
-    found, told = together["exemplars"], together["told"]
-    anywhere, alike = (_range(found["by_chance"][key]) for key in ("any_images", "as_near_a_tie"))
-    near = next(record for record in told["baseline_margin_below"] if record["below"] == 0.1)
+    found, ties = together["exemplars"], together["near_tie"]
+    anywhere, alike = (_range(found["by_chance"][key]) for key in ("any_images", "same_margin"))
+    near = next(record for record in ties["baseline_margin_below"] if record["below"] == 0.1)
     return (
-        f"{found['count']} images are flipped by at least half of the files. By chance it would be {anywhere}, and "
-        f"among images whose float32 scores are as near a tie {alike}. {_of(near)} of them have float32's first two "
-        f"scores within 0.1; the file that flips one has both classes in its set in {_of(told['both_classes'])} "
-        "answers."
+        f"At least half of the models flip {found['count']} images. By chance it would be {anywhere}, and {alike} "
+        f"among images with the same margin in float32. {_of(near)} are near ties in float32. The prediction set of "
+        f"the model that flips one includes both classes in {_of(ties['both_classes'])} predictions."
     )
 
 
@@ -246,9 +251,9 @@ def _range(chance: Record) -> str:
 
 def _concentration(found: Record) -> str:
     """The subgroups that stand out, before and after the margin is held fixed, and how many were looked at."""
-    told = [row for row in found["subgroups"] if row["rate"] is not None]
-    standing = [row for row in told if row["p_holm"] < 0.05]
-    left = [row for row in told if row["p_same_margin_holm"] < 0.05]
+    known = [row for row in found["subgroups"] if row["rate"] is not None]
+    standing = [row for row in known if row["p_holm"] < 0.05]
+    left = [row for row in known if row["p_same_margin_holm"] < 0.05]
     before = "none stands out"
     if standing:
         before = f"{', '.join(map(_subgroup, standing))} {'stands' if len(standing) == 1 else 'stand'} out"
@@ -256,8 +261,8 @@ def _concentration(found: Record) -> str:
     if not left:
         held = "nothing is left of it" if standing else "none does"
     return (
-        f"Of {found['looked_at']} classes, ages, sexes and sites looked at {before} (Holm's p below .05); "
-        f"with float32's margin held fixed {held}."
+        f"Of {found['tested']} classes, ages, sexes and sites tested, {before} (Holm's p below .05); "
+        f"with the margin in float32 held fixed, {held}."
     )
 
 
@@ -295,7 +300,7 @@ def _measured(families: Sequence[Family]) -> str:
             lines.append(
                 f"Width {family.width}: times of {family.latency['when'][:10]} on {machine['cpu']}, "
                 f"{machine['cores']} cores; medians of {family.latency['samples']} rounds, in turns, "
-                f"{_threads(family)}.{_busy(family.latency['conditions']['others'])}"
+                f"{_threads(family)}.{_busy(family.latency['conditions']['other_work'])}"
             )
     return "\n".join(lines)
 

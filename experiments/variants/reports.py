@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from spot_bench.drift import comparison as drift
-from spot_bench.drift import harm
 from spot_bench.speed import latency
 from spot_edge.errors import DataError
+from spot_edge.model.old_names import current_report
 
 __all__ = ["BASELINE", "MELANOMA", "NOTES", "Family", "Row", "read_family"]
 
 NOTES = "notes.toml"  # [VARIANT] cannot = "why it cannot be made or run"; or note = "what else is to be said"
 MELANOMA = "mel"
 BASELINE = "float32"
-_SCHEMAS = {"conversion": 1, "drift": drift.SCHEMA, "latency": latency.SCHEMA, "instructions": 1, "harm": harm.SCHEMA}
+_SCHEMAS = {"conversion": 1, "drift": drift.SCHEMA, "latency": latency.SCHEMA, "instructions": 1}
 _COMMANDS = {
     "conversion": "spot-edge convert",
     "drift": "bench drift",
     "latency": "bench latency",
     "instructions": "make check TARGET=arm ARGS=networks",
-    "harm": "bench harm",
 }
 
 Record = dict[str, Any]
@@ -55,7 +54,7 @@ class Family:
     name: str  # the model's
     rows: tuple[Row, ...]
     cannot: tuple[tuple[str, str], ...]  # variant, why
-    harm: Record | None
+    flips: Record | None  # `flips_across_models` of the report of `bench drift` with the most models
     data: Record | None  # of `bench drift`
     latency: Record | None  # its machine, its conditions, and when
 
@@ -79,7 +78,6 @@ def read_family(width: str, folder: Path) -> Family:
         ("drift", gathered.drift),
         ("latency", gathered.latency),
         ("instructions", gathered.instructions),
-        ("harm", gathered.harm),
     ):
         for path, report in read[kind]:
             take(path, report)
@@ -88,7 +86,7 @@ def read_family(width: str, folder: Path) -> Family:
 
 def _read(path: Path) -> tuple[str, Record]:
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = current_report(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
@@ -106,7 +104,7 @@ def _read(path: Path) -> tuple[str, Record]:
 def _kind(report: Any) -> str | None:
     if not isinstance(report, dict):
         return None
-    if report.get("report") in ("latency", "instructions", "harm"):
+    if report.get("report") in ("latency", "instructions"):
         return str(report["report"])
     if report.keys() >= {"run", "files", "margins"}:
         return "conversion"
@@ -114,7 +112,7 @@ def _kind(report: Any) -> str | None:
 
 
 def _images(data: Record) -> tuple[str, int]:
-    return data["part"], data["images"]
+    return data["split"], data["images"]
 
 
 def _notes(path: Path) -> dict[str, dict[str, str]]:
@@ -139,7 +137,7 @@ class _Gathered:
         self.ids: dict[str, dict[str, Path]] = {}  # of each variant, and who said so
         self.made: set[str] = set()
         self.refused: dict[str, str] = {}
-        self.found_harm: Record | None = None
+        self.flips: Record | None = None
         self.data: Record | None = None
         self.timed: Record | None = None
 
@@ -175,6 +173,9 @@ class _Gathered:
         if self.data is not None and _images(self.data) != _images(report["data"]):
             raise DataError(f"{path}: on other images than the other reports: measure all on the same")
         self.data = report["data"]
+        flips = report.get("flips_across_models")
+        if flips and len(flips["models"]) > len(self.flips["models"] if self.flips else ()):
+            self.flips = flips
 
     def latency(self, path: Path, report: Record) -> None:
         entries = sorted(report["models"], key=lambda one: (not one["delegate"], one["threads"]))
@@ -191,22 +192,13 @@ class _Gathered:
             if self._is_of(path, network, ""):
                 self._put(network["variant"], instructions=network["counts"])
 
-    def harm(self, path: Path, report: Record) -> None:
-        if self.found_harm is not None:
-            raise DataError(f"{path}: a second report of `bench harm`: keep one of them")
-        for model in (report["baseline"]["model"], *(file["model"] for file in report["files"])):
-            self._is_of(path, model, "")
-        self.found_harm = report
-
     def family(self, width: str, notes: dict[str, dict[str, str]]) -> Family:
         cannot = self.refused | {name: said["cannot"] for name, said in notes.items() if "cannot" in said}
         for name, said in notes.items():
             if "note" in said and name in self.rows:
                 self._put(name, note=said["note"])
         rows = sorted(self.rows.values(), key=lambda row: (row.variant != BASELINE, -(row.bytes or 0), row.variant))
-        return Family(
-            width, self.name, tuple(rows), tuple(sorted(cannot.items())), self.found_harm, self.data, self.timed
-        )
+        return Family(width, self.name, tuple(rows), tuple(sorted(cannot.items())), self.flips, self.data, self.timed)
 
     def _put(self, variant: str, **known: Any) -> None:
         self.rows[variant] = replace(self.rows.get(variant, Row(variant)), **known)

@@ -1,4 +1,4 @@
-"""How often captures of one lesion are answered differently: the statistics, and the command on drawn lesions."""
+"""`bench burst`: the statistics, and the command on drawn lesions."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from spot_edge.model.file import read_model
 LABELS = {"melanoma": "mel", "nevus": "nv", "keratosis": "bkl", "carcinoma": "bcc", "vascular": "vasc"}
 
 
-REACH = 0.5  # of drawn lesions few are nearer
+REACH = 0.5  # few drawn lesions have a smaller margin
 
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    """The embedded network without limits."""
+    """The embedded model without quality limits."""
     model = read_model()
     return Classifier(replace(model, spec=model.spec._replace(image_quality=None)), threads=1)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Drawn lesions, small ones, two pictures to a group."""
+    """Draw small lesions, two images per group."""
     folder = tmp_path_factory.mktemp("drawn")
     items = []
     for seed in range(30):
@@ -55,16 +55,16 @@ def margin(classifier: Classifier, item: Item) -> float:
     return first.score - second.score
 
 
-def test_pairs_that_differ_are_counted() -> None:
+def test_differing_pairs_are_counted() -> None:
     random = np.random.default_rng(1)
-    for told in (random.integers(0, 3, (20, 6)), random.choice(["routine", "review now"], (20, 6))):
-        expected = [np.mean([a != b for a, b in combinations(row, 2)]) for row in told.tolist()]
-        np.testing.assert_allclose(differing(told), expected)
+    for captures in (random.integers(0, 3, (20, 6)), random.choice(["routine", "review now"], (20, 6))):
+        expected = [np.mean([a != b for a, b in combinations(row, 2)]) for row in captures.tolist()]
+        np.testing.assert_allclose(differing(captures), expected)
     assert differing(np.zeros((2, 4))).tolist() == [0, 0]
     assert differing(np.arange(8).reshape(2, 4)).tolist() == [1, 1]
 
 
-def test_the_figures_are_those_of_the_captures(classifier: Classifier, data: Manifest) -> None:
+def test_figures_match_the_captures(classifier: Classifier, data: Manifest) -> None:
     seen: list[tuple[int, int]] = []
     sizes = {"frames": 3, "repeats": 3, "within": REACH}
     report = measure_bursts(classifier, data, lambda done, total: seen.append((done, total)), **sizes)
@@ -74,55 +74,55 @@ def test_the_figures_are_those_of_the_captures(classifier: Classifier, data: Man
     labels = [label.label for label in classifier.model.spec.labels]
     truth = np.array([labels.index(item.label) for item in close])
     for conditions, found in zip(CONDITIONS, report["conditions"], strict=True):
-        told = {form: np.empty((len(close), 3, len(labels))) for form in FORMS}
+        scores = {form: np.empty((len(close), 3, len(labels))) for form in FORMS}
         triage = {form: np.empty((len(close), 3), "U16") for form in FORMS}
         for row, item in enumerate(close):
             picture = classifier.prepare(item.image).image
             for place in range(3):
                 views = [np.asarray(capture(picture, item.image.name, place, n, conditions)) for n in range(3)]
                 together = classifier.classify_burst(views)
-                copies = classifier.classify_burst([views[together.burst.kept - 1]] * 3)  # what the sharpest stands for
-                for form, answer in zip(FORMS, (classifier.classify(views[0]), copies, together), strict=True):
-                    by_label = {each.label: each.score for each in answer.ranked}
-                    told[form][row, place] = [by_label[label] for label in labels]
-                    triage[form][row, place] = answer.triage.category
-        assert (found["conditions"], found["fit"]) == (conditions, 1)
+                copies = classifier.classify_burst([views[together.burst.kept - 1]] * 3)  # the sharpest frame alone
+                for form, prediction in zip(FORMS, (classifier.classify(views[0]), copies, together), strict=True):
+                    by_label = {each.label: each.score for each in prediction.ranked}
+                    scores[form][row, place] = [by_label[label] for label in labels]
+                    triage[form][row, place] = prediction.triage.category
+        assert (found["conditions"], found["usable"]) == (conditions, 1)
         for form in FORMS:
-            flips = differing(told[form].argmax(axis=2)).mean()
-            right = np.mean([[np.mean(told[form][truth == c].argmax(2) == c)] for c in np.unique(truth)])
+            flips = differing(scores[form].argmax(axis=2)).mean()
+            expected = np.mean([[np.mean(scores[form][truth == c].argmax(2) == c)] for c in np.unique(truth)])
             assert found[form]["flips"]["value"] == pytest.approx(flips)
             assert found[form]["flips"]["low"] <= flips <= found[form]["flips"]["high"]
             assert found[form]["triage_flips"]["value"] == pytest.approx(differing(triage[form]).mean())
-            assert found[form]["balanced_accuracy"]["value"] == pytest.approx(right)
+            assert found[form]["balanced_accuracy"]["value"] == pytest.approx(expected)
         ones = found["single"]["flips"]["value"]
         expected = None if ones == 0 else pytest.approx(found["burst"]["flips"]["value"] / ones)
-        assert found["burst"]["flips_of_single"]["value"] == expected
+        assert found["burst"]["flips_relative_to_single"]["value"] == expected
         assert found["burst"]["balanced_accuracy_difference"]["value"] == pytest.approx(
             found["burst"]["balanced_accuracy"]["value"] - found["single"]["balanced_accuracy"]["value"]
         )
     assert measure_bursts(classifier, data, **sizes) == report
 
 
-def test_calibration_is_that_of_one_capture_of_every_image(classifier: Classifier, data: Manifest) -> None:
+def test_calibration_uses_one_capture_of_every_image(classifier: Classifier, data: Manifest) -> None:
     found = measure_bursts(classifier, data, frames=2, repeats=2, within=1.1)["calibration"]
     labels = [label.label for label in classifier.model.spec.labels]
-    told = np.empty((2, len(data.items), len(labels)))
+    scores = np.empty((2, len(data.items), len(labels)))
     for row, item in enumerate(data.items):
         picture = classifier.prepare(item.image).image
         views = [np.asarray(capture(picture, item.image.name, 0, n, "changing")) for n in range(2)]
-        for form, answer in enumerate((classifier.classify(views[0]), classifier.classify_burst(views))):
-            by_label = {each.label: each.score for each in answer.ranked}
-            told[form, row] = [by_label[label] for label in labels]
+        for form, prediction in enumerate((classifier.classify(views[0]), classifier.classify_burst(views))):
+            by_label = {each.label: each.score for each in prediction.ranked}
+            scores[form, row] = [by_label[label] for label in labels]
     truth = np.array([labels.index(item.label) for item in data.items])
     for name, measure in {"ece": ece, "brier": brier, "balanced_accuracy": balanced_accuracy}.items():
-        single, burst = (measure(truth, scores) for scores in told)
+        single, burst = (measure(truth, each) for each in scores)
         assert found["single"][name]["value"] == pytest.approx(single, abs=1e-6)
         assert found["burst"][name]["value"] == pytest.approx(burst, abs=1e-6)
-        assert found["burst_less_single"][name]["value"] == pytest.approx(burst - single, abs=1e-6)
+        assert found["burst_minus_single"][name]["value"] == pytest.approx(burst - single, abs=1e-6)
 
 
-def test_what_never_differs_is_not_called_certain(classifier: Classifier, data: Manifest) -> None:
-    """One image, whose captures may differ or not: its interval is never a point."""
+def test_shares_of_zero_and_one_have_an_interval(classifier: Classifier, data: Manifest) -> None:
+    """One image, whose captures may differ or not: its interval is never a single point."""
     report = measure_bursts(classifier, replace(data, items=data.items[:1]), frames=2, repeats=2, within=1.1)
     for found in report["conditions"]:
         for form in FORMS:
@@ -135,13 +135,13 @@ def test_what_never_differs_is_not_called_certain(classifier: Classifier, data: 
 
 
 def test_bad_input(classifier: Classifier, data: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"labels that .* does not know: hexagon"):
+    with pytest.raises(DataError, match=r"does not have the labels hexagon"):
         measure_bursts(classifier, replace(data, items=(replace(data.items[0], label="hexagon"),)))
-    (tmp_path / "damaged.jpg").write_bytes(b"no picture")
+    (tmp_path / "damaged.jpg").write_bytes(b"not an image")
     damaged = Item(tmp_path / "damaged.jpg", "nv", "x")
     with pytest.raises(DataError, match="1 of 1 images"):
         measure_bursts(classifier, replace(data, items=(damaged,)))
-    with pytest.raises(DataError, match=r"no image whose first two scores are within 0\.0"):
+    with pytest.raises(DataError, match=r"no image whose two highest scores are within 0\.0"):
         measure_bursts(classifier, replace(data, items=data.items[:2]), frames=2, within=0.0)
 
 
@@ -150,19 +150,19 @@ def test_the_command(classifier: Classifier, data: Manifest, repository: Path, t
     items = sorted(data.items, key=lambda item: margin(classifier, item))[:3]
     assert margin(classifier, items[0]) < NEAR, "draw other lesions"
     write_manifest(replace(data, items=tuple(items)), tmp_path / "data.csv")
-    told = ["burst", model, "--data", str(tmp_path / "data.csv"), "--burst", "2", "--threads", "1"]
-    done = CliRunner().invoke(bench, [*told, "--out", str(tmp_path / "out")])
+    options = ["burst", model, "--data", str(tmp_path / "data.csv"), "--burst", "2", "--threads", "1"]
+    done = CliRunner().invoke(bench, [*options, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert (report["schema"], report["data"]["part"], report["bursts"]["frames"]) == (1, "test", 2)
+    assert (report["schema"], report["data"]["split"], report["bursts"]["frames"]) == (1, "test", 2)
     assert (report["bursts"]["repeats"], len(report["bursts"]["conditions"])) == (8, 2)
-    assert "other first rank" in done.stdout
+    assert "flips" in done.stdout
     assert "burst of 2" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    again = CliRunner().invoke(bench, [*told, "--out", str(tmp_path / "out")])
+    again = CliRunner().invoke(bench, [*options, "--out", str(tmp_path / "out")])
     assert "exists already" in str(again.exception)
 
 
-def test_shares_in_hundredths() -> None:
+def test_percent_formats_a_share() -> None:
     assert percent({"value": 0.125, "low": 0.1, "high": None}) == "12.5 (10.0--)"
     assert percent({"value": None}) == "-"

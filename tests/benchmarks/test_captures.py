@@ -1,4 +1,4 @@
-"""Simulated captures of one lesion differ as they say, repeatably."""
+"""Simulated captures of one lesion differ as documented, reproducibly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def levels(image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize("conditions", CONDITIONS)
-def test_every_frame_is_another_and_the_same_again(conditions: Conditions, picture: Image.Image) -> None:
+def test_frames_differ_and_are_reproducible(conditions: Conditions, picture: Image.Image) -> None:
     places = [("a", 0, 0), ("a", 0, 1), ("a", 1, 0), ("b", 0, 0)]
     first, again = ([levels(capture(picture, *place, conditions)) for place in places] for _ in range(2))
     assert len({frame.tobytes() for frame in first}) == len(places)
@@ -31,21 +31,21 @@ def test_every_frame_is_another_and_the_same_again(conditions: Conditions, pictu
         assert 0 < np.abs(frame - levels(picture)).mean() < 40
 
 
-def test_light_and_place_are_a_bursts_own_where_they_are_steady() -> None:
-    grey = Image.new("RGB", (400, 300), (120, 120, 120))  # on which place, motion and focus do nothing
+def test_steady_frames_share_light_and_position() -> None:
+    grey = Image.new("RGB", (400, 300), (120, 120, 120))  # not affected by position, motion and focus
 
     def light(conditions: Conditions, burst: int) -> np.ndarray:
         return np.array([levels(capture(grey, "a", burst, n, conditions)).mean((0, 1)) for n in range(6)])
 
     steady, other, changing = light("steady", 0), light("steady", 1), light("changing", 0)
-    assert np.ptp(steady, axis=0).max() < 1.5  # of compression
+    assert np.ptp(steady, axis=0).max() < 1.5  # from compression
     assert np.abs(steady[0] - other[0]).max() > 3
     assert np.ptp(changing, axis=0).min() > 5
     reach = [levels_at[120] for levels_at in map(light_levels, (-EXPOSURE - WHITE_BALANCE, EXPOSURE + WHITE_BALANCE))]
     assert reach[0] - 1 <= changing.min() < changing.max() <= reach[1] + 1
 
 
-def test_the_view_is_off_by_no_more_than_it_says() -> None:
+def test_shift_stays_within_its_limit() -> None:
     dot = np.zeros((300, 400, 3), np.uint8)
     dot[145:156, 195:206] = 255
     found = set()

@@ -1,4 +1,4 @@
-"""Two latency reports against one another."""
+"""`bench compare`: two latency reports."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def report(*entries: dict[str, Any]) -> dict[str, Any]:
             "architecture": "aarch64",
             "governor": None,
         },
-        "conditions": {"throttled": False, "why": [], "others": 0.0},
-        "picture": {"sha256": "ab"},
+        "conditions": {"throttled": False, "why": [], "other_work": 0.0},
+        "image": {"sha256": "ab"},
         "models": list(entries or [entry()]),
     }
 
@@ -61,7 +61,7 @@ def scaled(before: dict[str, Any], factor: float, row: str = "invoke") -> dict[s
 @pytest.mark.parametrize(
     ("factor", "said"), [(1.0, "no change"), (1.01, "no change"), (1.2, "slower"), (0.8, "faster"), (1.03, "unclear")]
 )
-def test_a_change_is_told_from_noise(factor: float, said: str) -> None:
+def test_a_change_is_separated_from_noise(factor: float, said: str) -> None:
     before = report()
     found = compare_reports(before, scaled(before, factor))
     (pair,) = found["pairs"]
@@ -80,7 +80,7 @@ def test_intervals_cover_the_truth() -> None:
     assert 0.92 <= hits / 300 <= 0.99
 
 
-def test_other_work_makes_intervals_wide() -> None:
+def test_other_work_widens_intervals() -> None:
     a, b = RNG.normal(10, 0.1, 64), RNG.normal(15, 0.1, 64)
     calm = ratio_of_medians(a, b)
     busy = ratio_of_medians(a, b, (0.2, 0.5))
@@ -89,12 +89,12 @@ def test_other_work_makes_intervals_wide() -> None:
     assert (verdict(calm.as_dict()), verdict(busy.as_dict())) == ("slower", "unclear")
 
 
-def test_few_samples_tell_nothing() -> None:
+def test_few_samples_are_unclear() -> None:
     few = ratio_of_medians([1.0] * 5, [2.0] * 5).as_dict()
     assert (few["value"], few["low"], verdict(few)) == (2.0, None, "unclear")
 
 
-def test_entries_meet_by_file_then_by_name() -> None:
+def test_entries_are_paired_by_file_then_by_name() -> None:
     a = report(entry(), entry(threads=4), entry("spot-float32.tflite"), entry("other-int8.tflite"))
     later = entry(model=entry()["model"] | {"id": "of-another-day"})
     b = report(entry("spot-float32.tflite"), later, entry(threads=4), entry(delegate=False))
@@ -111,28 +111,28 @@ def test_entries_meet_by_file_then_by_name() -> None:
         compare_reports(report(entry(), entry(threads=2)), report(entry("other-int8.tflite")))
 
 
-def test_other_machines_models_and_disturbances_are_said() -> None:
+def test_other_machines_models_and_disturbances_are_noted() -> None:
     a, b = report(), report(entry("other-float32.tflite", threads=4, warmup={"runs": 200, "settled": False}))
     b["machine"] |= {"cpu": "Raspberry Pi 4", "governor": "ondemand"}
-    b["picture"] = {"sha256": "cd"}
-    b["conditions"] = {"throttled": True, "why": ["under-voltage"], "others": 0.3}
+    b["image"] = {"sha256": "cd"}
+    b["conditions"] = {"throttled": True, "why": ["under-voltage"], "other_work": 0.3}
     lines = list(comparison_lines(compare_reports(a, b)))
     text = " ".join(" ".join(lines).split())
     for said in (
         "DIFFERENT MACHINES: cpu: Raspberry Pi 5 and Raspberry Pi 4",
         "! governor: None and ondemand",
-        "! different pictures",
+        "! different images",
         "! B was throttled, not steady: under-voltage",
-        "! in B other work took 30 % of the processors' time: not steady",
+        "! in B, other programs took 30 % of the processors: not steady",
         "! DIFFERENT MODELS: spot int8",
-        "! run differently: 1 threads, delegate on and 4 threads, delegate on",
-        "! B did not become steady in warm-up",
+        "! different settings: 1 threads, delegate on and 4 threads, delegate on",
+        "! B did not become steady during warm-up",
     ):
         assert said in text
     assert max(map(len, lines)) <= 80
 
 
-def test_the_exit_code_is_for_those_who_ask(tmp_path: Path) -> None:
+def test_fail_on_sets_the_exit_code(tmp_path: Path) -> None:
     before = report(entry(), entry("gone-int8.tflite"))
     after = scaled(report(before["models"][0]), 1.5)
     files = []

@@ -1,4 +1,4 @@
-"""Throttling, other work and energy, read from a made-up machine."""
+"""Throttling, other work and energy, read from simulated system files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORES = "devices/system/cpu"
 
 
 def put(root: Path, files: dict[str, object]) -> None:
-    """Files under `root`, each with one line."""
+    """Write files of one line below `root`."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,13 +36,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_machine_that_reports_nothing(tmp_path: Path) -> None:
     sensors = Sensors(tmp_path, vcgencmd=str(tmp_path / "missing"))
     watch = Watch(sensors)
     watch.start()
-    watch.look()
+    watch.sample()
     found = watch.finish()
-    assert (found["throttled"], found["others"], found["during"]["mhz"]) == (None, None, None)
+    assert (found["throttled"], found["other_work"], found["during"]["mhz"]) == (None, None, None)
 
 
 COOL = Reading(50.0, 2400.0, "ondemand", 0, None)
@@ -66,17 +66,17 @@ def test_signs_of_throttling(before: Reading, later: list[Reading], why: list[st
     assert throttling(before, COOL, later) == why
 
 
-def test_an_idle_clock_before_is_no_reference() -> None:
+def test_the_idle_clock_before_does_not_count() -> None:
     assert throttling(replace(COOL, mhz=600.0), COOL, [COOL, COOL]) == []
     assert throttling(replace(COOL, mhz=3000.0), COOL, [COOL, COOL]) == []
 
 
-def test_a_watch_sees_a_clock_that_falls(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_falling_clock_is_noticed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conditions, "_EVERY", 0.0)
     watch = Watch(Sensors(root, vcgencmd=None))
     watch.start()
     put(root / "sys", {f"{CORES}/cpu1/cpufreq/scaling_cur_freq": 1000000})
-    watch.look()
+    watch.sample()
     found = watch.finish()
     assert found["throttled"] is True
     assert found["why"] == ["clock fell from 2400 to 1500 MHz"]
@@ -89,10 +89,10 @@ def test_the_share_of_other_work(tmp_path: Path) -> None:
     watch = Watch(Sensors(tmp_path, vcgencmd=None))
     watch.start()
     put(tmp_path / "proc", {"stat": "cpu  7000 0 1000 11000 900 0 0 100 0 0\ncpu0 1 2 3"})
-    assert watch.finish()["others"] == pytest.approx(7100 / 10000, abs=0.01)
+    assert watch.finish()["other_work"] == pytest.approx(7100 / 10000, abs=0.01)
 
 
-def test_energy_counters_start_again_from_zero(tmp_path: Path) -> None:
+def test_energy_counters_wrap_to_zero(tmp_path: Path) -> None:
     zone = tmp_path / "class" / "powercap" / "intel-rapl:0"
     put(zone, {"name": "package-0", "energy_uj": 900_000, "max_energy_range_uj": 1_000_000})
     put(zone.with_name("intel-rapl:0:0"), {"name": "core", "energy_uj": 1, "max_energy_range_uj": 1_000_000})
@@ -123,7 +123,7 @@ def test_energy_of_a_sensor(tmp_path: Path) -> None:
     assert (again.name, again.watts and again.watts()) == ("ina219 power1_input", pytest.approx(3.5))
 
 
-def test_a_meter_that_falls_silent(tmp_path: Path) -> None:
+def test_a_meter_that_fails(tmp_path: Path) -> None:
     power = tmp_path / "class" / "hwmon" / "hwmon0"
     put(power, {"name": "ina226", "power1_input": 1})
     meter = find_meter(tmp_path)

@@ -12,7 +12,7 @@ import numpy as np
 from spot_bench.data.manifest import read_manifest
 from spot_bench.data.predictions import predict
 from spot_bench.drift.comparison import compare
-from spot_bench.drift.gate import Margins, judge_drift
+from spot_bench.drift.gate import Margins, evaluate_drift
 from spot_bench.stats.metrics import accuracy, recalls
 from spot_convert.modelfile.graph import Graph, pack, unpack
 from spot_edge.classifier import Classifier
@@ -48,7 +48,7 @@ def test_the_damage_is_to_one_class_alone() -> None:
 
 
 def test_what_overall_accuracy_hides_the_gate_of_each_class_shows(ham10000: Path) -> None:
-    images = read_manifest(ham10000).part("val")
+    images = read_manifest(ham10000).split("val")
     model = read_model()
     sound, worse = (predict(Classifier(file), images) for file in (model, damaged(model, "mel", FACTOR)))
     before, after = accuracy(sound.truth, sound.scores), accuracy(worse.truth, worse.scores)
@@ -56,7 +56,7 @@ def test_what_overall_accuracy_hides_the_gate_of_each_class_shows(ham10000: Path
     mel = sound.labels.index("mel")
     assert recalls(worse.truth, worse.scores)[mel] < recalls(sound.truth, sound.scores)[mel] - 0.05
 
-    drift = judge_drift(compare(sound, worse), Margins(), measured_on="validation")
+    drift = evaluate_drift(compare(sound, worse), Margins(), measured_on="validation")
     failing = [criterion.name for criterion in drift.criteria if criterion.verdict == "fail"]
     assert drift.verdict == "fail"
     assert "recall mel" in failing

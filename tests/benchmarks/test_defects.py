@@ -1,4 +1,4 @@
-"""Capture defects do what their names say, repeatably, and strong ones more than mild ones."""
+"""Capture defects do what their names say, reproducibly, and strong ones change more than mild ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def levels(image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
-def test_size_and_kind_of_pixels_stay_and_the_seed_decides(defect: Defect, picture: Image.Image) -> None:
+def test_defects_keep_size_and_mode_and_depend_on_the_seed(defect: Defect, picture: Image.Image) -> None:
     changed = defect.apply(picture, 3)
     assert (changed.mode, changed.size) == ("RGB", picture.size)
     assert levels(changed).tobytes() != levels(picture).tobytes()
@@ -44,8 +44,8 @@ def test_one_stop_less_halves_linear_light() -> None:
     assert (darker == 137).all()  # a quarter of it
 
 
-def test_blur_grows_with_the_picture(picture: Image.Image) -> None:
-    """The same share of the width: a picture enlarged before or after is the same picture."""
+def test_blur_scales_with_the_image(picture: Image.Image) -> None:
+    """Blur is a share of the width: enlarging before or after it gives the same image."""
     blur = BY_NAME["strong blur"]
     twice = (2 * picture.width, 2 * picture.height)
     before = levels(blur.apply(picture.resize(twice, Image.Resampling.BICUBIC)))

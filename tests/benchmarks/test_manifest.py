@@ -1,4 +1,4 @@
-"""Data sets as CSV files and as class folders, good and bad."""
+"""Reading and writing manifests: CSV files and class folders, good and bad ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a manifest beside the images a.jpg to d.jpg."""
+    """Write a manifest beside the images a.jpg to d.jpg."""
     for name in "abcd":
         (tmp_path / f"{name}.jpg").write_bytes(b"x")
 
@@ -39,7 +39,7 @@ def test_all_columns_are_read(write: Write, tmp_path: Path) -> None:
     )
     assert found.items[1].attributes == {"note": "seen twice"}
     assert found.labels == ("mel", "nv")
-    assert found.parts == ("train", "test")
+    assert found.splits == ("train", "test")
 
 
 def test_group_and_split_may_be_missing(write: Write) -> None:
@@ -55,12 +55,12 @@ def test_windows_spreadsheets_are_read(write: Write) -> None:
     assert found.items[0].label == "mel, in situ"
 
 
-def test_root_is_where_the_images_lie(write: Write, tmp_path: Path) -> None:
+def test_root_is_the_folder_of_the_images(write: Write, tmp_path: Path) -> None:
     path = write("image,label\na.jpg,mel\n")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    moved = path.rename(elsewhere / "data.csv")
-    with pytest.raises(DataError, match="1 of 1 images are not there"):
+    other = tmp_path / "other"
+    other.mkdir()
+    moved = path.rename(other / "data.csv")
+    with pytest.raises(DataError, match="1 of 1 images do not exist"):
         read_manifest(moved)
     found = read_manifest(moved, root=tmp_path)
     assert found.items[0].image == tmp_path / "a.jpg"
@@ -70,27 +70,27 @@ def test_root_is_where_the_images_lie(write: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "empty: its first line must name the columns image,label"),
-        ("image,group\na.jpg,L1\n", "names no column label"),
-        ("picture,class\na.jpg,L1\n", "names no column image and no column label"),
-        ("image;label\na.jpg;mel\n", "separate columns by commas"),
+        ("", r"empty\. Its first line must name the columns image,label"),
+        ("image,group\na.jpg,L1\n", "lacks the column label"),
+        ("picture,class\na.jpg,L1\n", "lacks the column image and the column label"),
+        ("image;label\na.jpg;mel\n", "Separate columns with commas"),
         ("image,label,label\na.jpg,mel,nv\n", "names the column label twice"),
         ("image,label\n", "lists no images"),
-        ("image,label\na.jpg,mel\nb.jpg,\n", "line 3: has no label"),
-        ("image,label\n,mel\n", "line 2: has no image"),
+        ("image,label\na.jpg,mel\nb.jpg,\n", "line 3: no label"),
+        ("image,label\n,mel\n", "line 2: no image"),
         ("image,label\na.jpg,mel,nv\n", "line 2: 3 values for 2 columns"),
-        ("image,label\na.jpg,mel\n./a.jpg,mel\n", "twice: one row an image"),
-        ("image,label,split\na.jpg,mel,held-out\n", "unknown split 'held-out': known are train, val"),
+        ("image,label\na.jpg,mel\n./a.jpg,mel\n", r"twice\. Keep one row per image"),
+        ("image,label,split\na.jpg,mel,held-out\n", r"unknown split 'held-out'\. The splits are train, val"),
         ("image,label,split\na.jpg,mel,train\nb.jpg,mel,\n", "1 of 2 rows have no split"),
         (
             "image,label,group,split\na.jpg,mel,L1,train\nb.jpg,mel,L1,test\n",
-            "group 'L1' is in both train and test: a group must stay in one part",
+            r"group 'L1' is in both train and test\. Keep each group in one split",
         ),
-        ("image,label\na.jpg,mel\nx.jpg,mel\ny.jpg,nv\n", r"2 of 3 images are not there, first .*x\.jpg"),
+        ("image,label\na.jpg,mel\nx.jpg,mel\ny.jpg,nv\n", r"2 of 3 images do not exist, the first is .*x\.jpg"),
         ('image,label\n"a.jpg,mel\n', "not CSV"),
     ],
 )
-def test_bad_manifests_are_refused_by_name(write: Write, text: str, complaint: str) -> None:
+def test_bad_manifests_are_refused(write: Write, text: str, complaint: str) -> None:
     path = write(text)
     with pytest.raises(DataError, match=complaint) as caught:
         read_manifest(path)
@@ -101,7 +101,7 @@ def test_bad_manifests_are_refused_by_name(write: Write, text: str, complaint: s
 def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(b"image,label\n\xff\xfe,mel\n")
-    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
+    with pytest.raises(DataError, match="not a UTF-8 CSV file"):
         read_manifest(path)
 
 
@@ -110,18 +110,18 @@ def test_missing_path_is_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path / "nothing.csv")
 
 
-def test_files_need_not_be_there_when_not_asked_for(write: Write) -> None:
+def test_check_files_false_skips_the_check_for_files(write: Write) -> None:
     assert len(read_manifest(write("image,label\nx.jpg,mel\n"), check_files=False).items) == 1
 
 
-def test_part_names_the_known_parts(write: Write) -> None:
+def test_an_unknown_split_lists_the_splits(write: Write) -> None:
     split = read_manifest(write("image,label,split\na.jpg,mel,train\nb.jpg,mel,val\n"))
-    assert [item.image.name for item in split.part("val").items] == ["b.jpg"]
-    with pytest.raises(DataError, match=r"has no part 'test' \(parts: train, val\)"):
-        split.part("test")
+    assert [item.image.name for item in split.split("val").items] == ["b.jpg"]
+    with pytest.raises(DataError, match=r"no split 'test' \(its splits: train, val\)"):
+        split.split("test")
     unsplit = read_manifest(write("image,label\na.jpg,mel\n"))
-    with pytest.raises(DataError, match="none: it is not split"):
-        unsplit.part("test")
+    with pytest.raises(DataError, match="none, the data set is not split"):
+        unsplit.split("test")
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -142,16 +142,16 @@ def test_class_folders(tmp_path: Path) -> None:
         ("mel/deep/er/a.png", "mel", "mel/deep/er/a.png"),
         ("nv/b.JPG", "nv", "nv/b.JPG"),
     ]
-    assert found.parts == ()
+    assert found.splits == ()
 
 
 @pytest.mark.parametrize(
     ("names", "complaint"),
     [
-        ([], "no images below it"),
-        (["nv/notes.txt"], "no images below it"),
-        (["a.jpg", "nv/b.jpg"], r"1 images lie outside any class folder, first a\.jpg"),
-        (["train/nv/a.jpg", "Test/nv/b.jpg"], r"named like parts, not classes \(Test, train\)"),
+        ([], "no images found"),
+        (["nv/notes.txt"], "no images found"),
+        (["a.jpg", "nv/b.jpg"], r"1 images are outside the class folders, the first is a\.jpg"),
+        (["train/nv/a.jpg", "Test/nv/b.jpg"], r"named after splits, not classes \(Test, train\)"),
     ],
 )
 def test_folders_of_another_layout_are_refused(tmp_path: Path, names: list[str], complaint: str) -> None:
@@ -178,7 +178,7 @@ def test_written_manifests_read_back(write: Write, tmp_path: Path) -> None:
     assert [item.attributes.get("site") for item in again.items] == [None, "back"]
 
 
-def test_written_paths_hold_behind_a_symbolic_link(write: Write, tmp_path: Path) -> None:
+def test_written_paths_are_right_through_a_symbolic_link(write: Write, tmp_path: Path) -> None:
     manifest = read_manifest(write("image,label\na.jpg,mel\n"))
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "far" / "away", target_is_directory=True)
@@ -192,8 +192,8 @@ def test_unwritable_manifest_is_an_output_error(tmp_path: Path) -> None:
         write_manifest(manifest, tmp_path / "missing" / "split.csv")
 
 
-def test_other_names_of_the_parts_are_understood(tmp_path: Path) -> None:
+def test_other_names_of_the_splits_are_understood(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.png").touch()
     (tmp_path / "data.csv").write_text("image,label,split\na.png,x,training\nb.png,y,validation\n")
-    assert read_manifest(tmp_path / "data.csv").parts == ("train", "val")
+    assert read_manifest(tmp_path / "data.csv").splits == ("train", "val")

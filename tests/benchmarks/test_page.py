@@ -1,4 +1,4 @@
-"""The page of a drift report, and the command that writes it, on made-up predictions: no model file is run."""
+"""The HTML page of a drift report and the command that writes it, on made-up predictions. No model runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LABELS = ("bkl", "mel", "nv")
 MALIGNANT = (False, True, False)
 
 
-def answers(logits: np.ndarray) -> dict[str, Any]:
+def outputs(logits: np.ndarray) -> dict[str, Any]:
     return {"logits": logits.astype(np.float32), "scores": softmax(logits).astype(np.float32)}
 
 
@@ -41,7 +41,7 @@ def float32() -> Predictions:
     truth = np.arange(IMAGES) % 3
     logits = random.normal(0, 1, (IMAGES, 3))
     logits[np.arange(IMAGES), truth] += 2
-    groups, found = np.array([f"lesion-{row}" for row in range(IMAGES)]), answers(logits)
+    groups, found = np.array([f"lesion-{row}" for row in range(IMAGES)]), outputs(logits)
     return Predictions(
         labels=LABELS,
         truth=truth,
@@ -57,15 +57,15 @@ def float32() -> Predictions:
 
 @pytest.fixture(scope="module")
 def damaged(float32: Predictions) -> Predictions:
-    """Hardly ever says melanoma any more."""
+    """A model that hardly ever predicts melanoma."""
     logits = float32.logits.copy()
     logits[:, 1] -= 3
-    return replace(float32, model=float32.model | {"variant": "int8 <b>odd</b>/x"}, **answers(logits))
+    return replace(float32, model=float32.model | {"variant": "int8 <b>odd</b>/x"}, **outputs(logits))
 
 
 @pytest.fixture(scope="module")
 def data(float32: Predictions, damaged: Predictions, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A manifest of all images, of which three are there: melanomas that the damaged model misses."""
+    """A manifest of all images. Three of them exist: melanomas that the damaged model misses."""
     folder = tmp_path_factory.mktemp("data")
     first, after = float32.scores.argmax(axis=1), damaged.scores.argmax(axis=1)
     for row in np.flatnonzero((first == 1) & (after != 1))[:3]:
@@ -84,12 +84,12 @@ def manifest(data: Path) -> Manifest:
 
 @pytest.fixture(scope="module")
 def report(float32: Predictions, damaged: Predictions, manifest: Manifest) -> dict[str, Any]:
-    others, about = [damaged, float32], {"name": "data.csv", "part": "test"}
+    others, about = [damaged, float32], {"name": "data.csv", "split": "test"}
     return drift_report(float32, others, manifest, sizes=[8_000_000, None, 8_000_000], draws=100, **about)
 
 
 class Tags(HTMLParser):
-    """Every opened element is closed in order; gathers their names and attributes."""
+    """Check that elements are closed in order; collect their names and attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_needs_nothing_else(report: dict[str, Any], manifest: Manifest, tmp_path: Path) -> None:
+def test_the_page_is_self_contained(report: dict[str, Any], manifest: Manifest, tmp_path: Path) -> None:
     write_page(report, manifest, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     tags = Tags()
@@ -124,7 +124,7 @@ def test_the_page_needs_nothing_else(report: dict[str, Any], manifest: Manifest,
     assert "<b>odd" not in text
 
 
-def test_thumbnails_are_small_and_say_nothing_more(report: dict[str, Any], manifest: Manifest, tmp_path: Path) -> None:
+def test_thumbnails_are_small_and_have_no_metadata(report: dict[str, Any], manifest: Manifest, tmp_path: Path) -> None:
     write_page(report, manifest, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     encoded = re.search(r"data:image/jpeg;base64,([^\"]*)", text)
@@ -134,20 +134,20 @@ def test_thumbnails_are_small_and_say_nothing_more(report: dict[str, Any], manif
     assert not picture.getexif()
 
 
-def test_the_page_says_what_matters(report: dict[str, Any]) -> None:
+def test_the_page_shows_verdicts_flips_and_subgroups(report: dict[str, Any]) -> None:
     text = page(report, {})
-    assert "Worse than toy float32, beyond the margin for: balanced accuracy, recall mel" in text
-    assert 'class="verdict fails"' in text
-    assert 'class="verdict passes"' in text
-    assert re.search(r"Of malignant lesions, \d+ images had a malignant class first and now a benign one", text)
-    assert f"All {IMAGES} images keep their first answer." in text
+    assert "Worse than toy float32 beyond the margin for: balanced accuracy, recall mel" in text
+    assert 'class="verdict fail"' in text
+    assert 'class="verdict pass"' in text
+    assert re.search(r"\d+ images of malignant lesions had a malignant top class and now a benign one", text)
+    assert f"No image of {IMAGES} flips." in text
     assert "sex: male (balanced accuracy -" in text
-    assert re.search("too few to tell</span> .lesions.: female .20.", text)
+    assert re.search("too few lesions</span> .lesions.: female .20.", text)
     assert text.index("malignancy lost") < text.index("now right")
     assert "<td>8.00</td>" in text
 
 
-def test_times_and_sizes_of_a_latency_report_join(
+def test_times_and_sizes_of_a_latency_report_are_shown(
     float32: Predictions, damaged: Predictions, manifest: Manifest
 ) -> None:
     def entry(model_id: str, milliseconds: float, threads: int) -> dict[str, Any]:
@@ -157,33 +157,33 @@ def test_times_and_sizes_of_a_latency_report_join(
 
     other = replace(damaged, model=damaged.model | {"id": "cd" * 32})
     latency = {"when": "2026-01-01", "machine": {}, "conditions": {}, "models": []}
-    about = {"name": "d", "part": "test", "sizes": [8_000_000, None], "draws": 20}
-    with pytest.raises(DataError, match="knows none of these model files"):
+    about = {"name": "d", "split": "test", "sizes": [8_000_000, None], "draws": 20}
+    with pytest.raises(DataError, match="has none of these model files"):
         drift_report(float32, [other], manifest, latency=latency, **about)
     plain = page(drift_report(float32, [other], manifest, **about), {})
-    assert "ms an answer" not in plain
-    assert "What it costs" not in plain  # one size alone is no frontier
+    assert "ms per image" not in plain
+    assert "Cost and accuracy" not in plain  # one size alone is no frontier
     latency["models"] = [entry("ab" * 32, 20, 1), entry("cd" * 32, 12, 1), entry("cd" * 32, 8, 2)]
     report = drift_report(float32, [other], manifest, latency=latency, **about)
     assert report["bytes"] == [8_000_000, 3_000_000]
     assert [time["threads"] for time in report["latency"]["models"]] == [1, 2]  # the fastest way of each
     text = page(report, {})
     assert "8.0<small>7.0 to 9.0</small><small>2 threads</small><small>not steady</small>" in text
-    assert "milliseconds for an answer" in text
+    assert "milliseconds per image" in text
 
 
 def test_a_page_without_malignancy_or_sets(float32: Predictions, manifest: Manifest) -> None:
     plain = replace(float32, malignant=(), operating_points=(), conformal=None, model={})
-    report = drift_report(plain, [plain], manifest, name="d", part="all", sizes=[None, None], draws=20)
+    report = drift_report(plain, [plain], manifest, name="d", split="all", sizes=[None, None], draws=20)
     text = page(report, {})
-    assert "Malignant lesions found" not in text
-    assert "Sets of classes" not in text
+    assert "ROC of the malignant score" not in text
+    assert "Prediction sets" not in text
     assert "Errors at the operating points" not in text
 
 
 def test_verdicts_become_errors(report: dict[str, Any]) -> None:
     refuse_verdict(report, None)
-    with pytest.raises(CheckError, match=r"toy int8 .* against toy float32: fails \(balanced accuracy, recall mel"):
+    with pytest.raises(CheckError, match=r"toy int8 .* against toy float32: fail \(balanced accuracy, recall mel"):
         refuse_verdict(report, "fail")
     undecided = {"comparisons": [json.loads(json.dumps(report["comparisons"][1]))]}
     undecided["comparisons"][0]["verdict"]["verdict"] = "undecided"
@@ -196,7 +196,7 @@ def run(*arguments: str | Path) -> None:
     bench.main([str(argument) for argument in arguments], standalone_mode=False)
 
 
-def test_kept_answers_are_compared_without_a_model(
+def test_saved_predictions_are_compared_without_a_model(
     float32: Predictions,
     damaged: Predictions,
     data: Path,
@@ -207,25 +207,25 @@ def test_kept_answers_are_compared_without_a_model(
     monkeypatch.setattr("spot_bench.drift.report.drift_report", partial(drift_report, draws=50))
     save_predictions(float32, tmp_path / "a.npz")
     save_predictions(damaged, tmp_path / "b.npz")
-    asked = ["drift", tmp_path / "b.npz", "--baseline", tmp_path / "a.npz", "--data", data]
+    arguments = ["drift", tmp_path / "b.npz", "--baseline", tmp_path / "a.npz", "--data", data]
     with pytest.raises(CheckError, match="fail"):
-        run(*asked, "--out", tmp_path / "out", "--fail-on", "undecided")
+        run(*arguments, "--out", tmp_path / "out", "--fail-on", "undecided")
     files = {"predictions-0-float32.npz", "predictions-1-int8-b-odd-b-x.npz", "report.html", "report.json"}
-    assert {file.name for file in (tmp_path / "out").iterdir()} == files  # written before the verdict counts
+    assert {file.name for file in (tmp_path / "out").iterdir()} == files  # written before it exits
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["bytes"] == [None, None]
     assert report["comparisons"][0]["verdict"]["verdict"] == "fail"
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
-    with pytest.raises(OutputError, match="exists already: name another folder"):
-        run(*asked, "--out", tmp_path / "out")
+    with pytest.raises(OutputError, match=r"exists already\. Name another folder"):
+        run(*arguments, "--out", tmp_path / "out")
     other = tmp_path / "other.csv"
-    other.write_text("image,label,split\nelsewhere.jpg,nv,test\n")
+    other.write_text("image,label,split\nother.jpg,nv,test\n")
     with pytest.raises(DataError, match=r"other\.csv: does not list 0\.jpg"):
-        run(*asked[:-1], other)
+        run(*arguments[:-1], other)
     (tmp_path / "b.npz").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"b\.npz: not a file of predictions"):
-        run(*asked)
+    with pytest.raises(DataError, match=r"b\.npz: not a predictions file"):
+        run(*arguments)
     save_predictions(replace(damaged, labels=("bkl", "mel", "scc")), tmp_path / "b.npz")
-    with pytest.raises(DataError, match=r"b\.npz knows the labels bkl, mel, scc, but .*a\.npz bkl, mel, nv"):
-        run(*asked, "--out", tmp_path / "early")
-    assert not any((tmp_path / "early").iterdir())  # said before anything is run
+    with pytest.raises(DataError, match=r"b\.npz has the labels bkl, mel, scc, but .*a\.npz has bkl, mel, nv"):
+        run(*arguments, "--out", tmp_path / "early")
+    assert not any((tmp_path / "early").iterdir())  # reported before anything runs

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from spot_bench.stats.percentiles import fewest_samples, percentile
+from spot_bench.stats.percentiles import percentile, samples_needed
 
 
 def binomial_below(n: int, share: float) -> list[float]:
@@ -23,7 +23,7 @@ def ranked(n: int) -> np.ndarray:
 
 
 def test_fewest_samples() -> None:
-    assert [fewest_samples(share) for share in (0.5, 0.9, 0.99)] == [6, 29, 299]
+    assert [samples_needed(share) for share in (0.5, 0.9, 0.99)] == [6, 29, 299]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])

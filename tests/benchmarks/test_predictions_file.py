@@ -1,4 +1,4 @@
-"""Predictions as files."""
+"""Saving and loading predictions files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spot_edge.errors import DataError, OutputError
 from spot_edge.model.spec import Conformal, OperatingPoint, Rate, SetThreshold
 
 RATE = Rate(0.9, 0.8, 0.95, 40)
-SOME = Predictions(
+PREDICTIONS = Predictions(
     labels=("mel", "nävus"),
     truth=np.array([0, 1]),
     scores=np.array([[0.7, 0.3], [0.1, 0.9]], np.float32),
@@ -28,30 +28,30 @@ SOME = Predictions(
 
 
 def test_predictions_read_back(tmp_path: Path) -> None:
-    save_predictions(SOME, tmp_path / "p.npz")
+    save_predictions(PREDICTIONS, tmp_path / "p.npz")
     found = load_predictions(tmp_path / "p.npz")
     for name in ("truth", "scores", "logits", "groups", "images"):
-        before, after = getattr(SOME, name), getattr(found, name)
+        before, after = getattr(PREDICTIONS, name), getattr(found, name)
         assert before.dtype == after.dtype
         assert before.tolist() == after.tolist()
     for name in ("labels", "skipped", "model", "malignant", "operating_points", "conformal"):
-        assert getattr(SOME, name) == getattr(found, name)
+        assert getattr(PREDICTIONS, name) == getattr(found, name)
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 half a zip"])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "p.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"p\.npz: not a file of predictions"):
+    with pytest.raises(DataError, match=r"p\.npz: not a predictions file"):
         load_predictions(path)
 
 
-def test_arrays_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_other_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", weights=np.zeros(3))
-    with pytest.raises(DataError, match="not a file of predictions"):
+    with pytest.raises(DataError, match="not a predictions file"):
         load_predictions(tmp_path / "p.npz")
     np.save(tmp_path / "q.npy", np.zeros(3))
-    with pytest.raises(DataError, match="not a file of predictions"):
+    with pytest.raises(DataError, match="not a predictions file"):
         load_predictions(tmp_path / "q.npy")
 
 
@@ -59,4 +59,4 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: No such file"):
         load_predictions(tmp_path / "p.npz")
     with pytest.raises(OutputError, match="cannot be written"):
-        save_predictions(SOME, tmp_path / "missing" / "p.npz")
+        save_predictions(PREDICTIONS, tmp_path / "missing" / "p.npz")

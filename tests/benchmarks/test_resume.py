@@ -1,4 +1,4 @@
-"""Long passes: killed and taken up again, and no larger for more images. With the embedded model, no training."""
+"""Long runs resume after a kill, and more images take no more memory. With the embedded model, no training."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from spot_edge.classifier import Classifier
 
 class Painted(Classifier):
     def prepare(self, source):
-        return super().prepare(np.full((240, 320, 3), 128, np.uint8))  # anew each time: .2 MB
+        return super().prepare(np.full((240, 320, 3), 128, np.uint8))  # a new array of .2 MB each time
 
-    def predict(self, prepared):  # the network itself, but for one run, would take minutes
-        self.said = getattr(self, "said", None) or super().predict(prepared)
-        return self.said
+    def predict(self, prepared):  # running the network each time would take minutes
+        self.cached = getattr(self, "cached", None) or super().predict(prepared)
+        return self.cached
 
 count = int(sys.argv[1])
 items = tuple(Item(Path(f"{number}.jpg"), "nv", str(number)) for number in range(count))
-answers = infer(Painted.load(threads=1), Manifest(items, Path("painted")))
-assert len(answers.kept) == count
+outputs = infer(Painted.load(threads=1), Manifest(items, Path("painted")))
+assert len(outputs.kept) == count
 print(peak())
 """
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four hundred and fifty drawn shapes as a CSV file that calls them by names that the embedded model knows."""
+    """Make 450 drawn shapes and a CSV file that gives them labels of the embedded model."""
     folder = tmp_path_factory.mktemp("data")
     draw_shapes(folder, per_class=150, width=64, height=48)
     found = read_manifest(folder)
@@ -64,15 +64,15 @@ def classifier() -> Classifier:
 MODEL = str(Path(sys.modules[Classifier.__module__].__file__ or "").parent / "models" / "spot-int8.tflite")
 
 
-def command(data: Path, out: Path, *more: str, name: str = "predict") -> list[str]:
-    told = ["--data", str(data), "--split", "all", "--out", str(out), "--threads", "1"]
-    return [sys.executable, "-m", "spot_edge.cli", "bench", name, MODEL, *told, *more]
+def command(data: Path, out: Path, *extra: str, name: str = "predict") -> list[str]:
+    options = ["--data", str(data), "--split", "all", "--out", str(out), "--threads", "1"]
+    return [sys.executable, "-m", "spot_edge.cli", "bench", name, MODEL, *options, *extra]
 
 
-def kill_when(asked: list[str], shows: str) -> None:
-    """Run a command at a terminal of its own until that `shows` something."""
+def kill_when(arguments: list[str], shows: str) -> None:
+    """Run a command on its own terminal and kill it once the terminal `shows` something."""
     screen, side = pty.openpty()
-    running = subprocess.Popen(asked, stdout=side, stderr=side)
+    running = subprocess.Popen(arguments, stdout=side, stderr=side)
     os.close(side)
     shown = ""
     while not re.search(shows, shown, re.DOTALL):
@@ -85,8 +85,8 @@ def kill_when(asked: list[str], shows: str) -> None:
     os.close(screen)
 
 
-def test_a_killed_run_is_taken_up_again(data: Path, classifier: Classifier, tmp_path: Path) -> None:
-    kill_when(command(data, tmp_path), r" [1-9]\d+/450\s+00:00:\d\d")  # some tens are done; how long the rest will take
+def test_a_killed_run_resumes(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+    kill_when(command(data, tmp_path), r" [1-9]\d+/450\s+00:00:\d\d")  # some tens are done; the rest takes seconds
 
     partial = tmp_path / "predictions.partial"
     assert [path.name for path in tmp_path.iterdir()] == [partial.name]
@@ -94,7 +94,7 @@ def test_a_killed_run_is_taken_up_again(data: Path, classifier: Classifier, tmp_
     assert 10 <= before < 450
     again = subprocess.run(command(data, tmp_path), capture_output=True, text=True, check=False)
     assert again.returncode == OutputError.exit_code
-    assert again.stderr.splitlines()[-1].endswith("left by an interrupted run: go on with --resume, or remove it")
+    assert again.stderr.splitlines()[-1].endswith("left by an interrupted run. Continue it with --resume, or remove it")
 
     resumed = subprocess.run(command(data, tmp_path, "--resume"), capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
@@ -104,14 +104,14 @@ def test_a_killed_run_is_taken_up_again(data: Path, classifier: Classifier, tmp_
         assert getattr(found, name).tolist() == getattr(whole, name).tolist(), name
 
 
-def test_a_killed_comparison_is_taken_up_again(data: Path, classifier: Classifier, tmp_path: Path) -> None:
-    asked = command(data, tmp_path, "--baseline", MODEL, name="drift")
-    kill_when(asked, r" 450/450.* [1-9]\d+/450\s+00:00:\d\d")  # the baseline is through, the other is not
+def test_a_killed_comparison_resumes(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+    arguments = command(data, tmp_path, "--baseline", MODEL, name="drift")
+    kill_when(arguments, r" 450/450.* [1-9]\d+/450\s+00:00:\d\d")  # the baseline is done, the other is not
     assert {path.name for path in tmp_path.iterdir()} == {"predictions-0-int8.npz", "predictions-1-int8.partial"}
-    again = subprocess.run(asked, capture_output=True, text=True, check=False)
+    again = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert again.returncode == OutputError.exit_code
-    assert "left by an interrupted run: go on with --resume, or name another folder" in again.stderr
-    resumed = subprocess.run([*asked, "--resume"], capture_output=True, text=True, check=False)
+    assert "left by an interrupted run. Continue it with --resume, or name another folder" in again.stderr
+    resumed = subprocess.run([*arguments, "--resume"], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
     kept = {"predictions-0-int8.npz", "predictions-1-int8.npz", "report.html", "report.json"}
     assert {path.name for path in tmp_path.iterdir()} == kept
@@ -120,12 +120,12 @@ def test_a_killed_comparison_is_taken_up_again(data: Path, classifier: Classifie
         np.testing.assert_array_equal(
             load_predictions(tmp_path / f"predictions-{number}-int8.npz").scores, whole.scores
         )
-    finished = subprocess.run([*asked, "--resume"], capture_output=True, text=True, check=False)
+    finished = subprocess.run([*arguments, "--resume"], capture_output=True, text=True, check=False)
     assert finished.returncode == OutputError.exit_code
     assert "exists already" in finished.stderr
 
 
-def test_only_what_is_missing_is_run_and_half_a_line_is_not_believed(
+def test_only_missing_images_run_and_an_incomplete_line_is_dropped(
     data: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     part = replace(read_manifest(data), items=read_manifest(data).items[:12])
@@ -139,7 +139,7 @@ def test_only_what_is_missing_is_run_and_half_a_line_is_not_believed(
         predict_into(file, classifier, part, interrupt, embeddings=True)
     partial = tmp_path / "p.partial"
     content = partial.read_bytes()
-    partial.write_bytes(content[:-9] + b"\0\0\0")  # as after a loss of power
+    partial.write_bytes(content[:-9] + b"\0\0\0")  # as after a power cut
     seen: list[tuple[int, int]] = []
     found = predict_into(
         file, classifier, part, lambda done, total: seen.append((done, total)), embeddings=True, resume=True
@@ -152,24 +152,24 @@ def test_only_what_is_missing_is_run_and_half_a_line_is_not_believed(
     assert finished.scores.tolist() == found.scores.tolist()
     with pytest.raises(OutputError, match="exists already"):
         predict_into(file, classifier, part, embeddings=True)
-    with pytest.raises(DataError, match="answers of another model, runtime or list of images"):
+    with pytest.raises(DataError, match="predictions of another model, runtime or list of images"):
         predict_into(file, classifier, replace(part, items=part.items[1:]), embeddings=True, resume=True)
 
 
-def test_only_the_same_run_is_gone_on_with(data: Path, classifier: Classifier, tmp_path: Path) -> None:
+def test_only_the_same_run_resumes(data: Path, classifier: Classifier, tmp_path: Path) -> None:
     part = replace(read_manifest(data), items=read_manifest(data).items[:3])
     file, partial = tmp_path / "p.npz", tmp_path / "p.partial"
     missing = replace(part, items=(*part.items[:2], Item(Path("missing.jpg"), "nv", "x")))
-    with pytest.raises(DataError, match=r"1 of 3 images \(33.3 %\) cannot be judged, first missing\.jpg: no such file"):
+    with pytest.raises(DataError, match=r"1 of 3 images \(33.3 %\) cannot be .*: missing\.jpg: no such file"):
         predict_into(file, classifier, missing)
-    with pytest.raises(DataError, match=r"p\.partial: was begun with another list of images: remove it, or name"):
+    with pytest.raises(DataError, match=r"p\.partial: started with another list of images\. Remove it, or name"):
         predict_into(file, classifier, part, resume=True)
-    with pytest.raises(DataError, match="another list of images, answer to --embeddings"):
+    with pytest.raises(DataError, match="another list of images, choice of --embeddings"):
         predict_into(file, classifier, part, embeddings=True, resume=True)
     partial.write_bytes(b"something else\n")
     with pytest.raises(DataError, match="not a file of unfinished predictions"):
         predict_into(file, classifier, part, resume=True)
-    partial.write_bytes(b"")  # killed before the first line was whole
+    partial.write_bytes(b"")  # killed before the first line was complete
     assert len(predict_into(file, classifier, part, resume=True).truth) == 3
 
 
@@ -178,4 +178,4 @@ def test_ten_times_as_many_images_take_no_more_memory(peak: str) -> None:
         int(subprocess.run([sys.executable, "-c", peak + _MEMORY, str(count)], capture_output=True, check=True).stdout)
         for count in (200, 2000)
     )
-    assert many < few + 100_000  # kB: the 1,800 pictures more are 400 MB
+    assert many < few + 100_000  # kB: 1,800 more images are 400 MB

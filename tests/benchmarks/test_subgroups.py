@@ -1,4 +1,4 @@
-"""Differences within subgroups, on made-up predictions."""
+"""Differences within subgroups of made-up predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGES = 400  # two of each lesion, a fifth of them melanomas
 FOLDER = Path("/data")
 
 
-def answers(logits: np.ndarray) -> dict[str, Any]:
+def outputs(logits: np.ndarray) -> dict[str, Any]:
     return {"logits": logits.astype(np.float32), "scores": softmax(logits).astype(np.float32)}
 
 
@@ -35,7 +35,7 @@ def baseline() -> Predictions:
         groups=np.array([f"lesion-{row // 2}" for row in range(IMAGES)]),
         images=np.array([f"{row}.jpg" for row in range(IMAGES)]),
         malignant=(False, True),
-        **answers(logits),
+        **outputs(logits),
     )
 
 
@@ -64,7 +64,7 @@ def test_age_bands(text: str, band: str) -> None:
     assert age_band(text) == band
 
 
-def test_nothing_is_stated(baseline: Predictions) -> None:
+def test_unstated_attributes_give_no_subgroups(baseline: Predictions) -> None:
     assert subgroups(baseline, baseline, manifest(baseline), draws=20) == {}
     assert subgroups(baseline, baseline, manifest(baseline, sex=lambda _: "Unknown"), draws=20) == {}
 
@@ -80,11 +80,11 @@ def test_too_few_lesions_get_no_figure(baseline: Predictions) -> None:
     for key in ("balanced_accuracy", "malignant_recall"):
         change = male[key]["difference"]
         assert change["value"] == 0
-        assert -change["low"] == change["high"] > 0  # that none of a few differs does not mean that none would
+        assert -change["low"] == change["high"] > 0  # no difference in a few lesions is not certainty
         assert male[key]["baseline"] == male[key]["other"]
 
 
-def test_malignant_recall_needs_malignant_lesions_enough(baseline: Predictions) -> None:
+def test_malignant_recall_needs_enough_malignant_lesions(baseline: Predictions) -> None:
     found = subgroups(baseline, baseline, manifest(baseline, site=lambda n: "back" if n < 100 else "face"), draws=20)
     for record in found["site"]:
         assert record["lesions"] == 100
@@ -93,10 +93,10 @@ def test_malignant_recall_needs_malignant_lesions_enough(baseline: Predictions) 
         assert record["balanced_accuracy"]["classes"] == 2
 
 
-def test_damage_shows_where_it_is(baseline: Predictions) -> None:
+def test_damage_shows_in_its_subgroup(baseline: Predictions) -> None:
     logits = baseline.logits.copy()
-    logits[:300, 1] -= 4  # the first 150 lesions are hardly ever called melanoma any more
-    other = replace(baseline, **answers(logits))
+    logits[:300, 1] -= 4  # hardly any of the first 150 lesions is predicted as melanoma
+    other = replace(baseline, **outputs(logits))
     data = manifest(baseline, skin_tone=lambda n: "dark" if n < 150 else "light", age=lambda n: str(20 + n % 60))
     found = subgroups(baseline, other, data, draws=200)
     assert list(found) == ["age", "skin_tone"]
@@ -111,7 +111,7 @@ def test_damage_shows_where_it_is(baseline: Predictions) -> None:
     assert light["balanced_accuracy"]["difference"]["value"] == 0
 
 
-def test_tiny_classes_stay_out_of_the_mean(baseline: Predictions) -> None:
+def test_tiny_classes_are_left_out_of_the_mean(baseline: Predictions) -> None:
     """One lesion lost in a class of two would halve its recall."""
     truth = baseline.truth.copy()
     truth[truth == 1] = np.where(np.arange((truth == 1).sum()) < 4, 1, 0)
@@ -121,7 +121,7 @@ def test_tiny_classes_stay_out_of_the_mean(baseline: Predictions) -> None:
     assert record["balanced_accuracy"]["classes"] == 1
 
 
-def test_images_that_the_data_do_not_list_are_refused(baseline: Predictions) -> None:
+def test_images_that_the_data_set_does_not_list_are_refused(baseline: Predictions) -> None:
     data = manifest(baseline, sex=sex)
-    with pytest.raises(DataError, match=r"data\.csv: does not list 0\.jpg, which was predicted on: name the same data"):
+    with pytest.raises(DataError, match=r"data\.csv: does not list 0\.jpg\. Name the data set of the predictions"):
         subgroups(baseline, baseline, replace(data, items=data.items[:-1]), draws=20)

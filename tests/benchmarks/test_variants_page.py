@@ -65,7 +65,7 @@ def drift(*others: tuple[str, float], **of_model: str) -> dict[str, Any]:
         }
         for variant, balanced in others
     ]
-    data = {"name": "data.csv", "part": "test", "images": 90}
+    data = {"name": "data.csv", "split": "test", "images": 90}
     return {"schema": 1, "data": data, "comparisons": comparisons}
 
 
@@ -88,7 +88,7 @@ def latency(*models: tuple[str, float]) -> dict[str, Any]:
         "schema": 2,
         "when": "2026-11-22T10:00:00",
         "machine": machine,
-        "conditions": {"others": 0.3},
+        "conditions": {"other_work": 0.3},
         "samples": 300,
         "models": records,
     }
@@ -143,7 +143,7 @@ def rows_of(text: str, variant: str) -> list[list[str]]:
 
 
 def test_what_is_known_stands_in_the_tables(wide: Path) -> None:
-    text = page([read_family("1.0", wide)], "{{tables}}\n{{cannot}}\n{{measured}}\n{{images}} {{lesions}} {{part}}")
+    text = page([read_family("1.0", wide)], "{{tables}}\n{{cannot}}\n{{measured}}\n{{images}} {{lesions}} {{split}}")
     costs, answers = rows_of(text, "int8")
     assert costs == ["int8", "tensorflow, ai-edge-litert", "2.75", "–", "4.50", "0.45 (0.41 to 0.49)", "83.3"]
     assert answers[1:4] == ["95.0 (91.0-99.0)", "0.740 (0.700 to 0.780)", "-0.010 (-0.050 to +0.030)"]
@@ -170,7 +170,7 @@ def test_figures_in_the_text(wide: Path, tmp_path: Path) -> None:
         families, "{{int8 mb}} {{0.35 int8 mb}} {{narrow int8 balanced}} {{int4 zipped}} {{qat-int8 mb}} {{wide}}"
     )
     assert text == "2.75 0.64 – 1.30 – 1.0"
-    assert page(families, "{{int8 near 0.1}} {{int8 in set}}") == "– –"  # harm was not measured
+    assert page(families, "{{int8 near 0.1}} {{int8 in set}}") == "– –"  # no report of flips
     for wrong in ("int8 weight", "int8", "int8 near", "int8 flips 3", "figures"):
         with pytest.raises(DataError, match=rf"page\.md: {{{{{wrong}}}}}: no such figure"):
             page(families, f"{{{{{wrong}}}}}")
@@ -179,28 +179,25 @@ def test_figures_in_the_text(wide: Path, tmp_path: Path) -> None:
 def test_the_pages_own_text_is_filled(wide: Path) -> None:
     text = page([read_family("1.0", wide)])
     assert "{{" not in text
-    assert "2.75 MB against 9.00, 0.45 times" in " ".join(text.split())
+    assert "2.75 MB instead of 9.00, 0.45 times" in " ".join(text.split())
     assert "Not measured." in text
     assert len(TEMPLATE.read_text()) < len(text)
 
 
-HARM: dict[str, Any] = {
-    "report": "harm",
-    "schema": 1,
-    "data": {"images": 90},
+FLIPS: dict[str, Any] = {
     "baseline": {"model": model("float32")},
-    "files": [
+    "models": [
         {
             "name": variant,
             "model": model(variant),
             "flips": estimate(0.05),
-            "by_harm": {"malignancy lost": 1, "now wrong": 2, "still wrong": 0, "now right": 2},
+            "by_effect": {"malignancy lost": 1, "now wrong": 2, "still wrong": 0, "now right": 2},
             "triage": {"changed": estimate(0.06), "malignant_less_urgent": {"count": 1, "of": 20}},
-            "told": {
+            "near_tie": {
                 "margin_below": [
                     {"below": limit, "flagged": estimate(limit), "flips": {"count": 3, "of": 5}} for limit in (0.1, 0.2)
                 ],
-                "set": {"both_classes": {"count": 2, "of": 5}, "first_two_of_all": estimate(0.4)},
+                "prediction_set": {"both_classes": {"count": 2, "of": 5}, "top_two_of_all": estimate(0.4)},
             },
         }
         for variant in ("int8", "int4")
@@ -210,15 +207,15 @@ HARM: dict[str, Any] = {
             "count": 4,
             "by_chance": {
                 key: {"mean": mean, "low": 0.0, "high": 2.0}
-                for key, mean in (("any_images", 0.2), ("as_near_a_tie", 1.0))
+                for key, mean in (("any_images", 0.2), ("same_margin", 1.0))
             },
         },
-        "told": {
+        "near_tie": {
             "baseline_margin_below": [{"below": 0.1, "count": 3, "of": 4}],
             "both_classes": {"count": 5, "of": 8},
         },
         "concentration": {
-            "looked_at": 3,
+            "tested": 3,
             "expected_below_.05": 0.15,
             "subgroups": [
                 {"column": "class", "subgroup": "bkl", "rate": estimate(0.1), "ratio": estimate(3.0), "p_holm": 0.01}
@@ -230,22 +227,22 @@ HARM: dict[str, Any] = {
 }
 
 
-def test_the_harm_in_short(wide: Path) -> None:
-    write(wide, harm=HARM)
+def test_flips_in_short(wide: Path) -> None:
+    write(wide, flips=drift(("int8", 0.74), ("int4", 0.6)) | {"flips_across_models": FLIPS})
     family = read_family("1.0", wide)
-    assert page([family], "{{int4 first two in set}}") == "40.0 (36.0-44.0)"
-    text = page([family], "{{harm}}\n{{int8 near 0.1}} {{int8 flagged 0.2}} {{int8 in set}} {{int8 less urgent}}")
+    assert page([family], "{{int4 top two in set}}") == "40.0 (36.0-44.0)"
+    text = page([family], "{{flips}}\n{{int8 near 0.1}} {{int8 flagged 0.2}} {{int8 in set}} {{int8 less urgent}}")
     (row,) = rows_of(text, "int8")
     assert row == ["int8", "5", "5.0 (1.0-9.0)", "1", "2", "0", "2", "6.0 (2.0-10.0)", "1 of 20"]
-    assert "4 images are flipped by at least half of the files. By chance it would be 0 (0 to 2)" in text
+    assert "At least half of the models flip 4 images. By chance it would be 0 (0 to 2)" in text
     assert "class bkl (3.00, 2.96 to 3.04 times the rest) stands out" in text
-    assert "with float32's margin held fixed nothing is left of it" in text
+    assert "with the margin in float32 held fixed, nothing is left of it" in text
     assert text.endswith("3 of 5 20.0 (16.0-24.0) 2 of 5 1 of 20")
-    left = HARM["together"]["concentration"]["subgroups"][0] | {"p_same_margin_holm": 0.04}
-    concentration = HARM["together"]["concentration"] | {"subgroups": [left]}
-    family = replace(family, harm=HARM | {"together": HARM["together"] | {"concentration": concentration}})
-    assert "held fixed class bkl (1.10, 1.06 to 1.14 times the rest) does" in page([family], "{{harm}}")
-    with pytest.raises(DataError, match=r"knows no margin 0\.7"):
+    left = FLIPS["together"]["concentration"]["subgroups"][0] | {"p_same_margin_holm": 0.04}
+    concentration = FLIPS["together"]["concentration"] | {"subgroups": [left]}
+    family = replace(family, flips=FLIPS | {"together": FLIPS["together"] | {"concentration": concentration}})
+    assert "held fixed, class bkl (1.10, 1.06 to 1.14 times the rest) does" in page([family], "{{flips}}")
+    with pytest.raises(DataError, match=r"has no margin 0\.7"):
         page([family], "{{int8 near 0.7}}")
 
 
@@ -281,8 +278,7 @@ def test_what_cannot_be_read_is_one_line(wide: Path, tmp_path: Path) -> None:
     refused("no report of spot-edge convert, bench drift", b={"metrics": 1})
     refused("has schema 9, not 1: run `bench drift` again", b=drift() | {"schema": 9})
     refused("int8 is in .*a/report.json, too: keep one of them", b=conversion(file("int8", 3)))
-    refused("on other images than the other reports", b=drift(), c=drift() | {"data": {"part": "val", "images": 7}})
-    refused("a second report of `bench harm`", b=HARM | {"files": []}, c=HARM | {"files": []})
+    refused("on other images than the other reports", b=drift(), c=drift() | {"data": {"split": "val", "images": 7}})
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: holds no report \(\*\.json\)"):
         read_family("1.0", tmp_path / "empty")

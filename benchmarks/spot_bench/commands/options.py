@@ -1,15 +1,14 @@
-"""What several commands are asked, and how they answer: which images, where to, progress, lines or JSON."""
+"""Options and output that several commands share: which images, which folder, text or JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -19,126 +18,92 @@ if TYPE_CHECKING:
     from spot_bench.data.manifest import Manifest
     from spot_edge.classifier import Classifier
 
-__all__ = [
-    *("JSON", "PATH", "Images", "Over", "bar_of", "counting", "images_alone"),
-    *("new_file", "new_folder", "new_report", "over_images", "show", "write"),
-]
+__all__ = ["JSON", "PATH", "RunOptions", "new_file", "new_folder", "new_report", "run_options", "show", "write"]
 
 Command: TypeAlias = Callable[..., None]
-Told = TypeVar("Told", bound="Images")
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 PATH = click.Path(path_type=Path)
 
-_IMAGES = (
-    click.option("--data", required=True, type=PATH, help="CSV manifest or folder of class folders."),
-    click.option("--root", type=PATH, help="Folder that the manifest's image paths are relative to [its own]."),
-    click.option("--split", "part", default="test", show_default=True, help="Part of the data; 'all' for every image."),
-    click.option("--out", type=PATH, help="Folder for what is to be kept."),
-)
-_INTERPRETER = (
-    click.option("--threads", type=click.IntRange(1, 64), help="Threads [as many as processors, at most 4]."),
-    click.option("--runtime", help="Interpreter package [the first that is installed]."),
+_OPTIONS = (
+    click.option("--data", required=True, type=PATH, help="CSV manifest, or folder of class folders."),
+    click.option("--root", type=PATH, help="Folder of the manifest's image paths [default: the manifest's folder]."),
+    click.option("--split", default="test", show_default=True, help="Split of the data; 'all' for every image."),
+    click.option("--out", type=PATH, help="Folder for the results."),
+    click.option("--threads", type=click.IntRange(1, 64), help="Threads [default: one per processor, at most 4]."),
+    click.option("--runtime", help="Interpreter package [default: the first one installed]."),
+    JSON,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """What every command is told that goes over a data set."""
+class RunOptions:
+    """The options of every command that runs models over a data set."""
 
     data: Path
     root: Path | None
-    part: str
+    split: str
     out: Path | None
+    threads: int | None
+    runtime: str | None
     as_json: bool
 
     def read(self, *, check_files: bool = True) -> Manifest:
-        """The images of the part that was asked for; whether they are there need not be checked."""
+        """Read the images of the chosen split; `check_files=False` does not check that they exist."""
         from spot_bench.data.manifest import read_manifest
 
         manifest = read_manifest(self.data, root=self.root, check_files=check_files)
-        return manifest if self.part == "all" else manifest.split(self.part)
-
-
-@dataclass(frozen=True, slots=True)
-class Over(Images):
-    """What every command is told that runs models over a data set."""
-
-    threads: int | None
-    runtime: str | None
+        return manifest if self.split == "all" else manifest.split(self.split)
 
     def classifier(self, model: Path) -> Classifier:
-        """`model` in the interpreter that was asked for."""
+        """Load `model` in the chosen interpreter."""
         from spot_edge.classifier import Classifier
 
         return Classifier.load(model, runtime=self.runtime, threads=self.threads)
 
 
-def images_alone(command: Command) -> Command:
-    """Options that say which images and where to: handed to `command` as one `Images`."""
-    return _gathered(command, Images, (*_IMAGES, JSON))
+def run_options(command: Command) -> Command:
+    """Add these options to `command`, which gets them as one `RunOptions`."""
 
-
-def over_images(command: Command) -> Command:
-    """The same and with which interpreter: handed to `command` as one `Over`."""
-    return _gathered(command, Over, (*_IMAGES, *_INTERPRETER, JSON))
-
-
-def _gathered(command: Command, kind: type[Told], options: Iterable[Callable[[Command], Command]]) -> Command:
     @functools.wraps(command)
-    def gathered(**told: Any) -> None:
-        names = [field.name for field in dataclasses.fields(kind)]
-        command(kind(**{name: told.pop(name) for name in names}), **told)
+    def wrapped(**values: Any) -> None:
+        names = [field.name for field in dataclasses.fields(RunOptions)]
+        command(RunOptions(**{name: values.pop(name) for name in names}), **values)
 
-    asked: Command = gathered
-    for option in reversed(tuple(options)):
-        asked = option(asked)
-    return asked
+    found: Command = wrapped
+    for option in reversed(_OPTIONS):
+        found = option(found)
+    return found
 
 
 def new_report(out: Path | None) -> Path | None:
-    """The report file to write, where a folder is named for it."""
+    """Return the path of the report file in `out`, if there is an `out`."""
     return None if out is None else new_file(out, "report.json")
 
 
 def new_folder(folder: Path, *, resume: bool) -> Path:
-    """The folder of a report; refused, before any work is done, where it holds one, or unasked a part of one."""
+    """Make the folder of a report. Raise OutputError if it holds a report, or an unfinished one without `resume`."""
     for file in folder.glob("report.*"):
-        raise OutputError(f"{file}: exists already: name another folder with --out")
+        raise OutputError(f"{file}: exists already. Name another folder with --out")
     for file in () if resume else folder.glob("predictions-*"):
-        raise OutputError(f"{file}: left by an interrupted run: go on with --resume, or name another folder with --out")
+        raise OutputError(f"{file}: left by an interrupted run. Continue it with --resume, or name another folder")
     from spot_edge.files import make_folder
 
     return make_folder(folder)
 
 
 def new_file(folder: Path, name: str) -> Path:
-    """The file to write; refused, before any work is done, where there is one already."""
+    """Return the path of a file to write in `folder`, which is made. Raise OutputError if the file exists."""
     from spot_edge.files import make_folder
 
     path = make_folder(folder) / name
     if path.exists():
-        raise OutputError(f"{path}: exists already: name another folder with --out")
+        raise OutputError(f"{path}: exists already. Name another folder with --out")
     return path
 
 
-def bar_of(images: Manifest, name: str) -> Any:
-    """A progress bar over `images`."""
-    return click.progressbar(length=len(images.items), label=Path(name).name, file=sys.stderr, show_pos=True)
-
-
-def counting(bar: Any) -> Callable[[int, int], None]:
-    """Moves `bar` on, whose time left is that of the images still to be run."""
-
-    def more(done: int, total: int) -> None:
-        bar.length = total
-        bar.update(1)
-
-    return more
-
-
 def write(report: dict[str, Any], path: Path | None) -> None:
-    """Write the report where a file is named for it."""
+    """Write the report to `path`, if there is one."""
     if path is not None:
         from spot_edge.files import write_file
 
@@ -146,5 +111,5 @@ def write(report: dict[str, Any], path: Path | None) -> None:
 
 
 def show(report: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
-    """The report to the standard output."""
+    """Print the report as JSON or as `lines`."""
     click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))

@@ -1,10 +1,7 @@
-"""`spot-edge bench latency` and `bench compare`. Numpy and interpreter come with the one that runs.
-
-`spot-edge bench soak`."""
+"""The speed commands of `spot-edge bench`. Each imports numpy and the interpreter only when it runs."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spot_bench.commands.options import JSON, PATH, new_report, show, write
+from spot_bench.run.progress import progress_bar
 from spot_edge.errors import CheckError
 
 if TYPE_CHECKING:
     from spot_edge.image.source import Source
 
-__all__ = ["compare", "latency", "soak"]
+__all__ = ["compare", "folder", "latency", "overhead", "soak"]
 
 _MOST_THREADS = 64
 
 
 def _several(read: Callable[[str], Any], example: str) -> Callable[..., tuple[Any, ...]]:
-    """Reads an option's comma list, each of whose parts `read` knows; none where the option was not given."""
+    """Parse an option with a comma-separated list; `read` parses each entry. Empty if the option is not given."""
 
     def parsed(_: click.Context, __: click.Parameter, value: str | None) -> tuple[Any, ...]:
         if value is None:
@@ -48,16 +46,16 @@ def _thread_count(text: str) -> int:
     return count
 
 
-@click.command()
+@click.command(short_help="Time models on one image.")
 @click.argument("models", metavar="[MODEL...]", nargs=-1, type=PATH)
-@click.option("--image", type=PATH, help="Picture to time on [a drawn one of 600x450 pixels].")
-@click.option("--seconds", type=click.FloatRange(0), default=20.0, show_default=True, help="Measure at least so long.")
-@click.option("--samples", type=click.IntRange(1), default=1024, show_default=True, help="Measure at least so often.")
+@click.option("--image", type=PATH, help="Image to time on [default: a drawn one of 600x450 pixels].")
+@click.option("--seconds", type=click.FloatRange(0), default=20.0, show_default=True, help="Shortest measurement.")
+@click.option("--samples", type=click.IntRange(1), default=1024, show_default=True, help="Fewest samples.")
 @click.option(
     "--threads",
     callback=_several(_thread_count, "1,2,4"),
     metavar="N,...",
-    help="Threads, each a configuration, such as 1,2,4 [as many as processors, at most 4].",
+    help="Numbers of threads to compare, such as 1,2,4 [default: one per processor, at most 4].",
 )
 @click.option(
     "--delegate",
@@ -66,14 +64,18 @@ def _thread_count(text: str) -> int:
     default="on",
     show_default=True,
     metavar="on,off",
-    help="With XNNPACK, without it, or both.",
+    help="Run with XNNPACK, without it, or both.",
 )
 @click.option(
-    "--cold", type=click.IntRange(0), default=10, show_default=True, help="New processes a model; 0: none, nor memory."
+    "--cold",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Cold starts per model; 0: no cold starts, no memory.",
 )
-@click.option("--runtime", help="Interpreter package [the first that is installed].")
+@click.option("--runtime", help="Interpreter package [default: the first one installed].")
 @click.option("--out", type=PATH, help="Folder for the report file.")
-@click.option("--history", type=PATH, help="File that the report is added to, as one line.")
+@click.option("--history", type=PATH, help="File to append the report to, as one line.")
 @JSON
 def latency(
     models: tuple[Path, ...],
@@ -83,7 +85,7 @@ def latency(
     as_json: bool,
     **plan: Any,
 ) -> None:
-    """How long each MODEL (default: the embedded one) takes for one picture, all configurations in turns."""
+    """Time each MODEL (default: the embedded one) on one image; all configurations take turns."""
     from spot_bench.speed.history import append_report, check_history
     from spot_bench.speed.latency import Plan, measure
     from spot_bench.speed.lines import latency_lines
@@ -93,21 +95,21 @@ def latency(
         check_history(history)
     wanted = Plan(**plan)
     files = [str(model) for model in models] if models else [None]
-    with click.progressbar(length=wanted.samples, label="rounds", file=sys.stderr, show_pos=True) as bar:
-        report = measure(files, _picture(image), wanted, lambda done: bar.update(1))
+    with progress_bar("rounds", wanted.samples) as step:
+        report = measure(files, _content(image), wanted, lambda done: step(1))
     if history is not None:
         append_report(report, history)
     write(report, file)
     show(report, latency_lines(report), as_json)
 
 
-@click.command()
+@click.command(short_help="Compare two latency reports.")
 @click.argument("a")
 @click.argument("b")
-@click.option("--fail-on", type=click.Choice(["slower"]), help="End with exit code 8 where B's network or total is so.")
+@click.option("--fail-on", type=click.Choice(["slower"]), help="Exit with 8 if B's network or total time is slower.")
 @JSON
 def compare(a: str, b: str, fail_on: str | None, as_json: bool) -> None:
-    """Whether latency report B differs from A, or only by noise. Each is a report file, or a history's FILE#N."""
+    """Compare latency report B with A, and separate changes from noise. A report is a file, or FILE#N of a history."""
     from spot_bench.speed.compare import compare_reports, slower
     from spot_bench.speed.history import read_report
     from spot_bench.speed.lines import comparison_lines
@@ -119,7 +121,7 @@ def compare(a: str, b: str, fail_on: str | None, as_json: bool) -> None:
         raise CheckError(f"slower than in {a}: {', '.join(dict.fromkeys(found))}")
 
 
-def _picture(image: Path | None) -> bytes:
+def _content(image: Path | None) -> bytes:
     if image is None:
         from spot_bench.data.drawn import draw_lesion, encode_jpeg
 
@@ -129,29 +131,60 @@ def _picture(image: Path | None) -> bytes:
     return Source.of(image).read()
 
 
-_DRAWN = 24  # pictures
-_FEWEST = 800  # 500 that are not counted, and enough for a p99
+_DRAWN = 24  # images
+_FEWEST = 800  # 500 of warm-up, and enough for a p99
 
 
-@click.command()
+@click.command(short_help="Measure the cost of our own code.")
+@click.option("--model", type=PATH, help="Model file [default: the embedded model].")
+@JSON
+def overhead(model: Path | None, as_json: bool) -> None:
+    """Measure what our code costs on top of Pillow and the interpreter: per call, per large photo, per process."""
+    from spot_bench.speed.lines import overhead_lines
+    from spot_bench.speed.overhead import measure_overhead
+
+    report = measure_overhead(model)
+    show(report, overhead_lines(report), as_json)
+
+
+@click.command(short_help="Time `classify FOLDER` on all processors against one.")
+@click.argument("images", metavar="FOLDER", type=PATH)
+@click.option("--model", type=PATH, help="Model file [default: the embedded model].")
+@click.option("--repeats", type=click.IntRange(2), default=10, show_default=True, help="Runs of each, alternating.")
+@JSON
+def folder(images: Path, model: Path | None, repeats: int, as_json: bool) -> None:
+    """Time `classify FOLDER` on all processors against one image after the other on one thread."""
+    from spot_bench.speed.folder import measure_folder
+    from spot_bench.speed.lines import folder_lines
+
+    with progress_bar("repeats", repeats) as step:
+        report = measure_folder(images, model, repeats=repeats, done=lambda: step(1))
+    show(report, folder_lines(report), as_json)
+
+
+@click.command(short_help="Check memory and times over thousands of images.")
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option(
-    "--camera", is_flag=False, flag_value="auto", metavar="[DEVICE|auto]", help="A camera's frames instead of files."
+    "--camera",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[DEVICE|auto]",
+    help="Use camera frames instead of files.",
 )
-@click.option("--pictures", type=click.IntRange(_FEWEST), default=10_000, show_default=True, help="So many in all.")
-@click.option("--model", type=PATH, help="Model file [the embedded model].")
+@click.option("--images", type=click.IntRange(_FEWEST), default=10_000, show_default=True, help="Images in all.")
+@click.option("--model", type=PATH, help="Model file [default: the embedded model].")
 @JSON
-def soak(paths: tuple[str, ...], camera: str | None, pictures: int, model: Path | None, as_json: bool) -> None:
-    """Judge thousands of pictures in one process; exit code 8 where memory, descriptors or times do not stay.
+def soak(paths: tuple[str, ...], camera: str | None, images: int, model: Path | None, as_json: bool) -> None:
+    """Classify thousands of images in one process. Exit with 8 if memory, open files or times grow.
 
-    PATH is a file or folder as for `classify`, gone round and round [drawn pictures]; DEVICE, as for `camera`, may be a
-    folder too. After the first 500 pictures resident memory must not grow by 2 MB nor a descriptor stay open, and
-    p99 must stay within 3 times p50: by the wall's clock, or where other work took more than 10 % of the processors'
-    time, by the time that the processors spent on us.
+    PATH is a file or folder as for `classify`, used in rotation [default: drawn images]. DEVICE is a camera as for
+    `camera`, or a folder. After the first 500 images, resident memory must grow by less than 2 MB, no file descriptor
+    may stay open, and p99 must be at most 3 times p50. Times are wall-clock times, or processor times if other programs
+    took more than 10 % of the processors.
     """
     if paths and camera is not None:
-        raise click.UsageError("a PATH and --camera exclude one another")
-    from spot_bench.drift.lines import soak_lines
+        raise click.UsageError("name a PATH or --camera, not both")
+    from spot_bench.speed.lines import soak_lines
     from spot_bench.speed.soak import broken_limits
     from spot_bench.speed.soak import soak as measure
     from spot_edge.classifier import Classifier
@@ -159,8 +192,8 @@ def soak(paths: tuple[str, ...], camera: str | None, pictures: int, model: Path 
     classifier = Classifier.load(model)
     with ExitStack() as stack:
         sources = _sources(paths, camera, stack)
-        bar = stack.enter_context(click.progressbar(length=pictures, label="soak", file=sys.stderr, show_pos=True))
-        report = measure(classifier, sources, pictures, bar.update)
+        step = stack.enter_context(progress_bar("soak", images))
+        report = measure(classifier, sources, images, step)
     report["source"] = {"camera": camera} if camera is not None else {"paths": list(paths) or ["drawn"]}
     show(report, soak_lines(report), as_json)
     broken = broken_limits(report)
@@ -169,18 +202,18 @@ def soak(paths: tuple[str, ...], camera: str | None, pictures: int, model: Path 
 
 
 def _sources(paths: tuple[str, ...], camera: str | None, stack: ExitStack) -> Iterator[Source]:
-    from spot_bench.speed.soak import frames_of, pictures_of
+    from spot_bench.speed.soak import camera_frames, repeated_images
 
     if camera is not None:
         from spot_edge.camera.camera import Camera
 
-        return frames_of(stack.enter_context(Camera(camera)))
+        return camera_frames(stack.enter_context(Camera(camera)))
     if paths:
-        return pictures_of(paths)
+        return repeated_images(paths)
     from spot_bench.data.drawn import KINDS, draw_lesion, encode_jpeg
 
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     for number in range(_DRAWN):
         drawn = draw_lesion(number, kind=KINDS[number % len(KINDS)])
         Path(folder, f"{number}.jpg").write_bytes(encode_jpeg(drawn))
-    return pictures_of([folder])
+    return repeated_images([folder])

@@ -1,6 +1,7 @@
-"""Answers as they come, in a file that outlives any interruption: a line an image, from which to go on.
+"""Run a model once over every image of a data set.
 
-One pass of a model over a data set: every image once, one at a time."""
+A journal keeps the outputs of each image as it comes, so that an interrupted run can resume.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +25,22 @@ from spot_edge.image.appearance import APPEARANCE, appearance_of
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
 
-__all__ = ["Answers", "Journal", "refuse_many_skipped", "infer"]
+__all__ = ["Journal", "Outputs", "infer", "refuse_many_skipped"]
 
 SCHEMA = 1
-_SYNC_EVERY = 64  # lines: a killed process loses none, a machine without power at most so many
+_SYNC_EVERY = 64  # lines: a killed process loses none, a power cut loses at most this many
 
 
 class Journal:
-    """The file of an unfinished pass. `about` says what is run over what: only the same may be gone on with."""
+    """The file of an unfinished run: one line per image. `about` identifies model and images; only the same resumes."""
 
     def __init__(self, path: Path, about: dict[str, str], *, resume: bool) -> None:
-        """Begin a file at `path`, or `resume` what is there.
+        """Start a file at `path`, or `resume` an existing one.
 
-        OutputError for a file that is there without being asked for, DataError for one about something else.
+        Raise OutputError if the file exists and `resume` is false, DataError if it belongs to another run.
         """
         if path.exists() and not resume:
-            raise OutputError(f"{path}: left by an interrupted run: go on with --resume, or remove it")
+            raise OutputError(f"{path}: left by an interrupted run. Continue it with --resume, or remove it")
         self._path, self._lines = path, 0
         try:
             self._file = open(path, "r+b" if path.exists() else "x+b")  # noqa: SIM115 - closed by `close`
@@ -53,12 +54,12 @@ class Journal:
             except DataError:
                 self.close()
                 raise
-        else:  # a new file, or one that was killed before its first line was whole
+        else:  # a new file, or one killed before its first line was complete
             self._cut(0)
             self._write(json.dumps(header).encode())
 
     def earlier(self, width: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Rows answered before, and their `width` numbers. What follows the last whole line is cut off."""
+        """Yield the rows done before with their `width` numbers. Whatever follows the last complete line is cut off."""
         while True:
             place = self._file.tell()
             found = _parse(self._file.readline(), width)
@@ -68,12 +69,12 @@ class Journal:
         self._cut(place)
 
     def add(self, row: int, numbers: NDArray[np.float32]) -> None:
-        """Keep the answer of a row."""
+        """Add the outputs of a row."""
         self._write(b"%d %s" % (row, base64.b64encode(numbers.astype("<f4").tobytes())))
 
     def close(self) -> None:
-        """Leave the file as it is."""
-        with suppress(OSError):  # what could not be written was said when it happened
+        """Close the file and keep it."""
+        with suppress(OSError):  # a failed write has been reported when it happened
             self._file.close()
 
     def _write(self, line: bytes) -> None:
@@ -95,10 +96,10 @@ def _refuse_other(line: bytes, header: dict[str, Any], path: Path) -> None:
     try:
         found = dict(json.loads(line))
     except (ValueError, TypeError):
-        raise DataError(f"{path}: not a file of unfinished predictions: remove it") from None
+        raise DataError(f"{path}: not a file of unfinished predictions. Remove it") from None
     other = [name for name, value in header.items() if found.get(name) != value]
     if other:
-        raise DataError(f"{path}: was begun with another {', '.join(other)}: remove it, or name another folder")
+        raise DataError(f"{path}: started with another {', '.join(other)}. Remove it, or name another folder")
 
 
 def _parse(line: bytes, width: int) -> tuple[int, NDArray[np.float32]] | None:
@@ -114,15 +115,15 @@ MOST_SKIPPED = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """The images of a pass that could be judged, one row each, and those that could not be, and why."""
+class Outputs:
+    """The model's outputs, one row per image, and the images that were skipped with the reason."""
 
     kept: tuple[Item, ...] = field(repr=False)
     skipped: tuple[tuple[str, str], ...]
-    scores: NDArray[np.float32] = field(repr=False)  # in the model's order, like the logits
+    scores: NDArray[np.float32] = field(repr=False)  # columns in the order of the model, like the logits
     logits: NDArray[np.float32] = field(repr=False)
-    embeddings: NDArray[np.float32] | None = field(repr=False)  # where they were asked for
-    looks: NDArray[np.float32] | None = field(repr=False)  # with the embeddings: what the pictures look like
+    embeddings: NDArray[np.float32] | None = field(repr=False)  # only on request
+    appearance: NDArray[np.float32] | None = field(repr=False)  # with the embeddings: spot_edge.image.appearance
 
 
 def infer(
@@ -132,23 +133,23 @@ def infer(
     *,
     embeddings: bool = False,
     journal: Journal | None = None,
-    whole: bool = True,
-) -> Answers:
-    """Run `classifier` over every image, one at a time: what grows with their number is these few numbers of each.
+    complete: bool = True,
+) -> Outputs:
+    """Run `classifier` over every image, one at a time. Memory grows by only a few numbers per image.
 
-    What `journal` has already is not run again; `progress(done, all)` counts the others alone. Where these are not the
-    `whole` of the images, whoever has it says whether too many were skipped.
+    Images that `journal` has already are not run again; `progress(done, total)` counts the others. With `complete`
+    false, `manifest` is a part of the data set, and the caller checks whether too many images were skipped.
     """
     columns = [label.label for label in classifier.model.spec.labels]
     classes = len(columns)
     features = classifier.model.signature.outputs["embedding"].shape[1]
     width = 2 * classes + (features + len(APPEARANCE) if embeddings else 0)
     numbers = np.zeros((len(manifest.items), width), np.float32)
-    answered = np.zeros(len(manifest.items), bool)
+    finished = np.zeros(len(manifest.items), bool)
     for row, earlier in () if journal is None else journal.earlier(width):
-        numbers[row], answered[row] = earlier, True
+        numbers[row], finished[row] = earlier, True
     skipped: list[tuple[str, str]] = []
-    todo = np.flatnonzero(~answered).tolist()
+    todo = np.flatnonzero(~finished).tolist()
     for done, row in enumerate(todo, 1):
         item = manifest.items[row]
         try:
@@ -162,32 +163,32 @@ def infer(
             numbers[row, classes : 2 * classes] = prediction.evidence.mean(axis=(0, 1), dtype=np.float64)
             if embeddings:
                 numbers[row, 2 * classes :] = np.concatenate([prediction.embedding, appearance_of(prepared.tensor)])
-            answered[row] = True
+            finished[row] = True
             if journal is not None:
                 journal.add(row, numbers[row])
         if progress is not None:
             progress(done, len(todo))
-    if whole:
+    if complete:
         refuse_many_skipped(skipped, manifest)
-    numbers = numbers[answered]
+    numbers = numbers[finished]
     scores, logits = numbers[:, :classes], numbers[:, classes : 2 * classes]
     _refuse_no_numbers(scores, logits, classifier.model.name)
-    kept = tuple(manifest.items[row] for row in np.flatnonzero(answered))
-    more = (numbers[:, 2 * classes : -len(APPEARANCE)], numbers[:, -len(APPEARANCE) :]) if embeddings else (None, None)
-    return Answers(kept, tuple(skipped), scores, logits, *more)
+    kept = tuple(manifest.items[row] for row in np.flatnonzero(finished))
+    extra = (numbers[:, 2 * classes : -len(APPEARANCE)], numbers[:, -len(APPEARANCE) :]) if embeddings else (None, None)
+    return Outputs(kept, tuple(skipped), scores, logits, *extra)
 
 
 def refuse_many_skipped(skipped: Sequence[tuple[str, str]], manifest: Manifest) -> None:
-    """DataError where more than 1 % of the images were `skipped`."""
+    """Raise DataError if more than 1 % of the images were `skipped`."""
     if len(skipped) > MOST_SKIPPED * len(manifest.items):
         raise DataError(
             f"{manifest.origin}: {len(skipped)} of {len(manifest.items)} images "
-            f"({100 * len(skipped) / len(manifest.items):.1f} %) cannot be judged, "
-            f"first {skipped[0][1]}: mend or remove them"
+            f"({100 * len(skipped) / len(manifest.items):.1f} %) cannot be classified. "
+            f"The first: {skipped[0][1]}. Repair or remove them"
         )
 
 
 def _refuse_no_numbers(scores: NDArray[np.float32], logits: NDArray[np.float32], name: str) -> None:
     broken = int((~np.isfinite(scores).all(axis=1) | ~np.isfinite(logits).all(axis=1)).sum())
     if broken:
-        raise CheckError(f"{name}: its scores or evidence are not numbers on {broken} of {len(scores)} images")
+        raise CheckError(f"{name}: scores or evidence are not finite numbers on {broken} of {len(scores)} images")

@@ -223,7 +223,9 @@ def _check_header(header: list[str], path: Path) -> None:
         raise DataError(f"{path}: empty. Its first line must name the columns image,label")
     missing = [name for name in ("image", "label") if name not in header]
     if missing:
-        advice = ". Separate columns with commas" if len(header) == 1 and (";" in header[0] or "\t" in header[0]) else ""
+        advice = (
+            ". Separate columns with commas" if len(header) == 1 and (";" in header[0] or "\t" in header[0]) else ""
+        )
         raise DataError(f"{path}: its first line lacks the column {' and the column '.join(missing)}{advice}")
     twice = {name for name in header if name and header.count(name) > 1}
     if twice:

@@ -1,6 +1,4 @@
-"""A model's answers to every image of a data set, as arrays.
-
-The answers that drift compares: of a model that is run now, or kept from an earlier run."""
+"""Predictions of a model for every image of a data set: make, save and load them as arrays."""
 
 from __future__ import annotations
 
@@ -29,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Predictions",
+    "copy_predictions",
     "describe_model",
     "is_predictions_file",
-    "copy_predictions",
     "load_predictions",
     "predict",
     "predict_into",
@@ -42,13 +40,13 @@ __all__ = [
 ]
 
 SCHEMA = 1
-_OPTIONAL = ("embeddings", "looks")
+_OPTIONAL = ("embeddings", "appearance")
 _ARRAYS = ("truth", "scores", "logits", "groups", "images")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """One row an image, in the order of the data set; one column a class, in the order of `labels`."""
+    """One row per image, in the order of the data set; one column per class, in the order of `labels`."""
 
     labels: tuple[str, ...]
     truth: NDArray[np.int64]
@@ -56,18 +54,16 @@ class Predictions:
     logits: NDArray[np.float32] = field(repr=False)  # the mean of the evidence over its positions
     groups: NDArray[np.str_] = field(repr=False)
     images: NDArray[np.str_] = field(repr=False)  # paths relative to the data set
-    skipped: tuple[tuple[str, str], ...] = ()  # images that cannot be judged, and why
+    skipped: tuple[tuple[str, str], ...] = ()  # images that could not be classified, with the reason
     model: dict[str, str] = field(default_factory=dict)  # name, variant, id, runtime, version
-    malignant: tuple[bool | None, ...] = ()  # of each label; empty where not known
-    operating_points: tuple[OperatingPoint, ...] = ()  # the model's own
-    conformal: Conformal | None = None  # its thresholds for sets of classes
-    embeddings: NDArray[np.float32] | None = field(default=None, repr=False)  # where they were asked for
-    looks: NDArray[np.float32] | None = field(
-        default=None, repr=False
-    )  # with them: the numbers of spot_edge.image.appearance
+    malignant: tuple[bool | None, ...] = ()  # for each label; empty if unknown
+    operating_points: tuple[OperatingPoint, ...] = ()  # of the model
+    conformal: Conformal | None = None  # thresholds of its prediction sets
+    embeddings: NDArray[np.float32] | None = field(default=None, repr=False)  # only on request
+    appearance: NDArray[np.float32] | None = field(default=None, repr=False)  # with them: spot_edge.image.appearance
 
     def where(self, rows: NDArray[np.bool_]) -> Predictions:
-        """Some of the images alone."""
+        """Return the predictions for some of the images."""
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_OPTIONAL)}
         return replace(self, **{name: array[rows] for name, array in arrays.items() if array is not None})
 
@@ -79,18 +75,18 @@ def predict(
     *,
     embeddings: bool = False,
     journal: Journal | None = None,
-    whole: bool = True,
+    complete: bool = True,
 ) -> Predictions:
-    """Run `classifier` over every image of `manifest`; `progress(done, all)` is called after each.
+    """Run `classifier` over every image of `manifest`; `progress(done, total)` is called after each.
 
-    Images that cannot be judged are skipped and named in the answer; more than 1 % of them is a DataError, and so is
-    a label that the model does not know. Scores that are not numbers are a CheckError. Of a part of the images, not
-    the `whole`, any number may be skipped.
+    Images that cannot be classified are skipped and listed. Raise DataError for a label that the model does not have or
+    if more than 1 % of the images were skipped, and CheckError for scores that are not finite numbers. With `complete`
+    false, `manifest` is a part of the data set and any number of its images may be skipped.
     """
     refuse_unknown_labels(classifier.model, manifest)
     spec = classifier.model.spec
     columns = {label.label: index for index, label in enumerate(spec.labels)}
-    found = infer(classifier, manifest, progress, embeddings=embeddings, journal=journal, whole=whole)
+    found = infer(classifier, manifest, progress, embeddings=embeddings, journal=journal, complete=complete)
     return Predictions(
         labels=tuple(columns),
         truth=np.array([columns[item.label] for item in found.kept], np.int64),
@@ -104,18 +100,17 @@ def predict(
         operating_points=spec.operating_points,
         conformal=spec.conformal,
         embeddings=found.embeddings,
-        looks=found.looks,
+        appearance=found.appearance,
     )
 
 
 def refuse_unknown_labels(model: ModelFile, manifest: Manifest) -> None:
-    """DataError where `manifest` has labels that `model` has not."""
+    """Raise DataError if `manifest` has labels that `model` does not have."""
     known = [label.label for label in model.spec.labels]
     unknown = [label for label in manifest.labels if label not in known]
     if unknown:
         raise DataError(
-            f"{manifest.origin}: labels that {model.name} does not know: {', '.join(unknown)} "
-            f"(it knows {', '.join(known)})"
+            f"{manifest.origin}: {model.name} does not have the labels {', '.join(unknown)} (it has {', '.join(known)})"
         )
 
 
@@ -128,30 +123,30 @@ def predict_into(
     embeddings: bool = False,
     resume: bool = False,
 ) -> Predictions:
-    """`predict`, its answers saved as `file`; each is kept in FILE.partial beside it as it comes.
+    """Run `predict` and save the result as `file`. Until then FILE.partial beside it keeps each image as it comes.
 
-    `resume` goes on from what an interrupted run left there, and reads `file` where it is finished: DataError where
-    that was another model, runtime or list of images. Without it, whatever a run left is an OutputError.
+    `resume` continues an interrupted run, or loads `file` if it is complete. Raise DataError if that run had another
+    model, runtime or list of images, and OutputError if a file exists and `resume` is false.
     """
     partial = file.with_suffix(".partial")
     if file.exists():
         if not resume:
-            raise OutputError(f"{file}: exists already: name another folder with --out")
-        answers = load_predictions(file)
-        _refuse_others(answers, classifier, manifest, file, embeddings)
+            raise OutputError(f"{file}: exists already. Name another folder with --out")
+        predictions = load_predictions(file)
+        _refuse_others(predictions, classifier, manifest, file, embeddings)
     else:
         journal = Journal(partial, _about(classifier, manifest, embeddings), resume=resume)
         try:
-            answers = predict(classifier, manifest, progress, embeddings=embeddings, journal=journal)
-            save_predictions(answers, file)
+            predictions = predict(classifier, manifest, progress, embeddings=embeddings, journal=journal)
+            save_predictions(predictions, file)
         finally:
             journal.close()
     partial.unlink(missing_ok=True)
-    return answers
+    return predictions
 
 
 def describe_model(classifier: Classifier) -> dict[str, str]:
-    """Which file answered, and in which runtime."""
+    """Describe the model file and the runtime it runs in."""
     spec = classifier.model.spec
     return {
         "name": spec.name,
@@ -163,7 +158,7 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:
-    """Write `predictions` as an .npz file at `path`, whole or not at all."""
+    """Write `predictions` to the .npz file `path` atomically."""
     about = {
         "schema": SCHEMA,
         "labels": predictions.labels,
@@ -182,13 +177,13 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """The predictions that `save_predictions` wrote to `path`; DataError for any other file."""
+    """Load what `save_predictions` wrote to `path`; raise DataError for any other file."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in (*_ARRAYS, *_OPTIONAL) if name in _ARRAYS or name in stored}
             about = json.loads(str(stored["about"]))
         if about.pop("schema") != SCHEMA:
-            raise DataError(f"{path}: predictions of another schema than {SCHEMA}: make them again")
+            raise DataError(f"{path}: predictions of another schema than {SCHEMA}. Make them again")
         return Predictions(
             labels=tuple(about["labels"]),
             skipped=tuple((name, reason) for name, reason in about["skipped"]),
@@ -201,7 +196,7 @@ def load_predictions(path: Path) -> Predictions:
     except OSError as error:
         raise DataError(f"{path}: predictions cannot be read: {error.strerror or error}") from None
     except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
-        raise DataError(f"{path}: not a file of predictions") from None
+        raise DataError(f"{path}: not a predictions file") from None
 
 
 def _point(record: dict[str, Any]) -> OperatingPoint:
@@ -217,13 +212,13 @@ def _conformal(record: dict[str, Any] | None) -> Conformal | None:
 
 
 def _about(classifier: Classifier, manifest: Manifest, embeddings: bool) -> dict[str, str]:
-    """What a journal belongs to, in the words in which a difference is told."""
+    """Identify what a journal belongs to. The keys appear in error messages."""
     listed = "".join(f"{manifest.name(item)}\0{item.label}\0{item.group}\n" for item in manifest.items)
     return {
         "model": classifier.model.id,
         "runtime": f"{classifier.runtime.name} {classifier.runtime.version}",
         "list of images": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest(),
-        "answer to --embeddings": "yes" if embeddings else "no",
+        "choice of --embeddings": "yes" if embeddings else "no",
     }
 
 
@@ -237,29 +232,29 @@ def _refuse_others(
         zip(found.images.tolist(), labels, found.groups.tolist(), strict=True)
     )
     if not same or found.model != describe_model(classifier) or embeddings != (found.embeddings is not None):
-        raise DataError(f"{file}: answers of another model, runtime or list of images: name another folder with --out")
+        raise DataError(f"{file}: predictions of another model, runtime or list of images. Name another folder")
 
 
 def is_predictions_file(file: Path) -> bool:
-    """Whether `file` holds predictions rather than a model."""
+    """Return whether `file` is a predictions file rather than a model."""
     return file.suffix == ".npz"
 
 
 def refuse_other_labels(files: Sequence[Path], labels: Sequence[Sequence[str]]) -> None:
-    """DataError, before any of them is run, where a file knows other labels than the first: the baseline."""
+    """Raise DataError if a file has other labels than the first one, the baseline."""
     for file, own in zip(files, labels, strict=True):
         if sorted(own) != sorted(labels[0]):
             raise DataError(
-                f"{file} knows the labels {', '.join(own)}, but {files[0]} {', '.join(labels[0])}: "
-                "they cannot be compared"
+                f"{file} has the labels {', '.join(own)}, but {files[0]} has {', '.join(labels[0])}. "
+                "They cannot be compared"
             )
 
 
-def copy_predictions(answers: Predictions, folder: Path | None, number: int) -> Predictions:
-    """Earlier answers, copied into `folder` where one is named; the baseline has number 0."""
+def copy_predictions(predictions: Predictions, folder: Path | None, number: int) -> Predictions:
+    """Save loaded predictions in `folder`, if there is one, and return them. The baseline has number 0."""
     if folder is not None:
-        save_predictions(answers, _place(folder, number, answers.model.get("variant", "")))
-    return answers
+        save_predictions(predictions, _place(folder, number, predictions.model.get("variant", "")))
+    return predictions
 
 
 def run_model(
@@ -271,7 +266,7 @@ def run_model(
     *,
     resume: bool = False,
 ) -> Predictions:
-    """The model's answers, kept in `folder` as they come where one is named; `resume` goes on from what is there."""
+    """Predict, and keep the predictions in `folder`, if there is one; `resume` continues an interrupted run."""
     if folder is None:
         return predict(classifier, images, progress)
     file = _place(folder, number, classifier.model.spec.variant)

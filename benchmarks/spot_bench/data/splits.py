@@ -1,6 +1,4 @@
-"""A sample of a data set in which rare classes are not lost.
-
-Splits a data set into parts: the same every time, by label, and never through a group."""
+"""Split a data set reproducibly by label without dividing a group, and draw balanced samples from it."""
 
 from __future__ import annotations
 
@@ -12,14 +10,17 @@ from itertools import zip_longest
 
 import numpy as np
 
-from spot_bench.data.manifest import PARTS, Item, Manifest
+from spot_bench.data.manifest import SPLITS, Item, Manifest
 from spot_edge.errors import DataError
 
-__all__ = ["FRACTIONS", "in_turns", "split"]
+__all__ = ["FRACTIONS", "balanced_sample", "split"]
 
 
-def in_turns(items: Sequence[Item], most: int, seed: int = 0) -> list[Item]:
-    """At most so many of `items`, the classes taking turns, each in a random order; the same ones for the same seed."""
+def balanced_sample(items: Sequence[Item], most: int, seed: int = 0) -> list[Item]:
+    """Return at most `most` of `items`, taking one image of each class in turn, so that rare classes are kept.
+
+    The same seed gives the same sample.
+    """
     by_label: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_label[item.label].append(item)
@@ -29,18 +30,18 @@ def in_turns(items: Sequence[Item], most: int, seed: int = 0) -> list[Item]:
 
 
 FRACTIONS: Mapping[str, float] = {"train": 0.65, "val": 0.10, "calibrate": 0.05, "test": 0.20}
-_FIRST_SERVED = ("train", "val")  # a class that has two groups has one in each of these
+_FIRST_SERVED = ("train", "val")  # a class with only two groups has one in each of these
 
 
 def split(manifest: Manifest, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Manifest:
-    """`manifest` with every item in a part, in the given fractions of each label's images; old splits are forgotten.
+    """Assign a split to every item of `manifest`, in the given fractions of each label's images.
 
-    The answer depends on the groups, their labels and sizes, and the seed alone: not on the order of the items, nor
-    on the machine. A group with several labels counts as the one it has most of. Raises DataError for fractions that
-    are not parts of one.
+    Earlier splits are discarded. The result depends only on the seed and the groups with their labels and sizes, not on
+    the order of the items or the machine. A group with several labels counts under its most frequent label. Raise
+    DataError if the fractions do not add up to 1.
     """
     _check(fractions)
-    parts = [part for part in PARTS if fractions.get(part, 0) > 0]
+    splits = [name for name in SPLITS if fractions.get(name, 0) > 0]
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     for item in manifest.items:
         labels[item.group][item.label] += 1
@@ -51,16 +52,16 @@ def split(manifest: Manifest, fractions: Mapping[str, float] = FRACTIONS, seed: 
     for label in sorted(by_label):
         order = sorted(by_label[label], key=lambda group: _shuffled(group, seed))
         sizes = {group: labels[group].total() for group in order}
-        home |= _deal(order, sizes, {part: fractions[part] for part in parts})
+        home |= _deal(order, sizes, {name: fractions[name] for name in splits})
     return replace(manifest, items=tuple(replace(item, split=home[item.group]) for item in manifest.items))
 
 
 def _check(fractions: Mapping[str, float]) -> None:
-    unknown = sorted(set(fractions) - set(PARTS))
+    unknown = sorted(set(fractions) - set(SPLITS))
     if unknown:
-        raise DataError(f"unknown part {unknown[0]!r} in the fractions: known are {', '.join(PARTS)}")
+        raise DataError(f"unknown split {unknown[0]!r}. The splits are {', '.join(SPLITS)}")
     if any(not 0 <= fraction <= 1 for fraction in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
-        raise DataError(f"fractions {dict(fractions)} are not parts of one: they must be from 0 to 1 and add up to 1")
+        raise DataError(f"fractions {dict(fractions)} must each be from 0 to 1 and add up to 1")
 
 
 def _shuffled(group: str, seed: int) -> bytes:
@@ -68,16 +69,16 @@ def _shuffled(group: str, seed: int) -> bytes:
 
 
 def _deal(order: list[str], sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str, str]:
-    """Each group in turn to the part that lacks most of its share, after one each for training and validation."""
+    """Give each group to the split that is furthest below its share, after one each for training and validation."""
     home: dict[str, str] = {}
     filled = dict.fromkeys(fractions, 0)
-    served = [part for part in _FIRST_SERVED if part in fractions]
+    served = [name for name in _FIRST_SERVED if name in fractions]
     total = sum(sizes.values())
     for position, group in enumerate(order):
         if position < len(served):
-            part = served[position]
+            chosen = served[position]
         else:
-            part = max(fractions, key=lambda name: fractions[name] * total - filled[name])
-        home[group] = part
-        filled[part] += sizes[group]
+            chosen = max(fractions, key=lambda name: fractions[name] * total - filled[name])
+        home[group] = chosen
+        filled[chosen] += sizes[group]
     return home

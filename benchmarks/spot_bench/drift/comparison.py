@@ -1,4 +1,4 @@
-"""How far one model's answers are from another's on the same images, such as a quantized file's from its float one."""
+"""Compare the predictions of two models on the same images, such as a quantized file and its float32 baseline."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 from spot_bench.data.predictions import Predictions
 from spot_bench.drift.summary import FIGURES, compute_figures, malignant_mask, malignant_scores, summarize
-from spot_bench.stats.intervals import DRAWS, Estimate, bootstrap_many, compare_answers, proportion, wilson
+from spot_bench.stats.intervals import DRAWS, Estimate, bootstrap_many, compare_correct, proportion, wilson
 from spot_bench.stats.metrics import kl, rates_at, recalls
 from spot_edge.errors import DataError
 
-__all__ = ["HARMS", "SCHEMA", "aligned", "compare", "harms"]
+__all__ = ["EFFECTS", "SCHEMA", "aligned", "compare", "flip_effects"]
 
 SCHEMA = 1
-HARMS = ("malignancy lost", "now wrong", "still wrong", "now right")  # what a changed first rank did, worst first
+EFFECTS = ("malignancy lost", "now wrong", "still wrong", "now right")  # of a flip, worst first
 _DISTANCES = ("mean_abs_logit_difference", "kl")
 
 
 def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) -> dict[str, Any]:
-    """Both models' figures, their paired differences (other - baseline), and where they answer differently.
+    """Return both models' figures, their paired differences (other - baseline), and the flips.
 
-    Each figure is an estimate with its 95 % interval over lesions; both models are resampled alike, so a difference
-    is surer than the two figures it is made of. `draws` is the number of resamples. The two may order their labels
-    differently; other labels or other images are a DataError.
+    Each figure is an estimate with a 95 % interval over lesions. Both models are resampled together, so a difference
+    has a narrower interval than the two figures. `draws` is the number of resamples. The models may order their labels
+    differently; other labels or other images raise DataError.
     """
     other = aligned(baseline, other)
     names = [*FIGURES, *(f"recall {label}" for label in baseline.labels)]
@@ -51,18 +51,18 @@ def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) ->
 
 
 def aligned(baseline: Predictions, other: Predictions) -> Predictions:
-    """`other` with its columns in the order of `baseline`'s; DataError for other labels or other images."""
+    """Return `other` with columns in the order of `baseline`; raise DataError for other labels or images."""
     if not len(baseline.truth) or not np.array_equal(baseline.images, other.images):
-        raise DataError(f"{_called(other)} and {_called(baseline)} were not run on the same images: run both again")
+        raise DataError(f"{_title(other)} and {_title(baseline)} were not run on the same images. Run both again")
     if sorted(other.labels) != sorted(baseline.labels):
         raise DataError(
-            f"{_called(other)} knows the labels {', '.join(other.labels)}, but "
-            f"{_called(baseline)} {', '.join(baseline.labels)}: they cannot be compared"
+            f"{_title(other)} has the labels {', '.join(other.labels)}, but "
+            f"{_title(baseline)} has {', '.join(baseline.labels)}. They cannot be compared"
         )
     order = [other.labels.index(label) for label in baseline.labels]
     if not np.array_equal(np.array(order)[baseline.truth], other.truth):
         raise DataError(
-            f"{_called(other)} and {_called(baseline)} were run on differently labelled images: run both again"
+            f"{_title(other)} and {_title(baseline)} were run on differently labelled images. Run both again"
         )
     return replace(
         other,
@@ -74,31 +74,31 @@ def aligned(baseline: Predictions, other: Predictions) -> Predictions:
     )
 
 
-def harms(baseline: Predictions, other: Predictions) -> NDArray[np.int64]:
-    """What happened to each image's first rank, as a place in HARMS; -1 where it stayed."""
+def flip_effects(baseline: Predictions, other: Predictions) -> NDArray[np.int64]:
+    """Return the effect of each image's flip as an index into EFFECTS; -1 for no flip."""
     truth, mask = baseline.truth, malignant_mask(baseline)
     before, after = baseline.scores.argmax(axis=1), other.scores.argmax(axis=1)
-    found = np.full(len(truth), HARMS.index("still wrong"))
-    found[after == truth] = HARMS.index("now right")
-    found[before == truth] = HARMS.index("now wrong")
-    found[mask[truth] & mask[before] & ~mask[after]] = HARMS.index("malignancy lost")
+    found = np.full(len(truth), EFFECTS.index("still wrong"))
+    found[after == truth] = EFFECTS.index("now right")
+    found[before == truth] = EFFECTS.index("now wrong")
+    found[mask[truth] & mask[before] & ~mask[after]] = EFFECTS.index("malignancy lost")
     found[before == after] = -1
     return found
 
 
-def _called(predictions: Predictions) -> str:
+def _title(predictions: Predictions) -> str:
     return " ".join(filter(None, (predictions.model.get("name"), predictions.model.get("variant")))) or "a model"
 
 
 def _paired(baseline: Predictions, other: Predictions, count: int, draws: int) -> tuple[list[Estimate], ...]:
-    """Estimates of the baseline's figures, the other's, their differences, and the distances between the two."""
+    """Estimate the baseline's figures, the other's, their differences, and the distances between the two."""
     own_mask, other_mask = malignant_mask(baseline), malignant_mask(other)
     per_image = np.abs(other.logits - baseline.logits).mean(axis=1)
 
-    def figures(truth: Any, a: Any, b: Any, apart: Any) -> NDArray[np.float64]:
+    def figures(truth: Any, a: Any, b: Any, distance: Any) -> NDArray[np.float64]:
         own = np.concatenate([compute_figures(truth, a, own_mask), recalls(truth, a)])
         others = np.concatenate([compute_figures(truth, b, other_mask), recalls(truth, b)])
-        return np.concatenate([own, others, others - own, [apart.mean(), kl(a, b)]])
+        return np.concatenate([own, others, others - own, [distance.mean(), kl(a, b)]])
 
     arrays = (baseline.truth, baseline.scores, other.scores, per_image)
     found = bootstrap_many(figures, baseline.groups, *arrays, draws=draws)
@@ -106,7 +106,7 @@ def _paired(baseline: Predictions, other: Predictions, count: int, draws: int) -
 
 
 def _recall_differences(baseline: Predictions, differences: list[Estimate]) -> list[Estimate]:
-    """Where no resample differs, resampling calls itself certain: the Wilson bound of the lesions stands instead."""
+    """Use the Wilson bound of the lesions where no resample differs and resampling gives no interval."""
     found = []
     for index, estimate in enumerate(differences):
         lesions = len(np.unique(baseline.groups[baseline.truth == index]))
@@ -116,14 +116,14 @@ def _recall_differences(baseline: Predictions, differences: list[Estimate]) -> l
 
 
 def _class_distances(baseline: Predictions, other: Predictions, draws: int) -> dict[str, dict[str, Any]]:
-    """How far logits and scores moved, for the images of each true class."""
-    apart, truth = np.abs(other.logits - baseline.logits).mean(axis=1), baseline.truth
+    """Measure how far logits and scores moved, by true class."""
+    distance, truth = np.abs(other.logits - baseline.logits).mean(axis=1), baseline.truth
     found = {}
     for index, label in enumerate(baseline.labels):
         rows = truth == index
         if not rows.any():
             continue
-        arrays = (apart[rows], baseline.scores[rows], other.scores[rows])
+        arrays = (distance[rows], baseline.scores[rows], other.scores[rows])
         estimates = bootstrap_many(
             lambda moved, a, b: np.array([moved.mean(), kl(a, b)]), baseline.groups[rows], *arrays, draws=draws
         )
@@ -132,7 +132,7 @@ def _class_distances(baseline: Predictions, other: Predictions, draws: int) -> d
 
 
 def _point_differences(baseline: Predictions, other: Predictions, draws: int) -> dict[str, dict[str, Any]]:
-    """For each operating point that both models have: the difference of what each does at its own threshold."""
+    """For each operating point of both models: the difference of their rates, each at its own threshold."""
     (own, positive), (others, _) = malignant_scores(baseline), malignant_scores(other)
     if not positive.any() or positive.all():
         return {}
@@ -152,7 +152,7 @@ def _point_differences(baseline: Predictions, other: Predictions, draws: int) ->
 
 
 def _agreement(baseline: Predictions, other: Predictions, draws: int) -> dict[str, Any]:
-    """How often both rank the same class first: overall, by true class, and without the most frequent class."""
+    """Return how often both have the same top class: overall, by true class, and without the most frequent class."""
     same = baseline.scores.argmax(axis=1) == other.scores.argmax(axis=1)
     truth, labels = baseline.truth, baseline.labels
     common = labels.index("nv") if "nv" in labels else int(np.bincount(truth, minlength=len(labels)).argmax())
@@ -168,11 +168,11 @@ def _agreement(baseline: Predictions, other: Predictions, draws: int) -> dict[st
 
 
 def _mcnemar(baseline: Predictions, other: Predictions) -> dict[str, Any]:
-    """First ranks that were right before and are not now, and the other way round: of all images, and by true class."""
+    """Count top classes that were right and are not now, and the reverse: of all images, and by true class."""
     before, after = (model.scores.argmax(axis=1) == baseline.truth for model in (baseline, other))
 
     def over(rows: NDArray[np.bool_]) -> dict[str, Any]:
-        return compare_answers(before[rows], after[rows], baseline.groups[rows])
+        return compare_correct(before[rows], after[rows], baseline.groups[rows])
 
     truth = baseline.truth
     return {
@@ -182,22 +182,19 @@ def _mcnemar(baseline: Predictions, other: Predictions) -> dict[str, Any]:
 
 
 def _flips(baseline: Predictions, other: Predictions) -> list[dict[str, Any]]:
-    """The images whose first-ranked class changed, in the order of HARMS, those of which the baseline was surest first.
-
-    First come malignant lesions that are no longer called malignant.
-    """
+    """List the flipped images in the order of EFFECTS, those with the highest baseline score first."""
     before, after = baseline.scores.argmax(axis=1), other.scores.argmax(axis=1)
-    found, sure = harms(baseline, other), baseline.scores.max(axis=1)
+    found, score = flip_effects(baseline, other), baseline.scores.max(axis=1)
     rows = np.flatnonzero(found >= 0)
     return [
         {
             "image": str(baseline.images[row]),
             "label": baseline.labels[baseline.truth[row]],
-            "harm": HARMS[found[row]],
-            "baseline": {"label": baseline.labels[before[row]], "score": float(sure[row])},
+            "effect": EFFECTS[found[row]],
+            "baseline": {"label": baseline.labels[before[row]], "score": float(score[row])},
             "other": {"label": baseline.labels[after[row]], "score": float(other.scores[row, after[row]])},
         }
-        for row in rows[np.lexsort((-sure[rows], found[rows]))]
+        for row in rows[np.lexsort((-score[rows], found[rows]))]
     ]
 
 

@@ -1,11 +1,8 @@
-"""Which images compressed files answer differently, whether they are the same ones, and how many chance would share.
+"""Measure whether models flip the same images, and whether flips fall on some class, age, sex or site more often.
 
-Images that at least half of the compressed files flip are called exemplars, after "compression identified exemplars"
-(Hooker et al. 2019). Most flips are near-ties, and near-ties are the same images for every file: so chance is asked
-twice, over all images alike, and over images that are about as near a tie.
-
-
-Whether what compressed files change falls on some class, age, sex or site more often than on the rest."""
+Images that at least half of the models flip are called exemplars, after "compression identified exemplars" (Hooker et
+al. 2019). Most flips are near ties, and near ties are the same images for every model. So the number expected by chance
+is computed twice: over all images, and over images with about the same margin."""
 
 from __future__ import annotations
 
@@ -22,25 +19,34 @@ from spot_bench.stats.metrics import Bools
 
 __all__ = ["EDGES", "concentration", "exemplars", "holm", "overlap", "ratios_to_rest", "strata"]
 
-EDGES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # of the float32 file's margin, between which images are alike
+EDGES = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.5,
+)  # bounds of the strata of margins
 
 
 def strata(margin: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The stratum of each image: between which of EDGES its margin lies."""
+    """Return the stratum of each image: the interval of EDGES that holds its margin."""
     return np.searchsorted(EDGES, margin, "right")
 
 
 def exemplars(flips: Bools) -> Bools:
-    """The images (rows) that at least half of the files (columns) flip; none are where there is but one file."""
-    files = flips.shape[1]
-    return np.asarray(2 * flips.sum(axis=1) >= files) if files > 1 else np.zeros(len(flips), bool)
+    """Return the images (rows) that at least half of the models (columns) flip; none for a single model."""
+    models = flips.shape[1]
+    return np.asarray(2 * flips.sum(axis=1) >= models) if models > 1 else np.zeros(len(flips), bool)
 
 
 def overlap(flips: Bools, margin: NDArray[np.float64], groups: NDArray[Any], *, draws: int = DRAWS) -> dict[str, Any]:
-    """How many exemplars there are and how alike any two files' flips are, beside what chance would give.
+    """Count exemplars and measure how similar any two models' flips are, and what chance would give.
 
-    Likeness is Jaccard's: the images that both flip among those that either flips, with its interval over lesions. By
-    chance, each file flips as many images as it does: any, or as many as it does within each stratum of `margin`.
+    Similarity is Jaccard's: images that both flip over images that either flips, with an interval over lesions. For
+    chance, the flips of each model are shuffled over all images, or within each stratum of `margin`.
     """
     pairs = list(combinations(range(flips.shape[1]), 2))
     if not pairs:
@@ -52,20 +58,22 @@ def overlap(flips: Bools, margin: NDArray[np.float64], groups: NDArray[Any], *, 
     found = bootstrap_many(shared, groups, flips, draws=draws)
     chances = {
         "any_images": _by_chance(flips, np.zeros(len(flips), np.int64), pairs, draws),
-        "as_near_a_tie": _by_chance(flips, strata(margin), pairs, draws),
+        "same_margin": _by_chance(flips, strata(margin), pairs, draws),
     }
-    counted = {name: _middle(counts) for name, (counts, _) in chances.items()}
+    counted = {name: _mean_and_range(counts) for name, (counts, _) in chances.items()}
     return {
         "exemplars": {"count": int(exemplars(flips).sum()), "by_chance": counted},
         "pairs": [
             {
-                "files": [a, b],
+                "models": [a, b],
                 "both": int((flips[:, a] & flips[:, b]).sum()),
                 "either": int((flips[:, a] | flips[:, b]).sum()),
                 "jaccard": (
                     replace(one, low=float("nan"), high=float("nan")) if one.value in (0, 1) else one
                 ).as_dict(),
-                "by_chance": {name: _middle(likeness[:, number]) for name, (_, likeness) in chances.items()},
+                "by_chance": {
+                    name: _mean_and_range(similarity[:, number]) for name, (_, similarity) in chances.items()
+                },
             }
             for number, ((a, b), one) in enumerate(zip(pairs, found, strict=True))
         ],
@@ -80,21 +88,21 @@ def _jaccard(a: Bools, b: Bools) -> float:
 def _by_chance(
     flips: Bools, stratum: NDArray[np.int64], pairs: list[tuple[int, int]], draws: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The number of exemplars, and the likeness of each pair, where flips fall on any images of their stratum."""
+    """Shuffle flips within strata; return the number of exemplars and the similarity of each pair in every draw."""
     generator = np.random.default_rng(0)
     places = [np.flatnonzero(stratum == number) for number in np.unique(stratum)]
-    counts, likeness = np.zeros(draws), np.zeros((draws, len(pairs)))
+    counts, similarity = np.zeros(draws), np.zeros((draws, len(pairs)))
     for draw in range(draws):
         moved = np.zeros_like(flips)
         for rows in places:
-            moved[rows] = generator.permuted(flips[rows], axis=0)  # each file by itself
+            moved[rows] = generator.permuted(flips[rows], axis=0)  # each model separately
         counts[draw] = exemplars(moved).sum()
-        likeness[draw] = [_jaccard(moved[:, a], moved[:, b]) for a, b in pairs]
-    return counts, likeness
+        similarity[draw] = [_jaccard(moved[:, a], moved[:, b]) for a, b in pairs]
+    return counts, similarity
 
 
-def _middle(values: NDArray[np.float64]) -> dict[str, float | None]:
-    """The mean, and between which values the middle 95 % lie."""
+def _mean_and_range(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return the mean and the range of the middle 95 %."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return {"mean": None, "low": None, "high": None}
@@ -102,7 +110,7 @@ def _middle(values: NDArray[np.float64]) -> dict[str, float | None]:
     return {"mean": float(defined.mean()), "low": float(low), "high": float(high)}
 
 
-_SHUFFLES = 20  # times the resamples: what Holm multiplies must be known well where it is small
+_SHUFFLES = 20  # shuffles per resample: small p-values, which Holm multiplies, must be precise
 
 _Column = NDArray[np.float64]
 
@@ -115,12 +123,12 @@ def concentration(
     *,
     draws: int = DRAWS,
 ) -> dict[str, Any]:
-    """For every subgroup of `columns` (name: its subgroups in order, that of each image): how often it is flipped.
+    """Measure how often each subgroup of `columns` (name: subgroups in order, subgroup of each image) is flipped.
 
-    `flips` is 1 where an image was flipped, or the share of several files that flip it. A subgroup's ratio to the rest
-    comes twice: as it is, and with the `stratum` of the images held fixed (Mantel-Haenszel). Intervals are over
-    lesions. p is that of shuffling lesions between the subgroups (`p_same_margin`: such as are alike), and `p_holm`
-    allows for how many were looked at: all with FEWEST_LESIONS or more. Smaller ones get counts alone.
+    `flips` is 1 for a flipped image, or the share of several models that flip it. The ratio of a subgroup to the rest
+    is given as it is and with the `stratum` of the images held fixed (Mantel-Haenszel). Intervals are over lesions. `p`
+    comes from shuffling lesions between the subgroups, `p_same_margin` from shuffling within strata. `p_holm` corrects
+    for the number of subgroups tested: all with at least FEWEST_LESIONS. Smaller ones get only counts.
     """
     named = [
         (name, subgroup, inside)
@@ -131,27 +139,27 @@ def concentration(
     rows = [
         {"column": name, "subgroup": subgroup} | _counted(flips, inside, lesions) for name, subgroup, inside in named
     ]
-    looked_at = [number for number, row in enumerate(rows) if row["enough"]]
-    if looked_at:
-        inside = np.stack([named[number][2] for number in looked_at], axis=1)
+    tested = [number for number, row in enumerate(rows) if row["enough"]]
+    if tested:
+        inside = np.stack([named[number][2] for number in tested], axis=1)
         found = [
             _rates(flips, inside, lesions, draws),
             _ratios(flips, inside, stratum, lesions, draws),
             _p_values("p", flips - flips.mean(), inside, np.zeros_like(stratum), lesions, _SHUFFLES * draws),
             _p_values("p_same_margin", flips - _expected(flips, stratum), inside, stratum, lesions, _SHUFFLES * draws),
         ]
-        for number, *records in zip(looked_at, *found, strict=True):
+        for number, *records in zip(tested, *found, strict=True):
             for record in records:
                 rows[number] |= record
     for row in rows:
         del row["enough"]
-    return {"looked_at": len(looked_at), "expected_below_.05": 0.05 * len(looked_at), "subgroups": rows}
+    return {"tested": len(tested), "expected_below_.05": 0.05 * len(tested), "subgroups": rows}
 
 
 def ratios_to_rest(flips: _Column, inside: NDArray[np.bool_], alike: NDArray[np.bool_]) -> _Column:
-    """For each column of `inside`: how many times as often those images are flipped as the rest (Mantel-Haenszel).
+    """Return, for each column of `inside`, the ratio of its flip rate to that of the rest (Mantel-Haenszel).
 
-    Compared are images within one column of `alike`; NaN where none of the rest is flipped.
+    Images are compared within the columns of `alike`; NaN if none of the rest is flipped.
     """
     strata, members = alike.T.astype(float), inside.astype(float)
     count, total = strata @ members, alike.sum(axis=0)[:, None]
@@ -163,7 +171,7 @@ def ratios_to_rest(flips: _Column, inside: NDArray[np.bool_], alike: NDArray[np.
 
 
 def holm(p: list[float]) -> list[float]:
-    """p-values that allow for their number, by Holm's step-down method."""
+    """Correct p-values for their number by Holm's step-down method."""
     order = np.argsort(p, kind="stable")
     steps = np.array(p)[order] * np.arange(len(p), 0, -1)
     corrected = np.zeros(len(p))
@@ -172,7 +180,7 @@ def holm(p: list[float]) -> list[float]:
 
 
 def _counted(flips: _Column, inside: NDArray[np.bool_], lesions: NDArray[Any]) -> dict[str, Any]:
-    """Counts of one subgroup, whether there are enough lesions in and out of it, and figures that are not known yet."""
+    """Count one subgroup: whether there are enough lesions in and out of it, and placeholders for the figures."""
     own, others = len(np.unique(lesions[inside])), len(np.unique(lesions[~inside]))
     record = {"images": int(inside.sum()), "lesions": own, "flips": float(flips[inside].sum())}
     return record | {
@@ -221,22 +229,22 @@ def _p_values(
 
 
 def _unbounded(ratio: Estimate) -> Estimate:
-    """Where nothing is flipped inside, in every resample, nobody knows how much it may be."""
+    """Drop the upper bound of a ratio of zero: every resample is zero, so the bound is unknown."""
     return replace(ratio, high=float("nan")) if ratio.value == 0 else ratio
 
 
 def _expected(flips: _Column, stratum: NDArray[np.int64]) -> _Column:
-    """How often the images of each one's stratum are flipped."""
+    """Return the flip rate of each image's stratum."""
     return np.asarray((np.bincount(stratum, flips) / np.maximum(np.bincount(stratum), 1))[stratum])
 
 
 def _shuffled(
     residuals: _Column, inside: NDArray[np.bool_], alike: NDArray[np.int64], lesions: NDArray[Any], times: int
 ) -> list[float]:
-    """Two-sided p-values of each column's sum of `residuals`, by handing whole lesions' sums to other lesions.
+    """Return two-sided p-values of each column's sum of `residuals`, by shuffling sums between whole lesions.
 
-    To such as are `alike` alone: near-ties flip often or not at all, others hardly ever, and where a subgroup has
-    more near-ties, its sum varies more than by handing them to anyone. A lesion is as its nearest tie is.
+    Lesions are shuffled only within the strata `alike`: the flips of near ties vary more than others, and a subgroup
+    with many near ties has a more variable sum. The stratum of a lesion is that of its nearest tie.
     """
     _, place = np.unique(lesions, return_inverse=True)
     count = np.bincount(place)

@@ -1,7 +1,7 @@
-"""The drift gate: is a quantized file no worse than the one it was made from, within stated margins?
+"""The drift gate: is a quantized file non-inferior to its baseline, within stated margins?
 
-A verdict is about the interval, not the figure: it passes when even the bad end lies inside the margin, fails when even
-the good end lies beyond it, and otherwise these images cannot tell, with the number of lesions that could.
+A verdict depends on the interval of a figure: pass if even the bad end is within the margin, fail if even the good end
+is beyond it, and undecided otherwise, with the number of lesions that would decide.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from typing import Any
 from spot_edge.errors import DataError
 from spot_edge.model.spec import Criterion, Drift, Verdict
 
-__all__ = ["Margins", "judge_drift", "margins_from"]
+__all__ = ["Margins", "evaluate_drift", "margins_from"]
 
-_USUAL = {"mel": 0.015}  # where the labels have a melanoma and nobody says otherwise
-SAME_SCORES = 0.005  # a file whose every score is as near as this gives the same answers
+_USUAL = {"mel": 0.015}  # if melanoma is a class and the recipe says nothing else
+SAME_SCORES = 0.005  # if no score differs by more, the file passes
 
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """By how much a file may be worse than its baseline: the table `[gate]` of a recipe."""
+    """How much worse than its baseline a file may be: the table `[gate]` of a recipe."""
 
     balanced_accuracy: float = 0.01
-    recall: dict[str, float] = field(default_factory=dict)  # by class; none: melanoma .015, where it is a class
-    agreement: float = 0.95  # of the first ranks, the commonest class left out
+    recall: dict[str, float] = field(default_factory=dict)  # by class; if empty, 0.015 for melanoma
+    agreement: float = 0.95  # of the top classes, without the most frequent class
     ece: float = 0.01
     macro_auc: float = 0.01
 
 
 def margins_from(table: Any, where: str) -> Margins:
-    """The margins of a recipe's table `[gate]`; DataError for an unknown key or what is no share."""
+    """Read the margins of a recipe's table `[gate]`; raise DataError for an unknown key or a value not from 0 to 1."""
     known = [field.name for field in fields(Margins)]
     if not isinstance(table, dict) or not set(table) <= set(known):
-        raise DataError(f"{where}: its gate must be a table of {', '.join(known)}")
+        raise DataError(f"{where}: gate must be a table of {', '.join(known)}")
     recall = table.get("recall", {})
     shares = [*(value for key, value in table.items() if key != "recall"), *(dict(recall).values())]
     if any(isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1 for value in shares):
-        raise DataError(f"{where}: the margins of its gate must be numbers from 0 to 1")
+        raise DataError(f"{where}: the margins of gate must be numbers from 0 to 1")
     return Margins(**table)
 
 
-def judge_drift(comparison: dict[str, Any], margins: Margins, *, measured_on: str) -> Drift:
-    """The verdict on a comparison made by `spot_bench.drift.comparison.compare`: that of the worst criterion.
+def evaluate_drift(comparison: dict[str, Any], margins: Margins, *, measured_on: str) -> Drift:
+    """Return the verdict on a comparison made by `spot_bench.drift.comparison.compare`: that of the worst criterion.
 
-    DataError for margins of a class that the comparison does not have.
+    Raise DataError for the margin of a class that the comparison does not have.
     """
     criteria = tuple(_criteria(comparison, margins))
     verdicts = {criterion.verdict for criterion in criteria}
@@ -61,11 +61,11 @@ def _criteria(comparison: dict[str, Any], margins: Margins) -> Iterator[Criterio
     unknown = sorted(set(margins.recall) - set(classes))
     if unknown:
         raise DataError(f"a margin for the recall of {unknown[0]!r}, but the classes are {', '.join(classes)}")
-    yield _criterion("balanced accuracy", _turned(differences["balanced_accuracy"]), margins.balanced_accuracy)
+    yield _criterion("balanced accuracy", _negated(differences["balanced_accuracy"]), margins.balanced_accuracy)
     recall = margins.recall or {label: margin for label, margin in _USUAL.items() if label in classes}
     for label, margin in recall.items():
         yield _criterion(
-            f"recall {label}", _turned(differences["recall"][label]) | {"groups": classes[label]["lesions"]}, margin
+            f"recall {label}", _negated(differences["recall"][label]) | {"groups": classes[label]["lesions"]}, margin
         )
     name, agreement = next(item for item in comparison["agreement"].items() if item[0].startswith("all but"))
     missed = {
@@ -75,12 +75,12 @@ def _criteria(comparison: dict[str, Any], margins: Margins) -> Iterator[Criterio
         "groups": agreement["groups"],
     }
     yield _criterion(f"top-1 flips, {name}", missed, 1 - margins.agreement)
-    yield _criterion("macro AUC", _turned(differences["macro_auc"]), margins.macro_auc)
+    yield _criterion("macro AUC", _negated(differences["macro_auc"]), margins.macro_auc)
     yield _criterion("ECE", differences["ece"], margins.ece)
 
 
-def _turned(estimate: dict[str, Any]) -> dict[str, Any]:
-    """A difference of which more is better as one of which more is worse."""
+def _negated(estimate: dict[str, Any]) -> dict[str, Any]:
+    """Negate a difference, so that larger is worse."""
     if estimate["value"] is None:
         return estimate
     return estimate | {"value": 0 - estimate["value"], "low": 0 - estimate["high"], "high": 0 - estimate["low"]}
@@ -95,11 +95,11 @@ def _criterion(name: str, worse: dict[str, Any], margin: float) -> Criterion:
         return Criterion(name, value, low, high, margin, n, "pass")
     if low > margin:
         return Criterion(name, value, low, high, margin, n, "fail")
-    return Criterion(name, value, low, high, margin, n, "undecided", _would_tell(value, low, high, margin, n))
+    return Criterion(name, value, low, high, margin, n, "undecided", _lesions_to_decide(value, low, high, margin, n))
 
 
-def _would_tell(value: float, low: float, high: float, margin: float, n: int) -> int | None:
-    """How many lesions would narrow the interval until the margin lies outside of it, were the figure the same."""
+def _lesions_to_decide(value: float, low: float, high: float, margin: float, n: int) -> int | None:
+    """Estimate how many lesions would narrow the interval to one side of the margin, if the figure stayed the same."""
     room = abs(margin - value)
     reach = high - value if value < margin else value - low
-    return math.ceil(n * (reach / room) ** 2) if reach < 30 * room else None  # a thousand times as many: no number
+    return math.ceil(n * (reach / room) ** 2) if reach < 30 * room else None  # at most 900 times as many

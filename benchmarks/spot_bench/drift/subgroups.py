@@ -1,4 +1,4 @@
-"""For whom: the same differences within an age band, a sex, a site, a skin tone, where the data set knows them."""
+"""Compare two models within age bands, sexes, sites and skin tones, if the data set states them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ATTRIBUTES", "FEWEST_LESIONS", "FEWEST_OF_A_CLASS", "age_band", "ord
 
 ATTRIBUTES = ("age", "sex", "site", "skin_tone")
 FEWEST_LESIONS = 30
-FEWEST_OF_A_CLASS = 5  # a class of one or two lesions would make the mean recall jump by its whole share
+FEWEST_OF_A_CLASS = 5  # with one or two lesions, a class would dominate the mean recall
 _BANDS = ((30, "under 30"), (50, "30 to 49"), (70, "50 to 69"), (131, "70 and over"))
 _UNSTATED = {"", "unknown", "unspecified", "not specified", "na", "n/a", "nan", "none", "null", "-"}
 
@@ -28,10 +28,10 @@ _UNSTATED = {"", "unknown", "unspecified", "not specified", "na", "n/a", "nan", 
 def subgroups(
     baseline: Predictions, other: Predictions, manifest: Manifest, *, draws: int = DRAWS
 ) -> dict[str, list[dict[str, Any]]]:
-    """For each of ATTRIBUTES that `manifest` states: the subgroups in order, with both models' figures on each.
+    """Return, for each of ATTRIBUTES that `manifest` states, the subgroups in order with both models' figures.
 
-    Figures that would rest on fewer than FEWEST_LESIONS lesions are null. Both models' columns must be in the same
-    order, as `drift.aligned` puts them. DataError for predictions on images that the data set does not list.
+    Figures based on fewer than FEWEST_LESIONS lesions are null. Both models need the same column order, as from
+    `aligned`. Raise DataError for predictions on images that the data set does not list.
     """
     return {
         attribute: [
@@ -43,21 +43,21 @@ def subgroups(
 
 
 def stated(predictions: Predictions, manifest: Manifest) -> dict[str, NDArray[np.str_]]:
-    """For each of ATTRIBUTES that `manifest` states: the subgroup of every image; empty where it is not stated.
+    """Return, for each of ATTRIBUTES that `manifest` states, the subgroup of every image; empty if not stated.
 
-    DataError for predictions on images that the data set does not list.
+    Raise DataError for predictions on images that the data set does not list.
     """
     items = {manifest.name(item): item for item in manifest.items}
     absent = [str(image) for image in predictions.images if str(image) not in items]
     if absent:
-        raise DataError(f"{manifest.origin}: does not list {absent[0]}, which was predicted on: name the same data")
+        raise DataError(f"{manifest.origin}: does not list {absent[0]}. Name the data set of the predictions")
     rows = [items[str(image)] for image in predictions.images]
     columns = {name: np.array([_value(item, name) for item in rows]) for name in ATTRIBUTES}
     return {name: values for name, values in columns.items() if values.any()}
 
 
 def age_band(text: str) -> str:
-    """The band of an age in years; nothing where it is no age."""
+    """Return the band of an age in years; empty for anything else."""
     try:
         age = float(text)
     except ValueError:
@@ -73,7 +73,7 @@ def _value(item: Item, attribute: str) -> str:
 
 
 def ordered(attribute: str, values: NDArray[np.str_], groups: NDArray[np.str_]) -> list[str]:
-    """The subgroups of `attribute`: age bands by age, others by how many lesions they have; not stated (empty) last."""
+    """Order the subgroups of `attribute`: age bands by age, others by number of lesions; not stated (empty) last."""
     bands = [band for _, band in _BANDS]
     lesions = {str(value): len(np.unique(groups[values == value])) for value in np.unique(values)}
     rank = (lambda value: bands.index(value)) if attribute == "age" else (lambda value: -lesions[value])
@@ -82,9 +82,9 @@ def ordered(attribute: str, values: NDArray[np.str_], groups: NDArray[np.str_]) 
 
 
 def _measured(baseline: Predictions, other: Predictions, draws: int) -> dict[str, Any]:
-    """Both models on one subgroup.
+    """Compare both models on one subgroup.
 
-    Malignant recall is how often some malignant class is ranked first where one is true.
+    Malignant recall is the share of images of malignant classes whose top class is malignant.
     """
     malignant = malignant_mask(baseline)[baseline.truth]
     same = baseline.scores.argmax(axis=1) == other.scores.argmax(axis=1)
@@ -102,7 +102,7 @@ def _measured(baseline: Predictions, other: Predictions, draws: int) -> dict[str
 
 
 def _balanced(baseline: Predictions, other: Predictions, draws: int) -> dict[str, Any] | None:
-    """Balanced accuracy over the classes of FEWEST_OF_A_CLASS lesions or more."""
+    """Compare balanced accuracy over the classes with at least FEWEST_OF_A_CLASS lesions."""
     lesions = {label: len(np.unique(baseline.groups[baseline.truth == label])) for label in np.unique(baseline.truth)}
     kept = [label for label, count in lesions.items() if count >= FEWEST_OF_A_CLASS]
     if not kept:
@@ -132,7 +132,7 @@ def _pair(
     bound: float,
     draws: int,
 ) -> dict[str, Any]:
-    """`figure` of both models and its difference; `bound` where resampling would call that one certainly nothing."""
+    """Estimate `figure` of both models and its difference; use `bound` where no resample differs."""
 
     def both(*rows: NDArray[Any]) -> NDArray[np.float64]:
         own, others = figure(*rows)

@@ -1,6 +1,4 @@
-"""How right a model is where it answers only what it is surest of.
-
-How good one model's predictions are: every figure with its 95 % interval over lesions, and the counts behind it."""
+"""Summarize one model's predictions: figures with 95 % intervals over lesions, and the counts behind them."""
 
 from __future__ import annotations
 
@@ -39,25 +37,25 @@ SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 
 
 def selective_curve(predictions: Predictions, malignant: Bools, draws: int = DRAWS) -> list[dict[str, Any]]:
-    """For each of SHARES, among so many of the images with the highest first score: how often the first rank is right,
-    and how many malignant lesions' images, of those that are answered, have a benign first rank.
+    """For each of SHARES: the accuracy on this share of images, those with the highest top scores.
 
-    Images as sure as the last one are answered too.
+    Also count the malignant images among them whose top class is benign. Images with the same score as the last one are
+    included.
     """
     p = predictions
-    sure, first = p.scores.max(axis=1), p.scores.argmax(axis=1)
-    right, missed, of = first == p.truth, malignant[p.truth] & ~malignant[first], malignant[p.truth]
-    ordered = np.sort(sure)[::-1]
+    score, top = p.scores.max(axis=1), p.scores.argmax(axis=1)
+    correct, missed, of = top == p.truth, malignant[p.truth] & ~malignant[top], malignant[p.truth]
+    ordered = np.sort(score)[::-1]
     curve = []
     for share in SHARES:
-        least = ordered[max(1, round(share * len(sure))) - 1]
-        answered = sure >= least
+        least = ordered[max(1, round(share * len(score))) - 1]
+        chosen = score >= least
         curve.append(
             {
-                "share": float(answered.mean()),
+                "share": float(chosen.mean()),
                 "score": float(least),
-                "right": proportion(right[answered], p.groups[answered], draws).as_dict(),
-                "malignant_missed": {"count": int(missed[answered].sum()), "of": int(of[answered].sum())},
+                "accuracy": proportion(correct[chosen], p.groups[chosen], draws).as_dict(),
+                "malignant_missed": {"count": int(missed[chosen].sum()), "of": int(of[chosen].sum())},
             }
         )
     return curve
@@ -79,10 +77,10 @@ FIGURES = (
 def summarize(
     predictions: Predictions, figures: Sequence[Estimate] | None = None, *, draws: int = DRAWS
 ) -> dict[str, Any]:
-    """The figures of one model as a JSON-able record; NaN, where a figure does not exist, is null.
+    """Return the figures of one model as a JSON-able record; a figure that does not exist is null.
 
-    `figures` are those of FIGURES where the caller has them already, `draws` the number of resamples.
-    docs/benchmarks.md says what each field means.
+    `figures` are those of FIGURES if the caller has them already, `draws` the number of resamples.
+    docs/reference/reports.md says what each field means.
     """
     p, mask = predictions, malignant_mask(predictions)
     if figures is None:
@@ -106,7 +104,7 @@ def summarize(
 
 
 def compute_figures(truth: Ints, scores: Floats, mask: Bools) -> NDArray[np.float64]:
-    """The figures named in FIGURES, in their order."""
+    """Compute the figures named in FIGURES, in their order."""
     return np.array(
         [
             accuracy(truth, scores),
@@ -123,19 +121,19 @@ def compute_figures(truth: Ints, scores: Floats, mask: Bools) -> NDArray[np.floa
 
 
 def malignant_mask(predictions: Predictions) -> Bools:
-    """Which columns are malignant; none where that is not known."""
+    """Return which columns are malignant; none if unknown."""
     flags = predictions.malignant or (None,) * len(predictions.labels)
     return np.array([bool(flag) for flag in flags])
 
 
 def malignant_scores(predictions: Predictions) -> tuple[NDArray[np.float64], Bools]:
-    """The malignant score of every image, and whether the image is of a malignant class."""
+    """Return the malignant score of every image, and whether its true class is malignant."""
     mask = malignant_mask(predictions)
     return malignant_score(predictions.scores, mask), mask[predictions.truth]
 
 
 def _points(p: Predictions, draws: int) -> dict[str, dict[str, Any]]:
-    """What the model's own operating points do on these images."""
+    """Measure the model's operating points on these images."""
     score, positive = malignant_scores(p)
     measured = {}
     for point in p.operating_points:
@@ -152,25 +150,25 @@ def _points(p: Predictions, draws: int) -> dict[str, dict[str, Any]]:
 
 
 def _classes(p: Predictions, draws: int) -> dict[str, dict[str, Any]]:
-    first, aucs = p.scores.argmax(axis=1), bootstrap_many(class_aucs, p.groups, p.truth, p.scores, draws=draws)
+    top, aucs = p.scores.argmax(axis=1), bootstrap_many(class_aucs, p.groups, p.truth, p.scores, draws=draws)
     records = {}
     for index, label in enumerate(p.labels):
-        of_class, said = p.truth == index, first == index
-        recall = proportion(said[of_class], p.groups[of_class], draws)
+        of_class, predicted = p.truth == index, top == index
+        recall = proportion(predicted[of_class], p.groups[of_class], draws)
         records[label] = {
             "images": recall.n,
             "lesions": recall.groups,
-            "correct": int(said[of_class].sum()),
+            "correct": int(predicted[of_class].sum()),
             "recall": recall.as_dict(),
-            "precision": proportion(of_class[said], p.groups[said], draws).as_dict(),
-            "specificity": proportion(~said[~of_class], p.groups[~of_class], draws).as_dict(),
+            "precision": proportion(of_class[predicted], p.groups[predicted], draws).as_dict(),
+            "specificity": proportion(~predicted[~of_class], p.groups[~of_class], draws).as_dict(),
             "auc": aucs[index].as_dict(),
         }
     return records
 
 
 def _roc(p: Predictions) -> list[dict[str, float | None]]:
-    """Points of the malignant score's ROC curve; the first, where nothing is called, has no threshold."""
+    """Return points of the malignant score's ROC curve. The first one, (0, 0), has no threshold."""
     return [
         {"threshold": float(limit) if np.isfinite(limit) else None, "false_positive_rate": across, "sensitivity": up}
         for limit, across, up in roc(*malignant_scores(p)).tolist()
@@ -178,28 +176,28 @@ def _roc(p: Predictions) -> list[dict[str, float | None]]:
 
 
 def _reliability(p: Predictions, draws: int) -> list[dict[str, Any]]:
-    """The bins of the ECE: how sure the first rank was, and how often it was right."""
-    sure, right = p.scores.max(axis=1), p.scores.argmax(axis=1) == p.truth
+    """Return the bins of the ECE: mean top score and accuracy."""
+    score, correct = p.scores.max(axis=1), p.scores.argmax(axis=1) == p.truth
     return [
         {
-            "score": float(sure[rows].mean(dtype=np.float64)),
-            "right": proportion(right[rows], p.groups[rows], draws).as_dict(),
+            "score": float(score[rows].mean(dtype=np.float64)),
+            "accuracy": proportion(correct[rows], p.groups[rows], draws).as_dict(),
         }
         for rows in reliability(p.scores)
     ]
 
 
 def _conformal(p: Predictions, draws: int) -> dict[str, Any] | None:
-    """What the model's own sets of classes do here, under its one threshold and under those of each class."""
+    """Measure the model's prediction sets on these images: with one threshold, and with a threshold per class."""
     if p.conformal is None:
         return None
     one, own = p.conformal.marginal, p.conformal.classes
     by_class = np.array([own.get(label, one).threshold for label in p.labels], np.float32)
     return {
-        "marginal": {"promised": one.coverage} | _sets(np.full(len(p.labels), one.threshold, np.float32), p, draws),
+        "marginal": {"target": one.coverage} | _sets(np.full(len(p.labels), one.threshold, np.float32), p, draws),
         "by_class": _sets(by_class, p, draws),
         "classes": {
-            label: {"promised": own.get(label, one).coverage} | _sets(by_class, p.where(p.truth == index), draws)
+            label: {"target": own.get(label, one).coverage} | _sets(by_class, p.where(p.truth == index), draws)
             for index, label in enumerate(p.labels)
             if (p.truth == index).any()
         },

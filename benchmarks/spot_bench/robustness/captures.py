@@ -1,8 +1,8 @@
-"""The same lesion photographed again, simulated: where the hand was, motion, light, focus and compression.
+"""Simulate another photograph of the same lesion: position, motion, light, focus and compression vary.
 
-The strengths stand here since before anything was measured with them. None is stronger than the mild one of its kind in
-`defects`: pictures that a clinic would keep. Each is drawn evenly up to its limit, from the picture's name and the
-numbers of burst and frame, so that the same capture is the same on every machine.
+The strengths were fixed before anything was measured with them. None exceeds the mild one of its kind in `defects`:
+a clinic would keep these images. Each strength is drawn uniformly up to its limit, seeded with the image's name and the
+numbers of burst and frame, so that a capture is the same on every machine.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from spot_edge.image.tensor import decode
 __all__ = ["CONDITIONS", "Conditions", "capture"]
 
 Conditions: TypeAlias = Literal["changing", "steady"]
-# Changing: every frame has its own of everything. Steady: the frames of one burst share place, exposure and white
-# balance, as below one lamp in one hand, and differ in motion, focus and compression alone.
+# changing: everything varies between frames. steady: the frames of one burst share position, exposure and white
+# balance, as under one lamp in one hand; only motion, focus and compression vary.
 CONDITIONS: tuple[Conditions, ...] = ("changing", "steady")
 
-PLACE = 0.02  # of the width: how far the view is off, across and down, either way
-MOTION = 0.012  # of the width: the longest smear, in any direction
-FOCUS = 0.004  # of the width: the largest standard deviation of the blur
+PLACE = 0.02  # share of the width: largest shift, across and down, either way
+MOTION = 0.012  # share of the width: longest motion blur, in any direction
+FOCUS = 0.004  # share of the width: largest standard deviation of the blur
 EXPOSURE = 0.4  # stops, either way
 WHITE_BALANCE = 0.12  # stops, either way, of red and of blue against green
 QUALITY = (70, 95)  # of the JPEG
 
 
 def capture(picture: Image.Image, name: str, burst: int, frame: int, conditions: Conditions) -> Image.Image:
-    """`picture` (RGB) as frame number `frame` of burst number `burst` would show it, encoded and decoded once more."""
+    """Return `picture` (RGB) as frame `frame` of burst `burst` would show it, encoded and decoded once more."""
     key = zlib.crc32(name.encode(errors="surrogateescape"))
     own = np.random.default_rng([1, key, burst, frame])
     around = np.random.default_rng([2, key, burst, 0 if conditions == "steady" else 1 + frame])
@@ -48,7 +48,7 @@ def capture(picture: Image.Image, name: str, burst: int, frame: int, conditions:
 
 
 def _shifted(picture: Image.Image, across: int, down: int) -> Image.Image:
-    """What comes in at the edges is what lies inside of them, mirrored."""
+    """Shift the image. The border is filled by reflection."""
     rim = max(abs(across), abs(down))
     wide = np.pad(np.asarray(picture), ((rim, rim), (rim, rim), (0, 0)), mode="reflect")
     return Image.fromarray(wide).crop(

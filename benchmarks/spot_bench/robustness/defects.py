@@ -1,7 +1,7 @@
-"""What goes wrong while a picture is taken, as functions of the picture: focus, motion, light, glare, fog, distance.
+"""Simulate capture defects: focus, motion, light, glare, fog, distance.
 
-The strengths stand here since before any threshold was tuned. Lengths are shares of the picture's width, light is in
-stops (linear light doubled), so that they mean the same for every camera.
+The strengths were fixed before any threshold was tuned. Lengths are shares of the image's width and light is in stops
+(doublings of linear light), so that they mean the same for every camera.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _WHITE, _FOG, _DARK = (255.0, 253.0, 248.0), (214.0, 214.0, 214.0), (4.0, 4.0, 4
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """Something that makes a picture unfit to be judged when it is strong, and its strength."""
+    """A capture defect and its strength."""
 
     kind: str
-    severity: str  # "mild": may still be judged; "strong": must not be
+    severity: str  # "mild": still usable; "strong": must be rejected
     change: Change = field(repr=False)
 
     @property
     def name(self) -> str:
-        """Kind and severity in one."""
+        """Severity and kind."""
         return f"{self.severity} {self.kind}"
 
     def apply(self, picture: Image.Image, seed: int = 0) -> Image.Image:
-        """`picture` (RGB) with the defect; `seed` draws its direction or place."""
+        """Return `picture` (RGB) with the defect; `seed` determines its direction or position."""
         return self.change(picture, np.random.default_rng(seed))
 
 
 def out_of_focus(sigma: float) -> Change:
-    """Blurred by a Gaussian of this standard deviation."""
+    """Blur with a Gaussian of this standard deviation."""
     return lambda picture, random: picture.filter(ImageFilter.GaussianBlur(sigma * picture.width))
 
 
 def moved(length: float) -> Change:
-    """Smeared along a straight line of any direction."""
+    """Blur along a straight line of random direction."""
 
     def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
         angle, steps = random.uniform(0, math.pi), max(2, math.ceil(length * picture.width))
@@ -63,7 +63,7 @@ def moved(length: float) -> Change:
 
 
 def light_levels(stops: float) -> list[int]:
-    """What each of the 256 levels becomes with so many stops more light; what is brighter than white is white."""
+    """Return what each of the 256 levels becomes with `stops` more light, clipped at white."""
     levels = np.arange(256) / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4) * 2**stops
     again = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
@@ -77,7 +77,7 @@ def _exposed(stops: float) -> Change:
 
 
 def _glare(share: float) -> Change:
-    """White reflections of the lamp, five of them, that together cover about `share` of the picture."""
+    """Add five white reflections of a lamp that together cover about `share` of the image."""
 
     def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
         width, height = picture.size
@@ -92,7 +92,7 @@ def _glare(share: float) -> Change:
 
 
 def _fogged(share: float) -> Change:
-    """Seen through breath on the glass: washed out, and a little soft."""
+    """Look through fogged glass: washed out and slightly soft."""
 
     def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
         soft = picture.filter(ImageFilter.GaussianBlur(0.005 * picture.width))
@@ -102,7 +102,7 @@ def _fogged(share: float) -> Change:
 
 
 def _far(diameter: float) -> Change:
-    """The instrument's round field of view in the dark, its diameter as a share of the picture's width."""
+    """Shrink the round field of view to `diameter`, a share of the image's width, on a dark background."""
 
     def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
         width, height = picture.size

@@ -1,4 +1,4 @@
-"""Whether a model answers alike when a picture changes in ways that should not matter."""
+"""Measure whether predictions stay the same when an image changes in ways that should not matter."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from spot_bench.data.inference import refuse_many_skipped
 from spot_bench.data.manifest import Item, Manifest
-from spot_bench.data.predictions import describe_model
+from spot_bench.data.predictions import describe_model, refuse_unknown_labels
 from spot_bench.data.splits import balanced_sample
 from spot_bench.robustness.perturbations import PERTURBATIONS, Perturbation
 from spot_bench.stats.intervals import Estimate, bootstrap_many, proportion
 from spot_bench.stats.metrics import balanced_accuracy, malignant_score
-from spot_edge.errors import DataError, InputError
+from spot_edge.errors import InputError
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
@@ -28,8 +28,8 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Answers:
-    """Scores and triage category of every image: in the first column untouched, then under each perturbation."""
+class _Results:
+    """Scores and triage category of every image: the first column is unchanged, then one column per perturbation."""
 
     items: tuple[Item, ...] = field(repr=False)
     skipped: tuple[tuple[str, str], ...]
@@ -45,30 +45,28 @@ def measure_robustness(
     sample: int | None = None,
     perturbations: Sequence[Perturbation] = PERTURBATIONS,
 ) -> dict[str, Any]:
-    """What each perturbation changes in the answers to the images of `manifest`, against the untouched pictures.
+    """Measure what each perturbation changes in the predictions for `manifest`, compared with the unchanged images.
 
-    `sample`: so many of the images alone, the classes in turns; the commonest class is still that of them all.
-    Shares and differences come with their 95 % intervals over lesions. DataError for labels that the model does not
-    know, and where more than 1 % of the images cannot be judged.
+    With `sample`, use a balanced sample of this many images; the most frequent class is still that of all images. All
+    figures have 95 % intervals over lesions. Raise DataError for labels that the model does not have, or if more than
+    1 % of the images cannot be classified.
     """
+    refuse_unknown_labels(classifier.model, manifest)
     spec = classifier.model.spec
     labels = [label.label for label in spec.labels]
-    unknown = [label for label in manifest.labels if label not in labels]
-    if unknown:
-        raise DataError(f"{manifest.origin}: labels that {classifier.model.name} does not know: {', '.join(unknown)}")
     common = int(np.bincount([labels.index(item.label) for item in manifest.items]).argmax())
     if sample is not None:
         manifest = replace(manifest, items=tuple(balanced_sample(manifest.items, sample)))
-    answers = _run(classifier, manifest, perturbations, progress)
-    truth = np.array([labels.index(item.label) for item in answers.items])
-    groups = np.array([item.group for item in answers.items])
+    results = _run(classifier, manifest, perturbations, progress)
+    truth = np.array([labels.index(item.label) for item in results.items])
+    groups = np.array([item.group for item in results.items])
     malignant = np.array([bool(label.malignant) for label in spec.labels])
-    before, rare = answers.scores[:, 0].argmax(axis=1), truth != common
-    balanced, differences, moved = _estimates(answers.scores, truth, groups, malignant)
+    before, rare = results.scores[:, 0].argmax(axis=1), truth != common
+    balanced, differences, moved = _estimates(results.scores, truth, groups, malignant)
 
     def record(index: int, perturbation: Perturbation) -> dict[str, Any]:
-        flips = answers.scores[:, index + 1].argmax(axis=1) != before
-        triage = answers.categories[:, index + 1] != answers.categories[:, 0]
+        flips = results.scores[:, index + 1].argmax(axis=1) != before
+        triage = results.categories[:, index + 1] != results.categories[:, 0]
         return {
             "kind": perturbation.kind,
             "severity": perturbation.severity,
@@ -86,7 +84,7 @@ def measure_robustness(
         "images": len(truth),
         "lesions": len(np.unique(groups)),
         "classes": {label: int((truth == index).sum()) for index, label in enumerate(labels)},
-        "skipped": [{"image": image, "reason": reason} for image, reason in answers.skipped],
+        "skipped": [{"image": image, "reason": reason} for image, reason in results.skipped],
         "balanced_accuracy": balanced.as_dict(),
         "perturbations": [record(index, perturbation) for index, perturbation in enumerate(perturbations)],
     }
@@ -97,7 +95,7 @@ def _run(
     manifest: Manifest,
     perturbations: Sequence[Perturbation],
     progress: Callable[[int, int], None] | None,
-) -> _Answers:
+) -> _Results:
     labels = [label.label for label in classifier.model.spec.labels]
     shape = (len(manifest.items), 1 + len(perturbations))
     scores, categories = np.zeros((*shape, len(labels)), np.float32), np.full(shape, "", "U16")
@@ -113,12 +111,12 @@ def _run(
             for column, tensor in enumerate(tensors):
                 prediction = classifier.predict(replace(prepared, tensor=tensor))
                 scores[len(kept), column] = _in_order(prediction, labels)
-                categories[len(kept), column] = prediction.triage.category
+                categories[len(kept), column] = prediction.triage.category if prediction.triage else ""
             kept.append(item)
         if progress is not None:
             progress(done, len(manifest.items))
     refuse_many_skipped(skipped, manifest)
-    return _Answers(tuple(kept), tuple(skipped), scores[: len(kept)], categories[: len(kept)])
+    return _Results(tuple(kept), tuple(skipped), scores[: len(kept)], categories[: len(kept)])
 
 
 def _in_order(prediction: Prediction, labels: list[str]) -> list[float]:
@@ -129,15 +127,15 @@ def _in_order(prediction: Prediction, labels: list[str]) -> list[float]:
 def _estimates(
     scores: NDArray[np.float32], truth: NDArray[np.int64], groups: NDArray[np.str_], malignant: NDArray[np.bool_]
 ) -> tuple[Estimate, list[Estimate], list[Estimate]]:
-    """Balanced accuracy untouched; by perturbation its difference, and the mean |difference| of malignant scores."""
+    """Estimate balanced accuracy on unchanged images, and per perturbation its change and that of malignant scores."""
     columns = range(scores.shape[1])
     sums = np.stack([malignant_score(scores[:, column], malignant) for column in columns], axis=1)
-    apart = np.abs(sums[:, 1:] - sums[:, :1])
+    moved = np.abs(sums[:, 1:] - sums[:, :1])
 
-    def figures(truth: Any, scores: Any, apart: Any) -> NDArray[np.float64]:
+    def figures(truth: Any, scores: Any, moved: Any) -> NDArray[np.float64]:
         found = np.array([balanced_accuracy(truth, scores[:, column]) for column in columns])
-        return np.concatenate([found[:1], found[1:] - found[0], apart.mean(axis=0)])
+        return np.concatenate([found[:1], found[1:] - found[0], moved.mean(axis=0)])
 
-    balanced, *others = bootstrap_many(figures, groups, truth, scores, apart)
+    balanced, *others = bootstrap_many(figures, groups, truth, scores, moved)
     half = len(others) // 2
     return balanced, others[:half], others[half:]

@@ -1,4 +1,4 @@
-"""What happens to a picture between two clinics, as functions: compression, turn, light, focus, resizing."""
+"""Changes between two clinics that should not change a prediction: compression, rotation, light, focus, resizing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Tensor: TypeAlias = NDArray[np.uint8]  # [1,S,S,3]
 
 
 def _as_picture(change: Callable[[Image.Image], Image.Image]) -> Callable[[Prepared], Tensor]:
-    """The tensor of a changed picture, made as the model file says."""
+    """Return the tensor of a changed image, made as the model file prescribes."""
     return lambda prepared: to_tensor(change(prepared.image), prepared.spec)[0]
 
 
 def _as_tensor(resize: Callable[[Image.Image, int], Image.Image]) -> Callable[[Prepared], Tensor]:
-    """The tensor that another way to resize makes of what the model's own geometry keeps of the picture."""
+    """Return the tensor that another resizing method makes of the model's crop of the image."""
 
     def tensor(prepared: Prepared) -> Tensor:
         kept = prepared.image.crop(prepared.crop) if prepared.crop else prepared.image
@@ -43,14 +43,14 @@ def _jpeg(quality: int) -> Callable[[Prepared], Tensor]:
     return _as_picture(change)
 
 
-def _turned(degrees: float) -> Callable[[Prepared], Tensor]:
-    """Turned about its centre; what comes in at the edges is what lies inside of them, mirrored."""
+def _rotated(degrees: float) -> Callable[[Prepared], Tensor]:
+    """Rotate about the centre. The border is filled by reflection."""
 
     def change(picture: Image.Image) -> Image.Image:
         rim = math.ceil(max(picture.size) / 2 * math.sin(math.radians(abs(degrees)))) + 2
         wide = Image.fromarray(np.pad(np.asarray(picture), ((rim, rim), (rim, rim), (0, 0)), mode="reflect"))
-        turned = wide.rotate(degrees, Image.Resampling.BICUBIC)
-        return turned.crop((rim, rim, rim + picture.width, rim + picture.height))
+        rotated = wide.rotate(degrees, Image.Resampling.BICUBIC)
+        return rotated.crop((rim, rim, rim + picture.width, rim + picture.height))
 
     return _as_picture(change)
 
@@ -69,7 +69,7 @@ def _resized(by: Image.Resampling) -> Callable[[Prepared], Tensor]:
 
 
 def _aliased(picture: Image.Image, size: int) -> Image.Image:
-    """Bilinear between the four nearest pixels, however much it shrinks."""
+    """Interpolate between the four nearest pixels only, without antialiasing."""
     whole = (0, 0, *picture.size)
     return picture.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR)
 
@@ -80,15 +80,15 @@ def _mirrored(picture: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class Perturbation:
-    """A change that should not change the answer, and how strong it is."""
+    """A change that should not change the prediction, and its strength."""
 
     kind: str
     severity: str
-    tensor: Callable[[Prepared], Tensor]  # of the changed picture
+    tensor: Callable[[Prepared], Tensor]  # of the changed image
 
     @property
     def name(self) -> str:
-        """Kind and severity in one."""
+        """Kind and severity."""
         return f"{self.kind} {self.severity}".strip()
 
 
@@ -96,10 +96,10 @@ PERTURBATIONS = (
     Perturbation("JPEG", "quality 90", _jpeg(90)),
     Perturbation("JPEG", "quality 75", _jpeg(75)),
     Perturbation("JPEG", "quality 50", _jpeg(50)),
-    Perturbation("turned", "-10°", _turned(-10)),
-    Perturbation("turned", "-5°", _turned(-5)),
-    Perturbation("turned", "+5°", _turned(5)),
-    Perturbation("turned", "+10°", _turned(10)),
+    Perturbation("rotated", "-10°", _rotated(-10)),
+    Perturbation("rotated", "-5°", _rotated(-5)),
+    Perturbation("rotated", "+5°", _rotated(5)),
+    Perturbation("rotated", "+10°", _rotated(10)),
     Perturbation("brightness", "-20 %", _brighter(0.8)),
     Perturbation("brightness", "-10 %", _brighter(0.9)),
     Perturbation("brightness", "+10 %", _brighter(1.1)),

@@ -1,4 +1,4 @@
-"""What a model file's limits of capture quality refuse: good pictures, the same with defects, and other things."""
+"""Measure what the image quality checks of a model file refuse: good images, images with defects, other images."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
     from spot_edge.prediction.prediction import Prediction
 
-__all__ = ["DRAWN", "SCHEMA", "Others", "measure_refusals", "others_at", "passes"]
+__all__ = ["DRAWN", "SCHEMA", "Others", "count_images", "measure_refusals", "others_at"]
 
 SCHEMA = 1
-DRAWN = 200  # pictures of each kind of spot_bench.data.drawn.shapes
+DRAWN = 200  # images of each kind of NOT_SKIN
 
 Picture: TypeAlias = Callable[[], Path | NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Pictures that are no good ones of the data set: a name, and each with what it belongs to, such as a lesion."""
+    """Other images under one name, each with its group, such as a lesion."""
 
     name: str
     pictures: tuple[tuple[Picture, str], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """One row a picture that could be read."""
+class _Measured:
+    """One row per image that could be read."""
 
-    kept: NDArray[np.intp]  # their places among all
-    failed: NDArray[np.bool_]  # [pictures, checks]: by the device's own findings
+    kept: NDArray[np.intp]  # their positions among all images
+    failed: NDArray[np.bool_]  # [images, checks]: the findings of the device
     ood_distance: NDArray[np.float64]
-    doubt: NDArray[np.float64]  # one less the first rank's score: what refuses where nothing else is at hand
+    doubt: NDArray[np.float64]  # 1 - top score: the simplest OOD measure, for comparison
     groups: NDArray[np.str_]
-    unread: tuple[str, ...]
+    unreadable: tuple[str, ...]
 
     @property
     def refused(self) -> NDArray[np.bool_]:
@@ -63,8 +63,10 @@ class _Seen:
 
 
 def others_at(named: Sequence[tuple[str, Path]]) -> list[Others]:
-    """What each path holds, under its name; paths of one name are taken together. A path is a CSV manifest, a picture,
-    or a folder of pictures. DataError where there are none."""
+    """Collect the images at each path under its name. Paths with the same name are combined.
+
+    A path is a CSV manifest, an image, or a folder of images. Raise DataError if it holds no images.
+    """
     found: dict[str, list[tuple[Picture, str]]] = {}
     for name, path in named:
         found.setdefault(name, []).extend(_at(path))
@@ -74,14 +76,14 @@ def others_at(named: Sequence[tuple[str, Path]]) -> list[Others]:
 def _at(path: Path) -> list[tuple[Picture, str]]:
     if path.suffix.lower() == ".csv":
         return [(partial(Path, item.image), item.group) for item in read_manifest(path).items]
-    found = [picture.path for picture in find_images([str(path)]) if picture.problem is None]
+    found = [image.path for image in find_images([str(path)]) if image.problem is None]
     if not found:
-        raise DataError(f"{path}: no pictures")
-    return [(partial(Path, picture), picture) for picture in found]
+        raise DataError(f"{path}: no images")
+    return [(partial(Path, image), image) for image in found]
 
 
-def passes(manifest: Manifest, others: Sequence[Others], sample: int | None) -> int:
-    """How many pictures `measure_refusals` will judge."""
+def count_images(manifest: Manifest, others: Sequence[Others], sample: int | None) -> int:
+    """Return how many images `measure_refusals` will classify."""
     images = len(manifest.items)
     defective = len(DEFECTS) * min(images, sample or images)
     return images + defective + DRAWN * len(NOT_SKIN) + sum(len(kind.pictures) for kind in others)
@@ -95,19 +97,19 @@ def measure_refusals(
     *,
     sample: int | None = None,
 ) -> dict[str, Any]:
-    """What the limits of the classifier's model refuse, as shares with their 95 % intervals over lesions.
+    """Measure which shares the image quality checks of the classifier's model refuse, with 95 % intervals over lesions.
 
-    Of the good images of `manifest` in all, by check and by class; of those with each defect (`sample`: of so many of
-    them alone, the classes in turns); of drawn strangers, and of each of `others`. Of the latter two it also says how
-    well the OOD distance, and the first rank's score, tell them from the good ones, limits or none. DataError for a model
-    without limits, and where more than 1 % of the images of the manifest cannot be judged.
+    Shares are given for the good images of `manifest` (by check and by class), for these images with each defect (with
+    `sample`: for a balanced sample of this many), for drawn images of other things, and for each of `others`. For the
+    last two, the report also says how well the OOD distance and the top score separate them from the good images. Raise
+    DataError for a model without quality limits, or if more than 1 % of the manifest's images cannot be classified.
     """
     spec, ood_reference = classifier.model.spec, ood_reference_of(classifier.model)
     if spec.image_quality is None or ood_reference is None:
-        raise DataError(f"{classifier.model.name}: has no limits of capture quality: convert its run with this version")
-    see = partial(_see, classifier, ood_reference, progress or (lambda: None))
-    good = see((partial(Path, item.image), item.group) for item in manifest.items)
-    refuse_many_skipped([("", reason) for reason in good.unread], manifest)
+        raise DataError(f"{classifier.model.name}: no image quality limits. Convert its run again with this version")
+    measure = partial(_measure, classifier, ood_reference, progress or (lambda: None))
+    good = measure((partial(Path, item.image), item.group) for item in manifest.items)
+    refuse_many_skipped([("", reason) for reason in good.unreadable], manifest)
     items = [manifest.items[place] for place in good.kept]
     labels = np.array([item.label for item in items])
     few = items if sample is None else balanced_sample(items, sample)
@@ -127,35 +129,35 @@ def measure_refusals(
             }
         },
         "defects": [
-            {"kind": defect.kind, "severity": defect.severity} | _shares(see(_with_defect(defect, few, classifier)))
+            {"kind": defect.kind, "severity": defect.severity} | _shares(measure(_with_defect(defect, few, classifier)))
             for defect in DEFECTS
         ],
-        "others": [{"name": kind.name} | _apart(good, see(kind.pictures)) for kind in (*drawn, *others)],
+        "others": [{"name": kind.name} | _separation(good, measure(kind.pictures)) for kind in (*drawn, *others)],
     }
 
 
-def _see(
+def _measure(
     classifier: Classifier,
     ood_reference: OodReference,
     progress: Callable[[], None],
     pictures: Iterable[tuple[Picture, str]],
-) -> _Seen:
+) -> _Measured:
     rows: list[tuple[int, list[bool], float, float, str]] = []
-    unread: list[str] = []
+    unreadable: list[str] = []
     for place, (picture, group) in enumerate(pictures):
         try:
             prepared = classifier.prepare(picture())
         except InputError as error:
-            unread.append(str(error))
+            unreadable.append(str(error))
         else:
             prediction = classifier.predict(prepared)
             ood_distance = ood_reference.ood_distance(appearance_of(prepared.tensor), prediction.embedding)
             rows.append((place, _failed(prediction), ood_distance, 1 - prediction.ranked[0].score, group))
         progress()
     if not rows:
-        raise DataError(f"no picture of these can be judged, first {unread[0]}" if unread else "no pictures")
+        raise DataError(f"no image can be classified. The first: {unreadable[0]}" if unreadable else "no images")
     places, failed, ood_distances, doubts, groups = (np.array(column) for column in zip(*rows, strict=True))
-    return _Seen(places, failed, ood_distances, doubts, groups, tuple(unread))
+    return _Measured(places, failed, ood_distances, doubts, groups, tuple(unreadable))
 
 
 def _failed(prediction: Prediction) -> list[bool]:
@@ -174,29 +176,29 @@ def _drawn(draw: Callable[[int], Image.Image], seed: int) -> NDArray[np.uint8]:
     return np.asarray(draw(seed))
 
 
-def _shares(seen: _Seen) -> dict[str, Any]:
-    """The share that is refused, by any check and by each."""
+def _shares(found: _Measured) -> dict[str, Any]:
+    """Estimate the share refused, by any check and by each check."""
     return {
-        "refused": proportion(seen.refused, seen.groups).as_dict(),
+        "refused": proportion(found.refused, found.groups).as_dict(),
         "checks": {
-            check.name: proportion(column, seen.groups).as_dict()
-            for check, column in zip(CHECKS, seen.failed.T, strict=True)
+            check.name: proportion(column, found.groups).as_dict()
+            for check, column in zip(CHECKS, found.failed.T, strict=True)
         },
     }
 
 
-def _apart(good: _Seen, other: _Seen) -> dict[str, Any]:
-    """`_shares` of others, with the chance that one of them measures beyond a good picture."""
-    strange = np.repeat([False, True], [len(good.kept), len(other.kept)])
+def _separation(good: _Measured, other: _Measured) -> dict[str, Any]:
+    """Return `_shares` of `other`, and the AUCs with which two measures separate them from good images."""
+    is_other = np.repeat([False, True], [len(good.kept), len(other.kept)])
     groups = np.concatenate([np.char.add("good ", good.groups), np.char.add("other ", other.groups)])
-    measures = [np.concatenate([getattr(seen, name) for seen in (good, other)]) for name in ("ood_distance", "doubt")]
+    measures = [np.concatenate([getattr(found, name) for found in (good, other)]) for name in ("ood_distance", "doubt")]
 
-    def aucs(strange: NDArray[np.bool_], *measures: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array([auc(strange, measure) for measure in measures])
+    def aucs(is_other: NDArray[np.bool_], *measures: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([auc(is_other, measure) for measure in measures])
 
-    by_unfamiliarity, by_doubt = bootstrap_many(aucs, groups, strange, *measures)
+    by_unfamiliarity, by_doubt = bootstrap_many(aucs, groups, is_other, *measures)
     return _shares(other) | {
         "auc_ood": by_unfamiliarity.as_dict(),
-        "auc_doubt": by_doubt.as_dict(),
-        "unread": list(other.unread),
+        "auc_top_score": by_doubt.as_dict(),
+        "unreadable": list(other.unreadable),
     }

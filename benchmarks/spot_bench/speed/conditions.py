@@ -1,6 +1,4 @@
-"""The machine that a figure was measured on, in the few words that a reader of the figure needs.
-
-How the machine fares while it is measured: temperature, clock, throttling, and what else ran on it."""
+"""Describe the machine, and watch it during a measurement: temperature, clock, throttling, other work."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ __all__ = ["BUSY", "Watch", "describe_machine", "throttling"]
 
 
 def describe_machine() -> dict[str, str | int | None]:
-    """System, processor, cores that this process may use, clock governor (None: not known) and Python version."""
+    """Return system, processor, usable cores, clock governor (None: unknown) and Python version."""
     machine = read_machine()
     return {
         "system": machine.kernel,
@@ -30,14 +28,14 @@ def describe_machine() -> dict[str, str | int | None]:
     }
 
 
-BUSY = 0.10  # other work that takes more of the processors' time makes figures unsteady
+BUSY = 0.10  # more than this share of the processors for other work makes figures unstable
 
-_EVERY = 2.0  # seconds between readings while measuring: vcgencmd is a process of some milliseconds
-_FALL = 0.90  # a clock below this share of its start under load is throttled
+_EVERY = 2.0  # seconds between readings: vcgencmd takes some milliseconds
+_FALL = 0.90  # a clock below this share of its start under load counts as throttled
 
 
 class Watch:
-    """Readings before, at the start of, during and after a measurement."""
+    """Take readings before, at the start of, during and after a measurement."""
 
     def __init__(self, sensors: Sensors) -> None:
         self._sensors = sensors
@@ -49,20 +47,20 @@ class Watch:
         self._own = 0.0
 
     def start(self) -> None:
-        """Warm-up is over: the clock is what it is under load."""
+        """Begin the measurement, after warm-up, when the clock is that under load."""
         self._start = self._sensors.read()
         self._ticks, self._own = _ticks(self._sensors.root), _own_seconds()
         self._next = time.monotonic() + _EVERY
 
-    def look(self) -> None:
-        """Between two rounds: a reading, where the last one is long enough ago."""
+    def sample(self) -> None:
+        """Take a reading, unless the last one was a moment ago. Call this between two rounds."""
         if time.monotonic() >= self._next:
             self._during.append(self._sensors.read())
             self._next = time.monotonic() + _EVERY
 
     def finish(self) -> dict[str, Any]:
-        """The record: readings, ranges during the rounds, and whether the machine was throttled."""
-        others = self._others()
+        """End the measurement: return readings, ranges during the rounds, and whether the machine was throttled."""
+        other_work = self._other_work()
         self._during.append(self._sensors.read())  # still warm from the last round
         after, loaded = self._sensors.read(), [self._start, *self._during]
         why = throttling(self._before, self._start, [*self._during, after])
@@ -77,11 +75,11 @@ class Watch:
             "after": asdict(after),
             "throttled": None if why is None else bool(why),
             "why": why or [],
-            "others": others,
+            "other_work": other_work,
         }
 
-    def _others(self) -> float | None:
-        """The share of all processors' time since the start that went to other processes, or to other guests."""
+    def _other_work(self) -> float | None:
+        """Return the share of all processor time since the start that other processes or virtual machines used."""
         before, now = self._ticks, _ticks(self._sensors.root)
         if before is None or now is None or now[0] <= before[0]:
             return None
@@ -90,10 +88,10 @@ class Watch:
 
 
 def throttling(before: Reading, start: Reading, later: Sequence[Reading]) -> list[str] | None:
-    """The signs of throttling between `before` and the last of `later`; None where the machine shows none at all.
+    """Return the signs of throttling between `before` and the last of `later`; None if this machine reports nothing.
 
-    The clock is compared with `start`, which was read under load: an idle one is low or high as its governor likes.
-    The last of `later` may be idle again, so its clock does not count.
+    The clock is compared with `start`, which was read under load, because the clock of an idle machine depends on its
+    governor. The last of `later` may be idle again, so its clock does not count.
     """
     readings = [start, *later]
     if all(reading.flags is reading.events is reading.mhz is None for reading in readings):
@@ -113,7 +111,7 @@ def throttling(before: Reading, start: Reading, later: Sequence[Reading]) -> lis
 
 
 def _ticks(root: Path) -> tuple[float, float] | None:
-    """All processors' time since boot and what of it was spent working, for anyone: in ticks of the clock."""
+    """Return the time of all processors since boot, and how much of it was busy, in clock ticks."""
     line = (text_in(root / "proc" / "stat") or "").partition("\n")[0]
     try:
         spent = [int(word) for word in line.split()[1:9]]
@@ -123,7 +121,7 @@ def _ticks(root: Path) -> tuple[float, float] | None:
 
 
 def _own_seconds() -> float:
-    """Processor time of this process and of those that it waited for."""
+    """Return the processor time of this process and its finished children."""
     return sum(os.times()[:4])
 
 

@@ -1,4 +1,4 @@
-"""Joules of an inference, where the machine has a meter that may be read: RAPL, or a sensor such as an INA219."""
+"""Measure the energy of an inference with RAPL or a sensor such as an INA219, if the machine has one."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["Meter", "Spent", "find_meter"]
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What the whole machine, or all that its meter sees, took while something ran `runs` times."""
+    """The energy that the machine, as far as its meter covers it, used while something ran `runs` times."""
 
     joules: float
     seconds: float
     runs: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form: nothing is subtracted for what the machine takes when idle."""
+        """Return the JSON form. The idle power of the machine is not subtracted."""
         return {"joules": self.joules / self.runs, "watts": self.joules / self.seconds, "runs": self.runs}
 
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """Either counters of energy, or a sensor of power that is read after every run."""
+    """Energy counters, or a power sensor that is read after every run."""
 
     name: str
-    counters: tuple[tuple[Path, float], ...] = ()  # in microjoules, and where each starts again from zero
+    counters: tuple[tuple[Path, float], ...] = ()  # file in microjoules, and the value at which it wraps to zero
     watts: Callable[[], float | None] | None = None
 
     def measure(self, work: Callable[[], Any], seconds: float) -> Spent | None:
-        """Do `work` again and again for `seconds`; None where the meter fell silent meanwhile."""
+        """Repeat `work` for `seconds`; return None if the meter fails meanwhile."""
         before, runs = self._count(), 0
         powers: list[float | None] = []
         start = time.perf_counter()
@@ -60,12 +60,12 @@ class Meter:
 
 
 def find_meter(sysfs: Path = Path("/sys")) -> Meter | None:
-    """The machine's meter, RAPL before a sensor; None where there is none or it may not be read."""
+    """Return the machine's meter, preferring RAPL; None if there is none or it cannot be read."""
     return _rapl(sysfs) or _sensor(sysfs)
 
 
 def _rapl(sysfs: Path) -> Meter | None:
-    """The processor packages; not their parts, nor the platform that holds them, which would count twice."""
+    """Find the counters of the processor packages. Their parts and the platform would count the same energy twice."""
     counters, names = [], []
     for zone in sorted(sysfs.glob("class/powercap/intel-rapl:*")):
         name, limit = text_in(zone / "name") or zone.name, number_in(zone / "max_energy_range_uj")
@@ -76,7 +76,7 @@ def _rapl(sysfs: Path) -> Meter | None:
 
 
 def _sensor(sysfs: Path) -> Meter | None:
-    """The first hwmon sensor of power, one of Texas Instruments' INA family before any other."""
+    """Find the first hwmon power sensor, preferring one of Texas Instruments' INA family."""
     chips = [(text_in(path / "name") or "", path) for path in sorted(sysfs.glob("class/hwmon/hwmon*"))]
     for name, path in sorted(chips, key=lambda chip: not chip[0].startswith("ina")):
         for power in sorted(path.glob("power*_input")):
@@ -89,7 +89,7 @@ def _sensor(sysfs: Path) -> Meter | None:
 
 
 def _scaled(scale: float, *paths: Path) -> Callable[[], float | None]:
-    """Reads the product of `paths` times `scale`."""
+    """Make a function that reads the product of `paths` times `scale`."""
 
     def read() -> float | None:
         product = scale

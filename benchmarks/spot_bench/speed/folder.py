@@ -1,6 +1,6 @@
-"""How much faster `spot-edge classify` goes through a folder on all processors than with one picture after the other.
+"""Measure how much faster `spot-edge classify FOLDER` is on all processors than on one thread.
 
-Whole processes, in turns, from their start to their end: what a user waits for.
+The two alternate. Each time is that of the whole process, which is what a user waits for.
 """
 
 from __future__ import annotations
@@ -26,77 +26,77 @@ from spot_edge.model.interpreter import default_threads
 __all__ = ["SCHEMA", "TARGET", "measure_folder"]
 
 SCHEMA = 1
-TARGET = 1.7  # times as fast, on two processors
-EARLY = 200  # pictures, after which memory must not grow
+TARGET = 1.7  # times as fast on two processors
+EARLY = 200  # images, after which memory must not grow
 
 
 class _Run(NamedTuple):
-    """What one process took."""
+    """The time of one process."""
 
     seconds: float
     processor_seconds: float
 
 
 def measure_folder(
-    folder: Path, model: Path | None = None, *, turns: int = 10, done: Callable[[], None] = lambda: None
+    folder: Path, model: Path | None = None, *, repeats: int = 10, done: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """The comparison over the pictures in `folder` as a JSON-able report; `done` is called after each turn."""
-    pictures = find_images([str(folder)])
-    if pictures[0].problem:
-        raise pictures[0].problem
+    """Compare the two on the images in `folder` and return a JSON-able report; `done` is called after each repeat."""
+    images = find_images([str(folder)])
+    if images[0].problem:
+        raise images[0].problem
     base = [*command(), "classify", str(folder), "--json", *(["--model", str(model)] if model else [])]
-    alone, together = [*base, "--threads", "1"], base
-    _run(together)  # brings the files into the system's memory
+    single, default = [*base, "--threads", "1"], base
+    _run(default)  # loads the files into the page cache
     watch, pairs = Watch(Sensors()), []
     watch.start()
-    for turn in range(turns):
-        first, second = _run(together if turn % 2 else alone), _run(alone if turn % 2 else together)
-        pairs.append((second, first) if turn % 2 else (first, second))
-        watch.look()
+    for number in range(repeats):
+        first, second = _run(default if number % 2 else single), _run(single if number % 2 else default)
+        pairs.append((second, first) if number % 2 else (first, second))
+        watch.sample()
         done()
     conditions = watch.finish()
     seconds = np.array([[run.seconds for run in pair] for pair in pairs])
-    ratio = bootstrap(ratio_of_medians, np.arange(turns), seconds[:, 0], seconds[:, 1])
+    ratio = bootstrap(ratio_of_medians, np.arange(repeats), seconds[:, 0], seconds[:, 1])
     return {
         "schema": SCHEMA,
         "machine": describe_machine(),
         "conditions": conditions,
-        "pictures": len(pictures),
-        "turns": turns,
+        "images": len(images),
+        "repeats": repeats,
         "threads": default_threads(),
-        "alone": _record([pair[0] for pair in pairs], len(pictures)),
-        "together": _record([pair[1] for pair in pairs], len(pictures)),
-        "times_as_fast": ratio.as_dict(),
+        "single_thread": _record([pair[0] for pair in pairs], len(images)),
+        "default": _record([pair[1] for pair in pairs], len(images)),
+        "speedup": ratio.as_dict(),
         "target": TARGET,
         "met": ratio.value >= TARGET,
-        "memory": {"early_pictures": EARLY, "alone": _memory(alone), "together": _memory(together)},
+        "memory": {"early_images": EARLY, "single_thread": _memory(single), "default": _memory(default)},
     }
 
 
-def _record(runs: Sequence[_Run], pictures: int) -> dict[str, float]:
+def _record(runs: Sequence[_Run], images: int) -> dict[str, float]:
     return {
         "seconds": float(np.median([run.seconds for run in runs])),
-        "processor_ms_a_picture": float(1e3 * np.median([run.processor_seconds for run in runs]) / pictures),
+        "processor_ms_per_image": float(1e3 * np.median([run.processor_seconds for run in runs]) / images),
     }
 
 
 def _run(arguments: list[str]) -> _Run:
-    """One process from its start to its end."""
+    """Run one process and time it."""
     start = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, InputError.exit_code):
-        raise CheckError(f"spot-edge classify ended with exit code {process.returncode}: run it by itself")
+        raise CheckError(f"spot-edge classify exited with {process.returncode}. Run it by itself to see why")
     return _Run(seconds, used.ru_utime + used.ru_stime)
 
 
 def _memory(arguments: list[str]) -> dict[str, int | None]:
-    """The most kilobytes that one process had when the first answers were there, and in all; null without /proc.
+    """Return the peak kilobytes of one process, after the first predictions and in all; null without /proc.
 
-    Read as its answers come: what the system tells of a process that has ended counts the one that started it, too.
-    The kernel's figure is some pages off, so that the next may be less: the most that was ever told counts.
+    Read while the predictions come, because the figure of an ended process includes the one that started it. The
+    kernel's figures are some pages off and may decrease, so the maximum counts.
     """
     early: int | None = None
     peak: int | None = None

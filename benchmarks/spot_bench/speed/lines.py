@@ -1,4 +1,4 @@
-"""The reports of latency and of its comparison as lines for a terminal of 80 columns."""
+"""Format the reports of latency, compare, overhead, folder and soak for a terminal."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from spot_bench.report.tables import align, milliseconds, short
+from spot_bench.report.tables import align, figure, milliseconds, short
 from spot_bench.speed.conditions import BUSY
 
-__all__ = ["comparison_lines", "latency_lines"]
+__all__ = ["comparison_lines", "folder_lines", "latency_lines", "overhead_lines", "soak_lines"]
 
 _WIDTH = 80
 
 
 def latency_lines(report: dict[str, Any]) -> Iterator[str]:
-    """What `latency.measure` found, in brackets the 95 % intervals of the percentiles."""
+    """Format the report of `measure`; in parentheses, 95 % intervals of the percentiles."""
     yield from _wrap(_machine(report["machine"]))
     yield from _condition_lines(report["conditions"])
     for note in report["notes"]:
@@ -32,18 +32,18 @@ def latency_lines(report: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield from _process_lines(report["processes"])
     yield ""
-    yield from _wrap(f"Milliseconds, in brackets 95 % intervals. {report['samples']} samples each, in turns.")
-    for name, needed in report["needed"].items():
+    yield from _wrap(f"Milliseconds with 95 % intervals. {report['samples']} samples each; configurations took turns.")
+    for name, needed in report["samples_needed"].items():
         if report["samples"] < needed:
             yield f"{name} needs at least {needed} samples"
     if report["meter"] is None:
-        yield "no energy meter can be read here"
+        yield "no readable energy meter on this machine"
     for how in dict.fromkeys(_peak_words(record["utilisation"]) for record in report["models"]):
         yield from _wrap(how)
 
 
 def comparison_lines(comparison: dict[str, Any]) -> Iterator[str]:
-    """What `compare.compare_reports` found: B against A, in brackets 95 % intervals."""
+    """Format the report of `compare_reports`: B against A, with 95 % intervals."""
     for name in ("a", "b"):
         yield from _wrap(f"{name.upper()}: {comparison[name]['when']}, {_machine(comparison[name]['machine'])}")
     for note in comparison["notes"]:
@@ -63,10 +63,85 @@ def comparison_lines(comparison: dict[str, Any]) -> Iterator[str]:
             yield from _wrap(f"only in {name.upper()}: {_title(record)}")
     yield ""
     yield from _wrap(
-        "The intervals allow for the time that other work took. A change counts where all of its interval is beyond "
-        f"{100 * comparison['band'] - 100:.0f} %, none where all of it is within; else it is unclear: measure longer, "
-        "or on a quieter machine."
+        "The intervals allow for the time that other programs took. A change counts if its whole interval is beyond "
+        f"{100 * comparison['band'] - 100:.0f} %. If the whole interval is within, there is no change. Otherwise it is "
+        "unclear: measure longer, or on a quieter machine."
     )
+
+
+def overhead_lines(report: dict[str, Any]) -> Iterator[str]:
+    """Format the report of `measure_overhead`."""
+    runtime = report["runtime"]
+    yield f"{report['model']['name']} in {runtime['name']} {runtime['version']}, {report['machine']['cpu']}"
+    yield ""
+    rows = [["", "ours ms", "bare ms", "ratio of medians", "of fastest", "n", "target"]]
+    names = {
+        "call": "classify against bare parts",
+        "still": "the same, 12 megapixels",
+        "checks": "quality checks against none",
+        "process": "command against bare process",
+    }
+    for key, name in names.items():
+        ratio = report[key]
+        if ratio is None:  # a model without quality limits
+            continue
+        target = f"{ratio['target']:.2f} {'met' if ratio['met'] else 'missed'}"
+        times = [f"{ratio['ours_ms']:.2f}", f"{ratio['bare_ms']:.2f}"]
+        rows.append(
+            [name, *times, figure(ratio["median"]), f"{ratio['fastest']:.3f}", str(ratio["median"]["n"]), target]
+        )
+    yield from align(rows)
+
+
+def folder_lines(report: dict[str, Any]) -> Iterator[str]:
+    """Format the report of `measure_folder`."""
+    yield f"{report['images']} images, {report['repeats']} repeats of each, {report['machine']['cpu']}"
+    yield ""
+    memory, other_work = report["memory"], report["conditions"]["other_work"]
+    early = f"peak kB after {memory['early_images']}"
+    rows = [["", "seconds", "processor ms per image", early, "at the end"]]
+    names = {"single_thread": "one thread", "default": f"default, {report['threads']} processors"}
+    for key, name in names.items():
+        record = report[key]
+        peaks = ["-" if memory[key][when] is None else str(memory[key][when]) for when in ("early_kb", "peak_kb")]
+        rows.append([name, f"{record['seconds']:.2f}", f"{record['processor_ms_per_image']:.2f}", *peaks])
+    yield from align(rows)
+    verdict = "met" if report["met"] else "missed"
+    yield f"speedup of medians: {figure(report['speedup'])}; target on two processors: {report['target']}, {verdict}"
+    if other_work is not None:
+        yield f"other programs took {100 * other_work:.0f} % of the processors"
+
+
+def soak_lines(report: dict[str, Any]) -> Iterator[str]:
+    """Format the report of `soak`."""
+    from spot_bench.speed.soak import SLOWEST
+
+    runtime, warmup = report["runtime"], report["warmup"]
+    yield f"{report['model']['name']} in {runtime['name']} {runtime['version']}, {report['machine']['cpu']}"
+    yield f"{report['images']} images in one process, {report['refused']} refused; figures without the first {warmup}:"
+    yield ""
+    rows = [["", "first", "max", "last", "growth", "limit", "readings"]]
+    for key, name, unit, least in (
+        ("resident", "resident memory, MB", 1e6, ".2f"),
+        ("anonymous", "  without a file behind it, MB", 1e6, ".2f"),
+        ("descriptors", "open descriptors", 1, ".0f"),
+    ):
+        found = report[key] or dict.fromkeys(("first", "max", "last", "growth", "limit", "n"))
+        cells = [found[key] for key in ("first", "max", "last", "growth", "limit")]
+        shown = ["-" if value is None else f"{value / unit:{least}}" for value in cells]
+        rows.append([name, *shown, str(found["n"] or "-")])
+    yield from align(rows)
+    yield ""
+    rows = [["milliseconds per image", "p50", "p99", "p99/p50", "limit", "n"]]
+    for key, name in {"wall": "wall clock", "processor": "processor, all threads"}.items():
+        found = report[key]
+        parts = [milliseconds(found["p50"]), milliseconds(found["p99"])]
+        ratio = "-" if found["ratio"] is None else f"{found['ratio']:.2f}"
+        limit = f"{SLOWEST:.2f}" if report["clock"] == key else "-"
+        rows.append([name, *parts, ratio, limit, str(found["p50"]["n"])])
+    yield from align(rows)
+    if report["clock"] == "processor":
+        yield f"other programs took {100 * report['other_work']:.0f} % of the processors: limit on processor time"
 
 
 def _machine(machine: dict[str, Any]) -> str:
@@ -87,15 +162,15 @@ def _condition_lines(conditions: dict[str, Any]) -> Iterator[str]:
     if conditions["throttled"]:
         yield from _wrap(f"throttled: not steady ({', '.join(conditions['why'])})")
     elif conditions["throttled"] is None:
-        yield "this machine does not tell whether it was throttled"
-    if (conditions["others"] or 0) > BUSY:
-        yield f"other work took {100 * conditions['others']:.0f} % of the processors' time: not steady"
+        yield "this machine does not report throttling"
+    if (conditions["other_work"] or 0) > BUSY:
+        yield f"other programs took {100 * conditions['other_work']:.0f} % of the processors: not steady"
 
 
 def _model_lines(record: dict[str, Any], meter: dict[str, Any] | None, throttled: bool | None) -> Iterator[str]:
     runtime, warmup = record["runtime"], record["warmup"]
     yield from _wrap(f"{_title(record['model'] | record)}, {record['bytes'] / 1e6:.2f} MB")
-    unsettled = "" if warmup["settled"] else " (not steady: expect other figures next time)"
+    unsettled = "" if warmup["settled"] else " (not steady: figures may change next time)"
     steady = " (throttled: not steady)" if throttled else unsettled
     yield from _wrap(
         f"{runtime['name']} {runtime['version']}: load {short(record['load_ms'])}, first {short(record['first_ms'])}, "
@@ -120,14 +195,14 @@ def _model_lines(record: dict[str, Any], meter: dict[str, Any] | None, throttled
     if record["energy"] and meter:
         spent = record["energy"]
         yield from _wrap(
-            f"energy {spent['joules']:.3g} J a picture, at {spent['watts']:.3g} W; idle before "
+            f"energy {spent['joules']:.3g} J per image at {spent['watts']:.3g} W; idle before "
             f"{meter['idle_watts']:.3g} W, not subtracted ({meter['name']})"
         )
 
 
 def _overview(records: list[dict[str, Any]]) -> Iterator[str]:
-    yield "medians, and the network's time as a multiple of float32's"
-    rows = [["", "threads", "XNNPACK", "invoke", "total", "times float32"]]
+    yield "medians, and the network's time relative to float32"
+    rows = [["", "threads", "XNNPACK", "invoke", "total", "rel. float32"]]
     for record in records:
         against, medians = record["against_float32"], [record["rows_ms"][row]["p50"] for row in ("invoke", "total")]
         rows.append(
@@ -143,7 +218,7 @@ def _overview(records: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _against_words(ratio: dict[str, Any]) -> str:
-    """How a quantized file's network compares with the float one's; a ratio below one is turned over."""
+    """Compare a quantized network with float32; a ratio below one is inverted."""
     value, low, high = ratio["value"], ratio["low"], ratio["high"]
     if low > 1:
         return f"slower than float32: {value:.1f} times ({low:.2f} to {high:.2f})"
@@ -160,7 +235,7 @@ def _peak_words(used: dict[str, Any]) -> str:
 
 def _process_lines(processes: list[dict[str, Any]]) -> Iterator[str]:
     yield f"whole command in a new process, milliseconds of {processes[0]['cold_ms']['runs']} runs; resident memory, MB"
-    rows = [["", "median", "fastest", "loaded", "after 50", "most"]]
+    rows = [["", "median", "fastest", "loaded", "after 50", "peak"]]
     for found in processes:
         cold, kilobytes = found["cold_ms"], [found[key] for key in ("loaded_kb", "steady_kb", "peak_kb")]
         sizes = ["-" if size is None else f"{size * 1024 / 1e6:.1f}" for size in kilobytes]

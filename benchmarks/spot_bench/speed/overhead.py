@@ -1,10 +1,10 @@
-"""What our own code costs on top of the parts it is made of: ratios, each measured in one run.
+"""Measure what our own code costs on top of Pillow and the interpreter, as ratios of times.
 
-(a) `Classifier.classify` on a JPEG of 600x450, against Pillow's decoding, Pillow's resizing and the bare `invoke`;
-without the checks of capture quality, which the parts have not.
-(b) The same on a still of 12 megapixels, where one copy more than needed is a tenth of the time.
-(c) (a)'s `classify` with the checks of capture quality, against itself without them.
-(d) `spot-edge classify` as a whole process, against one that imports the same packages and loads the same model.
+(a) `Classifier.classify` on a 600x450 JPEG without image quality checks, against Pillow's decoding and resizing and the
+    interpreter's `invoke`.
+(b) The same on a 12-megapixel image, where one unnecessary copy is a tenth of the time.
+(c) `classify` as in (a) with image quality checks, against itself without them.
+(d) `spot-edge classify` as a process, against a process that imports the same packages and loads the same model.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PROCESS_TARGET = 1.40
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Our time over the bare one's: of the medians (with its 95 % interval), and of the fastest runs."""
+    """Our time over that of the bare parts: of the medians (with a 95 % interval), and of the fastest runs."""
 
     median: Estimate
     fastest: float
@@ -65,7 +65,7 @@ class Ratio:
     target: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form; `met` says whether the ratio of the medians reaches the target."""
+        """Return the JSON form; `met` says whether the ratio of the medians is within the target."""
         return {
             "median": self.median.as_dict(),
             "fastest": self.fastest,
@@ -79,7 +79,7 @@ class Ratio:
 def measure_overhead(
     model: Path | None = None, *, calls: int = 300, stills: int = 60, processes: int = 60
 ) -> dict[str, Any]:
-    """The ratios for the model file at `model` (default: the embedded one) as a JSON-able report."""
+    """Measure the ratios for the model file at `model` (default: the embedded one); return a JSON-able report."""
     classifier = Classifier.load(model)
     return {
         "schema": SCHEMA,
@@ -94,27 +94,27 @@ def measure_overhead(
 
 
 def call_overhead(classifier: Classifier, times: int = 300) -> Ratio:
-    """(a): `classify` against its parts on the same file in the same process, in turns."""
+    """Measure (a): `classify` and its bare parts alternate on the same file in the same process."""
     return _against_parts(_unchecked(classifier), encode_jpeg(draw_lesion(seed=1)), times, 20, CALL_TARGET)
 
 
 def still_overhead(classifier: Classifier, times: int = 60) -> Ratio:
-    """(b): as (a), on a still of 12 megapixels."""
+    """Measure (b): as (a), on a 12-megapixel image."""
     return _against_parts(_unchecked(classifier), large_still(draw_lesion(seed=1)), times, 3, STILL_TARGET)
 
 
 def checks_overhead(classifier: Classifier, times: int = 300) -> Ratio:
-    """(c): `classify` of the same file with and without the checks of capture quality, in turns."""
+    """Measure (c): `classify` with and without image quality checks alternate on the same file."""
     unchecked = _unchecked(classifier)
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder, "lesion.jpg")
         picture.write_bytes(encode_jpeg(draw_lesion(seed=1)))
         ours, bare = (partial(each.classify, picture) for each in (classifier, unchecked))
-        return _in_turns(ours, bare, times, 20, CHECKS_TARGET)
+        return _alternate(ours, bare, times, 20, CHECKS_TARGET)
 
 
 def _unchecked(classifier: Classifier) -> Classifier:
-    """The same model without limits of capture quality."""
+    """Return the same model without image quality checks."""
     spec = classifier.model.spec._replace(image_quality=None)
     return Classifier(replace(classifier.model, spec=spec), runtime=classifier.runtime.name)
 
@@ -128,18 +128,18 @@ def _against_parts(classifier: Classifier, jpeg: bytes, times: int, warmup: int,
         picture.write_bytes(jpeg)
 
         def bare() -> None:
-            with Image.open(picture) as image:  # RGB, upright and four to three: converting would only copy it
+            with Image.open(picture) as image:  # RGB, upright, 4:3: converting would only copy it
                 small = image.resize((size, size), Image.Resampling.BILINEAR)
             engine.set_tensor(entry, np.asarray(small)[np.newaxis])
             engine.invoke()
             for index in exits:
                 engine.get_tensor(index)
 
-        return _in_turns(lambda: classifier.classify(picture), bare, times, warmup, target)
+        return _alternate(lambda: classifier.classify(picture), bare, times, warmup, target)
 
 
 def process_overhead(classifier: Classifier, model: Path | None = None, times: int = 60) -> Ratio:
-    """(d): the command against a process that does only what any such process must, in turns."""
+    """Measure (d): the command and a minimal process alternate."""
     module = _module(classifier.runtime.name)
     with tempfile.TemporaryDirectory() as folder:
         picture, flatbuffer = Path(folder, "lesion.jpg"), Path(folder, "model.tflite")
@@ -151,23 +151,23 @@ def process_overhead(classifier: Classifier, model: Path | None = None, times: i
         )
         bare = [sys.executable, "-c", load, str(flatbuffer)]
         ours = [*command(), "classify", str(picture), *(["--model", str(model)] if model else [])]
-        return _in_turns(lambda: spawn(ours), lambda: spawn(bare), times, 1, PROCESS_TARGET)
+        return _alternate(lambda: spawn(ours), lambda: spawn(bare), times, 1, PROCESS_TARGET)
 
 
-def _in_turns(ours: Callable[[], Any], bare: Callable[[], Any], times: int, warmup: int, target: float) -> Ratio:
+def _alternate(ours: Callable[[], Any], bare: Callable[[], Any], times: int, warmup: int, target: float) -> Ratio:
     for _ in range(warmup):
         ours()
         bare()
-    pairs = np.array([_pair(ours, bare, turn) for turn in range(times)])
+    pairs = np.array([_pair(ours, bare, number) for number in range(times)])
     mine, base = pairs[:, 0], pairs[:, 1]
     ratio = bootstrap(ratio_of_medians, np.arange(times), mine, base)
     fastest = float(mine.min() / base.min())
     return Ratio(ratio, fastest, float(np.median(mine)), float(np.median(base)), target)
 
 
-def _pair(ours: Callable[[], Any], bare: Callable[[], Any], turn: int) -> tuple[float, float]:
-    """Milliseconds of one run of each; they take turns at going first."""
-    if turn % 2:
+def _pair(ours: Callable[[], Any], bare: Callable[[], Any], number: int) -> tuple[float, float]:
+    """Time one run of each in milliseconds; they alternate in going first."""
+    if number % 2:
         base = _time(bare)
         return _time(ours), base
     return _time(ours), _time(bare)
@@ -180,14 +180,14 @@ def _time(action: Callable[[], Any]) -> float:
 
 
 def ratio_of_medians(mine: NDArray[np.float64], base: NDArray[np.float64]) -> float:
-    """What is given an interval: the median of one over that of the other."""
+    """Return the median of one over that of the other."""
     return float(np.median(mine) / np.median(base))
 
 
 def _module(runtime: str) -> str:
-    """The module whose `Interpreter` the bare parts use."""
+    """Return the module whose `Interpreter` the bare parts use."""
     if runtime == "tensorflow":
-        raise InterpreterError("overhead is not measured in TensorFlow: pip install ai-edge-litert")
+        raise InterpreterError("overhead cannot be measured with TensorFlow. Install ai-edge-litert")
     return RUNTIMES[runtime][0]
 
 

@@ -1,4 +1,4 @@
-"""Thousands of classifications in one process: whether memory, open files and times stay what they were."""
+"""Classify thousands of images in one process and check that memory, open files and times do not grow."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from spot_edge.image.inputs import find_images
 from spot_edge.image.source import Source
 from spot_edge.machine import Sensors, text_in
 
-__all__ = ["GROWTH", "SCHEMA", "SETTLED", "SLOWEST", "broken_limits", "frames_of", "pictures_of", "soak"]
+__all__ = ["GROWTH", "SCHEMA", "SLOWEST", "WARMUP", "broken_limits", "camera_frames", "repeated_images", "soak"]
 
 SCHEMA = 1
-SETTLED = 500  # pictures after which nothing may grow any more
+WARMUP = 500  # images; after them nothing may grow
 GROWTH = 2_000_000  # bytes of resident memory
 SLOWEST = 3.0  # p99 over p50
 
-_EVERY = 20  # pictures between two looks at the process
+_EVERY = 20  # images between two readings
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """The process at one moment; None for what the system does not tell."""
+class _Reading:
+    """The state of the process; None for what the system does not report."""
 
     resident: int | None  # bytes
-    anonymous: int | None  # of them those that are in no file
+    anonymous: int | None  # bytes of it that no file backs
     descriptors: int | None
 
 
@@ -46,24 +46,24 @@ def soak(
     classifier: Classifier,
     sources: Iterator[Source],
     count: int,
-    on_done: Callable[[int], None] = lambda pictures: None,
+    on_done: Callable[[int], None] = lambda images: None,
     *,
-    settled: int = SETTLED,
+    warmup: int = WARMUP,
 ) -> dict[str, Any]:
-    """Judge `count` pictures of `sources`, one after another; a JSON-able report on all after the first `settled`.
+    """Classify `count` images of `sources`, one after another, and report on all after the first `warmup`.
 
-    The times are those from the source (a path, or a frame in memory) to the answer in JSON: for the wall, and for the
-    processor, all threads together, which is the one that is judged where other work disturbs the wall's. Pictures
-    that cannot be judged are counted.
+    A time spans from the source (a path, or a frame in memory) to the prediction as JSON. Both wall-clock time and
+    processor time of all threads are measured; the limit applies to processor time if other work disturbs the
+    wall-clock times. Images that cannot be classified are counted.
     """
-    wall, processor = np.full(count, np.nan), np.full(count, np.nan)  # filled, so that no later page is theirs
-    looks: list[_Look] = []
+    wall, processor = np.full(count, np.nan), np.full(count, np.nan)  # filled now, so that memory does not grow later
+    readings: list[_Reading] = []
     refused, watch = 0, Watch(Sensors())
     for number, source in enumerate(itertools.islice(sources, count)):
-        if number == settled:
+        if number == warmup:
             watch.start()
-        if number >= settled and (number - settled) % _EVERY == 0:
-            looks.append(_look())
+        if number >= warmup and (number - warmup) % _EVERY == 0:
+            readings.append(_reading())
         begun, spent = time.perf_counter_ns(), time.process_time_ns()
         try:
             json.dumps(classifier.classify(source).as_dict())
@@ -71,37 +71,37 @@ def soak(
             refused += 1
         processor[number], wall[number] = time.process_time_ns() - spent, time.perf_counter_ns() - begun
         on_done(1)
-    looks.append(_look())
-    others = watch.finish()["others"]
+    readings.append(_reading())
+    other_work = watch.finish()["other_work"]
     return {
         "schema": SCHEMA,
         "machine": describe_machine(),
         "model": {"name": classifier.model.spec.name, "id": classifier.model.id},
         "runtime": {"name": classifier.runtime.name, "version": classifier.runtime.version},
-        "pictures": count,
-        "settled": settled,
+        "images": count,
+        "warmup": warmup,
         "refused": refused,
-        "resident": _course([look.resident for look in looks], GROWTH),
-        "anonymous": _course([look.anonymous for look in looks], None),
-        "descriptors": _course([look.descriptors for look in looks], 0),
-        "wall": _times(wall[settled:]),
-        "processor": _times(processor[settled:]),
-        "others": others,
-        "judged": "processor" if (others or 0.0) > BUSY else "wall",
+        "resident": _course([each.resident for each in readings], GROWTH),
+        "anonymous": _course([each.anonymous for each in readings], None),
+        "descriptors": _course([each.descriptors for each in readings], 0),
+        "wall": _times(wall[warmup:]),
+        "processor": _times(processor[warmup:]),
+        "other_work": other_work,
+        "clock": "processor" if (other_work or 0.0) > BUSY else "wall",
     }
 
 
-def pictures_of(paths: Sequence[str]) -> Iterator[Source]:
-    """The pictures that `paths` name, round and round, each to be read anew. InputError where one names none."""
+def repeated_images(paths: Sequence[str]) -> Iterator[Source]:
+    """Repeat the images at `paths` forever, reading each anew. Raise InputError for a path without images."""
     found = find_images(paths)
-    for picture in found:
-        if picture.problem:
-            raise picture.problem
-    return (Source.of(picture.path) for picture in itertools.cycle(found))
+    for image in found:
+        if image.problem:
+            raise image.problem
+    return (Source.of(image.path) for image in itertools.cycle(found))
 
 
-def frames_of(camera: Camera) -> Iterator[Source]:
-    """The camera's frames without end: a folder that is through begins anew."""
+def camera_frames(camera: Camera) -> Iterator[Source]:
+    """Yield the camera's frames forever; a folder starts over at its end."""
     while True:
         for jpeg in camera:
             yield Source.frame(jpeg, camera.opened, time.time())
@@ -109,43 +109,43 @@ def frames_of(camera: Camera) -> Iterator[Source]:
 
 
 def broken_limits(report: dict[str, Any]) -> list[str]:
-    """Which limits a report breaks, in words. DataError where this system does not tell what they are about."""
+    """Describe the limits that a report exceeds. Raise DataError if this system reports no memory or descriptors."""
     if report["resident"] is None or report["descriptors"] is None:
-        raise DataError("this system does not tell a process's memory or descriptors: nothing was checked")
-    grown, opened, clock = report["resident"]["grown"], report["descriptors"]["grown"], report["judged"]
+        raise DataError("this system does not report the memory or descriptors of a process: nothing was checked")
+    growth, opened, clock = report["resident"]["growth"], report["descriptors"]["growth"], report["clock"]
     broken = []
-    if grown >= GROWTH:
-        broken.append(f"resident memory grew by {grown / 1e6:.1f} MB")
+    if growth >= GROWTH:
+        broken.append(f"resident memory grew by {growth / 1e6:.1f} MB")
     if opened > 0:
         broken.append(f"{opened} more descriptors are open")
     ratio = report[clock]["ratio"]
     if ratio is not None and ratio > SLOWEST:
-        broken.append(f"p99 is {ratio:.1f} times p50 by the {clock}'s time")
+        broken.append(f"p99 is {ratio:.1f} times p50 in {clock} time")
     return broken
 
 
-def _look() -> _Look:
-    """Exact figures where the kernel has smaps_rollup; VmRSS, its fallback, may be some pages off."""
+def _reading() -> _Reading:
+    """Read exact figures from smaps_rollup; the fallback VmRSS may be some pages off."""
     found = text_in(Path("/proc/self/smaps_rollup")) or text_in(Path("/proc/self/status")) or ""
     sizes = {key: 1024 * int(size) for key, size in re.findall(r"^(\w+):\s*(\d+) kB", found, re.MULTILINE)}
     try:
         descriptors = len(os.listdir("/proc/self/fd"))
     except OSError:
         descriptors = None
-    return _Look(sizes.get("Rss", sizes.get("VmRSS")), sizes.get("Anonymous", sizes.get("RssAnon")), descriptors)
+    return _Reading(sizes.get("Rss", sizes.get("VmRSS")), sizes.get("Anonymous", sizes.get("RssAnon")), descriptors)
 
 
 def _course(values: Sequence[int | None], limit: int | None) -> dict[str, Any] | None:
-    """What a figure was first, at most and last, and by how much the most is above the first."""
+    """Summarize a figure: first, max, last, and growth (max - first)."""
     known = [value for value in values if value is not None]
     if not known:
         return None
-    grown = max(known) - known[0]
-    return {"first": known[0], "most": max(known), "last": known[-1], "grown": grown, "limit": limit, "n": len(known)}
+    growth = max(known) - known[0]
+    return {"first": known[0], "max": max(known), "last": known[-1], "growth": growth, "limit": limit, "n": len(known)}
 
 
 def _times(nanoseconds: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Milliseconds of the median and the slowest hundredth with their intervals, and the ratio of the two."""
+    """Estimate p50 and p99 in milliseconds, and their ratio."""
     middle, slow = percentile(nanoseconds / 1e6, 0.5), percentile(nanoseconds / 1e6, 0.99)
     ratio = slow.value / middle.value if slow.value and middle.value else None
     return {"p50": middle.as_dict(), "p99": slow.as_dict(), "ratio": ratio}

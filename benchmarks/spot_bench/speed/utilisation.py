@@ -1,9 +1,7 @@
-"""The smallest useful .tflite file: one dense layer, which an interpreter runs as fast as it can multiply at all.
+"""Measure how much of the machine a network uses: its multiply-accumulates per second over the machine's peak.
 
-How much of the machine a network uses: its multiply-accumulates a second over the most that were seen here.
-
-The most is measured, never looked up: a dense layer in the same interpreter with the same threads, and for float32 also
-numpy's matrix product in a fresh process, whichever was faster.
+The peak is measured: a dense layer in the same interpreter with the same threads, and for float32 also numpy's matrix
+product in a new process, whichever is faster. `dense_layer` writes a .tflite file with one dense layer for it.
 """
 
 from __future__ import annotations
@@ -44,11 +42,11 @@ class _Vector:
 
 
 class _Table(dict[int, Any]):
-    """Field number → scalar, table, or vector: bytes, a list of int32, a list of tables, or any other as `_Vector`."""
+    """Map field numbers to a scalar, a table, or a vector (bytes, list of int32, list of tables, `_Vector`)."""
 
 
 def dense_layer(dtype: str) -> bytes:
-    """A FULLY_CONNECTED layer of `dtype` ("float32" or "int8"), its weights all one."""
+    """Return a .tflite file with one FULLY_CONNECTED layer of `dtype` ("float32" or "int8"); all weights are one."""
     code, version, one = _CODES[dtype]
     tensors = [_tensor([ROWS, WIDTH], code, 1), _tensor([WIDTH, WIDTH], code, 2), _tensor([ROWS, WIDTH], code, 1)]
     layer = _Table({1: [0, 1, -1], 2: [2], 3: _Scalar("<B", _OPTIONS), 4: _Table()})
@@ -72,7 +70,7 @@ def _tensor(shape: list[int], code: int, buffer: int) -> _Table:
 
 
 def _write(table: _Table, data: bytearray) -> int:
-    """Append `table` and all that hangs on it to `data`: where the table is. Offsets lead forward, to what follows."""
+    """Append `table` and its children to `data`; return its position. Offsets point forward."""
     slots = max(table, default=-1) + 1
     vtable, at, inline = _aligned(data, 8), 4, []
     for number, value in table.items():
@@ -93,7 +91,7 @@ def _write(table: _Table, data: bytearray) -> int:
 
 
 def _write_child(value: Any, data: bytearray) -> int:
-    """Append a table or vector."""
+    """Append a table or vector; return its position."""
     if isinstance(value, _Table):
         return _write(value, data)
     if isinstance(value, list) and value and isinstance(value[0], _Table):
@@ -110,9 +108,9 @@ def _write_child(value: Any, data: bytearray) -> int:
 
 
 def _vector(vector: _Vector, data: bytearray) -> int:
-    data += bytes((-len(data) - 4) % 16)  # its first element on a multiple of 16, as TFLite wants weights
+    data += bytes((-len(data) - 4) % 16)  # align the first element to 16 bytes, as TFLite requires for weights
     start = len(data)
-    data += struct.pack("<I", vector.length) + vector.content + b"\0"  # names end in a zero byte
+    data += struct.pack("<I", vector.length) + vector.content + b"\0"  # strings end with a zero byte
     return start
 
 
@@ -143,32 +141,32 @@ _CONV, _DEPTHWISE, _DENSE = 3, 4, 9
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Multiply-accumulates of one inference by what they multiply, such as "int8", or "float32 by int8"."""
+    """Multiply-accumulates of one inference by operand type, such as "int8" or "float32 by int8"."""
 
     macs: dict[str, int]
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of all multiply-accumulates."""
         return sum(self.macs.values())
 
     @property
     def dtype(self) -> str:
-        """The type of nearly all (99 %) of them, else "mixed"."""
+        """The type of at least 99 % of them, otherwise "mixed"."""
         kind, most = max(self.macs.items(), key=lambda item: item[1], default=("none", 0))
         return kind if most >= 0.99 * self.total else "mixed"
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The most multiply-accumulates a second that were seen, in thousand millions, and how."""
+    """The highest rate measured, in billions of multiply-accumulates per second, and how it was measured."""
 
     gmacs: float
     how: str
 
 
 def count_work(content: bytes) -> Work:
-    """The multiply-accumulates of the convolutions and dense layers in a verified .tflite file."""
+    """Count the multiply-accumulates of convolutions and dense layers in a verified .tflite file."""
     root = read_root(content)
     (graph,) = root.tables(_MODEL_SUBGRAPHS)
     codes = [max(code.scalar(_CODE_OLD, "<b"), code.scalar(_CODE_NEW, "<i")) for code in root.tables(_MODEL_CODES)]
@@ -181,14 +179,14 @@ def count_work(content: bytes) -> Work:
             outputs = math.prod(tensors[operator.integers(_OPERATOR_OUTPUTS)[0]].integers(_TENSOR_SHAPE))
             shape = weights.integers(_TENSOR_SHAPE)
             each = math.prod(shape[1:3] if code == _DEPTHWISE else shape[1:])
-            kinds = dict.fromkeys((_type(image), _type(weights)))  # both, or one where they are alike
+            kinds = dict.fromkeys((_type(image), _type(weights)))  # one if both are the same
             kind = " by ".join(kinds)
             found[kind] = found.get(kind, 0) + outputs * each
     return Work(found)
 
 
 def measure_peak(dtype: str, threads: int, runtime: str) -> Peak | None:
-    """The machine's peak for products of `dtype` with so many threads; None for types that have no dense layer here."""
+    """Measure the machine's peak for products of `dtype` with `threads`; None for other types than float32 and int8."""
     if dtype not in ("float32", "int8"):
         return None
     layer = _in_interpreter(dtype, threads, runtime)
@@ -197,9 +195,9 @@ def measure_peak(dtype: str, threads: int, runtime: str) -> Peak | None:
 
 
 def utilisation(work: Work, invoke_ms: float, peak: Peak | None) -> dict[str, Any]:
-    """The record: what the network needs, what the machine reached with it, and its share of the peak."""
+    """Return what the network needs, the rate that the machine reached with it, and its share of the peak."""
     reached = work.total / invoke_ms / 1e6
-    reason = None if peak else f"no peak is measured for {work.dtype} products"
+    reason = None if peak else f"no peak measured for {work.dtype} products"
     return {
         "macs": work.total,
         "type": work.dtype,
@@ -223,14 +221,14 @@ def _in_interpreter(dtype: str, threads: int, runtime: str) -> Peak | None:
             before = time.perf_counter()
             interpreter.invoke()
             best, runs = min(best, time.perf_counter() - before), runs + 1
-    except (ImportError, ValueError, RuntimeError):  # a runtime without this layer: no peak from it
+    except (ImportError, ValueError, RuntimeError):  # a runtime without this layer gives no peak
         return None
     how = f"{dtype} dense layer {ROWS}x{WIDTH} by {WIDTH}x{WIDTH} in {runtime}, {_said(threads)}, fastest of {runs}"
     return Peak(ROWS * WIDTH * WIDTH / best / 1e9, how)
 
 
 def _in_numpy(threads: int) -> Peak | None:
-    """In a fresh process: numpy's library reads how many threads it may use only when it starts."""
+    """Measure in a new process, because numpy's library reads its number of threads only at the start."""
     try:
         best = float(spawn([sys.executable, "-c", _MATMUL], **dict.fromkeys(_BLAS, str(threads))))
     except (CheckError, ValueError):

@@ -18,9 +18,9 @@ __all__ = [
     "SENSITIVITIES",
     "TEMPERATURES",
     "fit_temperature",
+    "measured_point",
     "measured_rates",
     "operating_points",
-    "realised_point",
     "softmax",
 ]
 
@@ -87,12 +87,12 @@ def operating_points(
     score = malignant_score(scores, mask)
     chosen = [(f"sensitivity-{100 * s:g}", threshold_for_sensitivity(score, positive, s)) for s in sensitivities]
     return tuple(
-        realised_point(name, min(threshold, 1.0), malignant, scores, truth, groups, measured_on=measured_on)
+        measured_point(name, min(threshold, 1.0), malignant, scores, truth, groups, measured_on=measured_on)
         for name, threshold in chosen
     )
 
 
-def realised_point(
+def measured_point(
     name: str,
     threshold: float,
     malignant: Sequence[bool | None],

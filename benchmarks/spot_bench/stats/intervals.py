@@ -20,7 +20,7 @@ __all__ = [
     "Estimate",
     "bootstrap",
     "bootstrap_many",
-    "compare_answers",
+    "compare_correct",
     "exact_mcnemar",
     "proportion",
     "resamples",
@@ -168,7 +168,7 @@ def exact_mcnemar(lost: int, gained: int) -> float:
     return min(2 * reached / (1 << total), 1.0)
 
 
-def compare_answers(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
+def compare_correct(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
     """What was right `before` and is not `after` (lost), and the other way round (gained), with p-values.
 
     The test by images takes them for independent, which images of one lesion are not: the one by lesions counts each

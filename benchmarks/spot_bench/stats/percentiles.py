@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Percentile", "fewest_samples", "percentile"]
+__all__ = ["Percentile", "percentile", "samples_needed"]
 
 CONFIDENCE = 0.95
 
@@ -28,7 +28,7 @@ class Percentile:
         return asdict(self)
 
 
-def fewest_samples(share: float) -> int:
+def samples_needed(share: float) -> int:
     """The fewest samples whose largest and smallest enclose this percentile with 95 % certainty: 299 for 0.99."""
     n = 2
     while 1 - share**n - (1 - share) ** n < CONFIDENCE:

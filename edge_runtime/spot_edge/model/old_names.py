@@ -1,6 +1,6 @@
-"""Translate names in files that were written before the first release.
+"""Translate names in files written before the first release.
 
-The embedded model, `models/spot` and kept reports still hold the old names. This module goes when they are renewed.
+The embedded model, `models/spot` and stored reports still use the old names. Remove this module once they are renewed.
 """
 
 from __future__ import annotations
@@ -10,12 +10,22 @@ from typing import Any
 __all__ = ["current_report", "current_run", "current_spec"]
 
 _KEYS = {"trunk": "weights", "auc_unfamiliarity": "auc_ood", "unfamiliarity": "ood"}
+_REPORT_KEYS = {
+    "part": "split",
+    "harm": "effect",  # of a flip
+    "right": "accuracy",  # of a bin or a share of images
+    "promised": "target",  # coverage
+    "first_rank": "top_class",
+    "picture": "image",
+    "needed": "samples_needed",
+    "judge": "postprocess",  # a step of a latency report
+}
 _VERDICTS = {"passes": "pass", "fails": "fail", "cannot tell": "undecided"}
 _FLIPS = "other first rank, "
 
 
 def current_spec(data: dict[str, Any]) -> dict[str, Any]:
-    """`spot.json` with the names of today. Anything unexpected passes through for the reader to refuse."""
+    """`spot.json` with current names. Anything unexpected passes through, for the parser to reject."""
     if "capture" in data and "image_quality" not in data:
         data = data | {"image_quality": _limits(data["capture"])}
         del data["capture"]
@@ -25,17 +35,20 @@ def current_spec(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def current_run(data: dict[str, Any]) -> dict[str, Any]:
-    """`run.json` with the names of today."""
+    """`run.json` with current names."""
     return _renamed(data)
 
 
 def current_report(data: Any) -> Any:
-    """A report of `bench` or `convert` with the names of today, at any depth."""
+    """A report of `bench` or `convert` with current names, at any depth."""
     if isinstance(data, list):
         return [current_report(item) for item in data]
     if not isinstance(data, dict):
         return data
-    return _verdicts(_renamed({key: current_report(value) for key, value in data.items()}))
+    if "throttled" in data:  # the conditions of a measurement
+        data = {"other_work" if key == "others" else key: value for key, value in data.items()}
+    data = {_REPORT_KEYS.get(key, key): current_report(value) for key, value in data.items()}
+    return _verdicts(_renamed(data))
 
 
 def _limits(data: Any) -> Any:
@@ -45,7 +58,7 @@ def _limits(data: Any) -> Any:
 
 
 def _verdicts(data: dict[str, Any]) -> dict[str, Any]:
-    """A verdict with its criteria, wherever one stands."""
+    """A verdict and its criteria with current names."""
     verdict, criteria, name = data.get("verdict"), data.get("criteria"), data.get("name")
     if isinstance(verdict, str):
         data = data | {"verdict": _VERDICTS.get(verdict, verdict)}

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from spot_bench.data.drawn.canvas import Colour, Plane, Point, encode_jpeg, mix, noise, polygon
 from spot_edge.files import make_folder, write_file
 
-__all__ = ["SHAPES", "NOT_SKIN", "draw_shape", "draw_shapes"]
+__all__ = ["NOT_SKIN", "SHAPES", "draw_shape", "draw_shapes"]
 
 SHAPES = ("circle", "square", "triangle")
 _CORNERS = {"circle": 60, "square": 4, "triangle": 3}

@@ -1,4 +1,4 @@
-"""The report of `spot-edge bench drift` as one HTML page that needs nothing else: no script, no font, no other file."""
+"""The report of `spot-edge bench drift` as one self-contained HTML page without scripts, fonts or other files."""
 
 from __future__ import annotations
 

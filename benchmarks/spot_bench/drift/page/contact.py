@@ -1,4 +1,4 @@
-"""The images whose first answer changed, as a contact sheet."""
+"""The flipped images as a contact sheet."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SIDE = 120
 
 
 def thumbnails(images: Iterable[str], manifest: Manifest) -> dict[str, str]:
-    """Small JPEGs as data URIs, by the names of the images; those that cannot be read are left out."""
+    """Return small JPEGs as data URIs by image name; images that cannot be read are left out."""
     files = {manifest.name(item): item.image for item in manifest.items}
     found = {name: _thumbnail(files[name]) for name in images if name in files}
     return {name: uri for name, uri in found.items() if uri is not None}
 
 
 def contact_sheet(flips: list[dict[str, Any]], pictures: dict[str, str]) -> Cell:
-    """The worst MOST_SHOWN of `flips` with both answers; `pictures` are their thumbnails."""
+    """Show the worst MOST_SHOWN of `flips` with both top classes; `pictures` are their thumbnails."""
     return f'<div class="sheet">{"".join(_shown(flip, pictures) for flip in flips[:MOST_SHOWN])}</div>'
 
 
@@ -38,15 +38,16 @@ def _shown(flip: dict[str, Any], pictures: dict[str, str]) -> Cell:
     uri = pictures.get(flip["image"])
     picture = f'<img src="{uri}" alt="{name}">' if uri else '<div class="blank"></div>'
     before, after = (f"{plain(flip[key]['label'])} {flip[key]['score']:.2f}" for key in ("baseline", "other"))
-    harm = f'<span class="worse">{plain(flip["harm"])}</span>' if _bad(flip) else f"<span>{plain(flip['harm'])}</span>"
+    style = ' class="worse"' if _bad(flip) else ""
+    effect = f"<span{style}>{plain(flip['effect'])}</span>"
     return (
-        f"<figure>{picture}<span><b>{plain(flip['label'])}</b></span><span>{before} → {after}</span>{harm}"
+        f"<figure>{picture}<span><b>{plain(flip['label'])}</b></span><span>{before} → {after}</span>{effect}"
         f'<span class="quiet">{plain(Path(flip["image"]).name)}</span></figure>'
     )
 
 
 def _bad(flip: dict[str, Any]) -> bool:
-    return flip["harm"] in ("malignancy lost", "now wrong")
+    return flip["effect"] in ("malignancy lost", "now wrong")
 
 
 def _thumbnail(file: Path) -> str | None:

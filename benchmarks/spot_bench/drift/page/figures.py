@@ -1,8 +1,4 @@
-"""The reliability, ROC and selective curves of two models as SVG.
-
-Confusion matrices as shaded tables.
-
-What each model file costs against what it achieves, as SVG."""
+"""Charts of the page as SVG (reliability, ROC, selective, frontier) and confusion matrices as shaded tables."""
 
 from __future__ import annotations
 
@@ -10,29 +6,29 @@ import math
 from typing import Any
 
 from spot_bench.drift.page.html import Cell, plain
-from spot_bench.drift.report import called
+from spot_bench.drift.report import model_title
 from spot_bench.report.svg import BLUE, GREY, ORANGE, Panel, document, round_ticks, text
 
 __all__ = ["confusion_table", "frontier_svg", "reliability_svg", "roc_svg", "selective_svg"]
 
 _TICKS = round_ticks(0, 1)
 _COLOURS = {"baseline": BLUE, "other": ORANGE}
-_SHIFT = {"baseline": -1.2, "other": 1.2}  # pixels, so that bars of the two do not hide one another
+_SHIFT = {"baseline": -1.2, "other": 1.2}  # pixels, so that the bars of the two do not overlap
 
 
 def reliability_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
-    """How often the first answer is right, against its score, in bins of equally many images."""
+    """Plot accuracy against top score, in bins of equally many images."""
     panel = _panel()
-    parts = [*panel.axes(_TICKS, _TICKS, "score of the first answer (mean of a bin)"), _diagonal(panel), *_key(names)]
+    parts = [*panel.axes(_TICKS, _TICKS, "top score (mean of a bin)"), _diagonal(panel), *_key(names)]
     for key, colour in _COLOURS.items():
-        parts += _shares_right(panel, comparison[key]["reliability"], "score", colour, _SHIFT[key])
+        parts += _accuracies(panel, comparison[key]["reliability"], "score", colour, _SHIFT[key])
     return document(340, 360, parts)
 
 
 def roc_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
-    """Sensitivity for malignant lesions against false alarms, with a ring at each operating point."""
+    """Plot sensitivity for malignant lesions against false alarms, with a ring at each operating point."""
     panel = _panel()
-    parts = [*panel.axes(_TICKS, _TICKS, "false alarms among the others"), _diagonal(panel), *_key(names)]
+    parts = [*panel.axes(_TICKS, _TICKS, "false alarms"), _diagonal(panel), *_key(names)]
     for key, colour in _COLOURS.items():
         points = [(point["false_positive_rate"], point["sensitivity"]) for point in comparison[key]["roc"]]
         parts.append(panel.line(points, colour))
@@ -45,22 +41,22 @@ def roc_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
 
 
 def selective_svg(comparison: dict[str, Any], names: dict[str, str]) -> str:
-    """How often the first answer is right, against the share of images that is answered, the surest ones first."""
-    least = min(found["right"]["low"] for key in _COLOURS for found in comparison[key]["selective"])
+    """Plot accuracy against coverage: the share of images kept, those with the highest top scores first."""
+    least = min(found["accuracy"]["low"] for key in _COLOURS for found in comparison[key]["selective"])
     low = int(10 * least) / 10
     panel = Panel(34, 44, 290, 270, (0.0, 1.0), (low, 1.0))
-    parts = [*panel.axes(_TICKS, round_ticks(low, 1), "share of the images that is answered"), *_key(names)]
+    parts = [*panel.axes(_TICKS, round_ticks(low, 1), "share of images kept"), *_key(names)]
     for key, colour in _COLOURS.items():
-        parts += _shares_right(panel, comparison[key]["selective"], "share", colour, _SHIFT[key])
+        parts += _accuracies(panel, comparison[key]["selective"], "share", colour, _SHIFT[key])
     return document(340, 360, parts)
 
 
-def _shares_right(panel: Panel, curve: list[dict[str, Any]], across: str, colour: str, shift: float) -> list[str]:
-    """A line through the shares that are right, with a bar for the interval of each."""
-    parts = [panel.line([(found[across], found["right"]["value"]) for found in curve], colour, dots=True)]
+def _accuracies(panel: Panel, curve: list[dict[str, Any]], across: str, colour: str, shift: float) -> list[str]:
+    """Draw a line through the accuracies, with a bar for each interval."""
+    parts = [panel.line([(found[across], found["accuracy"]["value"]) for found in curve], colour, dots=True)]
     for found in curve:
-        x, low = panel.place(found[across], found["right"]["low"])
-        _, high = panel.place(found[across], found["right"]["high"])
+        x, low = panel.place(found[across], found["accuracy"]["low"])
+        _, high = panel.place(found[across], found["accuracy"]["high"])
         parts.append(f'<path d="M{x + shift:.1f} {low:.1f}V{high:.1f}" stroke="{colour}" opacity=".45"/>')
     return parts
 
@@ -74,7 +70,7 @@ def _diagonal(panel: Panel) -> str:
 
 
 def _key(names: dict[str, str]) -> list[str]:
-    """Which colour is whose."""
+    """Draw the legend."""
     parts = []
     for row, (key, colour) in enumerate(_COLOURS.items()):
         y = 12 + 17 * row
@@ -84,11 +80,11 @@ def _key(names: dict[str, str]) -> list[str]:
 
 
 _RIGHT, _WRONG = (31, 95, 139), (196, 84, 42)
-_DARK = 0.75  # shares above are written in white
+_DARK = 0.75  # shares above it are written in white
 
 
 def confusion_table(confusion: dict[str, Any]) -> Cell:
-    """Images by true class (rows) and first answer (columns); the darker, the larger the share of the true class."""
+    """Show images by true class (rows) and top class (columns); darker means a larger share of the true class."""
     labels, rows = confusion["labels"], confusion["rows"]
     lines = [f"<tr><th></th>{''.join(f'<th>{plain(label)}</th>' for label in labels)}</tr>"]
     for row, label in enumerate(labels):
@@ -106,7 +102,7 @@ def _cell(count: int, total: int, right: bool) -> Cell:
 
 
 def frontier_svg(report: dict[str, Any]) -> str | None:
-    """Balanced accuracy against the time for an answer, or against size where times are not known; None for neither.
+    """Plot balanced accuracy against time, or against size if times are unknown; None if both are.
 
     A dot's area is the size of its file.
     """
@@ -117,7 +113,7 @@ def frontier_svg(report: dict[str, Any]) -> str | None:
     summaries = [report["comparisons"][0]["baseline"], *(c["other"] for c in report["comparisons"])]
     colours = [BLUE, *[ORANGE] * len(report["comparisons"])]
     shown = [
-        (cost, summary["balanced_accuracy"], size, called(summary), colour)
+        (cost, summary["balanced_accuracy"], size, model_title(summary), colour)
         for cost, summary, size, colour in zip(milliseconds if timed else sizes, summaries, sizes, colours, strict=True)
         if cost
     ]
@@ -125,7 +121,7 @@ def frontier_svg(report: dict[str, Any]) -> str | None:
         return None
     low, high = min(found["low"] for _, found, *_ in shown), max(found["high"] for _, found, *_ in shown)
     panel = Panel(44, 24, 330, 220, (0.0, 1.25 * max(cost for cost, *_ in shown)), (low - 0.02, high + 0.02))
-    below = "milliseconds for an answer (median)" if timed else "MB"
+    below = "milliseconds per image (median)" if timed else "MB"
     parts = [*panel.axes(round_ticks(*panel.x), round_ticks(*panel.y), below)]
     parts.append(text(44, 12, "balanced accuracy; a dot's area is the file's size", size=11, colour=GREY))
     for index, (cost, found, size, name, colour) in enumerate(shown):
@@ -134,7 +130,7 @@ def frontier_svg(report: dict[str, Any]) -> str | None:
         parts.append(f'<path d="M{x:.1f} {tops[0]:.1f}V{tops[1]:.1f}" stroke="{colour}" opacity=".45"/>')
         radius = 2 * math.sqrt(size or 1)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{colour}" opacity=".8"/>')
-        # Names take turns above and below their whisker: files that differ little lie side by side.
+        # Names alternate above and below their whisker, because similar files are side by side.
         place = tops[1] - 4 if index % 2 else tops[0] + 12
         parts.append(text(x, place, name, anchor="middle", size=10, colour=colour))
     return document(400, 286, parts)

@@ -1,6 +1,4 @@
-"""How the page looks on a screen, on a phone, and on paper.
-
-Pieces of HTML: text, figures with their intervals, tables."""
+"""The style sheet of the page, and pieces of HTML: text, figures with intervals, tables."""
 
 from __future__ import annotations
 
@@ -21,8 +19,8 @@ p { margin: .3rem 0 .6rem; max-width: 44rem; overflow-wrap: anywhere; } ul { mar
 li { margin: .2rem 0; max-width: 44rem; overflow-wrap: anywhere; } .quiet { color: #595959; font-size: 13px; }
 .verdict { border-left: 6px solid; padding: .5rem .8rem; margin: .8rem 0; break-inside: avoid; }
 .verdict .words { font-size: 1.1rem; font-weight: bold; margin: 0 0 .3rem; }
-.passes { border-color: #2f7d4f; background: #eef6f0; } .fails { border-color: #a32020; background: #fbeeee; }
-.cannot-tell { border-color: #b07a10; background: #fbf5e8; }
+.pass { border-color: #2f7d4f; background: #eef6f0; } .fail { border-color: #a32020; background: #fbeeee; }
+.undecided { border-color: #b07a10; background: #fbf5e8; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
 th, td { padding: .25rem .5rem; text-align: right; vertical-align: top; border-bottom: 1px solid #e4e4e4;
   font-variant-numeric: tabular-nums; }
@@ -61,24 +59,24 @@ Cell = str  # HTML
 
 
 def plain(words: object) -> Cell:
-    """Text as HTML."""
+    """Escape text for HTML."""
     return escape(one_line(str(words)))
 
 
 def named(words: str, explanation: str) -> Cell:
-    """A name with what it means below it."""
+    """Show a name with its meaning below it."""
     return f"{plain(words)}<small>{plain(explanation)}</small>"
 
 
 def measured(estimate: dict[str, Any] | None) -> Cell:
-    """A figure with its interval below it."""
+    """Show a figure with its interval below it."""
     if estimate is None or estimate["value"] is None:
         return "-"
     return f"{estimate['value']:.3f}{_interval(estimate, '.3f')}"
 
 
 def changed(estimate: dict[str, Any] | None, *, good: int) -> Cell:
-    """A difference with its interval; marked where it is surely for the worse. `good` is +1 where more is better."""
+    """Show a difference with its interval, marked if it is surely worse. `good` is +1 if larger is better."""
     if estimate is None or estimate["value"] is None:
         return "-"
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
@@ -88,12 +86,12 @@ def changed(estimate: dict[str, Any] | None, *, good: int) -> Cell:
 
 
 def lesions_of(record: dict[str, Any]) -> Cell:
-    """How many lesions, and images."""
+    """Show the number of lesions and images."""
     return f"{record['lesions']}<small>{record['images']} images</small>"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], kind: str = "") -> Cell:
-    """A table that scrolls by itself where the page is narrow; a row of one cell is a heading within it."""
+    """Make a table that scrolls on a narrow page. A row with one cell is a heading."""
     lines = [f"<thead><tr>{''.join(f'<th>{plain(head)}</th>' for head in heads)}</tr></thead>"]
     for row in rows:
         if len(row) == 1:

@@ -1,4 +1,4 @@
-"""The tables of the page: models, criteria, figures, classes, sets of classes, subgroups."""
+"""The tables of the page: models, criteria, figures, classes, prediction sets, subgroups."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Iterator
 from typing import Any
 
 from spot_bench.drift.page.html import Cell, changed, lesions_of, measured, named, plain, table
-from spot_bench.drift.report import called
+from spot_bench.drift.report import model_title
 from spot_bench.drift.subgroups import FEWEST_LESIONS
 
-__all__ = ["classes", "criteria", "errors_at_points", "figures", "overview", "ranked_first", "sets", "subgroups"]
+__all__ = ["classes", "criteria", "errors_at_points", "figures", "overview", "recalls", "sets", "subgroups"]
 
-_FEW = '<span class="few">too few to tell</span>'
+_FEW = '<span class="few">too few lesions</span>'
 _FIGURES = {
-    "accuracy": ("accuracy", "first answer is right", 1),
-    "top2_accuracy": ("among first two", "truth is one of two", 1),
-    "top3_accuracy": ("among first three", "truth is one of three", 1),
+    "accuracy": ("accuracy", "top class is right", 1),
+    "top2_accuracy": ("top-2 accuracy", "true class is among the top two", 1),
+    "top3_accuracy": ("top-3 accuracy", "true class is among the top three", 1),
     "balanced_accuracy": ("balanced accuracy", "mean recall of the classes", 1),
-    "macro_auc": ("macro AUC", "classes told apart, mean", 1),
-    "malignant_auc": ("malignant AUC", "malignant told from others", 1),
-    "ece": ("ECE", "scores against reality, 0 is best", -1),
+    "macro_auc": ("macro AUC", "mean over classes", 1),
+    "malignant_auc": ("malignant AUC", "malignant against benign", 1),
+    "ece": ("ECE", "calibration error, 0 is best", -1),
     "brier": ("Brier score", "error of all scores, 0 is best", -1),
     "log_loss": ("log loss", "error of the true score, 0 is best", -1),
 }
 
 
 def overview(report: dict[str, Any]) -> Cell:
-    """Size, time, accuracy and verdict of every model, the baseline first."""
+    """Show size, time, accuracy and verdict of every model, the baseline first."""
     summaries = [report["comparisons"][0]["baseline"], *(c["other"] for c in report["comparisons"])]
     verdicts = ["baseline", *(c["verdict"]["verdict"] for c in report["comparisons"])]
     times = report["latency"]["models"] if report["latency"] else None
     rows = []
     for index, summary in enumerate(summaries):
         size = report["bytes"][index]
-        row = [plain(called(summary)), f"{size / 1e6:.2f}" if size else "-"]
+        row = [plain(model_title(summary)), f"{size / 1e6:.2f}" if size else "-"]
         row += [_milliseconds(times[index])] if times else []
         row += [measured(summary[key]) for key in ("accuracy", "balanced_accuracy")]
         rows.append([*row, plain(verdicts[index])])
-    heads = ["model", "MB", *(["ms an answer"] if times else []), "accuracy", "balanced accuracy", "verdict"]
+    heads = ["model", "MB", *(["ms per image"] if times else []), "accuracy", "balanced accuracy", "verdict"]
     return table(heads, rows)
 
 
@@ -52,22 +52,27 @@ def _milliseconds(time: dict[str, Any] | None) -> Cell:
 
 
 def criteria(verdict: dict[str, Any]) -> Cell:
-    """What the verdict is made of, in percentage points."""
+    """Show the criteria of the verdict, in percentage points."""
     rows = [
         [
             plain(c["name"]),
             f"{100 * c['worse_by']:+.1f}<small>{100 * c['low']:+.1f} to {100 * c['high']:+.1f}</small>",
             f"{100 * c['margin']:.1f}",
             str(c["n"]),
-            plain(c["verdict"]) + (f"<small>{c['would_tell']:,} lesions would tell</small>" if c["would_tell"] else ""),
+            plain(c["verdict"])
+            + (f"<small>{c['would_tell']:,} lesions would decide</small>" if c["would_tell"] else ""),
         ]
         for c in verdict["criteria"]
     ]
     return table(["points", "worse by", "margin", "lesions", "verdict"], rows)
 
 
+def _needed(lesions: int | None) -> Cell:
+    return f"<small>{lesions:,} lesions would decide</small>" if lesions else ""
+
+
 def figures(comparison: dict[str, Any]) -> Cell:
-    """The figures of both models and their differences."""
+    """Show the figures of both models and their differences."""
     own, other, differences = comparison["baseline"], comparison["other"], comparison["differences"]
     rows = []
     for key, (name, explanation, good) in _FIGURES.items():
@@ -83,7 +88,7 @@ def figures(comparison: dict[str, Any]) -> Cell:
 
 
 def errors_at_points(comparison: dict[str, Any]) -> Cell:
-    """False alarms and missed malignant lesions, in images."""
+    """Show false alarms and missed malignant lesions, in images."""
     rows = []
     for point, own in comparison["baseline"]["operating_points"].items():
         other = comparison["other"]["operating_points"].get(point)
@@ -96,8 +101,8 @@ def errors_at_points(comparison: dict[str, Any]) -> Cell:
     return table(["images", "baseline", "this model", "difference"], rows) if rows else ""
 
 
-def ranked_first(comparison: dict[str, Any]) -> Cell:
-    """The recall of each class in both models; counts where it has few lesions."""
+def recalls(comparison: dict[str, Any]) -> Cell:
+    """Show the recall of each class in both models, or counts for a class with few lesions."""
     rows = []
     for label, own in comparison["baseline"]["classes"].items():
         other, test = comparison["other"]["classes"][label], comparison["mcnemar"]["classes"][label]
@@ -115,7 +120,7 @@ def ranked_first(comparison: dict[str, Any]) -> Cell:
 
 
 def classes(comparison: dict[str, Any]) -> Cell:
-    """Precision, specificity and AUC of each class: this model's, with the baseline's below."""
+    """Show precision, specificity and AUC of each class: this model's, with the baseline's below."""
     rows = []
     for label, other in comparison["other"]["classes"].items():
         own = comparison["baseline"]["classes"][label]
@@ -129,19 +134,22 @@ def classes(comparison: dict[str, Any]) -> Cell:
 
 
 def sets(comparison: dict[str, Any]) -> Cell:
-    """How often the models' sets of classes hold the true one, and how large they are."""
+    """Show how often the models' prediction sets include the true class, and how large they are."""
     own, other = comparison["baseline"]["conformal"], comparison["other"]["conformal"]
     if own is None or other is None:
         return ""
     rows = [_set_row("one threshold", own["marginal"], other["marginal"])]
-    rows += [_set_row("a threshold each", own["by_class"], other["by_class"]), ["a threshold each, by true class"]]
+    rows += [
+        _set_row("threshold per class", own["by_class"], other["by_class"]),
+        ["threshold per class, by true class"],
+    ]
     rows += [_set_row(label, record, other["classes"][label]) for label, record in own["classes"].items()]
-    return table(["", "promised", "holds the truth", "classes in it"], rows)
+    return table(["", "target", "coverage", "size"], rows)
 
 
 def subgroups(comparison: dict[str, Any]) -> Cell:
-    """What changed, by age, sex, site and skin tone."""
-    heads = ["", "lesions", "balanced accuracy", "malignant recall", "same first answer"]
+    """Show the changes by age, sex, site and skin tone."""
+    heads = ["", "lesions", "balanced accuracy", "malignant recall", "same top class"]
     return table(heads, _subgroup_rows(comparison["subgroups"]))
 
 
@@ -159,7 +167,7 @@ def _subgroup_rows(found: dict[str, list[dict[str, Any]]]) -> Iterator[list[Cell
 
 
 def _pair(pair: dict[str, Any] | None) -> Cell:
-    """A difference, and below it what it was and is."""
+    """Show a difference, with the old and new value below it."""
     if pair is None:
         return _FEW
     was, now = pair["baseline"]["value"], pair["other"]["value"]
@@ -167,10 +175,10 @@ def _pair(pair: dict[str, Any] | None) -> Cell:
 
 
 def _set_row(name: str, own: dict[str, Any], other: dict[str, Any]) -> list[Cell]:
-    promised = f"{own['promised']:.2f}" if "promised" in own else ""
+    target = f"{own['target']:.2f}" if "target" in own else ""
     if own["covered"]["groups"] < FEWEST_LESIONS:
-        return [plain(name), promised, _FEW, ""]
-    return [plain(name), promised, *(measured(other[key]) + _was(own[key]) for key in ("covered", "size"))]
+        return [plain(name), target, _FEW, ""]
+    return [plain(name), target, *(measured(other[key]) + _was(own[key]) for key in ("covered", "size"))]
 
 
 def _was(estimate: dict[str, Any]) -> Cell:

@@ -1,4 +1,4 @@
-"""Whom compressing harms, on made-up predictions of which the answer is known."""
+"""Flips across models: made-up predictions with known results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ import pytest
 from spot_bench.commands.bench import bench
 from spot_bench.data.manifest import Item, Manifest, write_manifest
 from spot_bench.data.predictions import Predictions, save_predictions
+from spot_bench.drift.across_models import (
+    CATEGORIES,
+    flips_across_models,
+    prediction_sets,
+    score_margins,
+    triage_categories,
+)
 from spot_bench.drift.flips import EDGES, concentration, exemplars, holm, overlap, ratios_to_rest, strata
-from spot_bench.drift.harm import CATEGORIES, categories, harm_report, margins, pick_baseline, sets
-from spot_bench.drift.lines import harm_lines
+from spot_bench.drift.lines import across_models_lines
 from spot_bench.stats.intervals import wilson
-from spot_edge.errors import DataError, OutputError
 from spot_edge.model.spec import Conformal, ImageSpec, Label, MeasuredIn, ModelSpec, OperatingPoint, Rate, SetThreshold
 from spot_edge.prediction.prediction import prediction_set_of, rank, triage_of
 
@@ -32,7 +37,7 @@ FOLDER = Path("/data")
 
 
 def scores_of(first: np.ndarray, second: np.ndarray, margin: np.ndarray | float) -> np.ndarray:
-    """Scores of three classes: `first` leads `second` by `margin`; the third has 0.1."""
+    """Make scores of three classes: `first` leads `second` by `margin`; the third has 0.1."""
     scores = np.full((len(first), 3), 0.1)
     rows = np.arange(len(first))
     scores[rows, first] = 0.45 + margin / 2
@@ -59,13 +64,13 @@ def predictions(variant: str, first: np.ndarray, margin: np.ndarray) -> Predicti
 
 @pytest.fixture(scope="module")
 def baseline() -> Predictions:
-    """Right everywhere; every tenth image is a near-tie."""
+    """A model that is always right; every tenth image is a near tie."""
     truth = (np.arange(IMAGES) // 2 % 4 == 0).astype(int)
     return predictions("float32", truth, np.where(np.arange(IMAGES) % 10 == 0, 0.04, 0.8))
 
 
 def flipped(baseline: Predictions, variant: str, rows: Any) -> Predictions:
-    """The baseline's answers, but that `rows` name the second class first, by as little as .02."""
+    """The baseline's predictions with the `rows` flipped to the second class, by a margin of .02."""
     scores = baseline.scores.copy()
     before = scores[rows].argmax(axis=1)
     scores[rows] = scores_of((before + 1) % 3, before, 0.02)
@@ -82,10 +87,10 @@ def listed(baseline: Predictions, **columns: Any) -> Manifest:
     return Manifest(tuple(items), FOLDER / "data.csv", FOLDER)
 
 
-def test_what_the_device_tells_is_the_devices_own() -> None:
+def test_categories_and_sets_match_the_device() -> None:
     random = np.random.default_rng(3)
     scores = random.dirichlet([0.5, 0.5, 0.5], 300).astype(np.float32)
-    answers = replace(predictions("int8", np.zeros(IMAGES, int), np.full(IMAGES, 0.8)), scores=scores)
+    int8 = replace(predictions("int8", np.zeros(IMAGES, int), np.full(IMAGES, 0.8)), scores=scores)
     labels = tuple(Label(label, label, malignant=label == "mel") for label in LABELS)
     spec = ModelSpec(
         name="toy",
@@ -98,7 +103,7 @@ def test_what_the_device_tells_is_the_devices_own() -> None:
         operating_points=POINTS,
         conformal=CONFORMAL,
     )
-    urgency, members = categories(answers), sets(answers)
+    urgency, members = triage_categories(int8), prediction_sets(int8)
     assert urgency is not None
     assert members is not None
     for row, own in enumerate(scores):
@@ -107,73 +112,73 @@ def test_what_the_device_tells_is_the_devices_own() -> None:
         found = prediction_set_of(spec, ranked)
         assert found is not None
         assert {LABELS[column] for column in np.flatnonzero(members[row])} == set(found.labels)
-        assert margins(scores)[row] == pytest.approx(ranked[0].score - ranked[1].score)
-    assert categories(replace(answers, operating_points=())) is None
-    assert sets(replace(answers, conformal=None)) is None
+        assert score_margins(scores)[row] == pytest.approx(ranked[0].score - ranked[1].score)
+    assert triage_categories(replace(int8, operating_points=())) is None
+    assert prediction_sets(replace(int8, conformal=None)) is None
 
 
 def test_changes_are_counted(baseline: Predictions) -> None:
-    """Rows 0, 10, 20 and 30 are near-ties: of lesions 0, 5, 10 and 15, the first of them a melanoma."""
-    report = harm_report(baseline, [flipped(baseline, "int8", [0, 10, 20, 30])], None, name="", draws=200)
-    (file,) = report["files"]
-    assert file["name"] == "int8"
-    flips = file["flips"]
+    """Rows 0, 10, 20 and 30 are near ties, of lesions 0, 5, 10 and 15. The first is a melanoma."""
+    report = flips_across_models(baseline, [flipped(baseline, "int8", [0, 10, 20, 30])], listed(baseline), draws=200)
+    (model,) = report["models"]
+    assert model["name"] == "int8"
+    flips = model["flips"]
     assert (flips["value"], flips["n"], flips["groups"]) == (0.01, IMAGES, IMAGES // 2)
     assert 0 <= flips["low"] < 0.01 < flips["high"] < 0.03
     # mel -> bkl loses malignancy; nv -> mel is another wrong answer, and more urgent
-    assert file["by_harm"] == {"malignancy lost": 1, "now wrong": 3, "still wrong": 0, "now right": 0}
-    assert (file["malignant_to_benign"], file["benign_to_malignant"]) == (1, 3)
-    assert file["right"]["images"] == {"lost": 4, "gained": 0, "p": 0.125}
+    assert model["by_effect"] == {"malignancy lost": 1, "now wrong": 3, "still wrong": 0, "now right": 0}
+    assert (model["malignant_to_benign"], model["benign_to_malignant"]) == (1, 3)
+    assert model["correct"]["images"] == {"lost": 4, "gained": 0, "p": 0.125}
     # malignant scores: melanoma .47 -> .44 and nevus .43 -> .46, both still between .2 and .6
-    assert file["triage"]["changed"]["value"] == 0
-    assert file["triage"]["malignant_less_urgent"] == {"count": 0, "of": 100}
-    told = file["told"]
-    assert told["baseline_margin_below"][0] == {"below": 0.05, "count": 4, "of": 4}
-    assert told["margin_below"][0]["flips"] == {"count": 4, "of": 4}
-    assert told["margin_below"][0]["flagged"]["value"] == 0.1
+    assert model["triage"]["changed"]["value"] == 0
+    assert model["triage"]["malignant_less_urgent"] == {"count": 0, "of": 100}
+    near_tie = model["near_tie"]
+    assert near_tie["baseline_margin_below"][0] == {"below": 0.05, "count": 4, "of": 4}
+    assert near_tie["margin_below"][0]["flips"] == {"count": 4, "of": 4}
+    assert near_tie["margin_below"][0]["flagged"]["value"] == 0.1
     # nv .44 (limit .4) with mel .46 (.25): both; mel .44 with bkl, which has no threshold of its own: both
-    assert told["set"]["both_classes"] == {"count": 4, "of": 4}
-    assert report["together"]["exemplars"] is None
+    assert near_tie["prediction_set"]["both_classes"] == {"count": 4, "of": 4}
+    assert report["together"] is None
 
 
 def test_triage_that_changes(baseline: Predictions) -> None:
-    """A sure melanoma becomes a sure keratosis: from review now to routine."""
+    """A melanoma with a high score becomes a keratosis: from review now to routine."""
     scores = baseline.scores.copy()
     assert baseline.truth[1] == 1
     scores[1] = [0.05, 0.05, 0.9]
-    report = harm_report(baseline, [replace(baseline, scores=scores)], None, name="", draws=50)
-    triage = report["files"][0]["triage"]
+    report = flips_across_models(baseline, [replace(baseline, scores=scores)], listed(baseline), draws=50)
+    triage = report["models"][0]["triage"]
     assert (triage["less_urgent"], triage["more_urgent"]) == (1, 0)
     assert triage["malignant_less_urgent"] == {"count": 1, "of": 100}
     assert triage["changed_of_flips"] == {"count": 1, "of": 1}
 
 
-def test_the_same_images_and_others(baseline: Predictions) -> None:
-    """Two files flip the same ten near-ties, a third ten images at random."""
+def test_models_that_flip_the_same_images(baseline: Predictions) -> None:
+    """Two models flip the same ten near ties, a third one flips ten other images."""
     same = np.arange(0, 100, 10)
     others = [
         flipped(baseline, "int8", same),
         flipped(baseline, "int4", same),
         flipped(baseline, "dynamic", np.arange(201, 301, 10)),
     ]
-    report = harm_report(baseline, others, None, name="", draws=300)
+    report = flips_across_models(baseline, others, listed(baseline), draws=300)
     together = report["together"]
     assert together["exemplars"]["count"] == 10
     assert together["flipped_by"] == {"0": 380, "1": 10, "2": 10}
     by_chance = together["exemplars"]["by_chance"]
     assert by_chance["any_images"]["high"] < 5
-    # 10 of 40 near-ties each: 40 * (1/4)^2 = 2.5 of them are shared by chance
-    assert by_chance["as_near_a_tie"]["mean"] == pytest.approx(2.5, abs=0.4)
+    # 10 of 40 near ties each: 40 * (1/4)^2 = 2.5 of them are shared by chance
+    assert by_chance["same_margin"]["mean"] == pytest.approx(2.5, abs=0.4)
     first, second, _ = together["pairs"]
-    assert (first["files"], first["both"], first["either"], first["jaccard"]["value"]) == ([0, 1], 10, 10, 1)
-    assert first["jaccard"]["low"] is None  # resampling would call itself certain
+    assert (first["models"], first["both"], first["either"], first["jaccard"]["value"]) == ([0, 1], 10, 10, 1)
+    assert first["jaccard"]["low"] is None  # resampling gives no interval
     assert (second["both"], second["either"], second["jaccard"]["value"]) == (0, 20, 0)
     assert first["by_chance"]["any_images"]["mean"] < 0.05
-    assert 0.1 < first["by_chance"]["as_near_a_tie"]["mean"] < 0.2  # about 2.5 of 17.5
-    assert together["told"]["baseline_margin_below"][0] == {"below": 0.05, "count": 10, "of": 10}
-    assert together["told"]["both_classes"] == {"count": 20, "of": 20}
+    assert 0.1 < first["by_chance"]["same_margin"]["mean"] < 0.2  # about 2.5 of 17.5
+    assert together["near_tie"]["baseline_margin_below"][0] == {"below": 0.05, "count": 10, "of": 10}
+    assert together["near_tie"]["both_classes"] == {"count": 20, "of": 20}
     image = together["images"][0]
-    assert image["files"].keys() == {"int8", "int4"}
+    assert image["models"].keys() == {"int8", "int4"}
     assert image["margin"] == pytest.approx(0.04)
 
 
@@ -190,7 +195,7 @@ def test_overlap_has_an_interval() -> None:
     assert nothing["exemplars"]["count"] == 0
 
 
-def test_half_of_the_files_make_an_exemplar() -> None:
+def test_half_of_the_models_make_an_exemplar() -> None:
     flips = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]], bool)
     assert exemplars(flips).tolist() == [True, False, True]
     assert exemplars(flips[:, :3]).tolist() == [True, False, True]
@@ -210,7 +215,7 @@ def test_a_concentration_is_found_where_it_is() -> None:
     }
     found = concentration(flips, columns, random.integers(0, 4, 1200), lesions, draws=300)
     male, female, back, arm, toe = found["subgroups"]
-    assert found["looked_at"] == 4  # too few toes
+    assert found["tested"] == 4  # too few toes
     for key in ("ratio", "ratio_same_margin"):
         assert male[key]["low"] < 3 < male[key]["high"]
         assert male[key]["low"] > 2
@@ -224,8 +229,8 @@ def test_a_concentration_is_found_where_it_is() -> None:
     assert "p" not in toe
 
 
-def test_what_margins_explain_is_gone_once_they_are_held_fixed() -> None:
-    """The old have more near-ties, of which half flip, whoever's they are."""
+def test_holding_the_margin_fixed_removes_what_it_explains() -> None:
+    """The old have more near ties, half of which flip for everyone."""
     random = np.random.default_rng(2)
     old = np.arange(2000) < 1000
     near = random.random(2000) < np.where(old, 0.6, 0.2)
@@ -238,7 +243,7 @@ def test_what_margins_explain_is_gone_once_they_are_held_fixed() -> None:
     assert row["p_same_margin"] > 0.05
 
 
-def test_p_values_of_nothing_are_even() -> None:
+def test_p_values_are_uniform_without_an_effect() -> None:
     """Of 60 data sets without any concentration, one in twenty has p below .05; images of a lesion flip together."""
     low = 0
     for seed in range(60):
@@ -252,8 +257,8 @@ def test_p_values_of_nothing_are_even() -> None:
 
 
 @pytest.mark.nightly
-def test_intervals_hold_what_is_true_and_p_values_what_they_promise() -> None:
-    """A seventh of the lesions has twice the near-ties, which flip alike for all; images of a lesion flip together."""
+def test_intervals_cover_the_truth_and_p_values_are_right() -> None:
+    """A seventh of the lesions has twice the near ties, which flip equally often; a lesion's images flip together."""
     data_sets, ratio = 250, (0.4 * 0.08 + 0.6 * 0.002) / (0.2 * 0.08 + 0.8 * 0.002)
     held = {"ratio": 0, "ratio_same_margin": 0}
     low = 0
@@ -294,62 +299,47 @@ def test_holm_by_hand() -> None:
 def test_subgroups_come_from_the_manifest(baseline: Predictions) -> None:
     data = listed(baseline, sex=lambda lesion: "male" if lesion < 101 else "female", age=lambda lesion: "35")
     other = flipped(baseline, "int8", np.arange(0, 100, 10))
-    report = harm_report(baseline, [other], data, name="data.csv", draws=100)
-    found = report["files"][0]["concentration"]
+    report = flips_across_models(baseline, [other], data, draws=100)
+    found = report["models"][0]["concentration"]
     names = [(row["column"], row["subgroup"]) for row in found["subgroups"]]
     assert names == [("class", "nv"), ("class", "mel"), ("sex", "male"), ("sex", "female")]  # one age has no rest
-    assert found == report["together"]["concentration"]
     female = found["subgroups"][-1]
     assert (female["flips"], female["ratio"]["value"], female["ratio"]["high"]) == (0, 0, None)
     assert female["rate"]["high"] == pytest.approx(wilson(0, 99)[1])
-    text = "\n".join(harm_lines(report))
-    assert text.startswith("int8 against float32, on 400 images of 200 lesions")
-    assert "4 subgroups looked at: 0.2 would have p below .05" in text
+    text = "\n".join(across_models_lines(report))
+    assert "on whom flips fall (int8)" in text
+    assert "4 subgroups tested: by chance 0.2 have an uncorrected p below .05" in text
     assert "sex female" in text
     json.dumps(report, allow_nan=False)
 
 
-def test_the_baseline_is_found_by_its_variant(baseline: Predictions) -> None:
-    int8, int4 = flipped(baseline, "int8", [0]), flipped(baseline, "int4", [1])
-    assert pick_baseline([int8, baseline, int4]) == (baseline, [int8, int4])
-    with pytest.raises(DataError, match="no file is of the variant float32"):
-        pick_baseline([int8, int4])
-    with pytest.raises(DataError, match="2 of the files are of the variant float32"):
-        pick_baseline([baseline, int8, replace(baseline)])
-    with pytest.raises(DataError, match="only the float32 file's predictions"):
-        pick_baseline([baseline])
-    with pytest.raises(DataError, match="small is another network than toy"):
-        pick_baseline([baseline, replace(int8, model=int8.model | {"name": "small"})])
-
-
-def test_two_files_of_a_variant_keep_their_names_apart(baseline: Predictions) -> None:
+def test_two_models_of_a_variant_get_different_names(baseline: Predictions) -> None:
     one = flipped(baseline, "int8", [0])
     two = replace(one, model=one.model | {"id": "fedcba98765"})
-    report = harm_report(baseline, [one, two], None, name="", draws=20)
-    assert [file["name"] for file in report["files"]] == ["int8 int8-012", "int8 fedcba98"]
+    report = flips_across_models(baseline, [one, two], listed(baseline), draws=20)
+    assert [model["name"] for model in report["models"]] == ["int8 int8-012", "int8 fedcba98"]
 
 
-def test_the_command(baseline: Predictions, tmp_path: Path) -> None:
+def test_the_command(baseline: Predictions, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = np.arange(0, 100, 10)
+    others = [flipped(baseline, "int8", same), flipped(baseline, "int4", np.append(same, 111))]
     files = []
-    for number, each in enumerate(
-        [baseline, flipped(baseline, "int8", same), flipped(baseline, "int4", np.append(same, 111))]
-    ):
+    for number, each in enumerate([baseline, *others]):
         files.append(str(tmp_path / f"predictions-{number}.npz"))
         save_predictions(each, Path(files[-1]))
-    write_manifest(
-        listed(baseline, sex=lambda lesion: "male" if lesion < 101 else "female"), tmp_path / "data.csv", root=FOLDER
-    )
-    out = tmp_path / "harm"
-    bench.main(["harm", *files, "--data", str(tmp_path / "data.csv"), "--out", str(out)], standalone_mode=False)
-    report = json.loads((out / "report.json").read_text())
-    assert (report["report"], report["schema"]) == ("harm", 1)
+    data = listed(baseline, sex=lambda lesion: "male" if lesion < 101 else "female")
+    write_manifest(data, tmp_path / "data.csv", root=FOLDER)
+    arguments = ["--baseline", files[0], "--data", str(tmp_path / "data.csv"), "--split", "all"]
+    bench.main(["drift", *files[1:], *arguments, "--json"], standalone_mode=False)
+    report = json.loads(capsys.readouterr().out)["flips_across_models"]
     assert report["together"]["exemplars"]["count"] == 11
-    with pytest.raises(OutputError, match=r"report\.json: exists already"):
-        bench.main(["harm", *files, "--out", str(out)], standalone_mode=False)
-    with pytest.raises(DataError, match="only the float32 file's predictions"):
-        bench.main(["harm", files[0]], standalone_mode=False)
-    short = tmp_path / "short.npz"
-    save_predictions(flipped(baseline, "int8", same).where(np.arange(IMAGES) > 3), short)
-    with pytest.raises(DataError, match="toy int8 and toy float32 were not run on the same images"):
-        bench.main(["harm", files[0], str(short)], standalone_mode=False)
+    assert [model["name"] for model in report["models"]] == ["int8", "int4"]
+    bench.main(["drift", *files[1:], *arguments], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "flipped by at least half of the models: 11 images" in shown
+    assert "int8, int4" in shown
+    assert "on whom flips fall (mean of all models)" in shown
+    bench.main(["drift", files[1], *arguments], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "at least half" not in shown
+    assert "on whom flips fall (int8)" in shown
