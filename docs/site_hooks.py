@@ -87,7 +87,12 @@ def all_command_lines() -> Iterator[str]:
     for name, place in sorted(toolkit.items()):
         module, _, attribute = place.partition(":")
         found[name] = getattr(import_module(module), attribute)
-    yield from command_lines(click.Group("spot-edge", found, params=device.params, help=device.help), "spot-edge")
+    yield from command_lines(
+        click.Group(
+            "spot-edge", found, params=device.params, help=device.help, context_settings=device.context_settings
+        ),
+        "spot-edge",
+    )
 
 
 def command_lines(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
@@ -104,7 +109,7 @@ def command_lines(command: click.Command, name: str, parent: click.Context | Non
     records = [record for option in options if (record := option.get_help_record(context))]
     if records:
         yield from ("| option | meaning |", "|---|---|")
-        yield from (f"| `{_line(option)}` | {_text(about)} |" for option, about in records)
+        yield from (f"| {_option(option)} | {_text(about)} |" for option, about in records)
         yield ""
     if parent is not None:
         yield from _paragraphs(command.epilog or "")
@@ -122,6 +127,13 @@ def _paragraphs(text: str) -> Iterator[str]:
             yield from ("```text", *paragraph.split("\n")[1:], "```", "")
         elif paragraph:
             yield from (_text(paragraph), "")
+
+
+def _option(text: str) -> str:
+    """An option's names, which must not wrap, and what it takes, which may."""
+    names = re.match(r"-[^ ]*(?:(?:, | / )-[^ ]*)*", text)
+    end = names.end() if names else 0
+    return " ".join(f"`{part.strip()}`" for part in (text[:end], text[end:]) if part.strip())
 
 
 def _line(text: str) -> str:

@@ -26,9 +26,11 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import spot_edge
+from spot_edge.cli import spot_edge as spot_edge_command
 
 REPOSITORY = Path(__file__).parents[2]
 SITE = Path(os.environ.get("SITE", REPOSITORY / "build" / "docs"))
@@ -288,6 +290,26 @@ def test_the_reference_holds_the_public_names_of_the_workstation(folder: str, pa
         wanted |= {f"{module}.{name}" for name in _exported(path)}
     assert len(wanted) > 50
     assert wanted - page == set()
+
+
+def test_the_reference_holds_every_command_and_option() -> None:
+    page = (SITE / "reference" / "command-line.html").read_text(encoding="utf-8")
+    ids, options = _ids("reference/command-line.html"), set(re.findall(r"--[a-z][a-z-]+", html.unescape(page)))
+    commands = dict(_commands(spot_edge_command, "spot-edge"))
+    assert {"spot-edge", "spot-edge classify", "spot-edge bench drift", "spot-edge train"} <= set(commands)
+    assert {name.replace(" ", "-") for name in commands} <= ids
+    named = {name for command in commands.values() for option in command.params for name in option.opts}
+    assert {name for name in named if name.startswith("--")} <= options
+
+
+def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for below in command.list_commands(context):
+            child = command.get_command(context, below)
+            assert child is not None
+            yield from _commands(child, f"{name} {below}")
 
 
 def _ids(page: str) -> set[str]:
