@@ -248,7 +248,8 @@ def test_no_page_loads_anything_from_another_host() -> None:
         assert not [tag for tag in loaded.findall(text) if 'rel="canonical"' not in tag], page
 
 
-BROKEN = {
+PAGES_OF_TWO = {"index.md": "# Home", "other.md": "# Other"}
+BROKEN: dict[str, dict[str, str | None]] = {
     "a dead link": {"index.md": "# Home\n\n[there](nowhere.md)"},
     "a missing anchor": {"index.md": "# Home\n\n[there](other.md#nowhere)"},
     "a page outside the menu": {"forgotten.md": "# Forgotten"},
@@ -261,7 +262,7 @@ BROKEN = {
 def test_the_build_is_strict(broken: str, tmp_path: Path) -> None:
     """With the settings of mkdocs.yml, on two pages, and quiet as `make docs` is."""
     (tmp_path / "docs").mkdir()
-    for name, text in ({"index.md": "# Home", "other.md": "# Other"} | BROKEN[broken]).items():
+    for name, text in {**PAGES_OF_TWO, **BROKEN[broken]}.items():
         if text is not None:
             (tmp_path / "docs" / name).write_text(text)
     pages = f"nav: [index.md, other.md]\nextra_css: []\nhooks: [{tmp_path}/hooks.py]\nplugins: [search]\n"
@@ -270,7 +271,7 @@ def test_the_build_is_strict(broken: str, tmp_path: Path) -> None:
     )
     folders = f"docs_dir: {tmp_path}/docs\nsite_dir: {tmp_path}/site\n"
     (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {REPOSITORY}/mkdocs.yml\n{folders}{pages}")
-    build = [MKDOCS, "build", "--quiet", "--strict", "--config-file", tmp_path / "mkdocs.yml"]
+    build = [MKDOCS, "build", "--quiet", "--strict", "--config-file", str(tmp_path / "mkdocs.yml")]
     done = subprocess.run(build, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) == (broken == "nothing"), done.stderr
 
