@@ -1,10 +1,9 @@
-"""How well a model's limits tell a class that it has never seen: a small training without it, and what becomes of it.
+"""Measure how well a model's quality limits detect a class that it was not trained on.
 
-For each class named: `spot-edge train spot-small` at 160 pixels for a few epochs on all the others, `convert`, and
-`bench quality` on the test part, with the test images of the class left out as other pictures. The rooms meet in files
-here too:
+For each class to leave out: train `spot-small` on the other classes at 160 pixels for a few epochs, convert it, and run
+`bench quality` on the test split with the test images of that class as other images:
 
-    python benchmarks/left_out.py --data HAM/ham10000-split.csv --weights WEIGHTS --out runs/left-out --without bcc
+    python -m experiments.left_out --data HAM/ham10000-split.csv --weights WEIGHTS --out runs/left-out --without bcc
 """
 
 from __future__ import annotations
@@ -28,19 +27,17 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--data", required=True, type=_PATH, help="Manifest of HAM10000 with its split.")
-@click.option("--weights", required=True, type=_PATH, help="Weights of a backbone of width 0.35.")
+@click.option("--weights", required=True, type=_PATH, help="Pretrained weights of width 0.35.")
 @click.option("--out", required=True, type=_PATH, help="Folder for runs, model files and reports.")
-@click.option(
-    "--without", "labels", multiple=True, required=True, help="Class to leave out; several times for several."
-)
-@click.option("--epochs", type=int, default=4, show_default=True)
+@click.option("--without", "labels", multiple=True, required=True, help="Class to leave out. Repeatable.")
+@click.option("--epochs", type=int, default=4, show_default=True, help="Epochs of each training.")
 def left_out(data: Path, weights: Path, out: Path, labels: tuple[str, ...], epochs: int) -> None:
-    """Train without a class, convert, and measure what the limits do with its images."""
+    """Train without a class, convert, and measure how often the quality limits stop its images."""
     items = read_manifest(data).items
     for label in labels:
         folder = out / label
         if folder.exists():
-            raise click.UsageError(f"{folder}: exists already: name another folder with --out")
+            raise click.UsageError(f"{folder}: exists already. Name another folder with --out")
         folder.mkdir(parents=True)
         _write([item for item in items if item.label != label], folder / "known.csv")
         _write([item for item in items if item.label == label and item.split == "test"], folder / "left-out.csv")

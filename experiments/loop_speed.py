@@ -1,7 +1,7 @@
-"""How much of the compiled training step's speed the whole loop keeps: `python -m experiments.loop_speed`.
+"""Compare the speed of the whole training loop with its compiled step: `python -m experiments.loop_speed`.
 
-Both run in turns, in one process: the very model that `spot-edge train` compiles, once through its own loop over
-decoded pictures on disk (reading, mixing, progress, everything), once on one batch that lies in memory.
+Both alternate in one process and use the model that `spot-edge train` compiles. The loop reads decoded images from
+disk, mixes them and reports progress; the bare step repeats one batch in memory.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 from spot_bench.stats.intervals import bootstrap
 from spot_train.data.batches import Batches, Examples
 from spot_train.loop.checkpoint import Position
-from spot_train.loop.fit import Epochs, Phase, set_trainable, training_body
+from spot_train.loop.fit import EpochRunner, Phase, set_trainable, training_body
 from spot_train.loop.optimizer import make_optimizer
 from spot_train.loop.progress import Progress, StopRequest
 from spot_train.recipes.recipe import load_recipe
 
 
 def measure(recipe_name: str, changes: tuple[str, ...], steps: int, rounds: int) -> tuple[list[float], float]:
-    """The loop's speed as a share of the bare step's, once a round; and the bare step's in images/s, the median."""
+    """Return the loop's speed as a share of the bare step's for each round, and the bare step's median images/s."""
     recipe = load_recipe(recipe_name, changes)
     train, classes = recipe.train, 7
     random = np.random.default_rng(0)
@@ -40,32 +40,32 @@ def measure(recipe_name: str, changes: tuple[str, ...], steps: int, rounds: int)
         set_trainable(body, recipe, phase)
         optimizer = make_optimizer(train, 1000, 100, train.learning_rate)
         optimizer.build(body.trainable_variables)
-        epochs = Epochs(recipe, phase, examples, body, optimizer, steps, Progress(click.echo), StopRequest())
+        runner = EpochRunner(recipe, phase, examples, body, optimizer, steps, Progress(click.echo), StopRequest())
         batch = [keras.ops.convert_to_tensor(part) for part in Batches(examples, train, (0,))[0]]
-        shares, paces = [], []
-        for done in epochs.run(Position(1, 0, 0, [])):
+        shares, speeds = [], []
+        for done in runner.run(Position(1, 0, 0, [])):
             start = time.perf_counter()
             for _ in range(steps):
-                epochs.model.train_on_batch(batch[0], batch[1], sample_weight=batch[2])
+                runner.model.train_on_batch(batch[0], batch[1], sample_weight=batch[2])
             bare = time.perf_counter() - start
             shares.append(bare / done.seconds)
-            paces.append(steps * train.batch / bare)
-        return shares[1:], float(np.median(paces[1:]))  # the first round compiled
+            speeds.append(steps * train.batch / bare)
+        return shares[1:], float(np.median(speeds[1:]))  # the first round includes compilation
 
 
 @click.command()
 @click.option("--recipe", default="spot", show_default=True)
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
-@click.option("--steps", default=12, show_default=True, help="Steps a round.")
+@click.option("--steps", default=12, show_default=True, help="Steps per round.")
 @click.option("--rounds", default=7, show_default=True)
 def main(recipe: str, changes: tuple[str, ...], steps: int, rounds: int) -> None:
     """Print the loop's speed as a share of the bare compiled step's."""
-    shares, pace = measure(recipe, changes, steps, rounds)
+    shares, speed = measure(recipe, changes, steps, rounds)
     estimate = bootstrap(lambda values: float(np.median(values)), [str(i) for i in range(rounds)], np.array(shares))
     click.echo(
-        f"the loop runs at {estimate.value:.2f} of the bare step "
+        f"the loop reaches {estimate.value:.2f} of the bare step's speed "
         f"(median of {rounds} rounds of {steps} steps, 95 % interval {estimate.low:.2f} to {estimate.high:.2f}), "
-        f"which does {pace:.0f} images/s"
+        f"which is {speed:.0f} images/s"
     )
 
 

@@ -1,4 +1,4 @@
-"""Splits as published comparisons made them, so that their figures can be held beside ours: CSV in, CSV out.
+"""Split a data set like published studies did, to compare with their figures: CSV in, CSV out.
 
 python -m experiments.protocols single-image-lesions labels.csv --out split.csv
 """
@@ -18,27 +18,27 @@ from spot_edge.errors import DataError, OutputError, SpotError
 
 __all__ = ["PROTOCOLS", "by_image", "by_lesion", "single_image_lesions"]
 
-SHARE = 0.17  # of the single-image lesions, as the notebook that began it took them
+SHARE = 0.17  # of the single-image lesions, as in the original notebook
 
 
 def single_image_lesions(manifest: Manifest, seed: int = 0) -> Manifest:
-    """Validation is 17 % of each class among the lesions that have one image; every other image is for training."""
+    """Validate on 17 % of each class of the lesions with a single image. All other images are for training."""
     images = Counter(item.group for item in manifest.items)
     single = [item for item in manifest.items if images[item.group] == 1]
     if not single:
-        raise DataError(f"{manifest.origin}: every lesion has several images: there are no single ones to validate on")
-    parts = split(replace(manifest, items=tuple(single)), {"train": 1 - SHARE, "val": SHARE}, seed)
-    home = {item.group: item.split for item in parts.items}
-    return replace(manifest, items=tuple(replace(i, split=home.get(i.group, "train")) for i in manifest.items))
+        raise DataError(f"{manifest.origin}: no lesion has a single image to validate on")
+    divided = split(replace(manifest, items=tuple(single)), {"train": 1 - SHARE, "val": SHARE}, seed)
+    split_of = {item.group: item.split for item in divided.items}
+    return replace(manifest, items=tuple(replace(i, split=split_of.get(i.group, "train")) for i in manifest.items))
 
 
 def by_lesion(manifest: Manifest, seed: int = 0) -> Manifest:
-    """As many validation images as `single_image_lesions` takes, but of whole lesions of every kind."""
+    """Validate on as many images as `single_image_lesions`, but on whole lesions of every kind."""
     return split(manifest, _as_many(manifest), seed)
 
 
 def by_image(manifest: Manifest, seed: int = 0) -> Manifest:
-    """As many validation images again, each image for itself: lesions are on both sides, and the figures too good."""
+    """Validate on as many images, split image by image. Lesions then cross the split, and the figures are too good."""
     alone = replace(manifest, items=tuple(replace(item, group=manifest.name(item)) for item in manifest.items))
     return split(alone, _as_many(manifest), seed)
 
@@ -54,16 +54,16 @@ def _as_many(manifest: Manifest) -> dict[str, float]:
     images = Counter(item.group for item in manifest.items)
     share = SHARE * sum(number == 1 for number in images.values()) / len(manifest.items)
     if not share:
-        raise DataError(f"{manifest.origin}: every lesion has several images: there are no single ones to count")
+        raise DataError(f"{manifest.origin}: no lesion has a single image, so there is nothing to count")
     return {"train": 1 - share, "val": share}
 
 
 def _grouped(manifest: Manifest, column: str) -> Manifest:
-    """`manifest` with the group of each image taken from another of its columns."""
+    """Return `manifest` with the groups taken from another column."""
 
     def regroup(item: Item) -> Item:
         if not item.attributes.get(column):
-            raise DataError(f"{manifest.origin}: {manifest.name(item)} has no {column!r}: name the column of lesions")
+            raise DataError(f"{manifest.origin}: {manifest.name(item)} has no {column!r}. Name the column with --group")
         others = {key: value for key, value in item.attributes.items() if key != column}
         return replace(item, group=item.attributes[column], attributes=others)
 
@@ -73,17 +73,17 @@ def _grouped(manifest: Manifest, column: str) -> Manifest:
 @click.command()
 @click.argument("protocol", type=click.Choice(list(PROTOCOLS)))
 @click.argument("labels", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New CSV file with the split.")
-@click.option("--group", default="lesion_id", show_default=True, help="Column that names the lesion.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, another split.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--group", default="lesion_id", show_default=True, help="Column of the lesion.")
+@click.option("--seed", default=0, show_default=True, help="A different seed gives a different split.")
 def protocols(protocol: str, labels: Path, out: Path, group: str, seed: int) -> None:
-    """Split the images of the CSV file LABELS as PROTOCOL does, for a comparison and for nothing else."""
+    """Split the images of the CSV file LABELS as PROTOCOL does. Use it only for comparisons."""
     if out.exists():
-        raise OutputError(f"{out}: exists already: name a new file")
+        raise OutputError(f"{out}: exists already. Name a new file with --out")
     manifest = read_manifest(labels)
     manifest = PROTOCOLS[protocol](manifest if group == "group" else _grouped(manifest, group), seed)
     write_manifest(manifest, out)
-    counts = ", ".join(f"{part} {len(manifest.part(part).items)}" for part in manifest.parts)
+    counts = ", ".join(f"{name} {len(manifest.split(name).items)}" for name in manifest.splits)
     click.echo(f"{out}: {counts} images")
 
 

@@ -1,7 +1,7 @@
 """Measure what each ingredient of a recipe does to validation: `python -m experiments.recipe_ablation`.
 
-Trains what `ablation.toml` lists and keeps each training's answers to the validation part in a folder, so that it can
-be interrupted, continued and recomputed; then prints the table. The test part is not read.
+Trains every variant in `recipe_ablation.toml` and keeps its validation predictions in a folder, so that the study can
+be interrupted and resumed. Then prints the table, paired by image and seed. The test split is not used.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ STATISTICS: dict[str, Callable[..., float]] = {
 @click.command()
 @click.option("--plan", type=click.Path(path_type=Path), default=Path(__file__).with_suffix(".toml"), show_default=True)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--weights", default="imagenet", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the trainings; kept.")
-@click.option("--only", multiple=True, help="Train these variants alone; the table shows whatever was trained.")
-@click.option("--report", is_flag=True, help="Train nothing.")
+@click.option("--weights", default="imagenet", show_default=True, help="Pretrained weights, as for `train`.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the trainings, to resume.")
+@click.option("--only", multiple=True, help="Train only this variant. Repeatable.")
+@click.option("--report", is_flag=True, help="Only print the table.")
 def main(plan: Path, data: Path, weights: str, out: Path, only: tuple[str, ...], report: bool) -> None:
-    """Train the variants of a plan and print what each of them changes."""
+    """Train the variants of a plan, and print how each changes the metrics."""
     content = tomllib.loads(plan.read_text(encoding="utf-8"))
     variants: dict[str, list[str]] = {"base": [], **content["variants"]}
-    answers: dict[str, dict[int, Path]] = {}
-    for seed in content["seeds"]:  # all variants of a seed first: an interrupted ablation is still paired
+    predictions: dict[str, dict[int, Path]] = {}
+    for seed in content["seeds"]:  # seed by seed, so that an interrupted study is still paired
         for name, changes in variants.items():
             settings = [*content["base"], *changes, f"train.seed={seed}"]
             file = out / f"{recipe_hash(load_recipe(content['recipe'], settings))[:16]}.npy"
@@ -52,10 +52,10 @@ def main(plan: Path, data: Path, weights: str, out: Path, only: tuple[str, ...],
                 click.echo(f"--- {name}, seed {seed}", err=True)
                 _train(content["recipe"], settings, data, weights, file)
             if file.exists():
-                answers.setdefault(name, {})[seed] = file
+                predictions.setdefault(name, {})[seed] = file
     task = read_task(load_recipe(content["recipe"]), data, lambda line: None)
     val = task.manifest.split("val")
-    click.echo(_table(answers, task.indices(val), [item.group for item in val.items]))
+    click.echo(_table(predictions, task.indices(val), [item.group for item in val.items]))
 
 
 def _train(recipe_name: str, settings: list[str], data: Path, weights: str, file: Path) -> None:
@@ -70,12 +70,12 @@ def _train(recipe_name: str, settings: list[str], data: Path, weights: str, file
     write_file(file.with_suffix(".json"), json.dumps(settings).encode())
 
 
-def _table(answers: dict[str, dict[int, Path]], truth: NDArray[np.int64], groups: list[str]) -> str:
-    """The base's figures, and every variant's paired differences from it, with intervals over lesions."""
+def _table(predictions: dict[str, dict[int, Path]], truth: NDArray[np.int64], groups: list[str]) -> str:
+    """Return a table of the base's metrics and every variant's paired differences, with intervals over lesions."""
     rows = []
-    for name, files in answers.items():
-        seeds = sorted(set(files) & set(answers["base"]))
-        ours, base = ([_scores(part[seed], truth) for seed in seeds] for part in (files, answers["base"]))
+    for name, files in predictions.items():
+        seeds = sorted(set(files) & set(predictions["base"]))
+        ours, base = ([_scores(part[seed], truth) for seed in seeds] for part in (files, predictions["base"]))
 
         def differences(
             rows: NDArray[np.int64],
@@ -95,7 +95,7 @@ def _table(answers: dict[str, dict[int, Path]], truth: NDArray[np.int64], groups
 
 
 def _scores(file: Path, truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Calibrated by the temperature that fits best, so that log losses compare what was learned, not its scale."""
+    """Return calibrated scores, so that log losses compare what was learned and not its scale."""
     logits = np.load(file)
     return softmax(logits / fit_temperature(logits, truth))
 

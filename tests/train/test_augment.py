@@ -1,4 +1,4 @@
-"""Augmentation: nothing where all is switched off, something within bounds where it is on."""
+"""Augmentation: no change with everything off, and bounded changes with it on."""
 
 from __future__ import annotations
 
@@ -19,65 +19,65 @@ def stored(size: int, count: int = 1) -> np.ndarray:
     return np.concatenate([to_tensor(draw_lesion(seed), ImageSpec(size))[0] for seed in range(count)])
 
 
-def changed(recipe: Augment, pictures: np.ndarray, size: int, seed: int = 1) -> np.ndarray:
-    return np.asarray(RandomAugmentation(recipe, size, seed)(pictures))
+def changed(recipe: Augment, images: np.ndarray, size: int, seed: int = 1) -> np.ndarray:
+    return np.asarray(RandomAugmentation(recipe, size, seed)(images))
 
 
-def test_with_everything_off_a_picture_of_the_same_size_stays_as_it_is() -> None:
-    pictures = stored(64, 2)
-    np.testing.assert_array_equal(changed(OFF, pictures, 64), pictures)
+def test_with_everything_off_an_image_of_the_same_size_is_unchanged() -> None:
+    images = stored(64, 2)
+    np.testing.assert_array_equal(changed(OFF, images, 64), images)
 
 
-def test_with_everything_off_a_larger_picture_is_only_made_smaller() -> None:
+def test_with_everything_off_a_larger_image_is_only_resized() -> None:
     small = changed(OFF, stored(128), 96)
     assert small.shape == (1, 96, 96, 3)
     assert np.abs(small.astype(int) - stored(96)).mean() < 2
 
 
-def test_the_defaults_change_each_picture_in_its_own_way() -> None:
+def test_the_defaults_change_each_image_differently() -> None:
     twice = np.repeat(stored(64), 2, axis=0)
     one, two = changed(Augment(), twice, 64)
     assert one.dtype == np.uint8
     assert np.abs(one.astype(int) - two).mean() > 2
 
 
-def test_a_half_turn_shows_the_picture_upside_down() -> None:
-    class HalfTurn(RandomAugmentation):
+def test_a_rotation_by_180_degrees_turns_the_image_upside_down() -> None:
+    class By180(RandomAugmentation):
         def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
             return np.full(2, high, np.float32)  # the largest angle, 180 degrees
 
-    pictures = stored(64, 2)
-    turned = np.asarray(HalfTurn(Augment(False, 180.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(pictures))
-    # the border row may be reflected or rounded
-    gap = np.abs(turned.astype(int) - pictures[:, ::-1, ::-1])[:, 2:-2, 2:-2]
+    images = stored(64, 2)
+    rotated = np.asarray(By180(Augment(False, 180.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(images))
+    # ignore the border, which may be reflected or rounded
+    gap = np.abs(rotated.astype(int) - images[:, ::-1, ::-1])[:, 2:-2, 2:-2]
     assert gap.mean() < 0.5
 
 
-def test_a_quarter_turn_keeps_a_circle_round_in_the_pictures_own_proportions() -> None:
-    # A round disc in a 4:3 picture is an upright ellipse in the square; turned in the picture it must stay one.
+def test_a_rotation_by_90_degrees_keeps_a_circle_round() -> None:
+    # A round disc in a 4:3 image is an upright ellipse in the stretched square, and must still be one when rotated.
     y, x = np.mgrid[0:64, 0:64]
     disc = (((x - 31.5) * 4 / 3) ** 2 + (y - 31.5) ** 2 < 16**2).astype(np.uint8)[None, :, :, None] * np.full(
         3, 255, np.uint8
     )
 
-    class QuarterTurn(RandomAugmentation):
+    class By90(RandomAugmentation):
         def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
             return np.full(1, high, np.float32)
 
-    turned = np.asarray(QuarterTurn(Augment(False, 90.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(disc))
-    assert (np.abs(turned.astype(int) - disc) > 128).mean() < 0.01
+    rotated = np.asarray(By90(Augment(False, 90.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(disc))
+    assert (np.abs(rotated.astype(int) - disc) > 128).mean() < 0.01
 
 
-def test_compression_works_for_sides_that_are_no_whole_number_of_blocks() -> None:
-    pictures = stored(99, 2)
-    compressed = changed(dataclasses.replace(OFF, jpeg=1.0), pictures, 99)
-    assert compressed.shape == pictures.shape
-    difference = np.abs(compressed.astype(int) - pictures)
+def test_compression_works_for_sides_that_are_not_multiples_of_8() -> None:
+    images = stored(99, 2)
+    compressed = changed(dataclasses.replace(OFF, jpeg=1.0), images, 99)
+    assert compressed.shape == images.shape
+    difference = np.abs(compressed.astype(int) - images)
     assert 0 < difference[:, -3:].mean() < 12
     assert 0 < difference[:, :-3].mean() < 12
 
 
-def test_a_share_too_small_for_the_batch_changes_nothing() -> None:
-    pictures = stored(64, 2)
+def test_a_share_below_one_image_per_batch_changes_nothing() -> None:
+    images = stored(64, 2)
     few = dataclasses.replace(OFF, hairs=0.1, corners=0.1, jpeg=0.1, blur=0.1)
-    np.testing.assert_array_equal(changed(few, pictures, 64), pictures)
+    np.testing.assert_array_equal(changed(few, images, 64), images)

@@ -1,4 +1,4 @@
-"""`average-runs`: the mean of the weights as a run like any other, and refusals."""
+"""`spot-edge runs average`: the mean of the weights is a complete run; runs that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spot_train.runs.average import average_runs
 
 @pytest.fixture
 def other_run(shapes_run: Path, tmp_path: Path) -> Path:
-    """The same run with every weight a little larger, by another recipe."""
+    """The same run with slightly larger weights and another recipe."""
     other = tmp_path / "other"
     shutil.copytree(shapes_run, other)
     body = keras.saving.load_model(other / "model.keras", compile=False)
@@ -28,8 +28,8 @@ def other_run(shapes_run: Path, tmp_path: Path) -> Path:
 
 
 def change(run: Path, **about: object) -> None:
-    told = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(told | about))
+    description = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(description | about))
 
 
 def test_the_mean_of_two_runs_is_a_run(shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path) -> None:
@@ -49,11 +49,11 @@ def test_the_mean_of_two_runs_is_a_run(shapes_run: Path, other_run: Path, shapes
 @pytest.mark.parametrize(
     "about", [{"labels": []}, {"split_sha256": "0"}, {"weights": {"name": "other", "sha256": "1"}}]
 )
-def test_runs_that_have_no_mean_are_refused(
+def test_runs_that_differ_are_refused(
     shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path, about: dict[str, object]
 ) -> None:
     change(other_run, **about)
-    with pytest.raises(DataError, match=f"its {next(iter(about))} is not that of"):
+    with pytest.raises(DataError, match=f"they differ in {next(iter(about))}"):
         average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)
     assert not (tmp_path / "mean").exists()
 
@@ -65,5 +65,5 @@ def test_one_run_and_adapting_batch_norm_are_refused(
         average_runs([shapes_run], shapes, tmp_path / "mean", print)
     recipe = other_run / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('batch_norm = "frozen"', 'batch_norm = "adapt"'))
-    with pytest.raises(DataError, match="batch norm that adapts"):
+    with pytest.raises(DataError, match="adapting batch norm"):
         average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)

@@ -1,4 +1,4 @@
-"""What does not need another backend to be tested: its absence, its traces, and a training it began."""
+"""Keras backends, as far as TensorFlow alone can test them: missing ones, tracing, and resuming under another."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def test_only_the_first_epoch_of_a_size_is_traced(tmp_path: Path, monkeypatch: p
     assert after == [after[0]] * 3
 
 
-def test_a_training_goes_on_only_under_the_backend_that_began_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_resumes_only_under_the_same_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_shapes(tmp_path / "data", per_class=6)
 
     def interrupted(
@@ -74,14 +72,14 @@ def test_a_training_goes_on_only_under_the_backend_that_began_it(
         train_run(recipe, data, out, weights="none", say=print)
     start = unfinished_folder(out) / "start.json"
     start.write_text(json.dumps(json.loads(start.read_text()) | {"backend": "jax"}))
-    with pytest.raises(DataError, match="began with another backend"):
+    with pytest.raises(DataError, match="started with different backend"):
         train_run(recipe, data, out, weights="none", resume=True, say=print)
 
 
 def command(backend: str, *hidden: str) -> subprocess.CompletedProcess[str]:
-    """`spot-edge restore-run` under `backend`, as if the modules `hidden` were not installed."""
+    """Run `spot-edge runs restore` under `backend`, as if the modules `hidden` were not installed."""
     code = f"import sys; sys.modules.update(dict.fromkeys({hidden!r})); from spot_edge.cli import main; "
-    code += "main(['restore-run', 'absent', '--out', 'absent'])"
+    code += "main(['runs', 'restore', 'absent', '--out', 'absent'])"
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -95,18 +93,18 @@ def command(backend: str, *hidden: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("backend", "hidden", "said"),
     [
-        ("tensorflow", ("keras",), "keras is not installed here: pip install 'spot-edge-toolkit[train]'"),
-        ("jax", ("jax",), "pip install 'spot-edge-toolkit[train-jax]', or set KERAS_BACKEND=tensorflow, which is"),
-        ("tensorfloww", (), "KERAS_BACKEND is one of tensorflow, jax, torch"),
+        ("tensorflow", ("keras",), "keras is not installed. Install it from a clone"),
+        ("jax", ("jax",), "[train-jax]', or set KERAS_BACKEND=tensorflow, which is installed"),
+        ("tensorfloww", (), "KERAS_BACKEND must be one of tensorflow, jax, torch"),
     ],
 )
-def test_what_is_missing_is_said_with_what_to_install(backend: str, hidden: tuple[str, ...], said: str) -> None:
+def test_a_missing_backend_is_reported_with_what_to_install(backend: str, hidden: tuple[str, ...], said: str) -> None:
     done = command(backend, *hidden)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
 
 
-def test_a_start_of_tensorflow_is_quiet() -> None:
+def test_tensorflow_starts_without_messages() -> None:
     done = command("tensorflow")
     assert done.returncode == 7
     assert done.stderr == "spot-edge: absent: not a run directory: no readable run.json\n"

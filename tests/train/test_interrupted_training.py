@@ -1,4 +1,4 @@
-"""A training that is killed or interrupted goes on where it was, and ends where it would have ended."""
+"""A killed or interrupted training resumes, and ends with the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -91,22 +91,22 @@ def killed(data: Path) -> Path:
     return data / "killed"
 
 
-def test_an_unfinished_training_is_not_begun_anew_by_mistake(data: Path, killed: Path) -> None:
+def test_an_unfinished_training_is_not_overwritten(data: Path, killed: Path) -> None:
     code, said = trained(data, killed)
     assert code == 6
-    assert "an unfinished training is there: go on with --resume, or remove it" in said
+    assert "unfinished training. Continue it with --resume, or remove the folder" in said
 
 
-def test_another_recipe_does_not_go_on_with_it(data: Path, killed: Path) -> None:
+def test_another_recipe_does_not_resume_it(data: Path, killed: Path) -> None:
     code, said = trained(data, killed, "--resume", "--set", "train.seed=2")
     assert code == 7
-    assert "began with another recipe" in said
+    assert "started with different recipe" in said
 
 
-def test_a_killed_training_ends_where_it_would_have_ended(data: Path, killed: Path, uninterrupted: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_result(data: Path, killed: Path, uninterrupted: Path) -> None:
     code, said = trained(data, killed, "--resume")
     assert code == 0, said
-    assert "all   1/3  32 px" not in said  # that epoch is not done again
+    assert "all   1/3  32 px" not in said  # that epoch is not repeated
     assert not killed.with_name("killed.unfinished").exists()
     for one, other in zip(weights(killed), weights(uninterrupted), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
@@ -118,7 +118,7 @@ def test_a_killed_training_ends_where_it_would_have_ended(data: Path, killed: Pa
 def test_ctrl_c_leaves_a_checkpoint_between_two_steps(data: Path) -> None:
     code, said = stopped_after_the_first_epoch(data, data / "stopped", signal.SIGINT)
     assert code == 130, said
-    assert "go on with --resume" in said
+    assert "resume with --resume" in said
     assert "Traceback" not in said
     assert not (data / "stopped").exists()
     code, said = trained(data, data / "stopped", "--resume")
@@ -126,17 +126,17 @@ def test_ctrl_c_leaves_a_checkpoint_between_two_steps(data: Path) -> None:
     assert [row["epoch"] for row in history(data / "stopped")] == ["1", "2", "3"]
 
 
-def test_nothing_to_go_on_with(data: Path) -> None:
+def test_resuming_without_an_unfinished_training_is_refused(data: Path) -> None:
     code, said = trained(data, data / "none", "--resume")
     assert code == 7
-    assert "no unfinished training to go on with" in said
+    assert "no unfinished training to resume" in said
 
 
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing(data: Path) -> None:
-    def little_room() -> None:
+def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing(data: Path) -> None:
+    def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
 
-    code, said = trained(data, data / "full", preexec_fn=little_room)
+    code, said = trained(data, data / "full", preexec_fn=limit_file_size)
     assert code == 6, said
     assert "state.npz: cannot be written: File too large" in said
     assert "Traceback" not in said

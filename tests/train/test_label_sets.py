@@ -1,4 +1,4 @@
-"""The label sets that ship: complete, and merged labels that hold from the data to the converted model's drift."""
+"""The included label sets are complete, and merged labels hold from the data to the converted model's drift."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def labelled(*labels: str) -> Manifest:
     return Manifest(items, Path("data.csv"))
 
 
-def test_every_label_set_says_what_its_data_demand() -> None:
+def test_every_label_set_has_source_licence_and_notice() -> None:
     assert known_label_sets() == ["ham10000", "ham10000-malignant", "ham10000-melanoma", "isic2019"]
     for name in known_label_sets():
         labels = load_label_set(name)
@@ -54,7 +54,7 @@ def test_every_label_set_says_what_its_data_demand() -> None:
         assert any(label.malignant for label in labels.labels)
 
 
-def test_isic2019_is_the_seven_and_scc() -> None:
+def test_isic2019_has_the_seven_classes_of_ham10000_and_scc() -> None:
     labels = load_label_set("isic2019")
     assert [label.label for label in labels.labels] == sorted([*SEVEN, "scc"])
     seven = {label.label: label for label in load_label_set("ham10000").labels}
@@ -62,7 +62,7 @@ def test_isic2019_is_the_seven_and_scc() -> None:
     assert {label.label for label in labels.labels if label.malignant} == {"akiec", "bcc", "mel", "scc"}
 
 
-def test_isic2019_takes_the_names_that_its_own_table_has() -> None:
+def test_isic2019_accepts_the_names_in_its_own_table() -> None:
     own = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "akiec", "ak", "mel")
     taken = [item.label for item in load_label_set("isic2019").apply(labelled(*own)).items]
     assert taken == ["mel", "nv", "bcc", "akiec", "bkl", "df", "vasc", "scc", "akiec", "akiec", "mel"]
@@ -75,19 +75,19 @@ def test_isic2019_takes_the_names_that_its_own_table_has() -> None:
         ("ham10000-melanoma", "melanoma", {"mel"}),
     ],
 )
-def test_two_classes_stand_for_all_seven(name: str, positive: str, members: set[str]) -> None:
+def test_two_classes_merge_all_seven(name: str, positive: str, members: set[str]) -> None:
     labels = load_label_set(name)
     taken = labels.apply(labelled(*SEVEN))
     assert {SEVEN[n] for n, item in enumerate(taken.items) if item.label == positive} == members
     assert set(taken.labels) == {label.label for label in labels.labels}
-    assert labels.apply(taken) == taken  # data that are named so already
+    assert labels.apply(taken) == taken  # data already labelled like that
     seven = {label.label: label.malignant for label in load_label_set("ham10000").labels}
     for label in labels.labels:
         if label.malignant is not None:
             assert {seven[member] for member in labels.merges[label.label]} == {label.malignant}
 
 
-def test_what_is_not_melanoma_is_not_called_benign() -> None:
+def test_the_class_other_is_not_marked_benign() -> None:
     melanoma, other = load_label_set("ham10000-melanoma").labels
     assert melanoma.malignant is True
     assert other.malignant is None
@@ -96,7 +96,7 @@ def test_what_is_not_melanoma_is_not_called_benign() -> None:
 @pytest.mark.parametrize(
     "members", ['from = ["x", "y"]\n[[label]]\nlabel = "b"\nname = "b"\nfrom = ["y"]', "from = [1]"]
 )
-def test_members_must_be_labels_each_of_them_once(members: str, tmp_path: Path) -> None:
+def test_invalid_merges_are_refused(members: str, tmp_path: Path) -> None:
     path = tmp_path / "set.toml"
     path.write_text(f'[[label]]\nlabel = "c"\nname = "c"\n[[label]]\nlabel = "a"\nname = "a"\n{members}\n')
     with pytest.raises(DataError, match="from must list labels of the data"):
@@ -105,7 +105,7 @@ def test_members_must_be_labels_each_of_them_once(members: str, tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with seven labels' data, dark where malignant, and the run of a binary recipe on them."""
+    """A folder with images of seven labels, dark if malignant, and the run of a binary recipe on them."""
     folder = tmp_path_factory.mktemp("merged")
     rows = [["image", "label", "group", "split"]]
     for label in SEVEN:
@@ -125,7 +125,7 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_split_of_a_merged_run_holds_the_merged_labels(merged: Path) -> None:
+def test_the_split_of_a_merged_run_has_the_merged_labels(merged: Path) -> None:
     with (merged / "run" / "split.csv").open(newline="") as file:
         kept = list(csv.DictReader(file))
     with (merged / "data.csv").open(newline="") as file:
@@ -135,14 +135,14 @@ def test_the_split_of_a_merged_run_holds_the_merged_labels(merged: Path) -> None
         assert after["label"] == ("malignant" if before["label"] in ("akiec", "bcc", "mel") else "benign")
 
 
-def test_a_merged_run_is_judged_at_tuned_thresholds(merged: Path) -> None:
+def test_a_merged_run_is_evaluated_at_tuned_thresholds(merged: Path) -> None:
     metrics = json.loads((merged / "run" / "metrics.json").read_text())
     assert (metrics["decision"]["positives"], metrics["decision"]["negatives"]) == (12, 16)
     assert metrics["decision"]["positive"] == ["malignant"]
     assert (merged / "run" / "threshold.svg").is_file()
 
 
-def test_a_merged_run_converts_and_its_drift_is_measured_on_its_own_split(merged: Path, tmp_path: Path) -> None:
+def test_a_merged_run_converts_and_drift_uses_its_split(merged: Path, tmp_path: Path) -> None:
     run, out = merged / "run", tmp_path / "family"
     done = CliRunner().invoke(
         convert, [str(run), "--out", str(out), "--variants", "float32,int8"], catch_exceptions=False

@@ -26,12 +26,12 @@ def body() -> keras.Model:
     return build_body(SMALL, 5)
 
 
-def pictures(count: int, size: int = 96) -> np.ndarray:
+def random_images(count: int, size: int = 96) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
-def test_the_embedding_pools_what_the_evidence_is_made_from(body: keras.Model) -> None:
-    found = body.predict_on_batch(pictures(2))
+def test_evidence_and_embedding_come_from_the_same_features(body: keras.Model) -> None:
+    found = body.predict_on_batch(random_images(2))
     evidence, embedding = found["evidence"], found["embedding"]
     assert evidence.shape == (2, 3, 3, 5)
     kernel, bias = body.get_layer("evidence").get_weights()
@@ -45,7 +45,7 @@ def test_pixels_are_scaled_inside_the_graph(body: keras.Model) -> None:
     np.testing.assert_allclose(scale(np.array([0.0, 255.0], np.float32)), [-1, 1], atol=1e-6)
 
 
-def test_every_layer_is_a_stock_one(body: keras.Model) -> None:
+def test_every_layer_is_a_stock_keras_layer(body: keras.Model) -> None:
     assert {type(layer).__module__.split(".")[0] for layer in body.layers} == {"keras"}
 
 
@@ -56,7 +56,7 @@ def test_frozen_batch_norm_keeps_its_moving_statistics_in_fit() -> None:
     logits = keras.layers.GlobalAveragePooling2D()(body.output["evidence"])
     model = keras.Model(body.input, logits)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(pictures(8), np.arange(8) % 3, batch_size=4, verbose=0)
+    model.fit(random_images(8), np.arange(8) % 3, batch_size=4, verbose=0)
     assert before
     assert all(np.array_equal(before[w.path], w.numpy()) for w in body.weights if "moving" in w.path)
 
@@ -86,7 +86,7 @@ def test_a_file_that_holds_no_weights_is_refused(body: keras.Model, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_weights_of_keras_own_network_are_taken_layer_by_layer(tmp_path: Path) -> None:
+def test_weights_of_keras_applications_load_layer_by_layer(tmp_path: Path) -> None:
     theirs = keras.applications.MobileNetV2(include_top=False, weights=None, alpha=0.35, input_shape=(96, 96, 3))
     theirs.save_weights(tmp_path / "pretrained.weights.h5")
     ours = build_body(SMALL, 3)
@@ -114,7 +114,7 @@ def test_weights_of_another_backbone_are_refused(body: keras.Model, tmp_path: Pa
         check_pretrained(Network(backbone="mobilenet", width=0.35, size=96), str(tmp_path / "model.keras"))
 
 
-# A few that differ in what they want: operations that are no layers, layers without names and odd sizes, own weights.
+# These differ: operations that are not layers; unnamed layers and odd sizes; normalization stored as weights.
 @pytest.mark.parametrize(
     ("name", "size"),
     [("mobilenet_v3_small", 64), ("inception_v3", 85), ("efficientnet_b0", 64)],
@@ -131,7 +131,7 @@ def test_a_backbone_is_the_same_network_at_any_size_and_after_saving(name: str, 
     load_pretrained(any_size, network, str(tmp_path / "model.keras"))
     any_size.get_layer("evidence").set_weights(fixed.get_layer("evidence").get_weights())
     saved = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    images = pictures(2, size)
+    images = random_images(2, size)
     expected = fixed.predict_on_batch(images)
     for other in (any_size, saved):
         found = other.predict_on_batch(images)
@@ -139,8 +139,8 @@ def test_a_backbone_is_the_same_network_at_any_size_and_after_saving(name: str, 
         np.testing.assert_allclose(found["embedding"], expected["embedding"], rtol=1e-4, atol=1e-6)
 
 
-def test_efficientnet_gets_standardized_pixels_whatever_its_file_says(tmp_path: Path) -> None:
-    # The published file has the deviation in the place of the variance.
+def test_efficientnet_gets_standardized_pixels_despite_its_file(tmp_path: Path) -> None:
+    # The published file has the deviation in place of the variance.
     theirs = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
     deviation = np.array([0.229, 0.224, 0.225])
     theirs.get_layer(index=2).set_weights([np.array([0.485, 0.456, 0.406]), deviation, np.array(0)])
@@ -149,7 +149,7 @@ def test_efficientnet_gets_standardized_pixels_whatever_its_file_says(tmp_path: 
     body = build_body(network, 3)
     load_pretrained(body, network, str(tmp_path / "pretrained.weights.h5"))
     prepared = keras.Model(body.input, body.get_layer("normalization").output)
-    images = pictures(1, 64)
+    images = random_images(1, 64)
     np.testing.assert_allclose(
         prepared.predict_on_batch(images), (images / 255 - [0.485, 0.456, 0.406]) / deviation, atol=1e-4
     )
@@ -161,7 +161,7 @@ def test_weights_learned_on_bgr_predict_as_with_keras_preprocessing(tmp_path: Pa
     network = Network(backbone="vgg16", size=32)
     body = build_body(network, 3)
     load_pretrained(body, network, str(tmp_path / "pretrained.weights.h5"))
-    images = pictures(2, 32)
+    images = random_images(2, 32)
     prepared = keras.applications.vgg16.preprocess_input(images.astype(np.float32))
     np.testing.assert_allclose(
         body.predict_on_batch(images)["embedding"],
@@ -171,12 +171,12 @@ def test_weights_learned_on_bgr_predict_as_with_keras_preprocessing(tmp_path: Pa
     )
 
 
-def test_every_backbone_is_one_of_keras() -> None:
+def test_every_backbone_exists_in_keras() -> None:
     assert all(hasattr(keras.applications, backbone.keras_name) for backbone in BACKBONES.values())
 
 
-def test_frozen_layers_are_counted_as_keras_counts_them() -> None:
-    body = build_body(Network(backbone="vgg16", size=32), 3)  # preparing the pixels takes two layers here
+def test_frozen_layers_are_counted_like_keras_does() -> None:
+    body = build_body(Network(backbone="vgg16", size=32), 3)  # preprocessing takes two layers here
     freeze_first(body, 2)  # its input and its first convolution
     assert [layer.trainable for layer in body.layers if isinstance(layer, keras.layers.Conv2D)][:2] == [False, True]
 
@@ -185,13 +185,13 @@ def test_frozen_layers_are_counted_as_keras_counts_them() -> None:
     ("changed", "said"),
     [
         ({"backbone": "mobilnet-v2"}, "unknown backbone 'mobilnet-v2': did you mean 'mobilenet_v2'?"),
-        ({"backbone": "?"}, "known are mobilenet, mobilenet_v2"),
+        ({"backbone": "?"}, "the backbones are mobilenet, mobilenet_v2"),
         ({"backbone": "inception_v3", "width": 0.5}, "network.width must be 1 for inception_v3"),
         ({"backbone": "inception_v3", "size": 74}, "network.size must be from 75 to 1024 for inception_v3, not 74"),
         ({"backbone": "efficientnet_b0", "size": 100}, "must be a multiple of 32 for efficientnet_b0, not 100"),
     ],
 )
-def test_a_network_that_cannot_be_is_one_line(changed: dict[str, object], said: str) -> None:
+def test_an_impossible_network_is_refused_in_one_line(changed: dict[str, object], said: str) -> None:
     with pytest.raises(DataError) as caught:
         check_pretrained(Network(**changed), "none")
     assert said in str(caught.value)
@@ -199,16 +199,16 @@ def test_a_network_that_cannot_be_is_one_line(changed: dict[str, object], said: 
 
 
 def test_validation_grows_linearly_and_in_constant_memory(body: keras.Model, tmp_path: Path) -> None:
-    """Every picture is looked at once, in batches of one shape, and never are all of them in memory."""
+    """Every image is evaluated once, in batches of one shape, and the images are never all in memory."""
     given: list[int] = []
 
     class Counted:
-        def predict_on_batch(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-            given.append(len(pictures))
-            return {"evidence": np.ones((len(pictures), 3, 3, 5), np.float32)}
+        def predict_on_batch(self, images: np.ndarray) -> dict[str, np.ndarray]:
+            given.append(len(images))
+            return {"evidence": np.ones((len(images), 3, 3, 5), np.float32)}
 
     def peak(number: int) -> int:
-        np.save(tmp_path / "pixels.npy", pictures(number))
+        np.save(tmp_path / "pixels.npy", random_images(number))
         given.clear()
         tracemalloc.start()
         assert predict_logits(Counted(), np.load(tmp_path / "pixels.npy", mmap_mode="r")).shape == (number, 5)
@@ -220,6 +220,6 @@ def test_validation_grows_linearly_and_in_constant_memory(body: keras.Model, tmp
     assert peak(1000) < 1.2 * peak(100)
 
 
-def test_logits_do_not_depend_on_how_pictures_fall_into_batches(body: keras.Model) -> None:
-    given = pictures(5)
+def test_logits_do_not_depend_on_the_batch_size(body: keras.Model) -> None:
+    given = random_images(5)
     np.testing.assert_allclose(predict_logits(body, given, 2), predict_logits(body, given), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Splits as published comparisons made them."""
+"""Splits of published studies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def split_by(protocol: str, labels: Path, *options: str) -> Manifest:
     return manifest
 
 
-def test_validation_of_single_image_lesions_holds_no_other(labels: Path) -> None:
+def test_single_image_lesions_validates_on_no_other_lesions(labels: Path) -> None:
     manifest = split_by("single-image-lesions", labels)
     images = Counter(item.group for item in manifest.items)
     val = manifest.split("val").items
@@ -48,19 +48,19 @@ def test_validation_of_single_image_lesions_holds_no_other(labels: Path) -> None
     assert Counter(item.label for item in val) == {"mel": 10, "nv": 41}  # 17 % of 60 and of 240
 
 
-def test_by_lesion_takes_as_many_images_of_whole_lesions(labels: Path) -> None:
+def test_by_lesion_validates_on_as_many_images_of_whole_lesions(labels: Path) -> None:
     manifest = split_by("by-lesion", labels)
     val = manifest.split("val").items
     assert abs(len(val) - 51) <= 4
     assert max(Counter(item.group for item in val).values()) == 3
 
 
-def test_by_image_tears_lesions_apart(labels: Path) -> None:
+def test_by_image_lets_lesions_cross_the_split(labels: Path) -> None:
     manifest = split_by("by-image", labels)
-    homes = {item.image.name.split("-")[0]: set() for item in manifest.items}
+    splits = {item.image.name.split("-")[0]: set() for item in manifest.items}
     for item in manifest.items:
-        homes[item.image.name.split("-")[0]].add(item.split)
-    assert any(len(parts) == 2 for parts in homes.values())
+        splits[item.image.name.split("-")[0]].add(item.split)
+    assert any(len(names) == 2 for names in splits.values())
 
 
 @pytest.mark.parametrize("protocol", ["by-lesion", "by-image"])
@@ -71,12 +71,12 @@ def test_the_same_seed_gives_the_same_split(protocol: str, labels: Path) -> None
     assert first != other
 
 
-def test_what_cannot_be_split_ends_with_one_line(labels: Path) -> None:
+def test_invalid_input_ends_with_one_line(labels: Path) -> None:
     command = [sys.executable, "-m", "experiments.protocols", "by-lesion", str(labels), "--out"]
     for options, said, code in (
         ([str(labels)], "exists already", 6),
         ([str(labels.with_name("new.csv")), "--group", "patient"], "has no 'patient'", 7),
-        ([str(labels.with_name("new.csv")), "--group", "site"], "there are no single ones", 7),
+        ([str(labels.with_name("new.csv")), "--group", "site"], "no lesion has a single image", 7),
     ):
         done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
         assert said in done.stderr

@@ -1,4 +1,4 @@
-"""Every recipe that ships is run from its name to its run directory, made small: few drawn pictures, few epochs."""
+"""Run every included recipe to its run directory, with few drawn images and few epochs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spot_train.recipes.recipe import known_recipes, load_recipe
 
 SEVEN = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 EIGHT = (*SEVEN, "scc")
-PARTS = {"train": 8, "val": 4, "calibrate": 2, "test": 2}
+SPLIT = {"train": 8, "val": 4, "calibrate": 2, "test": 2}
 SMALL = ("network.size=32", "train.stored_size=32", "train.batch=8")
 NARROW = ("network.width=0.35", *SMALL)
 CHANGES = {
@@ -37,18 +37,18 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `seven.csv` and `eight.csv`: plain pictures whose colour tells the class."""
+    """A folder with `seven.csv` and `eight.csv`: plain images whose colour shows the class."""
     folder = tmp_path_factory.mktemp("lesions")
     colours = np.random.default_rng(5).permutation(np.linspace(20, 235, 8))
     rows = []
     for number, label in enumerate(EIGHT):
-        of_part = [part for part, count in PARTS.items() for _ in range(count)]
-        for index, part in enumerate(of_part):
+        names = [name for name, count in SPLIT.items() for _ in range(count)]
+        for index, split in enumerate(names):
             noise = np.random.default_rng([number, index]).normal(0, 12, (48, 64, 3))
             ground = np.array([colours[number], colours[-number - 1], 128.0])
             name = f"{label}-{index}.jpg"
             (folder / name).write_bytes(encode_jpeg(Image.fromarray(np.clip(ground + noise, 0, 255).astype(np.uint8))))
-            rows.append([name, label, f"{label}-{index}", part])
+            rows.append([name, label, f"{label}-{index}", split])
     for name, labels in (("seven", SEVEN), ("eight", EIGHT)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["image", "label", "group", "split"], *(r for r in rows if r[1] in labels)])
@@ -67,12 +67,12 @@ def metrics_of(run: Path) -> dict:
     return json.loads((run / "metrics.json").read_text())
 
 
-def test_no_recipe_is_left_out() -> None:
+def test_every_recipe_is_tested() -> None:
     assert set(CHANGES) == set(known_recipes())
 
 
 @pytest.mark.parametrize("recipe", sorted(CHANGES))
-def test_a_recipe_runs_to_its_end(recipe: str, lesions: Path, tmp_path: Path) -> None:
+def test_a_recipe_runs(recipe: str, lesions: Path, tmp_path: Path) -> None:
     data = lesions / ("eight.csv" if recipe in ("spot-check", "any-images") else "seven.csv")
     run = run_recipe(recipe, data, tmp_path / "run")
     metrics, labels = metrics_of(run), json.loads((run / "run.json").read_text())["labels"]
@@ -80,19 +80,19 @@ def test_a_recipe_runs_to_its_end(recipe: str, lesions: Path, tmp_path: Path) ->
     assert len(labels) == len(metrics["classes"]) == expected
     assert {path.name for path in run.iterdir()} - {"threshold.svg"} == FILES
     assert (run / "threshold.svg").exists() == (recipe != "any-images")
-    kept = load_recipe(str(run / "recipe.toml"))  # replayable as it is
+    kept = load_recipe(str(run / "recipe.toml"))  # it can be replayed
     assert kept == load_recipe(recipe, CHANGES[recipe])
     if expected > 3:
         tops = [metrics[name]["value"] for name in ("accuracy", "top2_accuracy", "top3_accuracy")]
         assert tops == sorted(tops)
 
 
-def test_the_seven_classes_of_ham10000_do_for_spot_check(lesions: Path, tmp_path: Path) -> None:
+def test_spot_check_trains_on_the_seven_classes_of_ham10000(lesions: Path, tmp_path: Path) -> None:
     run = run_recipe("spot-check", lesions / "seven.csv", tmp_path / "run", "labels=ham10000")
     assert list(metrics_of(run)["classes"]) == list(SEVEN)
 
 
-def test_melanoma_against_the_rest(lesions: Path, tmp_path: Path) -> None:
+def test_inception_binary_trains_melanoma_against_the_rest(lesions: Path, tmp_path: Path) -> None:
     changes = ("labels=ham10000-melanoma", "network.backbone=mobilenet_v2", *NARROW)
     metrics = metrics_of(run_recipe("inception-binary", lesions / "seven.csv", tmp_path / "run", *changes))
     decision = metrics["decision"]
@@ -101,11 +101,11 @@ def test_melanoma_against_the_rest(lesions: Path, tmp_path: Path) -> None:
     assert list(decision["thresholds"]) == ["untuned", "youden", "sensitivity-90", "sensitivity-95"]
     assert decision["thresholds"]["sensitivity-95"]["type_2_errors"]["count"] == 0
     assert metrics["melanoma_auc"] == decision["auc"]
-    assert "malignant_auc" not in metrics  # the rest holds carcinomas
+    assert "malignant_auc" not in metrics  # the rest includes carcinomas
     assert metrics["commonest_class"] == {"label": "other", "accuracy": 24 / 28}
 
 
-# What the recipes reproduce, as published: a change here is a change of what they are.
+# The published protocols that the recipes reproduce: these values must not change.
 
 
 def test_spot_check_is_the_published_protocol() -> None:
@@ -126,14 +126,14 @@ def test_ham_top2_is_the_published_protocol() -> None:
     assert recipe.train.class_weights == {"mel": 3.0}
 
 
-def test_inception_binary_learns_its_head_alone() -> None:
+def test_inception_binary_trains_only_the_head() -> None:
     recipe = load_recipe("inception-binary")
     assert (recipe.network.backbone, recipe.network.size) == ("inception_v3", 299)
     assert (recipe.train.epochs, recipe.train.optimizer, recipe.labels) == (0, "rmsprop", "ham10000-malignant")
     assert recipe.train.head_epochs > 0
 
 
-def test_spot_small_is_spot_but_for_its_width() -> None:
+def test_spot_small_is_spot_at_another_width() -> None:
     small, spot = load_recipe("spot-small"), load_recipe("spot")
     assert small.network.width == 0.35
     assert small.augment == spot.augment
@@ -141,13 +141,13 @@ def test_spot_small_is_spot_but_for_its_width() -> None:
     assert [getattr(small.train, key) for key in same] == [getattr(spot.train, key) for key in same]
 
 
-def test_eight_classes_want_data_of_eight(lesions: Path, tmp_path: Path) -> None:
+def test_eight_classes_need_data_with_eight(lesions: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no training image is labelled 'scc'"):
         run_recipe("spot-check", lesions / "seven.csv", tmp_path / "run")
 
 
 def test_any_images_learns_to_tell_shapes(shapes_run: Path) -> None:
-    """What any-images is: labels as the data have them. The run is trained on 240 shapes drawn by code."""
+    """The labels are those of the data, as with any-images. The run is trained on 240 drawn shapes."""
     metrics = metrics_of(shapes_run)
     assert list(metrics["classes"]) == ["circle", "square", "triangle"]
     assert metrics["balanced_accuracy"]["low"] > 1 / 3

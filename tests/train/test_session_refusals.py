@@ -1,4 +1,4 @@
-"""What cannot be trained is refused before training starts, in one line, with nothing left behind."""
+"""Invalid input is refused before training starts, in one line, and leaves no files."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ def test_a_run_that_exists_is_never_overwritten(data: Path, tmp_path: Path) -> N
     assert (tmp_path / "run" / "kept").read_text() == "mine"
 
 
-def test_data_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_data_are_refused(tmp_path: Path) -> None:
     assert "no such file or folder" in refused(tmp_path / "none", tmp_path / "run", DataError)
 
 
-def test_a_label_outside_the_label_set(data: Path, tmp_path: Path) -> None:
+def test_a_label_outside_the_label_set_is_refused(data: Path, tmp_path: Path) -> None:
     assert "'circle' is not in the label set 'ham10000'" in refused(data, tmp_path / "run", DataError, "spot")
 
 
-def test_a_single_class(tmp_path: Path) -> None:
+def test_a_single_class_is_refused(tmp_path: Path) -> None:
     draw_shapes(tmp_path / "data", per_class=3)
     for shape in ("square", "triangle"):
-        for picture in (tmp_path / "data" / shape).iterdir():
-            picture.unlink()
+        for image in (tmp_path / "data" / shape).iterdir():
+            image.unlink()
         (tmp_path / "data" / shape).rmdir()
-    assert "one class only" in refused(tmp_path / "data", tmp_path / "run", DataError)
+    assert "only one class" in refused(tmp_path / "data", tmp_path / "run", DataError)
 
 
 def test_an_image_that_cannot_be_decoded_is_named(data: Path, tmp_path: Path) -> None:
-    for picture in (data / "square").iterdir():
-        picture.write_bytes(picture.read_bytes()[:300])
+    for image in (data / "square").iterdir():
+        image.write_bytes(image.read_bytes()[:300])
     said = refused(data, tmp_path / "run", DataError)
     assert "square-" in said
-    assert "mend it or take it out" in said
+    assert "repair it or remove it" in said
 
 
 def test_a_missing_weights_file_is_refused(data: Path, tmp_path: Path) -> None:
     said = refused(data, tmp_path / "run", DataError, weights=str(tmp_path / "absent.weights.h5"))
-    assert "absent.weights.h5: no such file of weights" in said
+    assert "absent.weights.h5: no such weights file" in said
 
 
-def test_nothing_half_written_is_left(data: Path, tmp_path: Path) -> None:
+def test_no_partial_files_are_left(data: Path, tmp_path: Path) -> None:
     refused(data, tmp_path / "run", DataError, weights=str(tmp_path / "absent.weights.h5"))
     assert not (tmp_path / "run").exists()
     assert not list(tmp_path.glob(".run*"))

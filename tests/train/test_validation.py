@@ -1,4 +1,4 @@
-"""The validation report of a run: figures, thresholds, tables and pictures."""
+"""The validation report of a run: metrics, thresholds, tables and plots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spot_bench.stats import metrics as measures
 from spot_bench.stats.calibration import softmax
 from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.loop.checkpoint import Epoch
-from spot_train.report.files import validation_files
+from spot_train.report.page import validation_files
 from spot_train.report.plots import history_svg
 from spot_train.report.validation import positive_classes, validation_metrics
 
@@ -24,7 +24,7 @@ SEVEN = load_label_set("ham10000")
 
 @functools.cache
 def seven() -> tuple[dict, np.ndarray, np.ndarray, list[str]]:
-    """The report on seven classes, and what it was made from."""
+    """The report on seven classes, and its input."""
     logits, truth, groups = case(SEVEN)
     return validation_metrics(logits, truth, groups, SEVEN), logits, truth, groups
 
@@ -36,7 +36,7 @@ def case(labels: LabelSet, images: int = 300, seed: int = 0) -> tuple[np.ndarray
     return logits.astype(np.float32), truth, [f"lesion {i // (2 * number)} {i % number}" for i in range(images)]
 
 
-def test_figures_are_those_of_the_bench() -> None:
+def test_metrics_equal_those_of_the_benchmarks() -> None:
     found, logits, truth, _ = seven()
     scores = softmax(logits)
     assert found["accuracy"]["value"] == pytest.approx(measures.accuracy(truth, scores))
@@ -61,14 +61,14 @@ def test_figures_are_those_of_the_bench() -> None:
     assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in figures)
 
 
-def test_ties_count_half_in_every_area() -> None:
+def test_ties_count_half_in_every_auc() -> None:
     labels = plain_label_set(["no", "yes"])
     logits = np.array([[0, 0], [0, 0], [1, 0], [0, 1]], np.float32)
     found = validation_metrics(logits, np.array([0, 1, 0, 1]), list("abcd"), labels)
     assert found["classes"]["yes"]["auc"] == pytest.approx(0.875)
 
 
-def test_a_certain_figure_of_few_keeps_a_wide_interval() -> None:
+def test_a_perfect_recall_of_few_images_has_a_wide_interval() -> None:
     labels = plain_label_set(["a", "b"])
     logits = np.array([[2, 0], [2, 0], [0, 2], [0, 2]], np.float32)
     found = validation_metrics(logits, np.array([0, 0, 1, 1]), list("abcd"), labels)
@@ -76,7 +76,7 @@ def test_a_certain_figure_of_few_keeps_a_wide_interval() -> None:
     assert found["classes"]["a"]["intervals"]["recall"][0] < 0.5
 
 
-def test_thresholds_do_what_their_names_say() -> None:
+def test_thresholds_reach_what_they_are_tuned_for() -> None:
     labels = load_label_set("ham10000-malignant")
     logits, truth, groups = case(labels, 400)
     decision = validation_metrics(logits, truth, groups, labels)["decision"]
@@ -98,7 +98,7 @@ def test_thresholds_do_what_their_names_say() -> None:
         assert point["accuracy"] == pytest.approx((called == positive).mean())
 
 
-def test_what_a_decision_looks_for() -> None:
+def test_the_positive_classes_of_a_decision() -> None:
     assert positive_classes(SEVEN).tolist() == [True, True, False, False, True, False, False]
     assert positive_classes(load_label_set("ham10000-melanoma")).tolist() == [True, False]
     assert positive_classes(plain_label_set(["no", "yes"])).tolist() == [False, True]
@@ -122,7 +122,7 @@ def test_validation_without_any_positive_image_has_no_decision() -> None:
     [SEVEN, load_label_set("ham10000-malignant"), plain_label_set([f"<finding> & {n}" for n in range(25)])],
     ids=["seven", "two", "many"],
 )
-def test_the_pictures_are_whole_and_small(labels: LabelSet) -> None:
+def test_the_plots_are_valid_and_small(labels: LabelSet) -> None:
     logits, truth, groups = case(labels)
     found = validation_metrics(logits, truth, groups, labels)
     json.dumps(found, allow_nan=False)
@@ -135,21 +135,21 @@ def test_the_pictures_are_whole_and_small(labels: LabelSet) -> None:
     assert ("threshold.svg" in files) == (found["decision"] is not None)
 
 
-def test_the_tables_say_what_the_figures_are() -> None:
+def test_the_tables_show_the_metrics() -> None:
     found, logits, truth, _ = seven()
     page = validation_files(found, logits, truth, SEVEN)["validation.md"]
     for name, words in (("top2_accuracy", "top-2 accuracy"), ("melanoma_auc", "melanoma AUC")):
         figure = found[name]
         assert f"| {words} | {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}) |" in page
-    assert f"Always saying akiec would reach an accuracy of {43 / 300:.3f}." in page
+    assert f"Always predicting akiec would reach an accuracy of {43 / 300:.3f}." in page
     assert "## Is it akiec or bcc or mel?" in page
     assert f"{found['decision']['thresholds']['youden']['type_1_errors']['count']} of" in page
 
 
-def test_the_confusion_picture_holds_every_count() -> None:
+def test_the_confusion_plot_shows_every_count() -> None:
     found, logits, truth, _ = seven()
-    picture = ElementTree.fromstring(validation_files(found, logits, truth, SEVEN)["confusion.svg"])
-    written = [node.text for node in picture.iter() if node.tag.endswith("text")]
+    plot = ElementTree.fromstring(validation_files(found, logits, truth, SEVEN)["confusion.svg"])
+    written = [node.text for node in plot.iter() if node.tag.endswith("text")]
     for row in found["confusion"]["rows"]:
         for count in row:
             assert not count or str(count) in written
@@ -171,13 +171,13 @@ def epoch(number: int, phase: str = "all", **changes: float) -> Epoch:
     ],
     ids=["none", "one", "many", "diverged", "never validated"],
 )
-def test_the_course_of_any_training_can_be_drawn(history: list[Epoch]) -> None:
-    picture = history_svg(history)
-    ElementTree.fromstring(picture)
-    drawn = "".join(node.get("points", "") for node in ElementTree.fromstring(picture).iter())
+def test_any_history_can_be_plotted(history: list[Epoch]) -> None:
+    plot = history_svg(history)
+    ElementTree.fromstring(plot)
+    drawn = "".join(node.get("points", "") for node in ElementTree.fromstring(plot).iter())
     assert not {"nan", "inf"} & set(drawn.replace(",", " ").split())
     validated = [e for e in history if e.val_loss is not None]
-    assert ("validation" in picture) == bool(validated)
+    assert ("validation" in plot) == bool(validated)
 
 
 def test_ticks_are_round() -> None:

@@ -1,1 +1,1 @@
-"""Data sets before training: what is wrong with one, its split, and where public ones come from."""
+"""Data sets: check, fetch, decode, augment and batch their images."""

@@ -1,1 +1,1 @@
-"""Label sets as data: one TOML file each, with plain names, descriptions and malignancy."""
+"""Label sets: one TOML file each, with plain names, descriptions and malignancy."""

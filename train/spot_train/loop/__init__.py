@@ -1,1 +1,1 @@
-"""The training loop: sessions, phases, checkpoints, optimizers."""
+"""The training loop: sessions, phases, checkpoints and optimizers."""

@@ -1,7 +1,7 @@
-"""The state of a training that goes on: everything needed to take it up where it was, in one folder.
+"""Save and restore the state of a training, in one folder.
 
-state.npz   weights, optimiser and position, replaced whole after every epoch
-best.npz    the weights of the best epoch, where the recipe keeps that one
+state.npz   weights, optimizer and position; replaced atomically after every epoch
+best.npz    the weights of the best epoch, if the recipe keeps that one
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Checkpoint", "Epoch", "Position"]
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch did."""
+    """The figures of one finished epoch."""
 
     phase: str
     epoch: int
@@ -44,27 +44,27 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a training stands: so many epochs of a phase are done, and so many steps of the next."""
+    """The position of a training: the finished epochs of a phase, and the finished steps of the next epoch."""
 
     phase: int
     epoch: int
     step: int
     history: list[Epoch] = field(default_factory=list)
-    loss: float = 0.0  # over the steps of the unfinished epoch, as are the next two
+    loss: float = 0.0  # these three: over the steps of the unfinished epoch
     accuracy: float = 0.0
     seconds: float = 0.0
-    last: Epoch | None = None  # the epoch that just ended
+    last: Epoch | None = None  # the epoch that has just ended
 
 
 class Checkpoint:
-    """The state in `folder`, which must exist."""
+    """The checkpoint in `folder`, which must exist."""
 
     def __init__(self, folder: Path) -> None:
         self._state = folder / "state.npz"
         self._best = folder / "best.npz"
 
     def position(self) -> Position | None:
-        """Where the training stands, or None before its first checkpoint."""
+        """Return the position of the training, or None before its first checkpoint."""
         if not self._state.exists():
             return None
         data = json.loads(bytes(_read(self._state)["position"]))
@@ -73,25 +73,25 @@ class Checkpoint:
         return Position(**data, history=history)
 
     def save(self, body: Any, optimizer: Any, position: Position) -> None:
-        """Replace the state, whole or not at all."""
+        """Replace the saved state atomically."""
         text = json.dumps(dataclasses.asdict(position)).encode()
         arrays = {"position": np.frombuffer(text, np.uint8)}
         arrays |= _numbered("body", body.variables) | _numbered("optimizer", optimizer.variables)
         write_file(self._state, _bytes(arrays))
 
     def restore(self, body: Any, optimizer: Any | None) -> None:
-        """The state into a fresh body, and into an optimiser that is built for it."""
+        """Load the state into a fresh body, and into an optimizer that was built for it."""
         arrays = _read(self._state)
         _assign(self._state, arrays, "body", body.variables)
         if optimizer is not None:
             _assign(self._state, arrays, "optimizer", optimizer.variables)
 
     def keep_best(self, body: Any) -> None:
-        """Remember these weights as the best."""
+        """Save these weights as the best."""
         write_file(self._best, _bytes(_numbered("body", body.weights)))
 
     def load_best(self, body: Any) -> None:
-        """The best weights so far into `body`; its own stay where none were kept."""
+        """Load the best weights into `body`; without any, leave it unchanged."""
         if self._best.exists():
             _assign(self._best, _read(self._best), "body", body.weights)
 
@@ -111,12 +111,12 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable checkpoint: {error}") from error
+        raise DataError(f"{path}: unreadable checkpoint: {error}") from error
 
 
 def _assign(path: Path, arrays: dict[str, NDArray[Any]], kind: str, variables: Sequence[Any]) -> None:
     values = [value for name, value in sorted(arrays.items()) if name.startswith(f"{kind}-")]
     if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-        raise DataError(f"{path}: a checkpoint of another recipe: start anew in another folder")
+        raise DataError(f"{path}: checkpoint of another recipe. Start a new training in another folder")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

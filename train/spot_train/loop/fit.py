@@ -1,4 +1,4 @@
-"""The optimisation itself: the head alone, then more layers, epoch after epoch, from wherever a checkpoint stands."""
+"""Optimize the network: first the head alone, then more layers. Resumes from a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from spot_train.data.augment import RandomAugmentation
 from spot_train.data.batches import Batches, Examples
 from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
-from spot_train.loop.optimizer import LateAverage, make_optimizer, plateau_rate
+from spot_train.loop.optimizer import DeferredAverage, make_optimizer, plateau_rate
 from spot_train.loop.progress import Progress, StopRequest
 from spot_train.network.network import backbone_layers, build_body, freeze_batch_norm, freeze_first
 from spot_train.recipes.recipe import Recipe
 
-__all__ = ["Epochs", "Interrupted", "Phase", "Validate", "fit", "predict_logits", "set_trainable", "training_body"]
+__all__ = ["EpochRunner", "Interrupted", "Phase", "Validate", "fit", "predict_logits", "set_trainable", "training_body"]
 
-Validate = Callable[[Any], tuple[float, float]]  # a body of the deployed size to loss and balanced accuracy
+Validate = Callable[[Any], tuple[float, float]]  # from a body of the deployed size to its loss and balanced accuracy
 
 
 class Interrupted(Exception):
-    """Training was asked to stop, and its checkpoint was written."""
+    """Training was stopped by a signal after writing a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of epochs with one set of trainable layers and one learning rate."""
+    """A series of epochs with one set of trainable layers and one learning rate."""
 
     name: str
     number: int
@@ -40,7 +40,7 @@ class Phase:
     sizes: tuple[int, ...]
 
     def size(self, epoch: int) -> int:
-        """The side of the crops in `epoch` (from 0): the sizes in turn, each for the same number of epochs."""
+        """Return the side of the crops in `epoch` (from 0). All sizes get the same number of epochs, in order."""
         return self.sizes[epoch * len(self.sizes) // self.epochs]
 
 
@@ -53,10 +53,10 @@ def fit(
     progress: Progress,
     stop: StopRequest,
 ) -> tuple[Any, list[Epoch]]:
-    """Train a body as `recipe` says; the body in float32 at the deployed size, and what each epoch did.
+    """Train a body as `recipe` says. Return it in float32 at the deployed size, and the history of epochs.
 
-    `load_weights` puts the pretrained weights into the fresh body. The state goes into `checkpoint` after every epoch,
-    and when `stop` is raised, which ends in Interrupted; a checkpoint that holds a state is taken up.
+    `load_weights` loads the pretrained weights into the fresh body. The state is saved in `checkpoint` after every
+    epoch and when `stop` is raised, which then raises Interrupted. If `checkpoint` has a state, training resumes.
     """
     train, classes = recipe.train, examples.targets.shape[1]
     body = training_body(recipe, classes)
@@ -75,10 +75,10 @@ def fit(
         if state and state.phase == phase.number:
             checkpoint.restore(body, optimizer)
             start = dataclasses.replace(state, history=history)
-        elif state:  # the phase before was the last to be finished
+        elif state:  # the previous phase was the last one to finish
             checkpoint.restore(body, None)
         state = None
-        epochs = Epochs(recipe, phase, examples, body, optimizer, steps, progress, stop)
+        epochs = EpochRunner(recipe, phase, examples, body, optimizer, steps, progress, stop)
         for done in epochs.run(start):
             position = Position(phase.number, done.epoch, 0, history)
             validated = train.validate_every and (done.epoch % train.validate_every == 0 or done.epoch == phase.epochs)
@@ -91,7 +91,7 @@ def fit(
                     checkpoint.keep_best(plain)
             history.append(done)
             if done.epoch == phase.epochs:
-                optimizer.settle(body.trainable_variables)
+                optimizer.apply_average(body.trainable_variables)
             checkpoint.save(body, optimizer, position)
             progress.epoch(done)
             if stop.raised:
@@ -112,7 +112,7 @@ def fit(
 
 
 def training_body(recipe: Recipe, classes: int) -> Any:
-    """The body that is trained: at any size, and in the precision of the recipe."""
+    """Build the body for training: for images of any size, in the recipe's precision."""
     keras.utils.set_random_seed(recipe.train.seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.train.precision)
@@ -123,14 +123,14 @@ def training_body(recipe: Recipe, classes: int) -> Any:
 
 
 def predict_logits(body: Any, pixels: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
-    """The logits (the mean evidence) of every picture, a batch at a time, all batches of one shape: compiled once."""
+    """Return the logits (the mean evidence) of every image. All batches have the same shape, so Keras compiles once."""
     batch = min(batch, len(pixels))
     logits = []
     for start in range(0, len(pixels), batch):
-        pictures = np.asarray(pixels[start : start + batch])
-        missing = batch - len(pictures)
-        pictures = np.concatenate([pictures, np.zeros((missing, *pictures.shape[1:]), np.uint8)])
-        evidence = keras.ops.convert_to_numpy(body.predict_on_batch(pictures)["evidence"])
+        images = np.asarray(pixels[start : start + batch])
+        missing = batch - len(images)
+        images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
+        evidence = keras.ops.convert_to_numpy(body.predict_on_batch(images)["evidence"])
         logits.append(np.asarray(evidence, np.float32).mean(axis=(1, 2))[: batch - missing])
     return np.concatenate(logits)
 
@@ -146,7 +146,7 @@ def _phases(recipe: Recipe) -> list[Phase]:
 
 
 def set_trainable(body: Any, recipe: Recipe, phase: Phase) -> None:
-    """Switch the layers on that learn in `phase`, and the others off."""
+    """Make the layers that learn in `phase` trainable, and freeze the others."""
     for layer in backbone_layers(body):
         layer.trainable = phase.name != "head"
     if phase.name == "head":
@@ -161,22 +161,22 @@ def set_trainable(body: Any, recipe: Recipe, phase: Phase) -> None:
 
 
 @dataclass
-class Epochs:
-    """Runs the epochs of one phase; `unfinished` is the position in an epoch that was interrupted."""
+class EpochRunner:
+    """Run the epochs of one phase. `unfinished` is the position in an interrupted epoch."""
 
     recipe: Recipe
     phase: Phase
     examples: Examples
     body: Any
-    optimizer: LateAverage
+    optimizer: DeferredAverage
     steps: int
     progress: Progress
     stop: StopRequest
     unfinished: Position | None = None
-    model: Any = None  # what is compiled for the present size
+    model: Any = None  # the compiled model for the current size
 
     def run(self, start: Position) -> Iterator[Epoch]:
-        """The epochs from `start` on, each when it is done."""
+        """Run the epochs from `start` on, and yield each when it is done."""
         built = 0
         position = start
         for epoch in range(start.epoch, self.phase.epochs):
@@ -200,17 +200,19 @@ class Epochs:
         augment.reseed((*seed, first))
         batches = Batches(self.examples, self.recipe.train, seed, first)
         left = _weighted_steps(self.phase, epoch, self.steps)
-        watch = _Watch(self.progress, self.stop, self.phase, epoch, first, self.steps, left, self.recipe.train.batch)
+        counter = _StepCallback(
+            self.progress, self.stop, self.phase, epoch, first, self.steps, left, self.recipe.train.batch
+        )
         rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
-        logs = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
-        done = watch.done - first
+        logs = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[counter]).history
+        done = counter.done - first
         share = done / (first + done)
         loss = position.loss * (1 - share) + logs["loss"][0] * share
         accuracy = position.accuracy * (1 - share) + logs["accuracy"][0] * share
-        seconds = position.seconds + time.perf_counter() - watch.start
+        seconds = position.seconds + time.perf_counter() - counter.start
         history = position.history
-        if watch.done < self.steps:
-            return Position(self.phase.number, epoch, watch.done, history, loss, accuracy, seconds)
+        if counter.done < self.steps:
+            return Position(self.phase.number, epoch, counter.done, history, loss, accuracy, seconds)
         images = self.steps * min(self.recipe.train.batch, len(self.examples.classes))
         ended = Epoch(
             self.phase.name, epoch + 1, self.phase.epochs, size, rate, loss, accuracy, seconds, images / seconds
@@ -219,12 +221,12 @@ class Epochs:
 
 
 def _weighted_steps(phase: Phase, epoch: int, steps: int) -> float:
-    """The steps of the later epochs of the phase, in steps of this epoch's size."""
+    """Return the remaining steps of the phase after `epoch`, converted to steps at this epoch's image size."""
     return sum(steps * (phase.size(e) / phase.size(epoch)) ** 2 for e in range(epoch + 1, phase.epochs))
 
 
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Counts steps, reports them, and stops between two of them."""
+class _StepCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Count and report steps, and stop between two of them on request."""
 
     def __init__(
         self,
@@ -241,32 +243,32 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._progress, self._stop, self._phase, self._epoch = progress, stop, phase, epoch
         self._steps, self._later, self._batch = steps, later, batch
         self.done = first
-        self.start = self._settled = time.perf_counter()
-        self._settled_at = first
+        self.start = self._warm = time.perf_counter()
+        self._warm_at = first
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.done += 1
         now = time.perf_counter()
-        if self._settled == self.start:  # the first step compiles
-            self._settled, self._settled_at = now, self.done
+        if self._warm == self.start:  # the first step compiles
+            self._warm, self._warm_at = now, self.done
         else:
-            pace = (now - self._settled) / (self.done - self._settled_at)
+            seconds = (now - self._warm) / (self.done - self._warm_at)
             self._progress.step(
                 self._phase.name,
                 self._epoch + 1,
                 self._phase.epochs,
                 self.done / self._steps,
-                self._batch / pace,
-                (self._steps - self.done + self._later) * pace,
+                self._batch / seconds,
+                (self._steps - self.done + self._later) * seconds,
             )
         if self._stop.raised:
             self.model.stop_training = True
 
 
 def _compiled(
-    recipe: Recipe, body: Any, optimizer: LateAverage, size: int, examples: Examples
+    recipe: Recipe, body: Any, optimizer: DeferredAverage, size: int, examples: Examples
 ) -> tuple[Any, RandomAugmentation]:
-    """The training model around `body` at one size of crops."""
+    """Compile the training model around `body` for one size of crops."""
     train, side = recipe.train, recipe.train.stored_size
     augment = RandomAugmentation(recipe.augment, size)
     stored = keras.Input((side, side, 3), dtype="uint8")
@@ -290,6 +292,6 @@ def _compiled(
 
 
 def _log_prior(examples: Examples) -> NDArray[np.float32]:
-    """The logarithm of each class's share of the training pictures."""
+    """Return the logarithm of each class's share of the training images."""
     counts = np.maximum(np.bincount(examples.classes, minlength=examples.targets.shape[1]), 1)
     return np.asarray(np.log(counts / counts.sum()), np.float32)

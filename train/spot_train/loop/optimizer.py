@@ -1,4 +1,4 @@
-"""Optimisers by name, their learning rates, and an average of weights that is only looked at when asked for."""
+"""Optimizers by name, learning rate schedules, and a moving average of weights that is applied only on request."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import keras
 from spot_train.loop.checkpoint import Epoch
 from spot_train.recipes.recipe import Train
 
-__all__ = ["LateAverage", "make_optimizer", "plateau_rate"]
+__all__ = ["DeferredAverage", "make_optimizer", "plateau_rate"]
 
 
-class LateAverage:
-    """Mixed into an optimiser: Keras puts the averaged weights into the model whenever `fit` ends; this one waits."""
+class DeferredAverage:
+    """Mix-in for an optimizer: `fit` leaves the raw weights in the model instead of their moving average."""
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Nothing yet: `fit` is called once an epoch."""
+        """Do nothing: `fit` is called once per epoch, and training must continue from the raw weights."""
 
-    def settle(self, variables: Sequence[Any]) -> None:
-        """The averaged weights into the model, for good; without an average nothing changes."""
+    def apply_average(self, variables: Sequence[Any]) -> None:
+        """Replace the model's weights by their average. Without an average, change nothing."""
         super().finalize_variable_values(variables)  # type: ignore[misc]
 
     @contextmanager
     def averaged(self, variables: Sequence[Any]) -> Iterator[None]:
-        """The averaged weights in the model, for as long as the block lasts."""
+        """Put the averaged weights into the model for the duration of the block."""
         raw = [keras.ops.copy(variable.value) for variable in variables] if self.use_ema else []  # type: ignore[attr-defined]
-        self.settle(variables)
+        self.apply_average(variables)
         try:
             yield
         finally:
@@ -40,20 +40,20 @@ class LateAverage:
     build: Any
 
 
-class SpotAdamW(LateAverage, keras.optimizers.AdamW):  # type: ignore[misc]
+class SpotAdamW(DeferredAverage, keras.optimizers.AdamW):  # type: ignore[misc]
     pass
 
 
-class SpotAdam(LateAverage, keras.optimizers.Adam):  # type: ignore[misc]
+class SpotAdam(DeferredAverage, keras.optimizers.Adam):  # type: ignore[misc]
     pass
 
 
-class SpotRMSprop(LateAverage, keras.optimizers.RMSprop):  # type: ignore[misc]
+class SpotRMSprop(DeferredAverage, keras.optimizers.RMSprop):  # type: ignore[misc]
     pass
 
 
 def make_optimizer(train: Train, steps: int, epoch: int, learning_rate: float) -> Any:
-    """The optimiser for a phase of `steps` steps, `epoch` of them in an epoch."""
+    """Return the optimizer for a phase of `steps` steps, with `epoch` steps per epoch."""
     rate: Any = learning_rate
     if train.schedule == "cosine":
         warmup = min(steps - 1, round(train.warmup_epochs * epoch))
@@ -74,7 +74,7 @@ def make_optimizer(train: Train, steps: int, epoch: int, learning_rate: float) -
 
 
 def plateau_rate(history: Sequence[Epoch], rate: float, train: Train) -> float:
-    """The learning rate after `history`: a tenth each time the validation loss did not fall for `patience` epochs."""
+    """Return the learning rate after `history`: a tenth whenever validation loss stalls for `patience` epochs."""
     best, waited = float("inf"), 0
     for epoch in history:
         if epoch.val_loss is None:

@@ -1,4 +1,4 @@
-"""What a training says while it goes on, and how it is asked to stop."""
+"""Report the progress of a training, and stop it on a signal."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["Progress", "StopRequest", "stop_on_signals"]
 
 
 class Progress:
-    """One line an epoch, and between them the pace and the time left: on a terminal at once, in a log now and then."""
+    """Report each epoch, and in between the speed and the time left: live on a terminal, once a minute in a log."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._live = sys.stderr.isatty()
         self._next = time.monotonic() + (0 if self._live else 60)
 
-    def step(self, phase: str, epoch: int, epochs: int, done: float, pace: float, left: float) -> None:
-        """`done` is a share of the epoch, `pace` images a second, `left` the seconds until the phase ends."""
+    def step(self, phase: str, epoch: int, epochs: int, done: float, speed: float, left: float) -> None:
+        """Report a step: the share of the epoch done, images per second, and the seconds until the phase ends."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + (0.5 if self._live else 60)
-        line = f"{phase:>4} {epoch:3}/{epochs}  {done:4.0%}  {pace:.0f} images/s  {_duration(left)} left"
+        line = f"{phase:>4} {epoch:3}/{epochs}  {done:4.0%}  {speed:.0f} images/s  {_duration(left)} left"
         if self._live:
             _overwrite(line)
         else:
             self._say(line)
 
     def epoch(self, done: Epoch) -> None:
-        """An epoch has ended."""
+        """Report the end of an epoch."""
         if self._live:
             _overwrite("")
         line = f"{done.phase:>4} {done.epoch:3}/{done.epochs}  {done.size} px  loss {done.loss:.4f}"
@@ -46,20 +46,20 @@ class Progress:
 
 
 class StopRequest:
-    """Raised from a signal handler, looked at between two steps."""
+    """A request to stop: set by a signal handler, checked between two steps."""
 
     raised = False
 
 
 @contextmanager
 def stop_on_signals(stop: StopRequest, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask for a stop; a second one does not wait for it."""
+    """Make Ctrl-C and SIGTERM request a stop. A second signal stops at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.raised:
             raise KeyboardInterrupt
         stop.raised = True
-        say("stopping after this step; once more to stop without a checkpoint of it")
+        say("stopping after this step; interrupt again to stop without a checkpoint")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""One training session: data and a recipe in, a run directory out; or an unfinished one taken up again."""
+"""Run one training session: from data and a recipe to a run directory. Resumes an interrupted session."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from spot_bench.data.manifest import Manifest, read_manifest, write_manifest
 from spot_bench.data.splits import split
+from spot_bench.run.directory import read_run_description
 from spot_bench.stats import metrics as measures
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError, OutputError
@@ -27,10 +28,9 @@ from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.loop.checkpoint import Checkpoint
 from spot_train.loop.fit import Interrupted, fit, predict_logits
 from spot_train.loop.progress import Progress, StopRequest, stop_on_signals
-from spot_train.loop.teachers import check_teachers, softened
 from spot_train.network.network import check_pretrained, load_pretrained
-from spot_train.recipes.recipe import Recipe, recipe_hash
-from spot_train.report.files import validation_files
+from spot_train.recipes.recipe import Recipe, Train, recipe_hash
+from spot_train.report.page import validation_files
 from spot_train.report.plots import history_svg
 from spot_train.report.validation import validation_metrics
 from spot_train.runs.directory import (
@@ -43,27 +43,27 @@ from spot_train.runs.directory import (
     write_recipe,
 )
 
-__all__ = ["Task", "read_task", "train_run", "unfinished_folder"]
+__all__ = ["Task", "check_teachers", "distilled_targets", "read_task", "train_run", "unfinished_folder"]
 
-FEWEST_TO_CALIBRATE = 8  # spot_convert refuses fewer
+FEWEST_TO_CALIBRATE = 8  # the minimum of spot_convert
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be learned: the images in their parts, and the classes in the order of the network's outputs."""
+    """What to learn: the images with their splits, and the classes in the order of the network's outputs."""
 
     data: Path
     manifest: Manifest
     labels: LabelSet
     given_split: bool
 
-    def indices(self, part: Manifest) -> NDArray[np.int64]:
-        """The class of each image of `part`, as a number."""
+    def indices(self, manifest: Manifest) -> NDArray[np.int64]:
+        """Return the class index of each image of `manifest`."""
         number = {label.label: index for index, label in enumerate(self.labels.labels)}
-        return np.array([number[item.label] for item in part.items], np.int64)
+        return np.array([number[item.label] for item in manifest.items], np.int64)
 
     def digest(self) -> str:
-        """Changes with any image's name, label, group or part."""
+        """Return a hash of every image's name, label, group and split."""
         rows = [[self.manifest.name(i), i.label, i.group, i.split] for i in self.manifest.items]
         return hashlib.sha256(json.dumps(rows).encode(errors="surrogateescape")).hexdigest()
 
@@ -78,11 +78,11 @@ def train_run(
     resume: bool = False,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Train `recipe` on the data set at `data` and leave a run directory at `out`; its validation metrics.
+    """Train `recipe` on the data set at `data`, write a run directory at `out`, and return its validation metrics.
 
-    `weights` is what `load_pretrained` takes. Decoded images are cached in the folder `cache`, or without one only
-    until training ends. All that can be refused is refused before training starts. Ctrl-C and
-    SIGTERM raise Interrupted, and leave what `resume` goes on from in `unfinished_folder(out)`.
+    `weights` is an argument of `load_pretrained`. Decoded images are cached in the folder `cache`, or until training
+    ends if there is none. Invalid input is refused before training starts. Ctrl-C and SIGTERM raise Interrupted and
+    keep the state in `unfinished_folder(out)`, from which `resume` continues.
     """
     refuse_existing(out)
     task = read_task(recipe, data, say)
@@ -125,23 +125,23 @@ def train_run(
 
 
 def unfinished_folder(out: Path) -> Path:
-    """Where a training whose run shall be `out` keeps its state until it is done."""
+    """Return the folder where the training of the run `out` keeps its state until it is done."""
     return out.with_name(f"{out.name}.unfinished")
 
 
 def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
-    """The data set at `data`, split, with the classes that `recipe` wants; DataError for what cannot be trained on."""
+    """Read and split the data set at `data`, with the classes of `recipe`. DataError if it cannot be trained on."""
     manifest = read_manifest(data)
     labels = load_label_set(recipe.labels) if recipe.labels else plain_label_set(manifest.labels)
     manifest = labels.apply(manifest)
     known = [label.label for label in labels.labels]
-    strangers = sorted(set(manifest.labels) - set(known))
-    if strangers:
+    unknown = sorted(set(manifest.labels) - set(known))
+    if unknown:
         raise DataError(
-            f"{data}: the label {strangers[0]!r} is not in the label set {recipe.labels!r} ({', '.join(known)})"
+            f"{data}: the label {unknown[0]!r} is not in the label set {recipe.labels!r} ({', '.join(known)})"
         )
     if len(known) < 2:
-        raise DataError(f"{data}: has one class only: there is nothing to tell apart")
+        raise DataError(f"{data}: only one class: training needs at least two")
     given_split = bool(manifest.splits)
     if not given_split:
         manifest = split(manifest, seed=0)
@@ -154,9 +154,33 @@ def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
         unknown = sorted(set(named) - set(known))
         if unknown:
             raise DataError(f"{key}: no class is called {unknown[0]!r} ({', '.join(known)})")
-    for problem in _worth_saying(manifest, val):
-        say(problem)
+    for note in _notes(manifest, val):
+        say(note)
     return Task(data, manifest, labels, given_split)
+
+
+def check_teachers(train: Train, labels: LabelSet) -> None:
+    """Check that every teacher is a finished run with the same classes; DataError if not."""
+    wanted = [label.label for label in labels.labels]
+    for name in train.teachers:
+        known = [label["label"] for label in read_run_description(Path(name))["labels"]]
+        if known != wanted:
+            raise DataError(f"{name}: a teacher with other classes ({', '.join(known)})")
+
+
+def distilled_targets(
+    targets: NDArray[np.float32], settings: Train, train: Manifest, folder: Path
+) -> NDArray[np.float32]:
+    """Mix `targets` with the teachers' mean prediction for each training image, without augmentation."""
+    predictions = np.zeros_like(targets)
+    for name in settings.teachers:
+        try:
+            body = keras.saving.load_model(Path(name) / "model.keras", compile=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{name}: cannot open its model.keras: {error}") from error
+        logits = predict_logits(body, cached_pixels(train, body.input_shape[1], folder))
+        predictions += softmax(logits / settings.teacher_temperature).astype(np.float32) / len(settings.teachers)
+    return targets * (1 - settings.teacher_share) + predictions * settings.teacher_share
 
 
 def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Examples:
@@ -168,13 +192,13 @@ def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Exam
     weights = (weights * np.array(factors, np.float32))[classes]
     targets = np.eye(number, dtype=np.float32)[classes]
     if settings.teachers:
-        targets = softened(targets, settings, train, folder)
+        targets = distilled_targets(targets, settings, train, folder)
     return Examples(pixels, classes, targets, weights)
 
 
 @contextmanager
 def _unfinished(out: Path, recipe: Recipe, task: Task, weights: str, resume: bool) -> Iterator[Path]:
-    """The folder of a training that goes on; it goes when the run is there, or when nothing was learned yet."""
+    """Keep the state of a training in a folder; remove it when the run is complete, or if no step was finished."""
     folder = unfinished_folder(out)
     start = {
         "recipe": recipe_hash(recipe),
@@ -185,7 +209,7 @@ def _unfinished(out: Path, recipe: Recipe, task: Task, weights: str, resume: boo
     if resume:
         _refuse_other(folder, start)
     elif folder.exists():
-        raise OutputError(f"{folder}: an unfinished training is there: go on with --resume, or remove it")
+        raise OutputError(f"{folder}: unfinished training. Continue it with --resume, or remove the folder")
     else:
         make_folder(folder)
         write_json(folder / "start.json", start)
@@ -202,27 +226,27 @@ def _refuse_other(folder: Path, start: dict[str, Any]) -> None:
     try:
         before = json.loads((folder / "start.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: no unfinished training to go on with") from error
+        raise DataError(f"{folder}: no unfinished training to resume") from error
     changed = [key for key in start if before.get(key) != start[key]]
     if changed:
-        raise DataError(f"{folder}: began with another {changed[0]}: go on with the same, or start anew elsewhere")
+        raise DataError(f"{folder}: started with different {changed[0]}. Resume with the same, or choose another --out")
 
 
-def _worth_saying(manifest: Manifest, val: Manifest) -> Iterator[str]:
-    """What will hurt later and is cheap to mend now."""
+def _notes(manifest: Manifest, val: Manifest) -> Iterator[str]:
+    """Yield notes about problems that are cheap to fix before training."""
     calibrating = sum(item.split == "calibrate" for item in manifest.items)
     if calibrating < FEWEST_TO_CALIBRATE:
-        yield f"note: {calibrating} images in the calibrate part: int8 needs at least {FEWEST_TO_CALIBRATE}"
+        yield f"note: {calibrating} calibration images; int8 conversion needs at least {FEWEST_TO_CALIBRATE}"
     absent = sorted(set(manifest.labels) - set(val.labels))
     if absent:
-        yield f"note: no validation image is labelled {', '.join(absent)}: nothing will be known about it"
+        yield f"note: no validation image is labelled {', '.join(absent)}; validation cannot measure it"
 
 
 def _write(folder: Path, recipe: Recipe, task: Task, weights: str) -> None:
     write_recipe(folder / "recipe.toml", recipe)
     root = task.data if task.data.is_dir() else task.data.parent
     if task.given_split and not task.labels.merges:
-        shutil.copyfile(task.data, folder / "split.csv")  # byte for byte: a frozen split has a digest
+        shutil.copyfile(task.data, folder / "split.csv")  # byte for byte, because a frozen split has a digest
     else:
         write_manifest(task.manifest, folder / "split.csv", root=root)
     write_json(folder / "run.json", describe_run(recipe, task.labels, folder / "split.csv", root, weights))

@@ -1,1 +1,1 @@
-"""The network: backbones, evidence head, pretrained weights."""
+"""The network: backbones, the evidence head and pretrained weights."""

@@ -1,7 +1,7 @@
-"""The backbones that recipes can name: networks of `keras.applications`, and what each wants of its input.
+"""The backbones for recipes: networks of `keras.applications` and what input each one needs.
 
-A plain table, so that a recipe is checked without Keras. Not in it: ConvNeXt, whose layers are not stock ones, and
-NASNet, which cannot be built for pictures of any size.
+This is a plain table, so that recipes are checked without importing Keras. It leaves out ConvNeXt, which has custom
+layers, and NASNet, which cannot be built for images of any size.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 
 from spot_edge.errors import DataError
 
-__all__ = ["BACKBONES", "Backbone", "find_backbone", "misfits"]
+__all__ = ["BACKBONES", "Backbone", "backbone_problems", "find_backbone"]
 
 LARGEST = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A network by its name in `keras.applications`."""
+    """A network of `keras.applications`."""
 
     keras_name: str
-    pixels: str  # "signed": -1 to 1; "standard": ImageNet's mean and deviation; "centred": its mean, once BGR; "raw"
-    widths: bool = False  # whether it can be made narrower or wider
-    step: int = 1  # sides are multiples of this: networks that pad by the parity of a side are else another one there
+    pixels: str  # "signed": -1 to 1; "standard": by ImageNet's mean and deviation; "centred": by its mean, BGR; "raw"
+    widths: bool = False  # whether it has a width multiplier
+    step: int = 1  # sides must be multiples of this, because padding depends on whether a side is odd
     smallest: int = 32
-    preprocesses: bool = False  # whether its own preprocessing must be switched off
+    preprocesses: bool = False  # whether it has its own preprocessing, which must be switched off
 
 
 BACKBONES = {
@@ -52,21 +52,21 @@ BACKBONES = {
 
 
 def find_backbone(name: str) -> Backbone:
-    """The backbone called `name`; DataError suggests the nearest where there is none."""
+    """Return the backbone called `name`. DataError suggests the closest name."""
     if name not in BACKBONES:
         raise DataError(_unknown(name))
     return BACKBONES[name]
 
 
-def misfits(name: str, width: float, size: int, sizes: Sequence[int] = ()) -> Iterator[str]:
-    """What the backbone called `name` cannot be: of this `width`, for inputs of `size`, trained on crops of `sizes`."""
+def backbone_problems(name: str, width: float, size: int, sizes: Sequence[int] = ()) -> Iterator[str]:
+    """Yield what is wrong with the backbone `name`, this `width` and `size`, and crops of `sizes` in training."""
     backbone = BACKBONES.get(name)
     if backbone is None:
         yield _unknown(name)
         return
     if width != 1 and not backbone.widths:
-        able = ", ".join(known for known, other in BACKBONES.items() if other.widths)
-        yield f"network.width must be 1 for {name}: other widths have {able}"
+        scalable = ", ".join(known for known, other in BACKBONES.items() if other.widths)
+        yield f"network.width must be 1 for {name}. Other widths are possible for {scalable}"
     sides = [("network.size", size), *(("train.sizes", side) for side in sizes)]
     for key, side in sides:
         if side % backbone.step:
@@ -76,6 +76,6 @@ def misfits(name: str, width: float, size: int, sizes: Sequence[int] = ()) -> It
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), BACKBONES, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(BACKBONES)}"
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), BACKBONES, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"the backbones are {', '.join(BACKBONES)}"
     return f"unknown backbone {name!r}: {hint}"

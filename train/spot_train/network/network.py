@@ -1,7 +1,7 @@
-"""The network: a backbone, one 1x1 evidence convolution, and the pooled features. Stock Keras layers only.
+"""The network: a backbone, a 1x1 evidence convolution and the pooled features. It has stock Keras layers only.
 
-`build_body` maps `image` (uint8) to `evidence` (class activation maps) and `embedding` (pooled features); the mean of
-the evidence over its positions is the logits. Pixel scaling is in the first layers, so nobody outside can get it wrong.
+`build_body` maps `image` (uint8) to `evidence` (class activation maps) and `embedding` (pooled features). The mean of
+the evidence over all positions is the logits. The first layers scale the pixels, so that callers cannot get it wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from spot_edge.errors import DataError
-from spot_train.network.backbones import Backbone, find_backbone, misfits
+from spot_train.network.backbones import Backbone, backbone_problems, find_backbone
 from spot_train.recipes.recipe import Network
 
 __all__ = [
@@ -29,39 +29,39 @@ __all__ = [
     "load_pretrained",
 ]
 
-# x * scale + offset, then the mean and deviation of each channel where the network's weights were made with those
+# x * scale + offset; then the mean and deviation of each channel, if the pretrained weights expect that
 _SCALES = {"signed": (1 / 127.5, -1.0), "standard": (1 / 255, 0.0), "centred": (1.0, 0.0), "raw": (1.0, 0.0)}
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 _STANDARDS = {
     "standard": ((0.485, 0.456, 0.406), _IMAGENET_DEVIATION),
     "centred": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
 }
-_PREPARING = ("scale", "standardize")  # the names of these layers
-_DOWNLOADED_SIDES = (96, 128, 160, 192, 224)  # for which Keras has a MobileNet's weights each
+_PREPROCESSING = ("scale", "standardize")  # the names of these layers
+_DOWNLOADED_SIDES = (96, 128, 160, 192, 224)  # Keras has MobileNet weights for each of these
 
 
 def build_body(network: Network, classes: int, *, any_size: bool = False) -> Any:
-    """The network from `image` to `evidence` and `embedding`, untrained, for images of its size or of any."""
+    """Build the untrained network from `image` to `evidence` and `embedding`, for images of its size or of any size."""
     _check_network(network)
     backbone = find_backbone(network.backbone)
     side = None if any_size else network.size
 
     def build() -> Any:
         image = keras.Input((side, side, 3), dtype="uint8", name="image")
-        features = _headless(backbone, network, weights=None, input_tensor=_prepared(backbone, image)).output
+        features = _without_top(backbone, network, weights=None, input_tensor=_preprocessed(backbone, image)).output
         dropped = keras.layers.Dropout(network.dropout, name="dropout")(features)
-        # float32 also under mixed precision: the logits are a mean of these
+        # float32 even with mixed precision, because the logits are its mean
         evidence = keras.layers.Conv2D(classes, 1, name="evidence", dtype="float32")(dropped)
         embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
         body = keras.Model(image, {"evidence": evidence, "embedding": embedding}, name=network.backbone)
         _set_standards(body)
         return body
 
-    return _freshly_named(build)
+    return _with_fresh_names(build)
 
 
 def check_pretrained(network: Network, weights: str) -> None:
-    """DataError for a backbone that cannot be, or weights that do not fit it, before any image is decoded."""
+    """Check that the backbone can be built and the pretrained weights fit it; DataError if not. Decodes no image."""
     _check_network(network)
     if weights != "none":
         _check_file(weights)
@@ -69,55 +69,55 @@ def check_pretrained(network: Network, weights: str) -> None:
 
 
 def load_pretrained(body: Any, network: Network, weights: str) -> None:
-    """Pretrained weights into the body's backbone.
+    """Load pretrained weights into the body's backbone.
 
-    `weights` is "imagenet" (Keras' own weights, which Keras downloads), "none" (a random start), a `.weights.h5` or
-    `.h5` file of the backbone without top, or the `model.keras` of an earlier run.
+    `weights` is "imagenet" (Keras downloads them), "none" (a random start), a `.weights.h5` or `.h5` file of the
+    backbone without top, or the `model.keras` of an earlier run.
     """
     if weights == "none":
         return
     backbone = find_backbone(network.backbone)
-    headless = keras.Model(body.input, body.get_layer("embedding").input)
+    backbone_model = keras.Model(body.input, body.get_layer("embedding").input)
     if weights == "imagenet":
-        headless.set_weights(_downloaded(backbone, network).get_weights())
-        ours = False
+        backbone_model.set_weights(_downloaded(backbone, network).get_weights())
+        from_run = False
     else:
         _check_file(weights)
         try:
-            ours = _load_file(headless, Path(weights))
-        except Exception as error:  # what h5py and Keras raise at a file that is none has no common root
+            from_run = _load_file(backbone_model, Path(weights))
+        except Exception as error:  # h5py and Keras raise unrelated exceptions for an invalid file
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise DataError(
                 f"{weights}: not weights of {network.backbone} at width {network.width:g}: {reason}"
             ) from error
-    if not ours:
-        _adopt(body, backbone)
+    if not from_run:
+        _convert_keras_weights(body, backbone)
 
 
-def _load_file(headless: Any, path: Path) -> bool:
-    """The weights in `path` into a body without its head; whether they are a body's of ours."""
+def _load_file(backbone_model: Any, path: Path) -> bool:
+    """Load the weights in `path` into a body without its head. Return whether they come from an earlier run."""
     if path.suffix != ".keras":
-        headless.load_weights(path)
+        backbone_model.load_weights(path)
         return False
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        # Weights alone, not load_model: nothing in the file is run, and its classes may be others.
-        headless.load_weights(archive.extract("model.weights.h5", folder))
+        # Load the weights only, not the model: this runs no code of the file, and its classes may differ.
+        backbone_model.load_weights(archive.extract("model.weights.h5", folder))
         return b'"evidence"' in archive.read("config.json")
 
 
 def _downloaded(backbone: Backbone, network: Network) -> Any:
     side = network.size if network.size in _DOWNLOADED_SIDES else 224
     try:
-        return _headless(backbone, network, weights="imagenet", input_shape=(side, side, 3))
+        return _without_top(backbone, network, weights="imagenet", input_shape=(side, side, 3))
     except ValueError as error:
         raise DataError(f"Keras has no ImageNet weights of {network.backbone} at width {network.width:g}") from error
     except Exception as error:  # the download helper raises bare Exception without a network
-        raise DataError("the ImageNet weights cannot be downloaded here: name a file with --weights") from error
+        raise DataError("cannot download the ImageNet weights. Name a file with --weights") from error
 
 
-def _adopt(body: Any, backbone: Backbone) -> None:
-    """Weights as `keras.applications` has them become ours: for RGB, and for pixels prepared as in `build_body`."""
-    if backbone.pixels == "centred":  # they were learned on BGR
+def _convert_keras_weights(body: Any, backbone: Backbone) -> None:
+    """Convert weights of `keras.applications` to RGB and to the preprocessing of `build_body`."""
+    if backbone.pixels == "centred":  # trained on BGR
         first = next(layer for layer in body.layers if isinstance(layer, keras.layers.Conv2D))
         kernel, *bias = first.get_weights()
         first.set_weights([kernel[:, :, ::-1], *bias])
@@ -125,10 +125,10 @@ def _adopt(body: Any, backbone: Backbone) -> None:
 
 
 def _set_standards(body: Any) -> None:
-    """ImageNet's mean and variance where a backbone (EfficientNet) keeps them as weights, in every body alike.
+    """Set ImageNet's mean and variance in a backbone (EfficientNet) that stores them as weights.
 
-    Its files hold the deviation where the variance belongs, which Keras makes up for by one more layer, but only where
-    it has downloaded the file itself. And the layer heeds new weights only when told to.
+    The published files hold the deviation in place of the variance. Keras compensates with an extra layer, but only if
+    it downloaded the file itself. The layer uses new weights only after `finalize_state`.
     """
     mean, deviation = _STANDARDS["standard"]
     for layer in body.layers:
@@ -138,25 +138,25 @@ def _set_standards(body: Any) -> None:
 
 
 def backbone_layers(body: Any) -> list[Any]:
-    """The layers with weights below the evidence convolution."""
+    """Return the layers with weights before the evidence convolution."""
     return [layer for layer in body.layers if layer.weights and layer.name != "evidence"]
 
 
 def freeze_batch_norm(body: Any) -> None:
-    """Keep every batch norm in inference mode. Only `trainable = False` on the layers themselves does that in `fit`."""
+    """Keep every batch norm in inference mode. In `fit`, only `trainable = False` on the layers does that."""
     for layer in body.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
 def freeze_first(body: Any, number: int) -> None:
-    """Keep the first `number` layers of the backbone as they are, counted as Keras counts them: its input is one."""
-    layers = [layer for layer in body.layers[1:] if layer.name not in _PREPARING]
+    """Freeze the first `number` layers of the backbone, counted like Keras does: the input is one of them."""
+    layers = [layer for layer in body.layers[1:] if layer.name not in _PREPROCESSING]
     for layer in layers[: max(0, number - 1)]:
         layer.trainable = False
 
 
-def _headless(backbone: Backbone, network: Network, **where: Any) -> Any:
+def _without_top(backbone: Backbone, network: Network, **where: Any) -> Any:
     if backbone.widths:
         where["alpha"] = network.width
     if backbone.preprocesses:
@@ -164,20 +164,20 @@ def _headless(backbone: Backbone, network: Network, **where: Any) -> Any:
     return getattr(keras.applications, backbone.keras_name)(include_top=False, **where)
 
 
-def _prepared(backbone: Backbone, image: Any) -> Any:
-    """`image` as the backbone wants it."""
-    scaled = keras.layers.Rescaling(*_SCALES[backbone.pixels], name=_PREPARING[0])(image)
+def _preprocessed(backbone: Backbone, image: Any) -> Any:
+    """Preprocess `image` for the backbone."""
+    scaled = keras.layers.Rescaling(*_SCALES[backbone.pixels], name=_PREPROCESSING[0])(image)
     if backbone.pixels not in _STANDARDS:
         return scaled
     mean, deviation = _STANDARDS[backbone.pixels]
     variance = [value**2 for value in deviation]
-    return keras.layers.Normalization(mean=list(mean), variance=variance, name=_PREPARING[1])(scaled)
+    return keras.layers.Normalization(mean=list(mean), variance=variance, name=_PREPROCESSING[1])(scaled)
 
 
-def _freshly_named(build: Callable[[], Any]) -> Any:
-    """What `build` makes, its layers named as in a new process, so that the same recipe always gives the same names.
+def _with_fresh_names(build: Callable[[], Any]) -> Any:
+    """Call `build` with layer names as in a new process, so that a recipe always gives the same names.
 
-    Keras numbers layers that have no name of their own, and counts on in each thread by itself.
+    Keras numbers unnamed layers, with a separate count for each thread.
     """
     policy = keras.config.dtype_policy()
 
@@ -185,15 +185,15 @@ def _freshly_named(build: Callable[[], Any]) -> Any:
         keras.config.set_dtype_policy(policy)
         return build()
 
-    with ThreadPoolExecutor(1) as fresh:
-        return fresh.submit(with_policy).result()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(with_policy).result()
 
 
 def _check_network(network: Network) -> None:
-    for misfit in misfits(network.backbone, network.width, network.size):
-        raise DataError(misfit)
+    for problem in backbone_problems(network.backbone, network.width, network.size):
+        raise DataError(problem)
 
 
 def _check_file(weights: str) -> None:
     if weights != "imagenet" and not (Path(weights).is_file() and weights.endswith((".h5", ".keras"))):
-        raise DataError(f"{weights}: no such file of weights: name a .weights.h5 or .keras file, 'imagenet' or 'none'")
+        raise DataError(f"{weights}: no such weights file. Name a .weights.h5 or .keras file, 'imagenet' or 'none'")

@@ -1,1 +1,1 @@
-"""Recipes: TOML files that decide how a model is trained, and the reader for them."""
+"""Training recipes: TOML files, and the reader for them."""

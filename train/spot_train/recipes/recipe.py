@@ -1,4 +1,4 @@
-"""Recipes: everything that decides how a model is trained, as a TOML file that can be copied, edited and replayed."""
+"""Recipes: everything that decides how a model is trained, as a TOML file to copy, edit and replay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 from spot_bench.drift.gate import Margins, margins_from
 from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
 from spot_edge.errors import DataError
-from spot_train.network.backbones import misfits
+from spot_train.network.backbones import backbone_problems
 
 __all__ = ["Augment", "Network", "Recipe", "Train", "known_recipes", "load_recipe", "recipe_hash", "render_recipe"]
 
@@ -34,59 +34,59 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """Random changes to training pictures; each number is the largest change, 0 or false switches one off."""
+    """Random changes to training images. Each number is the largest change; 0 or false switches it off."""
 
     flip: bool = True
-    rotate: float = 180.0  # degrees either way
-    zoom: tuple[float, float] = (0.75, 1.05)  # share of the picture's side that is seen
+    rotate: float = 180.0  # degrees in either direction
+    zoom: tuple[float, float] = (0.75, 1.05)  # share of the image's side that is visible
     stretch: float = 0.1  # change of aspect ratio
     shift: float = 0.08  # share of the side
     brightness: float = 0.15
     contrast: float = 0.2
     saturation: float = 0.2
     illuminant: float = 0.06  # gain of each colour channel
-    hairs: float = 0.0  # share of pictures that get drawn hairs
-    corners: float = 0.0  # share of pictures that get a dark rim, as of a dermatoscope's tube
-    jpeg: float = 0.0  # share of pictures that are compressed once more, at a quality from 40 to 95
-    blur: float = 0.0  # share of pictures that are slightly out of focus
+    hairs: float = 0.0  # share of images that get drawn hairs
+    corners: float = 0.0  # share of images that get a dark rim, like a dermatoscope's tube
+    jpeg: float = 0.0  # share of images that are compressed again, at a quality from 40 to 95
+    blur: float = 0.0  # share of images that are slightly out of focus
 
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """The optimisation: first the head alone, then all layers."""
+    """The optimization: first the head alone, then all layers."""
 
     seed: int = 1
     batch: int = 64
-    sizes: tuple[int, ...] = ()  # sides of the training crops, one after the other over the epochs; none: network.size
-    stored_size: int = 256  # side at which training pictures are cached before augmentation
+    sizes: tuple[int, ...] = ()  # sides of the training crops, in order over the epochs; default: network.size
+    stored_size: int = 256  # side of the cached training images, before augmentation
     head_epochs: int = 1
     head_learning_rate: float = 1e-3
     epochs: int = 8
     learning_rate: float = 2e-4
-    frozen_layers: int = 0  # this many first layers of the backbone stay as they are
+    frozen_layers: int = 0  # number of the backbone's first layers that stay frozen
     optimizer: str = "adamw"  # or "adam", "rmsprop"
-    schedule: str = "cosine"  # or "constant", "plateau": a tenth whenever validation stops improving
+    schedule: str = "cosine"  # or "constant", or "plateau": a tenth whenever validation stops improving
     patience: int = 3  # epochs without improvement before the plateau schedule acts
     warmup_epochs: float = 0.5
     weight_decay: float = 1e-2  # of adamw
     loss: str = "crossentropy"  # or "focal"
     label_smoothing: float = 0.0
-    balance: float = 0.0  # 0: every picture once an epoch; 1: every class equally often
+    balance: float = 0.0  # 0: every image once per epoch; 1: every class equally often
     class_weight_power: float = 0.0  # weights are (1 / class frequency) ** power
-    class_weights: dict[str, float] = field(default_factory=dict)  # factors for classes by name
-    logit_adjustment: float = 0.0  # this times log(class frequency) is added to the logits while training
-    shift_to_balance: float = 0.0  # at the end, this times log(class frequency) is taken off the logits
-    mixup: float = 0.0  # alpha of the blending of two pictures
-    cutmix: float = 0.0  # alpha of the pasting of a box of one picture into another
-    teachers: tuple[str, ...] = ()  # run directories whose averaged answers are learned besides the labels
-    teacher_share: float = 0.5
+    class_weights: dict[str, float] = field(default_factory=dict)  # factor by class name
+    logit_adjustment: float = 0.0  # factor of log(class frequency), added to the logits in training
+    shift_to_balance: float = 0.0  # factor of log(class frequency), subtracted from the logits at the end
+    mixup: float = 0.0  # alpha for blending two images
+    cutmix: float = 0.0  # alpha for pasting a box of one image into another
+    teachers: tuple[str, ...] = ()  # run directories for distillation: their mean prediction is a second target
+    teacher_share: float = 0.5  # weight of the teachers in the target
     teacher_temperature: float = 2.0
-    ema: float = 0.0  # momentum of the moving average of weights; 0 for none
+    ema: float = 0.0  # momentum of the moving average of weights; 0: none
     batch_norm: str = "frozen"  # or "adapt"
     batch_norm_momentum: float = 0.99
-    precision: str = "float32"  # or "mixed_bfloat16", "mixed_float16" where a GPU makes them pay
-    validate_every: int = 1  # epochs between two looks at validation; 0: only at the end
-    keep: str = "last"  # or "best": the epoch with the best balanced accuracy on validation
+    precision: str = "float32"  # or "mixed_bfloat16", which pays on a GPU
+    validate_every: int = 1  # epochs between two validations; 0: only at the end
+    keep: str = "last"  # or "best": the epoch with the best balanced accuracy in validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +94,17 @@ class Recipe:
     """One complete recipe."""
 
     name: str
-    labels: str = ""  # a label set, or empty: the labels of the data as they are
+    labels: str = ""  # a label set; empty: the labels of the data
     description: str = ""
     network: Network = field(default_factory=Network)
     augment: Augment = field(default_factory=Augment)
     train: Train = field(default_factory=Train)
-    gate: Margins = field(default_factory=Margins)  # what quantizing may cost
-    mix: Budget = field(default_factory=Budget)  # what layers in higher precision may cost
-    retrain: Retraining = field(default_factory=Retraining)  # how the converter fine-tunes for the variants that train
+    gate: Margins = field(default_factory=Margins)  # accepted accuracy drift of quantization
+    mix: Budget = field(default_factory=Budget)  # accepted cost of layers in higher precision
+    retrain: Retraining = field(default_factory=Retraining)  # fine-tuning for the variants that need training
 
 
-_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 _CHOICES = {
     "optimizer": ("adamw", "adam", "rmsprop"),
     "schedule": ("cosine", "constant", "plateau"),
@@ -116,26 +116,26 @@ _CHOICES = {
 
 
 def known_recipes() -> list[str]:
-    """The names of the recipes that ship with this room."""
+    """Return the names of the included recipes."""
     folder = resources.files("spot_train") / "recipes"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe called `name`, or the one in the TOML file at that path, with `changes` such as `train.epochs=3`.
+    """Load the recipe `name`, or the TOML file at that path, with `changes` such as `train.epochs=3`.
 
-    An unknown key is an error, here and there.
+    Unknown keys are errors, in the file and in the changes.
     """
     if name in known_recipes():
         text = (resources.files("spot_train") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     elif Path(name).is_file():
         text = _read(Path(name))
     else:
-        raise DataError(f"{name}: neither a recipe file nor a known recipe ({', '.join(known_recipes())})")
+        raise DataError(f"{name}: no such recipe file or recipe. The recipes are {', '.join(known_recipes())}")
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{name}: not a recipe: {error}") from error
+        raise DataError(f"{name}: invalid recipe: {error}") from error
     for change in changes:
         _change(data, change)
     recipe: Recipe = _build(Recipe, data, name)
@@ -144,14 +144,14 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def render_recipe(recipe: Recipe) -> str:
-    """`recipe` as TOML, complete: every default written out."""
-    import tomli_w  # only to write: reading a recipe needs no extra
+    """Return `recipe` as complete TOML, with every default written out."""
+    import tomli_w  # imported only here, so that reading a recipe needs no extra
 
     return tomli_w.dumps(dataclasses.asdict(recipe))
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """A digest of the complete recipe."""
+    """Return the SHA-256 of the complete recipe."""
     return hashlib.sha256(render_recipe(recipe).encode()).hexdigest()
 
 
@@ -159,14 +159,14 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a recipe: {error}") from None
+        raise DataError(f"{path}: cannot read the recipe: {error}") from None
 
 
 def _change(data: dict[str, Any], change: str) -> None:
-    """One `table.key=value` into the recipe's data; the value is TOML, and a bare word is a text."""
+    """Apply one `table.key=value` to the recipe's data. The value is TOML; a bare word is a string."""
     key, equals, text = (part.strip() for part in change.partition("="))
     if not equals or not all(key.split(".")):
-        raise DataError(f"{change!r}: a change is written key=value, for example train.epochs=3")
+        raise DataError(f"{change!r}: write a change as key=value, for example train.epochs=3")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -175,7 +175,7 @@ def _change(data: dict[str, Any], change: str) -> None:
     for table in tables:
         data = data.setdefault(table, {})
         if not isinstance(data, dict):
-            raise DataError(f"{change!r}: {table!r} is no table of a recipe")
+            raise DataError(f"{change!r}: {table!r} is not a table of a recipe")
     data[last] = value
 
 
@@ -183,8 +183,8 @@ def _build(cls: Any, data: dict[str, Any], where: str) -> Any:
     hints = get_type_hints(cls)
     for key in data:
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            raise DataError(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            close = difflib.get_close_matches(key, hints, n=1)
+            raise DataError(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
     required = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
     required = [n for n in required if cls.__dataclass_fields__[n].default_factory is dataclasses.MISSING]
     for key in required:
@@ -207,7 +207,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if kind in (tuple[int, ...], tuple[str, ...]):
         inner = kind.__args__[0]
         if not isinstance(value, list) or any(type(v) is not inner for v in value):
-            raise DataError(f"{where} must be a list of {'whole numbers' if inner is int else 'texts'}")
+            raise DataError(f"{where} must be a list of {'whole numbers' if inner is int else 'strings'}")
         return tuple(value)
     if kind == dict[str, float]:
         if not isinstance(value, dict) or any(type(v) not in (int, float) for v in value.values()):
@@ -219,7 +219,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 
 
 def _check(recipe: Recipe, where: str) -> None:
-    """Refuse what cannot work, before hours are spent."""
+    """Refuse recipes that cannot work, before training spends hours on them."""
     network, train, augment = recipe.network, recipe.train, recipe.augment
     numbers = [
         *((f"augment.{f.name}", getattr(augment, f.name)) for f in dataclasses.fields(augment) if f.name != "zoom"),
@@ -227,10 +227,11 @@ def _check(recipe: Recipe, where: str) -> None:
     ]
     sizes = train.sizes or (network.size,)
     shares = ("hairs", "corners", "jpeg", "blur")
+    problems = backbone_problems(network.backbone, network.width, network.size, train.sizes)
     rules = [
         (
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", recipe.name),
-            "name must be letters, digits, '.', '_' and '-'",
+            "name may only contain letters, digits, '.', '_' and '-', and must start with a letter or digit",
         ),
         *((not isinstance(v, (int, float)) or 0 <= v < math.inf, f"{key} must not be negative") for key, v in numbers),
         *(
@@ -245,7 +246,7 @@ def _check(recipe: Recipe, where: str) -> None:
         (train.teacher_share <= 1, "train.teacher_share must be from 0 to 1"),
         (train.teacher_temperature > 0, "train.teacher_temperature must be above 0"),
         (0 < network.width <= 2, "network.width must be between 0 and 2"),
-        *((False, misfit) for misfit in misfits(network.backbone, network.width, network.size, train.sizes)),
+        *((False, problem) for problem in problems),
         (0 <= network.dropout < 1, "network.dropout must be from 0 to below 1"),
         (train.stored_size >= max(sizes), "train.stored_size must be at least the largest training size"),
         (train.batch >= 1, "train.batch must be at least 1"),
@@ -258,7 +259,7 @@ def _check(recipe: Recipe, where: str) -> None:
             "the plateau schedule needs train.validate_every and train.patience of at least 1",
         ),
         (train.keep != "best" or train.validate_every, "train.keep = best needs train.validate_every of at least 1"),
-        (0 < augment.zoom[0] <= augment.zoom[1] <= 2, "augment.zoom must be two rising numbers up to 2"),
+        (0 < augment.zoom[0] <= augment.zoom[1] <= 2, "augment.zoom must be two increasing numbers up to 2"),
     ]
     margins_from(dataclasses.asdict(recipe.gate), where)
     retraining_from(dataclasses.asdict(recipe.retrain), where)

@@ -1,1 +1,1 @@
-"""What a run reports about itself: validation metrics, tables and plots."""
+"""The validation report of a run: metrics, tables and plots."""

@@ -1,4 +1,4 @@
-"""A run's pictures as small SVG files: its course, its confusions, and its thresholds."""
+"""Plot a run as SVG: its history, its confusion matrix and its thresholds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from spot_train.loop.checkpoint import Epoch
 
 __all__ = ["confusion_svg", "history_svg", "threshold_svg"]
 
-_MOST_NUMBERED = 20  # classes whose cells are large enough to be written in
+_MOST_NUMBERED = 20  # classes: with more, the cells are too small for numbers
 _ODDS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _CURVE = 300  # points
 
 
 def history_svg(history: Sequence[Epoch]) -> str:
-    """Loss, accuracy and learning rate, epoch by epoch, on the training pictures and on validation."""
+    """Plot loss, accuracy and learning rate of each epoch, for training and validation."""
     steps, last = range(1, len(history) + 1), max(len(history), 2)
     across = (1.0, float(last))
     losses = [v for e in history for v in (e.loss, e.val_loss) if v is not None and math.isfinite(v)]
@@ -60,7 +60,7 @@ def history_svg(history: Sequence[Epoch]) -> str:
 
 
 def _phases(history: Sequence[Epoch], panels: Sequence[Panel]) -> list[str]:
-    """Where the head alone ends and all layers begin, and where the size of the crops changes."""
+    """Mark the epochs where the phase or the size of the crops changes."""
     parts = []
     for number, (before, after) in enumerate(pairwise(history)):
         if (before.phase, before.size) != (after.phase, after.size):
@@ -72,7 +72,7 @@ def _phases(history: Sequence[Epoch], panels: Sequence[Panel]) -> list[str]:
 
 
 def confusion_svg(metrics: dict[str, Any]) -> str:
-    """The confusion matrix in `metrics`: a row for each true class, with counts and shares of the row."""
+    """Plot the confusion matrix of `metrics`: one row per true class, with counts and shares of the row."""
     names: list[str] = metrics["confusion"]["labels"]
     counts = np.array(metrics["confusion"]["rows"])
     totals = counts.sum(axis=1)
@@ -89,7 +89,7 @@ def confusion_svg(metrics: dict[str, Any]) -> str:
         top + tall * len(names) + 44,
     )
     parts = [
-        text(20, 26, "Validation: true class (rows) and first-ranked class (columns)", bold=True, size=13),
+        text(20, 26, "Validation: true class (rows) and top class (columns)", bold=True, size=13),
         text(20, 45, f"{metrics['images']} images of {metrics['groups']} lesions or groups", size=11, colour=GREY),
     ]
     for row, name in enumerate(names):
@@ -106,8 +106,8 @@ def confusion_svg(metrics: dict[str, Any]) -> str:
             parts += [text(x - (4 if turned else 0), top - 10, _cut(name), bold=True, **at)]  # type: ignore[arg-type]
     bottom = top + tall * len(names)
     grid = rectangle(left, top, wide * len(names), tall * len(names), "none", "#999999")
-    words = "each cell: images, and their share of the true class; the darker, the larger the share"
-    parts += [grid, text(20, bottom + 26, words if written else "the darker, the larger the share of the true class",
+    words = "each cell: images, and their share of the true class; darker means a larger share"
+    parts += [grid, text(20, bottom + 26, words if written else "darker means a larger share of the true class",
                          size=11, colour=GREY)]  # fmt: skip
     return document(max(width, 500), height, parts)
 
@@ -133,7 +133,7 @@ def _percent(share: float) -> str:
 
 
 def threshold_svg(score: NDArray[np.floating], positive: NDArray[np.bool_], decision: dict[str, Any]) -> str:
-    """Sensitivity and specificity against the threshold, and against one another, with the tuned points."""
+    """Plot sensitivity and specificity against the threshold, and the ROC curve, with the tuned thresholds."""
     thresholds = np.unique(score)
     thresholds = np.append(thresholds, thresholds[-1] + 1e-9)
     if len(thresholds) > _CURVE:
@@ -179,7 +179,7 @@ def threshold_svg(score: NDArray[np.floating], positive: NDArray[np.bool_], deci
             f"{point['type_1_errors']['count']} of {decision['negatives']}",
         )
         parts += [text(x, y, cell, bold=not place) for place, (x, cell) in enumerate(zip(columns, cells, strict=True))]
-    note = "tuned on these very images, so a little too good; intervals of 95 % over lesions or groups"
+    note = "tuned on these same images, so slightly optimistic; 95 % intervals over lesions or groups"
     parts += [text(60, 434 + 19 * len(decision["thresholds"]) + 6, note, size=11, colour=GREY)]
     return document(850, 434 + 19 * len(decision["thresholds"]) + 22, parts)
 
@@ -211,7 +211,7 @@ def _cut(name: str, most: int = 28) -> str:
 
 
 def _shade(share: float, colour: str) -> str:
-    """From near white to `colour`."""
+    """Return a shade between near white and `colour`."""
     depth = 0.06 + 0.94 * share
     parts = (round(255 + (int(colour[i : i + 2], 16) - 255) * depth) for i in (1, 3, 5))
     return "#" + "".join(f"{part:02x}" for part in parts)

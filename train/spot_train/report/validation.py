@@ -1,4 +1,4 @@
-"""What a trained network does on validation, with intervals over lesions: the `metrics.json` of a run."""
+"""Measure a trained network on validation, with intervals over lesions: the `metrics.json` of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spot_train.labels.labelset import LabelSet
 __all__ = ["positive_classes", "validation_metrics"]
 
 MELANOMA = ("mel", "melanoma")
-FEWEST_DRAWS, WORK = 200, 2e7  # of the bootstrap; and images x classes x draws that take some seconds
+FEWEST_DRAWS, WORK = 200, 2e7  # bootstrap draws; images x classes x draws that take a few seconds
 _CLASS_FIGURES = ("recall", "precision", "specificity", "auc")
 _ORDER = (
     "accuracy",
@@ -36,7 +36,7 @@ _ORDER = (
 def validation_metrics(
     logits: NDArray[np.float32], truth: NDArray[np.int64], groups: Sequence[str], labels: LabelSet
 ) -> dict[str, Any]:
-    """The JSON-able figures of `logits` (uncalibrated) against `truth`."""
+    """Return the metrics of uncalibrated `logits` against `truth`, ready for JSON."""
     scores, names, lesions = softmax(logits), [label.label for label in labels.labels], np.asarray(groups)
     per_image, areas, per_class = _per_image(scores, truth), _areas(scores, truth, labels), _per_class(scores, truth)
     draws = int(np.clip(WORK / max(1, scores.size), FEWEST_DRAWS, DRAWS))
@@ -73,9 +73,9 @@ def validation_metrics(
 
 
 def positive_classes(labels: LabelSet) -> NDArray[np.bool_] | None:
-    """The classes that a yes-or-no decision looks for: the malignant ones, or the second of two plain classes.
+    """Return the mask of the classes that a yes-or-no decision looks for, or None if there is no such decision.
 
-    None where there is no such decision.
+    These are the malignant classes, or else the second of exactly two classes.
     """
     flags = np.array([bool(label.malignant) for label in labels.labels])
     if flags.any() and not flags.all():
@@ -83,11 +83,11 @@ def positive_classes(labels: LabelSet) -> NDArray[np.bool_] | None:
     return np.array([False, True]) if len(flags) == 2 else None
 
 
-_Area = Callable[[NDArray[np.float64]], float]  # of how often each image counts
+_Area = Callable[[NDArray[np.float64]], float]  # from the weight of each image
 
 
 def _per_image(scores: Floats, truth: Ints) -> dict[str, NDArray[Any]]:
-    """Figures that are means over images: the value of each image."""
+    """Return the metrics that are means over images, as one value per image."""
     places = (np.argsort(-scores, axis=1, kind="stable") == truth[:, None]).argmax(axis=1)
     tops = {f"top{k}_accuracy": places < k for k in (2, 3) if scores.shape[1] > k}
     squares = ((scores - np.eye(scores.shape[1])[truth]) ** 2).sum(axis=1)
@@ -95,7 +95,7 @@ def _per_image(scores: Floats, truth: Ints) -> dict[str, NDArray[Any]]:
 
 
 def _areas(scores: Floats, truth: Ints, labels: LabelSet) -> dict[str, _Area]:
-    """The AUCs that have a name of their own, where the label set knows them."""
+    """Return the named AUCs that the label set supports."""
     names = [label.label for label in labels.labels]
     found = {}
     melanoma = next((names.index(name) for name in MELANOMA if name in names), None)
@@ -108,7 +108,7 @@ def _areas(scores: Floats, truth: Ints, labels: LabelSet) -> dict[str, _Area]:
 
 
 def _weighted_auc(positive: Bools, score: Floats) -> _Area:
-    """`metrics.auc` of images that count so often each: sorted once, for a thousand resamples."""
+    """Return `metrics.auc` as a function of image weights. Sorting happens once, for a thousand resamples."""
     order = np.argsort(score, kind="stable")
     ordered, kind = score[order], positive[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
@@ -128,7 +128,7 @@ def _weighted_auc(positive: Bools, score: Floats) -> _Area:
 
 
 def _per_class(scores: Floats, truth: Ints) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """A row for each of _CLASS_FIGURES, a column a class, of images that count so often each."""
+    """Return a function of image weights: one row per _CLASS_FIGURES, one column per class."""
     number = scores.shape[1]
     pairs = truth.astype(np.intp) * number + scores.argmax(axis=1)
     areas = [_weighted_auc(truth == index, scores[:, index]) for index in range(number)]
@@ -159,7 +159,7 @@ def _class_record(
     of_class, called = truth == index, scores.argmax(axis=1) == index
     found = dict(zip(_CLASS_FIGURES, estimates, strict=True))
     for name, rows in (("recall", of_class), ("precision", called), ("specificity", ~of_class)):
-        if found[name].value in (0.0, 1.0):  # resampling would call itself certain
+        if found[name].value in (0.0, 1.0):  # resampling would give an interval of width zero
             among = len(np.unique(lesions[rows]))
             low, high = wilson(round(found[name].value * among), among)
             found[name] = replace(found[name], low=low, high=high)
@@ -175,7 +175,7 @@ def _class_record(
 
 
 def _commonest(truth: Ints, names: Sequence[str]) -> dict[str, Any]:
-    """What always naming the commonest class would reach: accuracy means little beside it."""
+    """Return the accuracy of always predicting the most common class, to compare with."""
     counts = np.bincount(truth, minlength=len(names))
     return {"label": names[int(counts.argmax())], "accuracy": float(counts.max() / max(1, len(truth)))}
 
@@ -183,7 +183,7 @@ def _commonest(truth: Ints, names: Sequence[str]) -> dict[str, Any]:
 def _decision(
     scores: Floats, truth: Ints, lesions: NDArray[Any], labels: LabelSet, draws: int
 ) -> dict[str, Any] | None:
-    """Thresholds on the summed score of the positive classes, and what each does on the images it was tuned on."""
+    """Tune thresholds on the summed score of the positive classes, and measure them on the same images."""
     mask = positive_classes(labels)
     if mask is None or not mask[truth].any() or mask[truth].all():
         return None

@@ -1,1 +1,1 @@
-"""Run directories: writing, packing, restoring and averaging them."""
+"""Write, pack, restore and average run directories."""

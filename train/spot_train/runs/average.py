@@ -22,43 +22,43 @@ from spot_train.data.pixels import pixel_array
 from spot_train.loop.fit import predict_logits
 from spot_train.loop.session import read_task
 from spot_train.recipes.recipe import load_recipe
-from spot_train.report.files import validation_files
+from spot_train.report.page import validation_files
 from spot_train.report.validation import validation_metrics
 from spot_train.runs.directory import new_run, write_json
 
 __all__ = ["average_runs"]
 
-_OF_THE_FIRST = ("recipe.toml", "split.csv", "history.csv", "history.svg")
+_FROM_FIRST_RUN = ("recipe.toml", "split.csv", "history.csv", "history.svg")
 
 
 def average_runs(runs: Sequence[Path], data: Path, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """The run at `out` whose weights are the mean of those of `runs`; its metrics on the validation part of `data`.
+    """Write a run to `out` with the mean weights of `runs`, and return its metrics on the validation split of `data`.
 
-    Recipe, split and history are those of the first; `run.json` holds the recipes of all. DataError for runs of
-    other labels, another split, network or pretrained weights.
+    Recipe, split and history come from the first run; `run.json` has the recipes of all. DataError if the runs differ
+    in labels, split, network or pretrained weights.
     """
     if len(runs) < 2:
-        raise DataError("one run has no mean: name two or more")
-    described = [read_run_description(run) for run in runs]
-    for run, about in zip(runs[1:], described[1:], strict=True):
+        raise DataError("averaging needs two or more runs")
+    descriptions = [read_run_description(run) for run in runs]
+    for run, about in zip(runs[1:], descriptions[1:], strict=True):
         for key in ("labels", "image", "split_sha256", "weights"):
-            if about[key] != described[0][key]:
-                raise DataError(f"{run}: its {key} is not that of {runs[0]}: they have no mean")
+            if about[key] != descriptions[0][key]:
+                raise DataError(f"{run}: cannot average it with {runs[0]}: they differ in {key}")
     recipe = load_recipe(str(runs[0] / "recipe.toml"))
     if any(load_recipe(str(run / "recipe.toml")).train.batch_norm != "frozen" for run in runs):
-        raise DataError("a run with batch norm that adapts has statistics of its own weights only: it has no mean")
+        raise DataError("cannot average runs with adapting batch norm: its statistics fit the weights of one run only")
     task = read_task(recipe, data, say)
     val = task.manifest.split("val")
-    say(f"averaging {len(runs)} runs, looking at {len(val.items)} validation images")
-    body = _mean_of(runs)
+    say(f"averaging {len(runs)} runs and evaluating {len(val.items)} validation images")
+    body = _mean_body(runs)
     logits, truth = predict_logits(body, pixel_array(val, recipe.network.size)), task.indices(val)
     metrics = validation_metrics(logits, truth, [item.group for item in val.items], task.labels)
     with new_run(out) as folder:
-        for name in _OF_THE_FIRST:
+        for name in _FROM_FIRST_RUN:
             shutil.copyfile(runs[0] / name, folder / name)
         root = data if data.is_dir() else data.parent
         members = [(run / "recipe.toml").read_text(encoding="utf-8") for run in runs]
-        write_json(folder / "run.json", described[0] | {"data": str(root.resolve()), "mean_of": members})
+        write_json(folder / "run.json", descriptions[0] | {"data": str(root.resolve()), "mean_of": members})
         body.save(folder / "model.keras")
         write_json(folder / "metrics.json", metrics)
         for name, content in validation_files(metrics, logits, truth, task.labels).items():
@@ -66,10 +66,10 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, say: Callable[[str
     return metrics
 
 
-def _mean_of(runs: Sequence[Path]) -> Any:
+def _mean_body(runs: Sequence[Path]) -> Any:
     bodies = [keras.saving.load_model(run / "model.keras", compile=False) for run in runs]
     weights = [body.get_weights() for body in bodies]
     if any([w.shape for w in own] != [w.shape for w in weights[0]] for own in weights):
-        raise DataError("the runs have different networks: they have no mean")
+        raise DataError("cannot average runs with different networks")
     bodies[0].set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
     return bodies[0]

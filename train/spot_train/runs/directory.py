@@ -1,10 +1,10 @@
-"""The run directory: where training and conversion meet.
+"""Write a run directory, the output of training and the input of conversion.
 
-recipe.toml   complete and replayable        split.csv     which image was in which part
+recipe.toml   complete and replayable        split.csv     the split of each image
 run.json      labels, image contract, data, environment    model.keras   image → evidence, embedding
-history.csv   one row an epoch               history.svg   the same as a picture
+history.csv   one row per epoch              history.svg   the same as a plot
 metrics.json  on validation, with intervals                  validation.md  the same as tables
-confusion.svg which class was taken for which                threshold.svg  where there is a yes-or-no decision
+confusion.svg the confusion matrix           threshold.svg  if there is a yes-or-no decision
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ __all__ = [
 
 
 def refuse_existing(out: Path) -> None:
-    """OutputError where `out` is there already: a run is never overwritten."""
+    """Raise OutputError if `out` exists: a run is never overwritten."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: exists already: name a new folder for the run")
+        raise OutputError(f"{out}: exists already. Name a new folder with --out")
 
 
 @contextmanager
 def new_run(out: Path) -> Iterator[Path]:
-    """A folder to fill, that becomes `out` when all went well and vanishes when it did not."""
+    """Yield a folder to fill. It becomes `out` on success and is removed on failure."""
     refuse_existing(out)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -62,13 +62,13 @@ def new_run(out: Path) -> Iterator[Path]:
             out.rmdir()
         os.replace(partial, out)
     except OSError as error:
-        raise OutputError(f"{out}: the run cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{out}: cannot write the run: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | None, weights: str) -> dict[str, Any]:
-    """The content of `run.json`; `weights` is what the weights started from, as `load_pretrained` takes it."""
+    """Return the content of `run.json`. `weights` is an argument of `load_pretrained`."""
     return {
         "schema": SCHEMA,
         "name": recipe.name,
@@ -89,19 +89,19 @@ def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | Non
 
 
 def describe_weights(weights: str) -> dict[str, str | None]:
-    """What the weights started from: its name, and the digest of a file."""
+    """Return the name of the pretrained weights, and the digest if they come from a file."""
     path = Path(weights)
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
     return {"name": path.name, "sha256": digest}
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """`data` as readable JSON at `path`."""
+    """Write `data` to `path` as readable JSON."""
     write_file(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """One row an epoch."""
+    """Write one row per epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in dataclasses.fields(Epoch)], lineterminator="\n")
     writer.writeheader()
@@ -112,5 +112,5 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """The complete recipe."""
+    """Write the complete recipe."""
     write_file(path, render_recipe(recipe).encode())

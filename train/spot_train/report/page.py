@@ -1,4 +1,4 @@
-"""What a run says about its validation, for people: tables as Markdown, and pictures."""
+"""Write the validation report for people: Markdown tables and plots."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _FIGURES = {
     "ece_uncalibrated": "ECE, uncalibrated",
     "brier_uncalibrated": "Brier score, uncalibrated",
 }
-FEW = 20  # groups of a class, below which it is reported as a count
-_MOST_CROSSED = 20  # classes whose confusions are still a readable table
+FEW = 20  # a class with fewer groups is reported as counts
+_MOST_CLASSES = 20  # in a readable confusion table
 
 
 def validation_files(
     metrics: dict[str, Any], logits: NDArray[np.float32], truth: NDArray[np.int64], labels: LabelSet
 ) -> dict[str, str]:
-    """The files of a run besides its `metrics.json`, by name."""
+    """Return the report files of a run by name, without `metrics.json`."""
     files = {"validation.md": validation_tables(metrics), "confusion.svg": confusion_svg(metrics)}
     mask = positive_classes(labels)
     if metrics["decision"] is not None and mask is not None:
@@ -43,13 +43,13 @@ def validation_files(
 
 
 def validation_tables(metrics: dict[str, Any]) -> str:
-    """`metrics` as Markdown tables."""
+    """Return `metrics` as Markdown tables."""
     common = metrics["commonest_class"]
     lines = [
         "# Validation",
         "",
-        f"{metrics['images']} images of {metrics['groups']} lesions or groups; in brackets 95 % intervals over those.",
-        f"Always saying {common['label']} would reach an accuracy of {common['accuracy']:.3f}.",
+        f"{metrics['images']} images of {metrics['groups']} lesions or groups. Brackets: 95 % intervals over groups.",
+        f"Always predicting {common['label']} would reach an accuracy of {common['accuracy']:.3f}.",
         "",
         *_table(
             ["figure", "value"],
@@ -59,14 +59,14 @@ def validation_tables(metrics: dict[str, Any]) -> str:
         "## Classes",
         "",
         *_table(
-            ["class", "images", "groups", "found", "recall", "precision", "specificity", "AUC"],
+            ["class", "images", "groups", "correct", "recall", "precision", "specificity", "AUC"],
             [_class_row(name, record) for name, record in metrics["classes"].items()],
         ),
     ]
     names = metrics["confusion"]["labels"]
-    if len(names) <= _MOST_CROSSED:
+    if len(names) <= _MOST_CLASSES:
         rows = [[name, *map(str, row)] for name, row in zip(names, metrics["confusion"]["rows"], strict=True)]
-        lines += ["", "## Confusions", "", "Rows are true classes, columns first-ranked ones.", ""]
+        lines += ["", "## Confusions", "", "Rows are true classes, columns are top classes.", ""]
         lines += _table(["", *names], rows)
     if metrics["decision"] is not None:
         lines += ["", *_decision(metrics["decision"])]
@@ -106,10 +106,10 @@ def _decision(decision: dict[str, Any]) -> list[str]:
     return [
         f"## Is it {' or '.join(decision['positive'])}?",
         "",
-        f"{positives} images of {decision['positive_groups']} lesions or groups are; {negatives} of "
-        f"{decision['negative_groups']} are not. AUC {_estimate(decision['auc'])}.",
-        "The thresholds are on the uncalibrated score of the Keras network and were tuned on these very images, so",
-        "what they do here is a little too good; a model file carries thresholds of its own.",
+        f"Yes for {positives} images of {decision['positive_groups']} lesions or groups, no for {negatives} images of "
+        f"{decision['negative_groups']}. AUC {_estimate(decision['auc'])}.",
+        "The thresholds apply to the uncalibrated score of the Keras network. They were tuned on these same images, so",
+        "their figures here are slightly optimistic. A model file has its own thresholds.",
         "",
         *_table(
             ["", "threshold", "sensitivity", "specificity", "accuracy", "false alarms (type I)", "missed (type II)"],
