@@ -55,7 +55,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/spot-edge bench latency
 
 dist: $(VENV)/.installed
-	$(VENV)/bin/python packaging/dist.py $(ARGS)
+	$(VENV)/bin/python release/dist.py $(ARGS)
 
 clean:
 	rm -rf .venv* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
