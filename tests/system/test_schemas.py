@@ -205,9 +205,9 @@ def test_kit(made_once: Callable[[str, Callable[[Path], None]], Path], work: Pat
     vectors = json.loads((folder / "vectors.json").read_text())
     for image in vectors["images"]:
         Draft202012Validator(schema_of("vectors")).validate(vectors | {"images": [image]})
-    small = {key: vectors["images"][0]["answers"][key] for key in ("spot-edge", "bgr")}  # the others are alike
-    validate("vectors", vectors | {"images": [vectors["images"][0] | {"answers": small}]})
-    entries = [{"image": each["image"]} | each["answers"]["spot-edge"] for each in vectors["images"]]
+    small = {key: vectors["images"][0]["outputs"][key] for key in ("spot-edge", "bgr")}  # the others are alike
+    validate("vectors", vectors | {"images": [vectors["images"][0] | {"outputs": small}]})
+    entries = [{"image": each["image"]} | each["outputs"]["spot-edge"] for each in vectors["images"]]
     kept = ("image", "scores", "input_sha256", "input_mean")
     right = [{key: entry[key] for key in kept} for entry in entries]
     swapped = [entry | {"scores": entry["scores"][::-1], "labels": vectors["labels"]} for entry in right]

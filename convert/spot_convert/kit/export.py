@@ -1,6 +1,7 @@
-"""The kit's pictures: drawn by code, so that anyone may pass them on.
+"""Export a conformance kit: the model file, images drawn by code, expected outputs, and instructions.
 
-Writing a kit: the model file, pictures, inputs, what to expect of them, and how to check an app with them."""
+The images are drawn, so anyone may redistribute the kit.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from spot_bench.data.drawn import KINDS, draw_lesion, draw_shape
-from spot_convert.kit.measure import Answer, Tolerance, answer_all, answering, measure_tolerance
+from spot_convert.kit.measure import Outputs, Tolerance, measure_tolerance, reference_interpreter, run_all
 from spot_convert.kit.mistakes import Way, all_ways
 from spot_convert.kit.vectors import CORNERS, RIGHT, SCHEMA, STOCK, VECTORS
 from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_isolated
@@ -31,10 +32,10 @@ from spot_edge.files import make_folder, write_file
 from spot_edge.model.file import ModelFile
 from spot_edge.model.interpreter import Runtime
 
-__all__ = ["draw_pictures", "export_kit"]
+__all__ = ["draw_images", "export_kit"]
 
-# what is drawn, width, height (0: the network's input size). Landscape, portrait, square, wide, small; fine grain and
-# plain shapes: each way to prepare a picture wrongly shows on some of them.
+# What is drawn, width, height (0: the network's input size). Landscape, portrait, square, wide and small images, with
+# fine grain and plain shapes: every wrong way to prepare an image shows on some of them.
 _DRAWN = (
     ("nevus", 600, 450),
     ("melanoma", 600, 450),
@@ -50,40 +51,41 @@ _DRAWN = (
 )
 
 
-def draw_pictures(size: int) -> dict[str, Image.Image]:
-    """The pictures by name, for a network whose input is a square of `size`: the same for the same size."""
-    pictures = {}
+def draw_images(size: int) -> dict[str, Image.Image]:
+    """Draw the images for a network with a square input of `size`. The same size gives the same images."""
+    images = {}
     for seed, (kind, width, height) in enumerate(_DRAWN):
         width, height = width or size, height or size
         lesion = next((known for known in KINDS if known == kind), None)
-        picture = draw_lesion(seed, width, height, lesion) if lesion else draw_shape(kind, seed, width, height)
-        pictures[f"{seed + 1:02}-{kind}-{width}x{height}.png"] = picture
-    return pictures
+        image = draw_lesion(seed, width, height, lesion) if lesion else draw_shape(kind, seed, width, height)
+        images[f"{seed + 1:02}-{kind}-{width}x{height}.png"] = image
+    return images
 
 
-_MICRO_ROW = "| `micro/` | the model as C++ source for tflite-micro: aligned array, arena in bytes, operators |\n"
-_WHOLE = (RIGHT, STOCK, CORNERS)  # ways whose evidence and embedding are written down, too
+_MICRO_ROW = "| `micro/` | the model as C++ source for tflite-micro: aligned array, arena size, operators |\n"
+_COMPLETE = (RIGHT, STOCK, CORNERS)  # ways for which evidence and embedding are stored, too
 
 
 def export_kit(model: ModelFile, out: Path) -> Path:
-    """Make the folder `out`, which must not exist or be empty, the kit of `model`: whole, or not at all.
+    """Write a kit for `model` to the folder `out`, which must be new or empty. On failure, nothing is left behind.
 
-    The same model gives the same bytes on the same machine. Raises OutputError, and InterpreterError without LiteRT.
+    The same model gives the same bytes on the same machine. Raise OutputError if the folder cannot be written, and
+    InterpreterError without LiteRT.
     """
     with _new_folder(out) as folder:
-        pictures, ways = draw_pictures(model.spec.image.size), all_ways(model.spec.image)
-        answers = answer_all(model, pictures, ways)
+        images, ways = draw_images(model.spec.image.size), all_ways(model.spec.image)
+        outputs = run_all(model, images, ways)
         name = Path(model.name).name
         content = {name: model.content, "labels.txt": _lines(label.label for label in model.spec.labels)}
-        content |= {f"vectors/{picture}": _png(image) for picture, image in pictures.items()}
-        content |= {f"inputs/{picture}": _png(Image.fromarray(a[RIGHT].tensor)) for picture, a in answers.items()}
+        content |= {f"vectors/{file}": _png(image) for file, image in images.items()}
+        content |= {f"inputs/{file}": _png(Image.fromarray(by_way[RIGHT].tensor)) for file, by_way in outputs.items()}
         micro = _micro(model)
         content |= {f"micro/{file}": data for file, data in micro.items()}
-        tolerance, runtime = measure_tolerance(model, answers), answering(model).runtime
+        tolerance, runtime = measure_tolerance(model, outputs), reference_interpreter(model).runtime
         digests = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
-        record = _describe(model, name, runtime, tolerance, ways) | {"images": _images(pictures, answers, digests)}
+        record = _describe(model, name, runtime, tolerance, ways) | {"images": _images(images, outputs, digests)}
         content[VECTORS] = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
-        content["README.md"] = _readme(model, name, runtime, tolerance, next(iter(answers.items())), micro=bool(micro))
+        content["README.md"] = _readme(model, name, runtime, tolerance, next(iter(outputs.items())), micro=bool(micro))
         content["LICENSE"] = _licence(model, name)
         for part in ("vectors", "inputs", *(["micro"] if micro else [])):
             make_folder(folder / part)
@@ -94,11 +96,11 @@ def export_kit(model: ModelFile, out: Path) -> Path:
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, that becomes `out` when all went well and vanishes when it did not."""
+    """Yield a temporary folder that becomes `out` on success and is deleted on failure."""
     partial = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputError(f"{out}: exists already: name a new folder for the kit")
+            raise OutputError(f"{out}: already exists: name a new folder for the kit")
         partial.mkdir(parents=True)
         yield partial
         if out.is_dir():
@@ -128,7 +130,7 @@ def _describe(model: ModelFile, name: str, runtime: Runtime, tolerance: Toleranc
                 "mistake": way.mistake,
                 "resize": way.resize,
                 "what": way.what,
-                "mend": way.mend,
+                "fix": way.fix,
                 "inputs": way.inputs,
             }
             for way in ways
@@ -137,24 +139,24 @@ def _describe(model: ModelFile, name: str, runtime: Runtime, tolerance: Toleranc
 
 
 def _images(
-    pictures: Mapping[str, Image.Image], answers: Mapping[str, Mapping[str, Answer]], digests: Mapping[str, str]
+    images: Mapping[str, Image.Image], outputs: Mapping[str, Mapping[str, Outputs]], digests: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     return [
         {
             "image": f"vectors/{name}",
             "sha256": digests[f"vectors/{name}"],
-            "width": picture.width,
-            "height": picture.height,
+            "width": image.width,
+            "height": image.height,
             "input": f"inputs/{name}",
             "sha256_of_input_file": digests[f"inputs/{name}"],
-            "answers": {key: answer.as_dict(whole=key in _WHOLE) for key, answer in answers[name].items()},
+            "outputs": {key: found.as_dict(complete=key in _COMPLETE) for key, found in outputs[name].items()},
         }
-        for name, picture in pictures.items()
+        for name, image in images.items()
     ]
 
 
 def _micro(model: ModelFile) -> dict[str, bytes]:
-    """The model as C++ source, where it is meant for tflite-micro."""
+    """Return the model as C++ source, if it is made for tflite-micro."""
     if model.spec.measured_in.runtime != TFLITE_MICRO:
         return {}
     needs = micro_needs(model, try_isolated(model, np.zeros((0,), np.uint8)))
@@ -166,13 +168,12 @@ def _readme(
     name: str,
     runtime: Runtime,
     tolerance: Tolerance,
-    first: tuple[str, Mapping[str, Answer]],
+    first: tuple[str, Mapping[str, Outputs]],
     *,
     micro: bool,
 ) -> bytes:
-    spec, picture, answer = model.spec, first[0], first[1][RIGHT]
-    ranked = np.argsort(-answer.outputs["scores"])
-    scores = answer.outputs["scores"]
+    spec, image, scores = model.spec, first[0], first[1][RIGHT].values["scores"]
+    ranked = np.argsort(-scores)
     template = Template((files("spot_convert.kit") / "README.md").read_text("utf-8"))
     text = template.substitute(
         model=f"{spec.name} {spec.variant}",
@@ -186,7 +187,7 @@ def _readme(
         score=f"{tolerance.score:.3f}",
         rms=f"{tolerance.rms:.3f}",
         kernels=f"{tolerance.kernels_score:.3f}",
-        picture=picture,
+        image=image,
         scores=", ".join(f"{score:.3f}" for score in scores),
         top=f"{spec.labels[ranked[0]].label} {scores[ranked[0]]:.2f}",
         notice=spec.notice,
@@ -196,7 +197,7 @@ def _readme(
 
 def _licence(model: ModelFile, name: str) -> bytes:
     spec = model.spec
-    lines = [f"{name}: {spec.licence or 'its maker names no licence'}", spec.training.get("data", ""), spec.notice]
+    lines = [f"{name}: {spec.licence or 'no licence stated by its maker'}", spec.training.get("data", ""), spec.notice]
     own = "Everything else in this folder was drawn, measured or written by spot-edge: Apache-2.0."
     return _lines(line for line in (*lines, own) if line)
 

@@ -1,9 +1,8 @@
-"""The usual ways to prepare a picture, right and wrong: each makes the tensor that an app with that mistake makes.
+"""The common mistakes of apps: wrong image preparation, and wrong reading of correct outputs.
 
-A wrong tensor comes in three kinds, from our own resizing and from two of stock clients, because all such apps err.
-
-
-The usual ways to misread right outputs: each foretells what an app with that mistake would report."""
+Each way to prepare an image makes the tensor that an app with that mistake feeds. Mistakes are combined with our own
+resizing and with two kinds of stock resizing. Each misreading predicts what an app with that mistake reports.
+"""
 
 from __future__ import annotations
 
@@ -24,52 +23,52 @@ __all__ = ["Misreading", "Way", "all_ways", "misreadings"]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # ImageNet's
-_RESIZE_ADVICE = "crop to the central 4:3 where width to height is not 1.2 to 1.5, then resize with antialiasing"
-_STOCK_ADVICE = '; or say "resize": "stock" in the results, if it is your framework that resizes'
+_RESIZE_ADVICE = "crop to the central 4:3 unless width to height is 1.2 to 1.5, then resize with antialiasing"
+_STOCK_ADVICE = '; or, if your framework resizes by itself, add "resize": "stock" to the results'
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to make the input tensor: `prepare` makes uint8[S,S,3] of an upright RGB picture."""
+    """One way to make the input tensor: `prepare` makes uint8[S,S,3] of an upright RGB image."""
 
     key: str
-    mistake: str  # the same for one mistake after either resizing
+    mistake: str  # the same for a mistake after any resizing
     resize: str
-    what: str  # in words, as in "the picture is mirrored"
-    mend: str
-    inputs: bool  # whether it can befall a picture that has the input's size already
+    what: str  # in words, such as "the image is mirrored"
+    fix: str
+    inputs: bool  # whether it can happen to an image that has the input's size already
     prepare: Callable[[Image.Image], Pixels]
 
 
 def all_ways(spec: ImageSpec) -> list[Way]:
-    """The right way first, then stock clients', then every mistake."""
-    right = Way(RIGHT, RIGHT, RIGHT, "as the model file says", "", True, lambda picture: to_tensor(picture, spec)[0][0])
+    """Return the correct way, then those of stock clients, then every mistake."""
+    right = Way(RIGHT, RIGHT, RIGHT, "as the model file says", "", True, lambda image: to_tensor(image, spec)[0][0])
     resizes = list(_resizes(spec))
     ways = [right, *resizes]
     for base in (right, *(way for way in resizes if way.resize == STOCK)):
         ending = "" if base is right else f"+{base.key}"
-        for key, (what, mend, change) in _TENSORS.items():
-            ways.append(Way(key + ending, key, base.resize, what, mend, base is right, _then(base.prepare, change)))
-        what, mend = "width and height are swapped: rows of the wrong length are read", "pass width and height in order"
+        for key, (what, fix, change) in _TENSORS.items():
+            ways.append(Way(key + ending, key, base.resize, what, fix, base is right, _then(base.prepare, change)))
+        what, fix = "width and height are swapped: rows of the wrong length are read", "pass width and height in order"
         ways.append(
-            Way(f"strides{ending}", "strides", base.resize, what, mend, False, _after(_swap_strides, base.prepare))
+            Way(f"strides{ending}", "strides", base.resize, what, fix, False, _after(_swap_strides, base.prepare))
         )
-    what = "the picture is prepared twice: what was resized already is cropped and resized again"
-    again = _after(lambda picture: Image.fromarray(right.prepare(picture)), right.prepare)
-    ways.append(Way("again", "again", RIGHT, what, "feed what is in inputs/ as it is", True, again))
+    what = "the image is prepared twice: it is cropped and resized again after it was resized"
+    again = _after(lambda image: Image.fromarray(right.prepare(image)), right.prepare)
+    ways.append(Way("again", "again", RIGHT, what, "feed the images in inputs/ unchanged", True, again))
     return ways
 
 
 def _resizes(spec: ImageSpec) -> Iterator[Way]:
-    """Every geometry with the filters that go with it, stock clients' first."""
+    """Yield every geometry with its filters, those of stock clients first."""
     for geometry, (shape_words, reshape, filters) in _GEOMETRIES.items():
         for filter_ in filters:
             filter_words, resize = _FILTERS[filter_]
-            what = "the picture is " + " and ".join(words for words in (shape_words, filter_words) if words)
+            what = "the image is " + " and ".join(words for words in (shape_words, filter_words) if words)
             key = {"whole-plain": STOCK, "whole-corners": CORNERS}.get(f"{geometry}-{filter_}", f"{geometry}-{filter_}")
             kind = STOCK if key == CORNERS else key
-            mend = _RESIZE_ADVICE + (_STOCK_ADVICE if kind == STOCK else "")
-            yield Way(key, kind, kind, what, mend, False, _resizing(spec, reshape, resize))
+            fix = _RESIZE_ADVICE + (_STOCK_ADVICE if kind == STOCK else "")
+            yield Way(key, kind, kind, what, fix, False, _resizing(spec, reshape, resize))
 
 
 def _resizing(
@@ -77,85 +76,85 @@ def _resizing(
     reshape: Callable[[Image.Image, ImageSpec], Image.Image],
     resize: Callable[[Image.Image, tuple[int, int]], Image.Image],
 ) -> Callable[[Image.Image], Pixels]:
-    return lambda picture: np.asarray(resize(reshape(picture, spec), (spec.size, spec.size)))
+    return lambda image: np.asarray(resize(reshape(image, spec), (spec.size, spec.size)))
 
 
 def _then(
     prepare: Callable[[Image.Image], Pixels], change: Callable[[Pixels], Pixels]
 ) -> Callable[[Image.Image], Pixels]:
-    return lambda picture: np.ascontiguousarray(change(prepare(picture)))
+    return lambda image: np.ascontiguousarray(change(prepare(image)))
 
 
 def _after(
     change: Callable[[Image.Image], Image.Image], prepare: Callable[[Image.Image], Pixels]
 ) -> Callable[[Image.Image], Pixels]:
-    return lambda picture: prepare(change(picture))
+    return lambda image: prepare(change(image))
 
 
-def _contract(picture: Image.Image, spec: ImageSpec) -> Image.Image:
-    crop = to_tensor(picture, spec)[1]
-    return picture.crop(crop) if crop else picture
+def _contract(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    crop = to_tensor(image, spec)[1]
+    return image.crop(crop) if crop else image
 
 
-def _central_square(picture: Image.Image, _: ImageSpec) -> Image.Image:
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.crop((left, top, left + side, top + side))
+def _central_square(image: Image.Image, _: ImageSpec) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
 
 
-def _with_bars(picture: Image.Image, _: ImageSpec) -> Image.Image:
-    side = max(picture.size)
+def _with_bars(image: Image.Image, _: ImageSpec) -> Image.Image:
+    side = max(image.size)
     square = Image.new("RGB", (side, side))
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
 
 
-# geometry → its words, what it does, and the filters that it is met with
+# geometry → description, function, and the filters it is combined with
 _GEOMETRIES: dict[str, tuple[str, Callable[[Image.Image, ImageSpec], Image.Image], tuple[str, ...]]] = {
     "whole": (
-        "stretched whole, without the crop to 4:3",
-        lambda picture, _: picture,
+        "stretched as a whole, without the crop to 4:3",
+        lambda image, _: image,
         ("plain", "corners", "antialias", "nearest", "area", "sharp"),
     ),
     "contract": ("", _contract, ("plain", "nearest", "area", "sharp")),
     "square": ("cropped to its central square", _central_square, ("plain", "antialias", "nearest")),
-    "bars": ("fitted in with black bars (letterboxed)", _with_bars, ("plain", "antialias", "nearest")),
+    "bars": ("fitted with black bars (letterboxed)", _with_bars, ("plain", "antialias", "nearest")),
 }
 
 
-def _plain(picture: Image.Image, size: tuple[int, int], shift: float = 0.5) -> Image.Image:
-    """Bilinear between the four nearest pixels, however much it shrinks (Pillow's own widens its support then)."""
+def _plain(image: Image.Image, size: tuple[int, int], shift: float = 0.5) -> Image.Image:
+    """Interpolate between the four nearest pixels, even when shrinking. (Pillow averages over more pixels then.)"""
     (left, right, across), (top, bottom, down) = (
-        _nearest_two(new, old, shift) for new, old in zip(size, picture.size, strict=True)
+        _nearest_two(new, old, shift) for new, old in zip(size, image.size, strict=True)
     )
-    pixels, down, across = np.asarray(picture), down[:, np.newaxis, np.newaxis], across[:, np.newaxis]
+    pixels, down, across = np.asarray(image), down[:, np.newaxis, np.newaxis], across[:, np.newaxis]
     columns = pixels[top] * (1 - down) + pixels[bottom] * down
     return Image.fromarray(np.rint(columns[:, left] * (1 - across) + columns[:, right] * across).astype(np.uint8))
 
 
 def _nearest_two(new: int, old: int, shift: float) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """For each of `new` pixels the two of `old` ones that it lies between, and how near it is to the second."""
+    """Return for each of `new` pixels the two of `old` pixels around it, and the weight of the second."""
     places = np.clip((np.arange(new) + shift) * old / new - shift, 0, old - 1)
     first = places.astype(np.intp)
     return first, np.minimum(first + 1, old - 1), places - first
 
 
 _FILTERS: dict[str, tuple[str, Callable[[Image.Image, tuple[int, int]], Image.Image]]] = {
-    "antialias": ("", lambda picture, size: picture.resize(size, Image.Resampling.BILINEAR)),
+    "antialias": ("", lambda image, size: image.resize(size, Image.Resampling.BILINEAR)),
     "plain": ("resized without antialiasing (plain bilinear)", _plain),
-    "corners": ("resized without antialiasing (plain bilinear)", lambda picture, size: _plain(picture, size, 0.0)),
-    "nearest": ("resized by nearest neighbour", lambda picture, size: picture.resize(size, Image.Resampling.NEAREST)),
-    "area": ("resized by averaging areas", lambda picture, size: picture.resize(size, Image.Resampling.BOX)),
+    "corners": ("resized without antialiasing (plain bilinear)", lambda image, size: _plain(image, size, 0.0)),
+    "nearest": ("resized by nearest neighbour", lambda image, size: image.resize(size, Image.Resampling.NEAREST)),
+    "area": ("resized by averaging areas", lambda image, size: image.resize(size, Image.Resampling.BOX)),
     "sharp": (
         "resized by a sharper filter (bicubic or Lanczos)",
-        lambda picture, size: picture.resize(size, Image.Resampling.BICUBIC),
+        lambda image, size: image.resize(size, Image.Resampling.BICUBIC),
     ),
 }
 
 
-def _swap_strides(picture: Image.Image) -> Image.Image:
-    """The picture's bytes read in rows as long as it is high."""
-    return Image.frombytes("RGB", (picture.height, picture.width), picture.tobytes())
+def _swap_strides(image: Image.Image) -> Image.Image:
+    """Read the image's bytes with width and height swapped."""
+    return Image.frombytes("RGB", (image.height, image.width), image.tobytes())
 
 
 def _four_bytes_a_pixel(pixels: Pixels) -> Pixels:
@@ -179,23 +178,23 @@ def _wrapped(values: NDArray[np.float64]) -> Pixels:
     return (np.trunc(values).astype(np.int64) & 255).astype(np.uint8)
 
 
-_GREY_LEVELS = "feed grey levels 0 to 255 as they are: all scaling is inside the file"
-_UPRIGHT = "feed the picture upright, as a viewer shows it, row by row from the top left"
+_GREY_LEVELS = "feed grey levels 0 to 255 unchanged: the model scales them inside"
+_UPRIGHT = "feed the image upright, as a viewer shows it, row by row from the top left"
 
-# mistake → what it is, what to do, and the tensor that it makes of a right one
+# mistake → description, fix, and how it changes a correct tensor
 _TENSORS: dict[str, tuple[str, str, Callable[[Pixels], Pixels]]] = {
-    "bgr": ("red and blue are swapped: BGR where RGB is wanted", "feed RGB", lambda p: p[:, :, ::-1]),
+    "bgr": ("red and blue are swapped: BGR instead of RGB", "feed RGB", lambda p: p[:, :, ::-1]),
     "planes": ("the channels come as planes ([3,S,S])", "interleave them: [S,S,3], red, green, blue", _planes),
-    "rgba": ("four bytes a pixel (RGBA) are read as three", "leave the alpha bytes out", _four_bytes_a_pixel),
-    "signed": ("128 is taken off each pixel (signed bytes)", _GREY_LEVELS, lambda p: p ^ np.uint8(128)),
+    "rgba": ("four bytes per pixel (RGBA) are read as three", "remove the alpha bytes", _four_bytes_a_pixel),
+    "signed": ("128 is subtracted from each pixel (signed bytes)", _GREY_LEVELS, lambda p: p ^ np.uint8(128)),
     "dark": (
-        "the picture is nearly black: the pixels were divided by 255, scaled to -1..1 or normalized twice before the "
+        "the image is almost black: the pixels were divided by 255, scaled to -1..1 or normalized twice before the "
         "cast to uint8, or the tensor was never filled",
         _GREY_LEVELS,
         lambda p: p // np.uint8(255),
     ),
     "wrapped": (
-        "mean and deviation were applied, and the cast to uint8 wrapped around below zero",
+        "mean and standard deviation were applied, and the cast to uint8 wrapped around below zero",
         _GREY_LEVELS,
         lambda p: _wrapped(_normalized(p)),
     ),
@@ -205,58 +204,62 @@ _TENSORS: dict[str, tuple[str, str, Callable[[Pixels], Pixels]]] = {
         lambda p: _clipped((p / 127.5 - 1) * 255),
     ),
     "normalized": (
-        "mean and deviation were applied and the result multiplied by 255: normalized twice",
+        "mean and standard deviation were applied, and the result was multiplied by 255: normalized twice",
         _GREY_LEVELS,
         lambda p: _clipped(_normalized(p) * 255),
     ),
-    "mirrored": ("the picture is mirrored, left for right", _UPRIGHT, lambda p: p[:, ::-1]),
-    "flipped": ("the picture is upside down (rows from the bottom)", _UPRIGHT, lambda p: p[::-1]),
-    "turned-180": ("the picture is turned by 180 degrees", _UPRIGHT, lambda p: p[::-1, ::-1]),
-    "turned-left": ("the picture is turned by 90 degrees to the left", _UPRIGHT, lambda p: np.rot90(p, 1)),
-    "turned-right": ("the picture is turned by 90 degrees to the right", _UPRIGHT, lambda p: np.rot90(p, -1)),
-    "transposed": ("rows and columns are exchanged", _UPRIGHT, lambda p: p.transpose(1, 0, 2)),
+    "mirrored": ("the image is mirrored: left and right are swapped", _UPRIGHT, lambda p: p[:, ::-1]),
+    "flipped": ("the image is upside down (rows from the bottom)", _UPRIGHT, lambda p: p[::-1]),
+    "turned-180": ("the image is rotated by 180 degrees", _UPRIGHT, lambda p: p[::-1, ::-1]),
+    "turned-left": ("the image is rotated by 90 degrees to the left", _UPRIGHT, lambda p: np.rot90(p, 1)),
+    "turned-right": ("the image is rotated by 90 degrees to the right", _UPRIGHT, lambda p: np.rot90(p, -1)),
+    "transposed": ("rows and columns are swapped", _UPRIGHT, lambda p: p.transpose(1, 0, 2)),
 }
 
 
 _BY_NAME = "read the output named scores, by its name in the signature"
-_ORDER = "position i of the scores belongs to line i of labels.txt"
-_STALE = "fill the input anew before each run, and copy the output before the next"
+_ORDER = "score number i belongs to line i of labels.txt"
+_STALE = "fill the input before each run, and copy the output before the next one"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Misreading:
-    """What an app would report, one row an answer; NaN where the mistake foretells nothing."""
+    """What an app with this mistake would report, one row per image; NaN if it is not predictable."""
 
     mistake: str
     what: str
-    mend: str
+    fix: str
     scores: NDArray[np.float64] = field(repr=False)
-    unit: float = 1.0  # differences are measured in these, so that logits or bytes weigh as much as scores
+    unit: float = 1.0  # divides differences, so that logits or bytes count as much as scores
 
 
 def misreadings(way: KnownWay, rows: tuple[int, ...], labels: tuple[str, ...]) -> Iterator[Misreading]:
-    """All of them, of the outputs that `way` leads to for the pictures `rows`, in the order in which they were run."""
+    """Yield every misreading of the outputs of `way` for the images `rows`, in the order in which they were run."""
     chosen = list(rows)
     scores, logits = way.scores[chosen], way.logits[chosen]
     yield from _other_numbers(scores, logits)
-    for name, table in way.whole.items():
-        for count, part in ((table.shape[1], "all"), (len(labels), "the beginning")):
+    for name, table in way.complete.items():
+        for count, extent in ((table.shape[1], "all"), (len(labels), "the beginning")):
             values = table[chosen][:, :count]
             yield Misreading(
-                f"output-{name}", f"{part} of the output {name} is read", _BY_NAME, values, _spread(values, scores)
+                f"output-{name}",
+                f"{extent} of the output {name} is read instead of the scores",
+                _BY_NAME,
+                values,
+                _spread(values, scores),
             )
     yield from _other_order(scores, labels)
-    yield from _other_picture(scores)
+    yield from _other_image(scores)
 
 
 def _other_numbers(scores: NDArray[np.float64], logits: NDArray[np.float64]) -> Iterator[Misreading]:
     what = "the logits (the mean of the evidence) are reported instead of the scores"
     yield Misreading("logits", what, _BY_NAME, logits, _spread(logits, scores))
     twice = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    what = "softmax is applied to scores, which went through one already"
-    yield Misreading("softmax-twice", what, "report the scores as they are", twice, _spread(twice, scores))
-    what = "the scores are bytes, 0 to 255, not turned back into 0 to 1"
-    yield Misreading("bytes", what, "the scores are float32: read them as such", 255 * scores, 255.0)
+    what = "softmax is applied to the scores, which are the result of a softmax already"
+    yield Misreading("softmax-twice", what, "report the scores unchanged", twice, _spread(twice, scores))
+    what = "the scores are bytes from 0 to 255 instead of numbers from 0 to 1"
+    yield Misreading("bytes", what, "read the scores as float32", 255 * scores, 255.0)
     yield Misreading("percent", "the scores are percentages", "report scores from 0 to 1", 100 * scores, 100.0)
 
 
@@ -264,24 +267,24 @@ def _other_order(scores: NDArray[np.float64], labels: tuple[str, ...]) -> Iterat
     for step, words in ((1, "after"), (-1, "before")):
         shifted = np.roll(scores, step, axis=1)
         shifted[:, 0 if step > 0 else -1] = np.nan
-        yield Misreading("shifted", f"the scores stand one place {words} their labels", _ORDER, shifted)
+        yield Misreading("shifted", f"the scores are one position {words} their labels", _ORDER, shifted)
     alphabetical = sorted(range(len(labels)), key=labels.__getitem__)
     if alphabetical != list(range(len(labels))):
         what = "the labels were sorted alphabetically"
         yield Misreading("sorted-labels", what, _ORDER, scores[:, alphabetical])
-    what = "the scores are in the order of their ranks, and no labels are given with them"
+    what = "the scores are sorted from high to low, without their labels"
     yield Misreading(
         "ranked", what, 'report them in the order of labels.txt, or give "labels"', -np.sort(-scores, axis=1)
     )
 
 
-def _other_picture(scores: NDArray[np.float64]) -> Iterator[Misreading]:
+def _other_image(scores: NDArray[np.float64]) -> Iterator[Misreading]:
     for stuck in scores:
-        what = "every answer is that of one and the same picture: a stale buffer"
+        what = "all scores are those of one image: a stale buffer"
         yield Misreading("stale", what, _STALE, np.broadcast_to(stuck, scores.shape))
     behind = np.roll(scores, 1, axis=0)
     behind[0] = np.nan
-    yield Misreading("behind", "every answer is that of the picture before it: a stale buffer", _STALE, behind)
+    yield Misreading("behind", "all scores are those of the previous image: a stale buffer", _STALE, behind)
 
 
 def _spread(values: NDArray[np.float64], scores: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""A verdict in words, and in JSON."""
+"""Print a verdict as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spot_edge.errors import one_line
 __all__ = ["SCHEMA", "as_dict", "in_short", "lines"]
 
 SCHEMA = 1
-_NONE = "none of the usual mistakes explains the answers"
+_NONE = "no common mistake explains the scores"
 
 
 def as_dict(verdict: Verdict, kit: Kit) -> dict[str, Any]:
-    """The JSON form."""
+    """Return the JSON form."""
     return {
         "schema": SCHEMA,
         "model": kit.model,
@@ -27,47 +27,46 @@ def as_dict(verdict: Verdict, kit: Kit) -> dict[str, Any]:
 
 
 def lines(verdict: Verdict, kit: Kit) -> list[str]:
-    """The verdict for a terminal."""
+    """Return the verdict as lines for a terminal."""
     model = kit.model
     about = f"the kit of {model['name']} {model['variant']} ({model['id'][:12]})"
-    said = [f"{one_line(verdict.platform) or 'results'}, by {about}"]
+    found = [f"{one_line(verdict.platform) or 'results'}, checked against {about}"]
     if verdict.other_model is not None:
-        said.append(
-            f"model    another file: its id is {one_line(verdict.other_model[:12])}; take {model['file']} of this kit"
-        )
+        other = one_line(verdict.other_model[:12])
+        found.append(f"model    the app used another file, with id {other}: use {model['file']} of this kit")
     for finding in verdict.findings:
-        said += _finding_lines(finding, kit)
-    return said
+        found += _finding_lines(finding, kit)
+    return found
 
 
 def in_short(verdict: Verdict) -> str:
-    """What does not conform, in one line."""
-    said = ["another model file"] if verdict.other_model is not None else []
-    said += [
-        f"{finding.part}: {' or '.join(cause.what for cause in finding.causes) or _NONE}"
+    """Return what does not conform, in one line."""
+    found = ["another model file"] if verdict.other_model is not None else []
+    found += [
+        f"{finding.folder}: {' or '.join(cause.what for cause in finding.causes) or _NONE}"
         for finding in verdict.findings
         if not finding.conforms
     ]
-    return "; ".join(said)
+    return "; ".join(found)
 
 
 def _finding_lines(finding: Finding, kit: Kit) -> list[str]:
-    head = f"{finding.part:<8} {finding.images} pictures"
+    head = f"{finding.folder:<8} {finding.images} images"
     off = ""
     if finding.largest is not None:
-        off = f"scores are off by at most {finding.largest:.3f} ({finding.worst}), {finding.rms:.3f} in the mean square"
+        off = f"largest difference {finding.largest:.3f} ({finding.worst}), root mean square {finding.rms:.3f}"
     allowed = f"allowed {kit.tolerance_score:.3f} and {kit.tolerance_rms:.3f}"
     if finding.conforms:
-        said = [f"{head}: conform", f"{off}; {allowed}"]
+        found = [f"{head}: conform", f"{off}; {allowed}"]
     elif not finding.causes:
-        said = [f"{head}: {_NONE}", f"{off}; {allowed}"] if off else [f"{head}: {_NONE}"]
+        found = [f"{head}: {_NONE}", f"{off}; {allowed}"] if off else [f"{head}: {_NONE}"]
         if finding.nearest is not None:
-            said.append(f"the nearest, still {finding.nearest.rms:.3f} off: {finding.nearest.what}")
+            found.append(f"nearest, with a difference of {finding.nearest.rms:.3f}: {finding.nearest.what}")
     else:
         first, *others = finding.causes
-        said = [f"{head}: {first.what}"]
-        said += [f"or, which these answers cannot tell apart: {cause.what}" for cause in others]
-        said.append((f"{off}; " if off else "") + f"with this mistake they are {first.rms:.3f} off")
-        said += [f"to mend: {mend}" for mend in dict.fromkeys(cause.mend for cause in finding.causes)]
-    said += finding.notes
-    return [said[0], *(f"         {line}" for line in said[1:])]
+        found = [f"{head}: {first.what}"]
+        found += [f"or, equally likely from these scores: {cause.what}" for cause in others]
+        found.append((f"{off}; " if off else "") + f"assuming this mistake, root mean square {first.rms:.3f}")
+        found += [f"fix: {fix}" for fix in dict.fromkeys(cause.fix for cause in finding.causes)]
+    found += finding.notes
+    return [found[0], *(f"         {line}" for line in found[1:])]

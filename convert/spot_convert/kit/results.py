@@ -1,4 +1,4 @@
-"""The results file that an app writes: read strictly, so that a slip in it is not taken for a slip in the app."""
+"""Read the results file of an app strictly, so that an error in the file is not mistaken for an error in the app."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from spot_convert.kit.vectors import RIGHT, STOCK, Kit
 from spot_edge.errors import DataError
 from spot_edge.files import read_file
 
-__all__ = ["PARTS", "Part", "Results", "read_results"]
+__all__ = ["FOLDERS", "FolderResults", "Results", "read_results"]
 
 SCHEMA = 1
-PARTS = ("inputs", "vectors")
+FOLDERS = ("inputs", "vectors")
 _LARGEST = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """An app's answers to all of the kit's `inputs` or all of its `vectors`, in the order in which it gave them."""
+class FolderResults:
+    """An app's results for all of the kit's `inputs` or `vectors`, in the order in which it ran them."""
 
-    name: str
-    rows: tuple[int, ...]  # which of the kit's pictures each answer is of
-    scores: NDArray[np.float64] = field(repr=False)  # one row an answer, as long as the app's
-    digests: tuple[str | None, ...] = ()  # of the tensors it fed, where it says so
-    means: NDArray[np.float64] = field(repr=False, default_factory=lambda: np.zeros((0, 3)))  # NaN where it does not
+    folder: str
+    rows: tuple[int, ...]  # the kit's image of each result
+    scores: NDArray[np.float64] = field(repr=False)  # one row per result, as long as the app's
+    digests: tuple[str | None, ...] = ()  # of the tensors it fed, if given
+    means: NDArray[np.float64] = field(repr=False, default_factory=lambda: np.zeros((0, 3)))  # NaN if not given
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What an app answered."""
+    """The results of an app."""
 
     platform: str
-    model: str | None  # the id of the file that it used, if it says so
-    resize: str  # RIGHT, or STOCK where the app leaves that to its framework
-    parts: tuple[Part, ...]
+    model: str | None  # the id of the file that it used, if given
+    resize: str  # RIGHT, or STOCK if the app's framework resizes
+    folders: tuple[FolderResults, ...]
 
 
 def read_results(path: Path, kit: Kit) -> Results:
-    """The results in the file at `path`, of all pictures or all inputs of `kit`, or both; else DataError."""
+    """Read the results for all `vectors` or all `inputs` of `kit`, or both. Raise DataError for any other file."""
     try:
         record = json.loads(read_file(path, _LARGEST))
     except OSError as error:
@@ -52,43 +52,43 @@ def read_results(path: Path, kit: Kit) -> Results:
     except (ValueError, RecursionError):
         raise DataError(f"{path}: not JSON") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise DataError(f'{path}: must be an object with "schema": {SCHEMA}')
+        raise DataError(f'{path}: must be a JSON object with "schema": {SCHEMA}')
     entries = record.get("results")
     if not isinstance(entries, list) or not entries:
-        raise DataError(f'{path}: "results" must be a list of answers')
+        raise DataError(f'{path}: "results" must be a non-empty list')
     model, resize = record.get("model"), record.get("resize", RIGHT)
     if model is not None and not isinstance(model, str):
-        raise DataError(f'{path}: "model" must be the id of the model file, a text')
+        raise DataError(f'{path}: "model" must be a string, the id of the model file')
     if resize not in (RIGHT, STOCK):
         raise DataError(f'{path}: "resize" must be "{RIGHT}" or "{STOCK}"')
-    answers = [_Answer.of(entry, f"{path}: results[{number}]", kit) for number, entry in enumerate(entries)]
-    names = [answer.image for answer in answers]
+    results = [_Result.of(entry, f"{path}: results[{number}]", kit) for number, entry in enumerate(entries)]
+    names = [result.image for result in results]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
-        raise DataError(f"{path}: {repeated} is answered twice")
-    lengths = sorted({len(answer.scores) for answer in answers})
+        raise DataError(f"{path}: {repeated} occurs twice")
+    lengths = sorted({len(result.scores) for result in results})
     if len(lengths) > 1:
-        raise DataError(f"{path}: scores of different lengths: {', '.join(map(str, lengths))}")
-    parts = (_part(name, answers, kit, str(path)) for name in PARTS)
-    return Results(str(record.get("platform", "")), model, resize, tuple(part for part in parts if part is not None))
+        raise DataError(f"{path}: the numbers of scores differ: {', '.join(map(str, lengths))}")
+    folders = (_folder_results(name, results, kit, str(path)) for name in FOLDERS)
+    return Results(str(record.get("platform", "")), model, resize, tuple(each for each in folders if each is not None))
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Result:
     image: str
     scores: list[float]
     digest: str | None
     mean: list[float]
 
     @classmethod
-    def of(cls, entry: Any, place: str, kit: Kit) -> _Answer:
+    def of(cls, entry: Any, place: str, kit: Kit) -> _Result:
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise DataError(f'{place}: must be an object with "image" and "scores"')
         image = entry["image"]
-        if image not in kit.pictures and image not in kit.inputs:
-            raise DataError(f"{place}: {image!r} is no picture of this kit")
+        if image not in kit.vectors and image not in kit.inputs:
+            raise DataError(f"{place}: {image!r} is not an image of this kit")
         scores = _numbers(entry.get("scores"), f'{place} ({image}): "scores"')
-        allowed = {len(kit.labels), *(table.shape[1] for table in kit.ways[RIGHT].whole.values())}
+        allowed = {len(kit.labels), *(table.shape[1] for table in kit.ways[RIGHT].complete.values())}
         if len(scores) not in allowed:
             raise DataError(f"{place} ({image}): {len(scores)} scores for {len(kit.labels)} labels")
         labels, digest = entry.get("labels"), entry.get("input_sha256")
@@ -112,24 +112,24 @@ class _Answer:
 def _numbers(values: Any, place: str) -> list[float]:
     if not isinstance(values, list) or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in values):
         raise DataError(f"{place} must be a list of numbers")
-    if not all(abs(value) < 1e30 for value in values):  # false for NaN, too, and for whole numbers of any length
-        raise DataError(f"{place} holds NaN or infinity")
+    if not all(abs(value) < 1e30 for value in values):  # false for NaN and huge integers, too
+        raise DataError(f"{place} contains NaN or infinity")
     return [float(value) for value in values]
 
 
-def _part(name: str, answers: list[_Answer], kit: Kit, file: str) -> Part | None:
-    """The answers to one of the kit's two folders: none of its pictures, or every one."""
-    wanted = {"inputs": kit.inputs, "vectors": kit.pictures}[name]
-    given = [answer for answer in answers if answer.image in wanted]
-    missing = [image for image in wanted if image not in {answer.image for answer in given}]
+def _folder_results(folder: str, results: list[_Result], kit: Kit, file: str) -> FolderResults | None:
+    """Collect the results of one of the kit's two folders; they must cover none or all of its images."""
+    wanted = {"inputs": kit.inputs, "vectors": kit.vectors}[folder]
+    given = [result for result in results if result.image in wanted]
+    missing = [image for image in wanted if image not in {result.image for result in given}]
     if not given:
         return None
     if missing:
-        raise DataError(f"{file}: no answer to {missing[0]} ({len(missing)} of {len(wanted)} {name} are missing)")
-    return Part(
-        name,
-        tuple(wanted.index(answer.image) for answer in given),
-        np.array([answer.scores for answer in given]),
-        tuple(answer.digest for answer in given),
-        np.array([answer.mean for answer in given]),
+        raise DataError(f"{file}: no result for {missing[0]} ({len(missing)} of {len(wanted)} {folder} are missing)")
+    return FolderResults(
+        folder,
+        tuple(wanted.index(result.image) for result in given),
+        np.array([result.scores for result in given]),
+        tuple(result.digest for result in given),
+        np.array([result.mean for result in given]),
     )
