@@ -1,7 +1,7 @@
 """What a narrower network and a smaller picture save on a microcontroller: flash and arena, by tflite-micro itself.
 
 `python -m experiments.micro_arena`. The networks are untrained, in int8, made by the converter's own parts: weights matter for neither
-size. Prints a table for docs/embed.md.
+size. Prints a table for docs/reports/quantization.md.
 """
 
 from __future__ import annotations

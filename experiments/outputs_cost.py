@@ -19,7 +19,7 @@ from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_bench.stats.intervals import bootstrap
 from spot_convert.engines.tflite_converter import BODIES
 from spot_convert.modelfile.graph import pack, unpack
-from spot_convert.modelfile.tail import append_tail
+from spot_convert.modelfile.assembly import append_tail
 from spot_convert.run import read_run
 from spot_edge.image.tensor import to_tensor
 

@@ -26,12 +26,12 @@ from spot_bench.stats.calibration import softmax
 from spot_bench.stats.intervals import bootstrap
 from spot_bench.stats.metrics import agreement, balanced_accuracy, kl
 from spot_convert.engines.tflite_converter import calibration_inputs, corrected_float_body, input_zero, scaled_body
+from spot_convert.images import choose_calibration_images, image_tensors
 from spot_convert.modelfile.graph import Graph, pack, unpack
-from spot_convert.quantize.layers import ALGORITHMS, Plan, corrected, quantize, quantized, with_living_channels
+from spot_convert.quantize.layers import ALGORITHMS, Plan, corrected, quantize, quantized, without_dead_channels
 from spot_convert.quantize.mixing import logits
 from spot_convert.quantize.ranges import Ranges, activation_ranges
 from spot_convert.run import Run, read_run
-from spot_convert.variants.images import calibration_tensors, choose
 from spot_edge.errors import CheckError
 
 _CORRECTING = 64  # as the converter has it
@@ -59,9 +59,9 @@ def main(run: Path, data: Path | None) -> None:
     """Quantize RUN in every way, and print what each does to validation."""
     opened = read_run(run, data)
     prepared = _prepare(opened)
-    items = list(opened.manifest.part("val").items)
+    items = list(opened.manifest.split("val").items)
     zero, scale = input_zero(opened), np.float32(opened.pixel_scale)
-    shown = [(one[np.newaxis].astype(np.float32) - zero) * scale for one in calibration_tensors(items, opened.image)]
+    shown = [(one[np.newaxis].astype(np.float32) - zero) * scale for one in image_tensors(items, opened.image)]
     labels = [label.label for label in opened.labels]
     truth, groups = np.array([labels.index(item.label) for item in items]), [item.group for item in items]
     reference = logits(prepared.plain, shown)
@@ -95,9 +95,9 @@ def main(run: Path, data: Path | None) -> None:
 
 
 def _prepare(run: Run) -> Prepared:
-    calibration = calibration_tensors(choose(run.manifest), run.image)
-    plain = with_living_channels(scaled_body(run))
-    analytic = with_living_channels(corrected_float_body(run, calibration))
+    calibration = image_tensors(choose_calibration_images(run.manifest), run.image)
+    plain = without_dead_channels(scaled_body(run))
+    analytic = without_dead_channels(corrected_float_body(run, calibration))
     inputs = list(calibration_inputs(run, calibration))
     return Prepared(plain, analytic, inputs, activation_ranges(plain, inputs))
 

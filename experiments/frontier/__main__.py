@@ -28,8 +28,8 @@ from spot_bench.drift.gate import Margins
 from spot_bench.speed.conditions import describe_machine
 from spot_bench.stats.intervals import Estimate, bootstrap
 from spot_convert.engines.tflite_converter import BODIES
+from spot_convert.modelfile.assembly import append_tail
 from spot_convert.modelfile.metadata import describe_tensors
-from spot_convert.modelfile.tail import append_tail
 from spot_convert.run import Run
 from spot_edge.files import make_folder, write_file
 from spot_edge.image.tensor import to_tensor

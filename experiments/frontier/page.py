@@ -1,4 +1,4 @@
-"""The page and the picture of `frontier.py`, from what it measured."""
+"""Write the page and chart of `python -m experiments.frontier`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["page", "picture"]
 _COLOURS = {"float32": BLUE, "int8": ORANGE}
 _PAGE = """# Width and resolution
 
-What a narrower MobileNetV2 and a smaller picture save. The networks are untrained: size and time do not depend on the
-weights. Accuracy does: it stands only beside members that were trained (HAM10000, test part). int8 is by TensorFlow's
-converter here.
+A narrower MobileNetV2 saves size and time, a smaller image saves time. Neither depends on the weights, so the
+networks are untrained. Accuracy is given only for the trained ones (HAM10000, test split). int8 was made by
+TensorFlow's converter.
 
 ![latency against size](frontier.svg)
 
 {table}
 
 Latency is the network alone, without decoding and resizing, as a multiple of the largest float32 file's median. All
-files ran in turns, {rounds} rounds, {threads}. In brackets 95 % intervals. MACs are the multiply-accumulates of the
+files ran in turns, {rounds} rounds, {threads}. Intervals are 95 %. MACs are the multiply-accumulates of the
 convolutions.
 
-Measured {date} on {machine}, {runtime}, by
+Measured {date} on {machine}, {runtime}. Command:
 
-    python -m experiments.frontier
+    python -m experiments.frontier --out runs/frontier --page docs/reports
 """
 
 

@@ -79,8 +79,8 @@ def _float_file(model: ModelFile) -> bytes:
     from spot_bench.data.manifest import Manifest
     from spot_bench.drift.gate import Margins
     from spot_convert.engines.tflite_converter import float_body
+    from spot_convert.modelfile.assembly import append_tail
     from spot_convert.modelfile.metadata import describe_tensors
-    from spot_convert.modelfile.tail import append_tail
     from spot_convert.run import Run
     from spot_train.runs.packed import restore
 

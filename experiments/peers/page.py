@@ -1,4 +1,4 @@
-"""What `peers.compare` found, as a page."""
+"""Write the results of `peers.compare` as a Markdown page."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from spot_bench.stats.intervals import Estimate
 
 __all__ = ["page", "problems", "target_lines"]
 
-_HEADS = ["peer", "version", "same first rank", "bare ms", "× floor", "file ms", "× floor", "× MediaPipe"]
+_HEADS = ["peer", "version", "same top class", "bare ms", "× floor", "file ms", "× floor", "× MediaPipe"]
 _FLOOR, _MEDIAPIPE, _OURS = "litert", "mediapipe", "spot"
 _TARGETS = ((_FLOOR, 1.05, "decode, resize and bare invoke"), (_MEDIAPIPE, 1.00, "MediaPipe"))
-_PAGE = """# Beside other runtimes
+_PAGE = """# Comparison with other runtimes
 
-The embedded network in our package and in others, side by side in one run, from the same weights and on the same drawn
-picture of 600x450 pixels. *Bare* is a tensor of the network's size to its scores, *file* the path of a JPEG to ranked
-classes. Medians, in brackets 95 % intervals.
+How fast is spot-edge compared with other runtimes? The column *file*, × floor, says what its code adds to LiteRT.
+Each runtime runs the embedded network, side by side in one run, with the same weights and on the same drawn image of
+600x450 pixels. *Bare* is the time from a tensor of the network's size to its scores; *file* is the time from the path
+of a JPEG to ranked classes. Figures are medians with 95 % intervals.
 
 ## int8
 
@@ -31,31 +32,32 @@ classes. Medians, in brackets 95 % intervals.
 
 {float32}
 
-## Our own overhead
+## Overhead of spot-edge
 
 {targets}
 
 ## How to read it
 
-- The floor is a loop around LiteRT's interpreter with Pillow's decoding and resizing: what a user writes without us.
-- *spot-edge* is `Classifier.classify`; its *bare* begins at the prepared picture and ends at the whole answer, triage
-  and all. With LiteRT it runs in the floor's environment.
-- MediaPipe's *bare* is `classify` on an array of the network's size. It decodes and resizes by itself, and has no
-  number of threads to set.
-- Google's tool runs in processes of its own between the rounds, on random pixels, 50 runs each; its times are the
+- The floor is a loop around LiteRT's interpreter with Pillow's decoding and resizing: what you would write without
+  spot-edge.
+- *spot-edge* is `Classifier.classify`. Its *bare* time goes from the prepared image to the complete prediction,
+  including triage. With LiteRT it runs in the floor's environment.
+- MediaPipe's *bare* time is `classify` on an array of the network's size. MediaPipe decodes and resizes by itself,
+  and its number of threads cannot be set.
+- Google's tool runs in processes of its own between the rounds, on random pixels, 50 runs each. Its times are the
   medians that it reports.
-- ONNX Runtime and OpenVINO read the same ONNX file. Its int8 form is ONNX Runtime's static quantization (QDQ, weights
-  by channel), calibrated on drawn lesions: the same network, but not the same rounding as in the `.tflite`.
-- *Same first rank*: as float32 in LiteRT, on the same tensors of drawn pictures; *within* is the largest difference of
-  any score. A float32 peer that strays by more than {tolerance:g}, or an int8 one that agrees on less than
-  {fewest:.0f} %, is an error and has no times.
-- × is the ratio of medians. All took turns, {rounds} rounds in random order, {calls} calls a turn after one that does
-  not count, {threads}.
+- ONNX Runtime and OpenVINO read the same ONNX file. Its int8 form is ONNX Runtime's static quantization (QDQ,
+  per-channel weights), calibrated on drawn lesions: the same network, but not the same rounding as in the `.tflite`.
+- *Same top class*: as float32 in LiteRT, on the same tensors of drawn images; *within* is the largest difference of
+  any score. A float32 peer that differs by more than {tolerance:g}, or an int8 peer that agrees on less than
+  {fewest:.0f} %, is an error and gets no times.
+- × is the ratio of medians. All took turns: {rounds} rounds in random order, {calls} calls per turn after one that
+  does not count, {threads}.
 
-Measured {date} on {machine}.
-{others} By
+Measured {date} on {machine}. {others} Command:
 
-    python -m experiments.peers
+    python -m experiments.peers.networks runs/peers
+    python -m experiments.peers --networks runs/peers --page docs/reports/peers.md
 """
 
 
@@ -77,7 +79,7 @@ def page(entries: Sequence[Found], machine: dict[str, Any], others: float | None
 
 
 def target_lines(entries: Sequence[Found]) -> list[str]:
-    """Our file-to-answer against its two targets, for either network."""
+    """Our time from file to prediction against its two targets, for each network."""
     lines = []
     for variant in (INT8, FLOAT):
         for adapter, target, name in _TARGETS:
@@ -87,12 +89,12 @@ def target_lines(entries: Sequence[Found]) -> list[str]:
                 said = "not measured"
             else:
                 said = f"{_ratio(ratio)}, target {target:.2f}: {'met' if ratio.value <= target else 'missed'}"
-            lines.append(f"{variant}, file to answer, over {name}: {said}")
+            lines.append(f"{variant}, file to prediction, over {name}: {said}")
     return lines
 
 
 def problems(entries: Sequence[Found]) -> list[str]:
-    """A line for each row that failed, though it is installed."""
+    """One line per peer that is installed but failed."""
     return [f"{found.row.peer}, {found.row.variant}: {found.error}" for found in entries if found.error]
 
 

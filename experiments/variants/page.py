@@ -1,4 +1,4 @@
-"""The page `docs/variants.md`: the text of page.md, with tables and figures from the reports."""
+"""Fill page.md with tables and figures from the reports: docs/reports/variants.md."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _tables(families: Sequence[Family]) -> str:
 def _family_tables(family: Family) -> Iterator[str]:
     yield f"## Width {family.width}"
     systems = [name for name in _SYSTEMS if any(name in row.instructions for row in family.rows)]
-    heads = ["variant", "made by, for", "MB", "zipped", "ms here", "×", *(_SYSTEMS[name] for name in systems)]
+    heads = ["variant", "made by, for", "MB", "compressed", "ms", "×", *(_SYSTEMS[name] for name in systems)]
     rows = [
         [
             row.variant,
@@ -180,7 +180,7 @@ def _family_tables(family: Family) -> Iterator[str]:
         for row in family.rows
     ]
     yield markdown(heads, rows, words=2)
-    heads = ["variant", "same top class, %", "balanced accuracy", "less float32", "melanoma recall", "less float32"]
+    heads = ["variant", "same top class, %", "balanced accuracy", "minus float32", "melanoma recall", "minus float32"]
     rows = [
         [
             row.variant + _elsewhere(row, row.answers["model"].get("runtime", "") if row.answers else ""),
@@ -189,7 +189,7 @@ def _family_tables(family: Family) -> Iterator[str]:
             _shown(change, _difference(row, "balanced_accuracy")),
             _shown(figure, _recall(row)),
             _shown(change, _difference(row, "recall", MELANOMA)),
-            "the baseline" if row.variant == BASELINE else row.verdict or _DASH,
+            "baseline" if row.variant == BASELINE else row.verdict or _DASH,
         ]
         for row in family.rows
     ]
@@ -199,7 +199,7 @@ def _family_tables(family: Family) -> Iterator[str]:
 
 
 def _elsewhere(row: Row, runtime: str) -> str:
-    """Says so where a figure is of another runtime than the file is for."""
+    """A note where a figure belongs to another runtime than the file was made for."""
     return f" (in {runtime})" if runtime and row.runtime and runtime != row.runtime else ""
 
 
@@ -215,7 +215,7 @@ def _all_flips(families: Sequence[Family]) -> str:
 def _family_flips(family: Family, flips: Record) -> Iterator[str]:
     images = _of_data([family], "images")
     yield f"Width {family.width}: flips against float32, of {images} images, and their effects."
-    heads = ["variant", "flips", "%", *flips["models"][0]["by_effect"], "triage changed, %", "malignant less urgent"]
+    heads = ["variant", "flips", "%", *flips["models"][0]["by_effect"], "triage changed, %", "malignant, less urgent"]
     rows = [
         [
             model["name"],
@@ -250,7 +250,7 @@ def _range(chance: Record) -> str:
 
 
 def _concentration(found: Record) -> str:
-    """The subgroups that stand out, before and after the margin is held fixed, and how many were looked at."""
+    """The subgroups that stand out, with and without the margin held fixed, and how many were tested."""
     known = [row for row in found["subgroups"] if row["rate"] is not None]
     standing = [row for row in known if row["p_holm"] < 0.05]
     left = [row for row in known if row["p_same_margin_holm"] < 0.05]
@@ -289,7 +289,7 @@ def _cannot(families: Sequence[Family]) -> str:
                 lines.append(
                     f"- {row.variant} at width {family.width} is refused on {'; '.join(sorted(refused))}: `{why}`"
                 )
-    return "\n".join(lines) or f"Nothing that was tried (`{NOTES}` says none)."
+    return "\n".join(lines) or f"Everything that was tried could be made (no entry in `{NOTES}`)."
 
 
 def _measured(families: Sequence[Family]) -> str:

@@ -31,7 +31,7 @@ def picture(families: Sequence[Family]) -> str | None:
     """One panel for each cost that is known of two files or more; None where there is none."""
     costs: tuple[tuple[str, Callable[[Row], float | None], float], ...] = (
         ("MB, compressed where that is smaller", size_of, 1e6),
-        ("million instructions for one picture on a Cortex-A72 (Raspberry Pi 4), LiteRT", _instructions, 1e6),
+        ("million instructions per image on a Cortex-A72 (Raspberry Pi 4), LiteRT", _instructions, 1e6),
     )
     parts: list[str] = []
     height = 0

@@ -154,7 +154,7 @@ def test_what_is_known_stands_in_the_tables(wide: Path) -> None:
     costs, answers = rows_of(text, "dynamic")
     assert costs[1:] == ["–", "–", "–", "–", "–", "112.9"]
     assert answers[1:] == ["–"] * 6
-    assert rows_of(text, "float32")[1][-1] == "the baseline"
+    assert rows_of(text, "float32")[1][-1] == "baseline"
     assert "- int8: the default" in text
     assert "- int16x8 at width 1.0: refused at allocation" in text
     assert "- int4 at width 1.0 is refused on Pi 4: `ValueError: no int4`" in text

@@ -1,4 +1,4 @@
-"""What must stay true of the repository itself."""
+"""Facts about the repository that must stay true."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from spot_edge.errors import EXIT_CODES
 from spot_edge.prediction.prediction import NEAR_TIE
 
 HOUSE = Path(__file__).parents[2]
-DOCUMENTS = sorted(str(path.relative_to(HOUSE)) for path in [*HOUSE.glob("*.md"), *HOUSE.glob("docs/*.md")])
-NAMED = r"(?<![\w/.])((?:tests|train|convert|benchmarks|edge_runtime|models|examples|docs|constraints)/[\w./-]*\w)"
+DOCUMENTS = sorted(str(path.relative_to(HOUSE)) for path in [*HOUSE.glob("*.md"), *HOUSE.glob("docs/**/*.md")])
+PACKAGES = "tests|experiments|train|convert|benchmarks|edge_runtime|models|examples|docs|constraints|release"
+NAMED = rf"(?<![\w/.])((?:{PACKAGES})/[\w./-]*\w)"
 FROZEN_SPLIT = "deabae93bf2aeee1d4346fb8be33737e046998d8f2a78bbd2445ef53f2caa454"
 
 
@@ -66,10 +67,10 @@ def test_the_example_page_calls_a_near_tie_what_the_device_does(repository: Path
     assert f"const NEAR_TIE = {NEAR_TIE};" in module
 
 
-def test_the_readme_documents_every_exit_code(repository: Path) -> None:
-    readme = (repository / "README.md").read_text()
+def test_the_reference_documents_every_exit_code(repository: Path) -> None:
+    page = (repository / "docs" / "reference" / "exit-codes.md").read_text()
     for code, meaning in EXIT_CODES.items():
-        assert re.search(rf"\|\s*{code}\s*\|\s*{re.escape(meaning)}\s*\|", readme), code
+        assert re.search(rf"\|\s*{code}\s*\|\s*{re.escape(meaning)}\s*\|", page), code
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -77,7 +78,8 @@ def test_links_within_the_repository_lead_somewhere(repository: Path, document: 
     path = repository / document
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())
     inside = [link for link in links if not link.startswith(("http:", "https:", "mailto:"))]
-    missing = [link for link in inside if not (path.parent / link).exists()]
+    made = r"python-api-spot_\w+\.md"  # by docs/site_hooks.py, when the site is built
+    missing = [link for link in inside if not (path.parent / link).exists() and not re.fullmatch(made, link)]
     assert not missing
     assert path.read_text().startswith("# ")
     named = {name for name in re.findall(NAMED, path.read_text()) if "NAME" not in name}

@@ -44,7 +44,7 @@ def answer(model: str | None, delegate: bool) -> dict[str, list[object]]:
 
 
 def compare(model: str) -> None:
-    """Print a row of docs/arm.md's table for each system that runs `model` (empty: the embedded one)."""
+    """Print a row of docs/reports/arm.md's table for each system that runs `model` (empty: the embedded one)."""
     from systems import SYSTEMS, WORK
 
     here = Path(__file__)
@@ -79,7 +79,9 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--answer"]:
         print(json.dumps(answer(sys.argv[2] or None, sys.argv[3] == "True")))
     else:
-        print("| file | interpreter | XNNPACK | system | scores apart | evidence apart | same first class |")
+        print(
+            "| file | interpreter | XNNPACK | system | largest score difference | largest evidence difference | same top class |"
+        )
         print("|---|---|---|---|---|---|---|")
         for path in sys.argv[1:] or [""]:
             compare(path)

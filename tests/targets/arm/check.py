@@ -110,7 +110,10 @@ def main() -> int:
             print(f"make check TARGET=arm: no {name!r}: there are {', '.join(known)}", file=sys.stderr)
             return 2
     if verb == "networks" and len(arguments) < 3:
-        print('make check TARGET=arm: say which file to write and what to count: ARGS="networks OUT.json FILE …"', file=sys.stderr)
+        print(
+            'make check TARGET=arm: say which file to write and what to count: ARGS="networks OUT.json FILE …"',
+            file=sys.stderr,
+        )
         return 2
     unpacked = subprocess.run([HERE / "unpack.sh"], check=False, stdout=subprocess.PIPE, text=True)
     if unpacked.returncode == CANNOT:

@@ -1,4 +1,4 @@
-"""The commands of docs/install.md, run as they stand there in emulated systems: `make check TARGET=arm ARGS=guide`.
+"""Run the commands of docs/how-to/install.md in emulated systems, as they stand there: `make check TARGET=arm ARGS=guide`.
 
 Each section gets a root of its own. `sudo apt install` is done from outside, by unpacking those packages; packages that
 Debian lacks are named. Everything else is run by a shell inside, in a copy of the device package and the examples, with
@@ -15,7 +15,7 @@ import subprocess
 from systems import DEBIAN_BLAS, HERE, WORK
 
 REPOSITORY = HERE.parents[2]
-GUIDE = REPOSITORY / "docs" / "install.md"
+GUIDE = REPOSITORY / "docs" / "how-to" / "install.md"
 # heading → suites and architectures in which its commands are run
 SECTIONS = {
     "64-bit Raspberry Pi OS, bookworm and trixie": ("bookworm-arm64", "trixie-arm64"),

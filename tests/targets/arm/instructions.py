@@ -127,11 +127,9 @@ def compare(counts: dict[str, Any], budget: dict[str, Any]) -> list[str]:
 
 
 def table(counts: dict[str, Any]) -> str:
-    """The counts as in docs/arm.md, in millions."""
+    """The counts as in docs/reports/arm.md, in millions."""
     lines = [
-        "| million instructions | "
-        + " | ".join(PARTS)
-        + " | the rest of classify, of decode-resize | checks, of classify |",
+        "| million instructions | " + " | ".join(PARTS) + " | rest of classify / decode-resize | checks / classify |",
         "|---|" + "---|" * (len(PARTS) + 2),
     ]
     for name, found in counts.items():

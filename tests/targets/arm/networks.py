@@ -85,7 +85,7 @@ def _words(count: dict[str, Any]) -> str:
 
 
 def _table(report: dict[str, Any]) -> str:
-    """As in docs/arm.md, in millions."""
+    """As in docs/reports/arm.md, in millions."""
     lines = ["| million instructions | " + " | ".join(f"{name} | without XNNPACK" for name in COUNTED) + " |"]
     lines.append("|---|" + "---|---|" * len(COUNTED))
     for network in report["networks"]:

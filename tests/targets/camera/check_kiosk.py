@@ -110,7 +110,7 @@ import os, struct, time
 from spot_edge.camera.button import EVENT, Buttons
 assert (struct.calcsize("P"), EVENT.size) == (4, 16)
 with Buttons() as buttons:
-    (handle,) = buttons.look()
+    (handle,) = buttons.find()
     print("ready", flush=True)
     time.sleep(2)
     print(os.read(handle, 999).hex())
@@ -120,7 +120,7 @@ with Buttons() as buttons:
 def test_what_the_kernel_writes_for_a_press(uinput: None) -> None:
     """The bytes that tests/edge_runtime/kiosk/test_button.py has from here, in both layouts."""
     with plugged(CAMERA) as key, Buttons() as buttons, in_32_bits(PRESS_IN_32_BITS) as program:
-        (handle,) = buttons.look()
+        (handle,) = buttons.find()
         assert program.stdout is not None
         assert program.stdout.readline() == b"ready\n"
         key.press(CAMERA)
@@ -142,9 +142,9 @@ def test_triggers_that_are_not_for_us_are_told_of(uinput: None) -> None:
             os.setgid(65534)
             os.setuid(65534)
             with Buttons() as buttons:
-                early = buttons.look(), buttons.closed
+                early = buttons.find(), buttons.closed
                 time.sleep(1.1)
-                os._exit(0 if (early, buttons.look()) == (([], ()), []) and buttons.closed else 1)
+                os._exit(0 if (early, buttons.find()) == (([], ()), []) and buttons.closed else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

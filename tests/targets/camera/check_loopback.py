@@ -52,11 +52,11 @@ def test_padding_and_bad_frames_between_good_ones(loopback: None) -> None:
 def test_nothing_but_bad_frames_then_silence_then_good_ones(loopback: None) -> None:
     with fed(LESION[:-1]) as feeder, Camera(LOOP, timeout=1.5) as camera:
         start = time.monotonic()
-        with pytest.raises(CameraError, match=r"no picture within 1\.5 s \(the last frame: cut short") as caught:
+        with pytest.raises(CameraError, match=r"no image within 1\.5 s \(the last frame: truncated") as caught:
             next(camera)
         assert caught.value.transient
         feeder.frames = []
-        with pytest.raises(CameraError, match="no picture within"):
+        with pytest.raises(CameraError, match="no image within"):
             next(camera)
         assert time.monotonic() - start < 10
         feeder.frames = [LESION]

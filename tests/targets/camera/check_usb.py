@@ -76,7 +76,7 @@ def test_a_usb_camera_that_falls_silent(dermatoscope: UsbCamera) -> None:
     with Camera(timeout=1.5) as camera:
         next(camera)
         dermatoscope.frame = lambda: None
-        with pytest.raises(CameraError, match="no picture within"):
+        with pytest.raises(CameraError, match="no image within"):
             read_on(camera)
         dermatoscope.frame = lambda: LESION
         assert next(camera) == LESION
