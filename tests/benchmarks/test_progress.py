@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +21,9 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("kind", [Terminal, io.StringIO])
 def test_progress_is_shown_on_terminals_alone(monkeypatch: pytest.MonkeyPatch, kind: type[io.StringIO]) -> None:
-    stream = kind()
+    stream, clock = kind(), [100.0]
     monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("spot_bench.run.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
     with progress_bar("images", 2) as step:
         step(1)
         step(1)
@@ -32,7 +34,10 @@ def test_progress_is_shown_on_terminals_alone(monkeypatch: pytest.MonkeyPatch, k
         step(1)
     with byte_counter("a.zip") as show:
         show(1_000_000, 4_000_000)
-        show(1_000_001, 4_000_000)  # too soon after the last one
+        clock[0] += 0.125
+        show(2_000_000, 4_000_000)  # too soon after the last one
+        clock[0] += 0.125
+        show(3_000_000, 4_000_000)
         show(4_000_000, 4_000_000)
     with byte_counter("b.zip") as show:
         show(2_000_000, None)
@@ -42,7 +47,9 @@ def test_progress_is_shown_on_terminals_alone(monkeypatch: pytest.MonkeyPatch, k
         assert re.search(r"resumed .* 2/2 ", text)
         assert "hidden" not in text
         assert "a.zip  1.0 of 4.0 MB" in text
-        assert text.count("a.zip") == 2
+        assert "a.zip  2.0 of" not in text
+        assert "a.zip  3.0 of 4.0 MB" in text
+        assert text.count("a.zip") == 3
         assert text.endswith("b.zip  2.0 MB\033[K\n")
     else:
         assert stream.getvalue() == ""

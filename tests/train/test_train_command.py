@@ -7,17 +7,29 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from spot_edge.cli import spot_edge
+from spot_edge.errors import DataError
 from spot_train.recipes.recipe import known_recipes, load_recipe
 
 
-def spot_edge(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*arguments: object) -> Result:
+    """Call a command in this process: a process of its own would spend seconds on importing Keras."""
+    return CliRunner().invoke(spot_edge, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: object) -> str:
+    """Return the message of the DataError that a command ends with."""
+    error = run(*arguments).exception
+    assert isinstance(error, DataError)
+    assert "\n" not in str(error)
+    return str(error)
 
 
 def test_an_unknown_recipe_is_refused_in_one_line(tmp_path: Path) -> None:
-    done = spot_edge("train", "spott", "--data", tmp_path, "--out", tmp_path / "run")
+    command = [sys.executable, "-m", "spot_edge.cli", "train", "spott", "--data", tmp_path, "--out", tmp_path / "run"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 7
     known = "any-images, ham-top2, inception-binary, spot, spot-check, spot-small"
     assert done.stderr == f"spot-edge: spott: no such recipe file or recipe. The recipes are {known}\n"
@@ -25,8 +37,8 @@ def test_an_unknown_recipe_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_list_prints_every_recipe_with_its_description() -> None:
-    done = spot_edge("train", "--list")
-    assert done.returncode == 0, done.stderr
+    done = run("train", "--list")
+    assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == known_recipes()
     for line in lines:
@@ -35,7 +47,7 @@ def test_list_prints_every_recipe_with_its_description() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("train.epoch=3", "spot: train: unknown key 'epoch'; did you mean 'epochs'?"),
         ("epochs=3", "spot: unknown key 'epochs'"),
@@ -45,11 +57,8 @@ def test_list_prints_every_recipe_with_its_description() -> None:
         ("labels=ham1000", "unknown label set 'ham1000'"),
     ],
 )
-def test_an_invalid_change_is_refused_in_one_line(change: str, said: str, shapes: Path, tmp_path: Path) -> None:
-    done = spot_edge("train", "spot", "--data", shapes, "--out", tmp_path / "run", "--set", change)
-    assert done.returncode == 7
-    assert said in done.stderr
-    assert len([line for line in done.stderr.splitlines() if line.startswith("spot-edge:")]) == 1
+def test_an_invalid_change_is_refused_in_one_line(change: str, message: str, shapes: Path, tmp_path: Path) -> None:
+    assert message in refused("train", "spot", "--data", shapes, "--out", tmp_path / "run", "--set", change)
     assert not (tmp_path / "run").exists()
 
 
@@ -59,34 +68,39 @@ def test_later_changes_win_and_bare_words_are_strings() -> None:
     assert load_recipe("spot", ["train.class_weights.mel=2"]).train.class_weights == {"mel": 2.0}
 
 
-@pytest.mark.parametrize("command", ["train", "convert", "pack-run", "restore-run"])
-def test_a_call_without_its_arguments_is_a_usage_error(command: str) -> None:
-    assert spot_edge(command).returncode == 2
+@pytest.mark.parametrize(
+    "command", [["train"], ["convert"], ["runs", "pack"], ["runs", "restore"], ["runs", "average"]]
+)
+def test_a_call_without_its_arguments_is_a_usage_error(command: list[str]) -> None:
+    assert run(*command).exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["pack-run", "restore-run", "convert"])
+@pytest.mark.parametrize("command", ["runs pack", "runs restore", "convert"])
 def test_a_folder_that_is_not_a_run_is_refused_in_one_line(command: str, tmp_path: Path) -> None:
-    done = spot_edge(command, tmp_path, "--out", tmp_path / "out")
-    assert done.returncode == 7
-    assert [line for line in done.stderr.splitlines() if line.startswith("spot-edge:")] == [
-        f"spot-edge: {tmp_path}: not a run directory: no readable run.json"
-    ]
-    assert "Traceback" not in done.stderr
+    message = refused(*command.split(), tmp_path, "--out", tmp_path / "out")
+    assert message == f"{tmp_path}: not a run directory: no readable run.json"
 
 
 def test_a_run_is_packed_and_restored_by_command(shapes_run: Path, tmp_path: Path) -> None:
-    assert spot_edge("pack-run", shapes_run, "--out", tmp_path / "small").returncode == 0
-    assert spot_edge("restore-run", tmp_path / "small", "--out", tmp_path / "again", "--data", tmp_path).returncode == 0
+    done = run("runs", "pack", shapes_run, "--out", tmp_path / "small")
+    assert done.exit_code == 0, done.output
+    done = run("runs", "restore", tmp_path / "small", "--out", tmp_path / "again", "--data", tmp_path)
+    assert done.exit_code == 0, done.output
     assert (tmp_path / "again" / "model.keras").stat().st_size > 8_000_000
 
 
-def test_help_of_every_toolkit_command_needs_no_keras() -> None:
-    for command in ("train", "convert", "pack-run", "restore-run"):
-        code = (
-            "import sys; from spot_edge.cli import spot_edge\n"
-            f"try: spot_edge.main(['{command}', '--help'], standalone_mode=False)\n"
-            "except SystemExit: pass\n"
-            "assert not {'keras', 'tensorflow', 'numpy'} & set(sys.modules), sorted(sys.modules)"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+def test_help_of_the_toolkit_commands_imports_nothing_heavy() -> None:
+    code = """
+import sys
+from spot_edge.cli import spot_edge
+for command in (["train"], ["runs", "pack"], ["runs", "restore"], ["runs", "average"], ["convert"]):
+    try:
+        spot_edge.main([*command, "--help"], standalone_mode=False)
+    except SystemExit:
+        pass
+heavy = {"keras", "tensorflow", "numpy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage:") == 5
