@@ -196,3 +196,17 @@ def test_nothing_but_pixels_travels_on(draw, encode) -> None:
             assert b"SECRET" not in again, (form, kept)
             with Image.open(io.BytesIO(again)) as image:
                 assert not {"exif", "comment", "icc_profile", "xmp"} & set(image.info), (form, kept)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [(274, 3, 2, 0x00010001), (282, 5, 1, 1_000_000), (700, 7, 400, 1_000_000)],
+    ids=["two orientations", "a resolution behind the end", "text behind the end"],
+)
+def test_odd_tags_of_a_tiff_change_nothing_and_warn_of_nothing(odd: tuple[int, int, int, int], draw) -> None:
+    drawn = draw(64, 64).tobytes()
+    plain = {256: 64, 257: 64, 258: 8, 259: 1, 262: 2, 273: 8, 277: 3, 278: 64, 279: len(drawn)}
+    tags = sorted([*((tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in plain.items()), odd])
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    found = pixels(b"II*\0" + struct.pack("<I", 8 + len(drawn)) + drawn + directory)
+    assert np.array_equal(found, draw(64, 64))
