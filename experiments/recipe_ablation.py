@@ -62,7 +62,7 @@ def _train(recipe_name: str, settings: list[str], data: Path, weights: str, file
     recipe = load_recipe(recipe_name, settings)
     cache, run = file.parent / "pixels", file.with_suffix("")
     if not run.exists():
-        train_run(recipe, data, run, weights=weights, cache=cache, say=lambda line: click.echo(line, err=True))
+        train_run(recipe, data, run, weights=weights, cache=cache, log=lambda line: click.echo(line, err=True))
     body = keras.saving.load_model(run / "model.keras", compile=False)
     val = read_task(recipe, data, lambda line: None).manifest.split("val")
     logits = predict_logits(body, cached_pixels(val, recipe.network.size, cache))

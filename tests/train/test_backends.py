@@ -69,11 +69,11 @@ def test_a_training_resumes_only_under_the_same_backend(tmp_path: Path, monkeypa
     monkeypatch.setattr("spot_train.loop.session.fit", interrupted)
     recipe, data, out = load_recipe("any-images"), tmp_path / "data", tmp_path / "run"
     with pytest.raises(Interrupted):
-        train_run(recipe, data, out, weights="none", say=print)
+        train_run(recipe, data, out, weights="none", log=print)
     start = unfinished_folder(out) / "start.json"
     start.write_text(json.dumps(json.loads(start.read_text()) | {"backend": "jax"}))
     with pytest.raises(DataError, match="started with different backend"):
-        train_run(recipe, data, out, weights="none", resume=True, say=print)
+        train_run(recipe, data, out, weights="none", resume=True, log=print)
 
 
 def command(backend: str, *hidden: str) -> subprocess.CompletedProcess[str]:
@@ -91,17 +91,17 @@ def command(backend: str, *hidden: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("backend", "hidden", "said"),
+    ("backend", "hidden", "message"),
     [
         ("tensorflow", ("keras",), "keras is not installed. Install it from a clone"),
         ("jax", ("jax",), "[train-jax]', or set KERAS_BACKEND=tensorflow, which is installed"),
         ("tensorfloww", (), "KERAS_BACKEND must be one of tensorflow, jax, torch"),
     ],
 )
-def test_a_missing_backend_is_reported_with_what_to_install(backend: str, hidden: tuple[str, ...], said: str) -> None:
+def test_a_missing_backend_says_what_to_install(backend: str, hidden: tuple[str, ...], message: str) -> None:
     done = command(backend, *hidden)
     assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_tensorflow_starts_without_messages() -> None:

@@ -47,21 +47,21 @@ def start(data: Path, out: Path, *more: object, **how: object) -> subprocess.Pop
 
 def trained(data: Path, out: Path, *more: object, **how: object) -> tuple[int, str]:
     with start(data, out, *more, **how) as process:
-        said = process.communicate()[1]
-    return process.returncode, said
+        message = process.communicate()[1]
+    return process.returncode, message
 
 
 def stopped_after_the_first_epoch(data: Path, out: Path, number: signal.Signals) -> tuple[int, str]:
     with start(data, out) as process:
         assert process.stderr is not None
-        said = ""
+        message = ""
         for line in process.stderr:
-            said += line
+            message += line
             if "all   1/3  32 px" in line:
                 process.send_signal(number)
                 break
-        said += process.stderr.read()
-    return process.returncode, said
+        message += process.stderr.read()
+    return process.returncode, message
 
 
 def weights(run: Path) -> list[np.ndarray]:
@@ -77,36 +77,36 @@ def history(run: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(data: Path) -> Path:
-    code, said = trained(data, data / "whole")
-    assert code == 0, said
+    code, message = trained(data, data / "whole")
+    assert code == 0, message
     return data / "whole"
 
 
 @pytest.fixture(scope="module")
 def killed(data: Path) -> Path:
-    code, said = stopped_after_the_first_epoch(data, data / "killed", signal.SIGKILL)
-    assert code == -signal.SIGKILL, said
+    code, message = stopped_after_the_first_epoch(data, data / "killed", signal.SIGKILL)
+    assert code == -signal.SIGKILL, message
     assert not (data / "killed").exists()
     assert (data / "killed.unfinished" / "state.npz").is_file()
     return data / "killed"
 
 
 def test_an_unfinished_training_is_not_overwritten(data: Path, killed: Path) -> None:
-    code, said = trained(data, killed)
+    code, message = trained(data, killed)
     assert code == 6
-    assert "unfinished training. Continue it with --resume, or remove the folder" in said
+    assert "unfinished training. Continue it with --resume, or remove the folder" in message
 
 
 def test_another_recipe_does_not_resume_it(data: Path, killed: Path) -> None:
-    code, said = trained(data, killed, "--resume", "--set", "train.seed=2")
+    code, message = trained(data, killed, "--resume", "--set", "train.seed=2")
     assert code == 7
-    assert "started with different recipe" in said
+    assert "started with different recipe" in message
 
 
 def test_a_killed_training_resumes_to_the_same_result(data: Path, killed: Path, uninterrupted: Path) -> None:
-    code, said = trained(data, killed, "--resume")
-    assert code == 0, said
-    assert "all   1/3  32 px" not in said  # that epoch is not repeated
+    code, message = trained(data, killed, "--resume")
+    assert code == 0, message
+    assert "all   1/3  32 px" not in message  # that epoch is not repeated
     assert not killed.with_name("killed.unfinished").exists()
     for one, other in zip(weights(killed), weights(uninterrupted), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
@@ -116,28 +116,28 @@ def test_a_killed_training_resumes_to_the_same_result(data: Path, killed: Path, 
 
 
 def test_ctrl_c_leaves_a_checkpoint_between_two_steps(data: Path) -> None:
-    code, said = stopped_after_the_first_epoch(data, data / "stopped", signal.SIGINT)
-    assert code == 130, said
-    assert "resume with --resume" in said
-    assert "Traceback" not in said
+    code, message = stopped_after_the_first_epoch(data, data / "stopped", signal.SIGINT)
+    assert code == 130, message
+    assert "resume with --resume" in message
+    assert "Traceback" not in message
     assert not (data / "stopped").exists()
-    code, said = trained(data, data / "stopped", "--resume")
-    assert code == 0, said
+    code, message = trained(data, data / "stopped", "--resume")
+    assert code == 0, message
     assert [row["epoch"] for row in history(data / "stopped")] == ["1", "2", "3"]
 
 
 def test_resuming_without_an_unfinished_training_is_refused(data: Path) -> None:
-    code, said = trained(data, data / "none", "--resume")
+    code, message = trained(data, data / "none", "--resume")
     assert code == 7
-    assert "no unfinished training to resume" in said
+    assert "no unfinished training to resume" in message
 
 
 def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing(data: Path) -> None:
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
 
-    code, said = trained(data, data / "full", preexec_fn=limit_file_size)
-    assert code == 6, said
-    assert "state.npz: cannot be written: File too large" in said
-    assert "Traceback" not in said
+    code, message = trained(data, data / "full", preexec_fn=limit_file_size)
+    assert code == 6, message
+    assert "state.npz: cannot be written: File too large" in message
+    assert "Traceback" not in message
     assert not list(data.glob("full*"))

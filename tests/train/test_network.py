@@ -104,7 +104,7 @@ def test_weights_that_do_not_fit_are_refused_before_decoding(
     monkeypatch.setattr("spot_train.loop.session.cached_pixels", lambda *_: pytest.fail("decoded"))
     recipe = load_recipe("any-images", ["network.width=0.5"])
     with pytest.raises(DataError, match=r"model.keras: not weights of mobilenet_v2 at width 0.5"):
-        train_run(recipe, tmp_path / "data", tmp_path / "run", weights=str(tmp_path / "model.keras"), say=print)
+        train_run(recipe, tmp_path / "data", tmp_path / "run", weights=str(tmp_path / "model.keras"), log=print)
     assert not list(tmp_path.glob("run*"))
 
 
@@ -182,7 +182,7 @@ def test_frozen_layers_are_counted_like_keras_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"backbone": "mobilnet-v2"}, "unknown backbone 'mobilnet-v2': did you mean 'mobilenet_v2'?"),
         ({"backbone": "?"}, "the backbones are mobilenet, mobilenet_v2"),
@@ -191,10 +191,10 @@ def test_frozen_layers_are_counted_like_keras_does() -> None:
         ({"backbone": "efficientnet_b0", "size": 100}, "must be a multiple of 32 for efficientnet_b0, not 100"),
     ],
 )
-def test_an_impossible_network_is_refused_in_one_line(changed: dict[str, object], said: str) -> None:
+def test_an_impossible_network_is_refused_in_one_line(changed: dict[str, object], message: str) -> None:
     with pytest.raises(DataError) as caught:
         check_pretrained(Network(**changed), "none")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

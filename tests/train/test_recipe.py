@@ -31,7 +31,7 @@ def test_the_seed_is_part_of_the_hash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('name = "x"\n[train]\nlearning_rat = 1e-3', "unknown key 'learning_rat'; did you mean 'learning_rate'?"),
         ('nam = "x"', "did you mean 'name'?"),
@@ -51,10 +51,10 @@ def test_the_seed_is_part_of_the_hash(tmp_path: Path) -> None:
         ("name = ", "invalid recipe"),
     ],
 )
-def test_an_invalid_recipe_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_recipe_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
         load_recipe(written(tmp_path, text))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -20,7 +20,7 @@ def data(tmp_path: Path) -> Path:
 
 def refused(data: Path, out: Path, kind: type[SpotError], recipe: str = "any-images", weights: str = "none") -> str:
     with pytest.raises(kind) as caught:
-        train_run(load_recipe(recipe), data, out, weights=weights, say=lambda line: None)
+        train_run(load_recipe(recipe), data, out, weights=weights, log=lambda line: None)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -52,14 +52,14 @@ def test_a_single_class_is_refused(tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_decoded_is_named(data: Path, tmp_path: Path) -> None:
     for image in (data / "square").iterdir():
         image.write_bytes(image.read_bytes()[:300])
-    said = refused(data, tmp_path / "run", DataError)
-    assert "square-" in said
-    assert "repair it or remove it" in said
+    message = refused(data, tmp_path / "run", DataError)
+    assert "square-" in message
+    assert "repair it or remove it" in message
 
 
 def test_a_missing_weights_file_is_refused(data: Path, tmp_path: Path) -> None:
-    said = refused(data, tmp_path / "run", DataError, weights=str(tmp_path / "absent.weights.h5"))
-    assert "absent.weights.h5: no such weights file" in said
+    message = refused(data, tmp_path / "run", DataError, weights=str(tmp_path / "absent.weights.h5"))
+    assert "absent.weights.h5: no such weights file" in message
 
 
 def test_no_partial_files_are_left(data: Path, tmp_path: Path) -> None:

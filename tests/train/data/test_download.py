@@ -27,11 +27,11 @@ def target(tmp_path: Path) -> Path:
 
 
 def fetch(
-    server: Any, target: Path, max_bytes: int = 10**6, said: list[str] | None = None, retries: RetryPolicy = QUICK
+    server: Any, target: Path, max_bytes: int = 10**6, message: list[str] | None = None, retries: RetryPolicy = QUICK
 ) -> bool:
     server.files.setdefault("/file.bin", BODY)
-    say = said.append if said is not None else lambda line: None
-    return download(f"{server.url}/file.bin", target, max_bytes=max_bytes, say=say, retries=retries)
+    log = message.append if message is not None else lambda line: None
+    return download(f"{server.url}/file.bin", target, max_bytes=max_bytes, log=log, retries=retries)
 
 
 def test_a_plain_download(server: Any, target: Path) -> None:
@@ -43,17 +43,17 @@ def test_a_plain_download(server: Any, target: Path) -> None:
 @pytest.mark.parametrize("fault", [("break", 9000), "stall"])
 def test_an_interrupted_download_resumes(server: Any, target: Path, fault: object) -> None:
     server.faults["/file.bin"] = [fault, ("break", 5000)]
-    said: list[str] = []
+    message: list[str] = []
     retries = replace(QUICK, timeout=2.0) if fault == "stall" else QUICK
-    assert fetch(server, target, said=said, retries=retries) is True
+    assert fetch(server, target, message=message, retries=retries) is True
     assert part_of(target).read_bytes() == BODY
     (_, first, _), (_, second, status), (_, third, _) = server.requests
     assert first is None
     assert second in ("bytes=9000-", f"bytes={len(BODY) // 2}-")
     assert status == 206
     assert int(str(third)[6:-1]) == int(str(second)[6:-1]) + 5000
-    assert len(said) == 2
-    assert "trying again" in said[0]
+    assert len(message) == 2
+    assert "trying again" in message[0]
 
 
 def test_a_later_process_resumes_the_download(server: Any, target: Path) -> None:
@@ -179,7 +179,7 @@ def test_an_unreachable_server_is_reported(server: Any, target: Path) -> None:
     url = server.url
     server.stop()
     with pytest.raises(DataError, match="cannot reach the server"):
-        download(f"{url}/file.bin", target, max_bytes=1, say=lambda line: None, retries=QUICK)
+        download(f"{url}/file.bin", target, max_bytes=1, log=lambda line: None, retries=QUICK)
 
 
 def test_an_invalid_certificate_is_not_retried(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_an_invalid_certificate_is_not_retried(target: Path, monkeypatch: pytest
 
     monkeypatch.setattr(urllib.request.OpenerDirector, "open", refuse)
     with pytest.raises(DataError, match="certificate is invalid: self-signed"):
-        download("https://127.0.0.1/x", target, max_bytes=1, say=lambda line: None, retries=QUICK)
+        download("https://127.0.0.1/x", target, max_bytes=1, log=lambda line: None, retries=QUICK)
 
 
 def test_a_full_disk_is_reported_before_and_during_the_download(

@@ -36,7 +36,7 @@ class Fetch:
 
     def __call__(self, name: str = "ham10000") -> Path:
         self.messages.clear()
-        return fetch(load_source(name, self.sources), self.out, say=self.messages.append, retries=QUICK)
+        return fetch(load_source(name, self.sources), self.out, log=self.messages.append, retries=QUICK)
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def test_ham10000(fetched: Fetch, server: Any, jpegs: list[bytes]) -> None:
     assert "ISIC2018_Task3_Training_Input-ATTRIBUTION.txt" in names
     assert len(names) == 10
     assert "NC" in (fetched.out / "NOTICE.txt").read_text()
-    said = "\n".join(fetched.messages)
-    assert "licence: CC BY-NC 4.0" in said
+    message = "\n".join(fetched.messages)
+    assert "licence: CC BY-NC 4.0" in message
     digest = hashlib.sha256(server.files[IMAGES]).hexdigest()
-    assert f"its digest was unknown. Recorded its SHA-256 {digest}" in said
+    assert f"its digest was unknown. Recorded its SHA-256 {digest}" in message
     assert json.loads((fetched.out / "digests.json").read_text())["ISIC2018_Task3_Training_Input.zip"] == digest
     assert sorted(path.name for path in fetched.out.iterdir()) == [
         ".lock", "NOTICE.txt", "digests.json", "downloads", "ham10000.csv", "images",

@@ -115,7 +115,7 @@ def fetch(name: str, out: Path, sources: Path | None) -> None:
     from spot_train.data.sources import load_source
 
     source = load_source(name, sources)
-    manifest = fetch_data(source, out, say=lambda line: click.echo(line, err=True))
+    manifest = fetch_data(source, out, log=lambda line: click.echo(line, err=True))
     click.echo(f"{manifest}: written")
 
 

@@ -69,14 +69,14 @@ def train(
     from spot_train.loop.fit import Interrupted
     from spot_train.loop.session import train_run, unfinished_folder
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         click.echo(line, err=True)
 
     try:
-        metrics = train_run(loaded, data, out, weights=weights, cache=cache, resume=resume, say=say)
+        metrics = train_run(loaded, data, out, weights=weights, cache=cache, resume=resume, log=log)
     except Interrupted:
         kept = unfinished_folder(out)
-        say(
+        log(
             f"interrupted; resume with --resume ({kept} holds the state)"
             if kept.exists()
             else "interrupted before training"

@@ -62,7 +62,7 @@ def download(
     target: Path,
     *,
     max_bytes: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     retries: RetryPolicy = RetryPolicy(),
 ) -> bool:
@@ -83,7 +83,7 @@ def download(
             if failures >= retries.tries:
                 raise DataError(f"{url}: {failed}; gave up after {failures} attempts. run it again to resume") from None
             wait = retries.pause * 2 ** max(failures - 1, 0)
-            say(f"{target.name}: {failed}; trying again in {wait:.0f} s")
+            log(f"{target.name}: {failed}; trying again in {wait:.0f} s")
             time.sleep(wait)
 
 

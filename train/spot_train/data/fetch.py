@@ -27,22 +27,22 @@ from spot_train.data.verify import DIGESTS, read_digests, record_digest, verify
 
 __all__ = ["fetch"]
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def fetch(source: Source, folder: Path, *, say: Say, retries: RetryPolicy = RetryPolicy()) -> Path:  # noqa: B008 - frozen
-    """Download `source` into `folder` and return the path of its manifest. `say` is called with each message."""
+def fetch(source: Source, folder: Path, *, log: Log, retries: RetryPolicy = RetryPolicy()) -> Path:  # noqa: B008 - frozen
+    """Download `source` into `folder` and return the path of its manifest. `log` is called with each message."""
     manifest = folder / f"{source.name}.csv"
     for line in _notice(source):
-        say(line)
+        log(line)
     if manifest.exists():
-        say(f"{manifest} exists already: nothing to download")
+        log(f"{manifest} exists already: nothing to download")
         return manifest
     downloads = make_folder(folder / "downloads")
     with _locked(folder):
         write_file(folder / "NOTICE.txt", "\n".join([*_notice(source), ""]).encode())
         for file in source.file:
-            _obtain(file, folder, downloads / file.name, source.most, say, retries)
+            _obtain(file, folder, downloads / file.name, source.most, log, retries)
         facts = read_tables(source, downloads)
         images = folder / "images"
         if not images.is_dir():
@@ -51,9 +51,9 @@ def fetch(source: Source, folder: Path, *, say: Say, retries: RetryPolicy = Retr
         items = tuple(_items(facts, images))
         ungrouped = sum("group" not in about.columns for about in facts.values())
         if ungrouped:
-            say(f"note: {ungrouped} of {len(facts)} images name no lesion; each becomes its own group")
+            log(f"note: {ungrouped} of {len(facts)} images name no lesion; each becomes its own group")
         write_manifest(Manifest(items, manifest, folder), manifest)
-    say(f"{len(items)} images; {downloads} is no longer needed")
+    log(f"{len(items)} images; {downloads} is no longer needed")
     return manifest
 
 
@@ -61,7 +61,7 @@ def _notice(source: Source) -> list[str]:
     return [source.about, f"licence: {source.licence}", f"terms: {source.terms}"]
 
 
-def _obtain(file: File, folder: Path, target: Path, max_bytes: int, say: Say, retries: RetryPolicy) -> None:
+def _obtain(file: File, folder: Path, target: Path, max_bytes: int, log: Log, retries: RetryPolicy) -> None:
     """Make sure that `file` is at `target` and verified; a file gets its final name only after verification."""
     recorded = read_digests(folder).get(file.name, "")
     if target.exists():
@@ -70,29 +70,29 @@ def _obtain(file: File, folder: Path, target: Path, max_bytes: int, say: Say, re
         except DataError as error:
             raise DataError(f"{error}: remove {target} to download it again") from None
     else:
-        digest = _download(file, target, recorded, max_bytes, say, retries)
+        digest = _download(file, target, recorded, max_bytes, log, retries)
     if not (file.sha256 or recorded):
         record_digest(folder, file.name, digest)
-        say(f"{file.name}: its digest was unknown. Recorded its SHA-256 {digest} in {DIGESTS}")
-        say(f"{file.name}: later downloads must match it. Nobody has checked that this first download is genuine")
+        log(f"{file.name}: its digest was unknown. Recorded its SHA-256 {digest} in {DIGESTS}")
+        log(f"{file.name}: later downloads must match it. Nobody has checked that this first download is genuine")
     if not target.exists():
         part = part_of(target)
         _move_into_place(part, target)
         discard(part)
 
 
-def _download(file: File, target: Path, recorded: str, max_bytes: int, say: Say, retries: RetryPolicy) -> str:
+def _download(file: File, target: Path, recorded: str, max_bytes: int, log: Log, retries: RetryPolicy) -> str:
     part = part_of(target)
     while True:
         with byte_counter(file.name) as progress:
-            resumed = download(file.url, target, max_bytes=max_bytes, say=say, progress=progress, retries=retries)
+            resumed = download(file.url, target, max_bytes=max_bytes, log=log, progress=progress, retries=retries)
         try:
             return verify(part, file, recorded, max_bytes)
         except DataError as error:
             discard(part)
             if not resumed:
                 raise DataError(f"{file.url}: {error}; the download was discarded") from None
-            say(f"{error}. It was assembled from several attempts; downloading it again from the start")
+            log(f"{error}. It was assembled from several attempts; downloading it again from the start")
 
 
 def _move_into_place(part: Path, target: Path) -> None:

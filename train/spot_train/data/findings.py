@@ -103,7 +103,7 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def shown(names: Sequence[str]) -> str:
-    """Join the first few names, and say how many more there are."""
+    """Join the first few names, and the number of the others."""
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
 

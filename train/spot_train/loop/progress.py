@@ -17,8 +17,8 @@ __all__ = ["Progress", "StopRequest", "stop_on_signals"]
 class Progress:
     """Report each epoch, and in between the speed and the time left: live on a terminal, once a minute in a log."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
         self._live = sys.stderr.isatty()
         self._next = time.monotonic() + (0 if self._live else 60)
 
@@ -32,7 +32,7 @@ class Progress:
         if self._live:
             _overwrite(line)
         else:
-            self._say(line)
+            self._log(line)
 
     def epoch(self, done: Epoch) -> None:
         """Report the end of an epoch."""
@@ -42,7 +42,7 @@ class Progress:
         line += f"  accuracy {done.accuracy:.3f}"
         if done.val_loss is not None:
             line += f"  validation: loss {done.val_loss:.4f}, balanced accuracy {done.val_balanced_accuracy:.3f}"
-        self._say(f"{line}  ({done.images_per_second:.0f} images/s, {_duration(done.seconds)})")
+        self._log(f"{line}  ({done.images_per_second:.0f} images/s, {_duration(done.seconds)})")
 
 
 class StopRequest:
@@ -52,14 +52,14 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(stop: StopRequest, say: Callable[[str], None]) -> Iterator[None]:
+def stop_on_signals(stop: StopRequest, log: Callable[[str], None]) -> Iterator[None]:
     """Make Ctrl-C and SIGTERM request a stop. A second signal stops at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.raised:
             raise KeyboardInterrupt
         stop.raised = True
-        say("stopping after this step; interrupt again to stop without a checkpoint")
+        log("stopping after this step; interrupt again to stop without a checkpoint")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

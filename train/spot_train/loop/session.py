@@ -76,7 +76,7 @@ def train_run(
     weights: str = "imagenet",
     cache: Path | None = None,
     resume: bool = False,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train `recipe` on the data set at `data`, write a run directory at `out`, and return its validation metrics.
 
@@ -85,14 +85,14 @@ def train_run(
     keep the state in `unfinished_folder(out)`, from which `resume` continues.
     """
     refuse_existing(out)
-    task = read_task(recipe, data, say)
+    task = read_task(recipe, data, log)
     check_pretrained(recipe.network, weights)
     check_teachers(recipe.train, task.labels)
     train, val = task.manifest.split("train"), task.manifest.split("val")
     stop = StopRequest()
-    with _unfinished(out, recipe, task, weights, resume) as folder, stop_on_signals(stop, say):
+    with _unfinished(out, recipe, task, weights, resume) as folder, stop_on_signals(stop, log):
         pixels = cache or folder
-        say(f"decoding {len(train.items)} training and {len(val.items)} validation images")
+        log(f"decoding {len(train.items)} training and {len(val.items)} validation images")
         examples = _examples(recipe, task, train, pixels)
         val_pixels, truth = cached_pixels(val, recipe.network.size, pixels), task.indices(val)
         if stop.raised:
@@ -108,7 +108,7 @@ def train_run(
             lambda body: load_pretrained(body, recipe.network, weights),
             validate,
             Checkpoint(folder),
-            Progress(say),
+            Progress(log),
             stop,
         )
         logits = predict_logits(body, val_pixels)
@@ -129,7 +129,7 @@ def unfinished_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
-def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
+def read_task(recipe: Recipe, data: Path, log: Callable[[str], None]) -> Task:
     """Read and split the data set at `data`, with the classes of `recipe`. DataError if it cannot be trained on."""
     manifest = read_manifest(data)
     labels = load_label_set(recipe.labels) if recipe.labels else plain_label_set(manifest.labels)
@@ -145,7 +145,7 @@ def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
     given_split = bool(manifest.splits)
     if not given_split:
         manifest = split(manifest, seed=0)
-        say(f"split by group: {', '.join(f'{p} {len(manifest.split(p).items)}' for p in manifest.splits)} images")
+        log(f"split by group: {', '.join(f'{p} {len(manifest.split(p).items)}' for p in manifest.splits)} images")
     train, val = manifest.split("train"), manifest.split("val")
     absent = [label for label in known if label not in train.labels]
     if absent:
@@ -155,7 +155,7 @@ def read_task(recipe: Recipe, data: Path, say: Callable[[str], None]) -> Task:
         if unknown:
             raise DataError(f"{key}: no class is called {unknown[0]!r} ({', '.join(known)})")
     for note in _notes(manifest, val):
-        say(note)
+        log(note)
     return Task(data, manifest, labels, given_split)
 
 

@@ -31,7 +31,7 @@ __all__ = ["average_runs"]
 _FROM_FIRST_RUN = ("recipe.toml", "split.csv", "history.csv", "history.svg")
 
 
-def average_runs(runs: Sequence[Path], data: Path, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Write a run to `out` with the mean weights of `runs`, and return its metrics on the validation split of `data`.
 
     Recipe, split and history come from the first run; `run.json` has the recipes of all. DataError if the runs differ
@@ -47,9 +47,9 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, say: Callable[[str
     recipe = load_recipe(str(runs[0] / "recipe.toml"))
     if any(load_recipe(str(run / "recipe.toml")).train.batch_norm != "frozen" for run in runs):
         raise DataError("cannot average runs with adapting batch norm: its statistics fit the weights of one run only")
-    task = read_task(recipe, data, say)
+    task = read_task(recipe, data, log)
     val = task.manifest.split("val")
-    say(f"averaging {len(runs)} runs and evaluating {len(val.items)} validation images")
+    log(f"averaging {len(runs)} runs and evaluating {len(val.items)} validation images")
     body = _mean_body(runs)
     logits, truth = predict_logits(body, pixel_array(val, recipe.network.size)), task.indices(val)
     metrics = validation_metrics(logits, truth, [item.group for item in val.items], task.labels)
