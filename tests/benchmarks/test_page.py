@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import sys
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from spot_bench.commands.bench import bench
@@ -119,7 +121,9 @@ def test_the_page_is_self_contained(report: dict[str, Any], manifest: Manifest, 
     sources = [attributes["src"] for tag, attributes in tags.seen if tag == "img"]
     assert len(sources) == 3
     assert all(source and source.startswith("data:image/jpeg;base64,") for source in sources)
-    assert set(re.findall(r"https?://[^\"' )]*", text)) == {"http://www.w3.org/2000/svg"}
+    namespaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\"' )]*", text)) == namespaces  # names, which no browser loads
+    assert not re.search(r"url\((?!#)|@import", text)
     assert "int8 &lt;b&gt;odd&lt;/b&gt;/x" in text
     assert "<b>odd" not in text
 
@@ -229,3 +233,22 @@ def test_saved_predictions_are_compared_without_a_model(
     with pytest.raises(DataError, match=r"b\.npz has the labels bkl, mel, scc, but .*a\.npz has bkl, mel, nv"):
         run(*arguments, "--out", tmp_path / "early")
     assert not any((tmp_path / "early").iterdir())  # reported before anything runs
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])
+def test_without_the_report_extra_the_json_is_written(
+    missing: str, float32: Predictions, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spot_bench.drift.report.drift_report", partial(drift_report, draws=20))
+    for name in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)  # importing it raises ImportError
+    save_predictions(float32, tmp_path / "a.npz")
+    arguments = ["drift", tmp_path / "a.npz", "--baseline", tmp_path / "a.npz", "--data", data, "--out", tmp_path / "o"]
+    done = CliRunner().invoke(bench, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "o" / "report.json").is_file()
+    assert not (tmp_path / "o" / "report.html").exists()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"No report.html: {missing} is not installed. Install it from a clone")
+    assert line.endswith("'.[report]'")

@@ -14,6 +14,7 @@ from spot_bench.run.progress import image_bar, progress_bar
 from spot_edge.image.inputs import MOST_FRAMES
 
 if TYPE_CHECKING:
+    from spot_bench.data.manifest import Manifest
     from spot_bench.data.predictions import Predictions
     from spot_edge.classifier import Classifier
 
@@ -84,12 +85,21 @@ def drift(
         found[0], found[1:], images, name=options.data.name, split=options.split, sizes=sizes, latency=times
     )
     if out is not None:
-        from spot_bench.drift.page import write_page
-
-        write_page(report, images, out / "report.html")
         write(report, out / "report.json")
+        _write_page(report, images, out / "report.html")
     show(report, drift_lines(report), options.as_json)
     refuse_verdict(report, fail_on)
+
+
+def _write_page(report: dict[str, Any], images: Manifest, file: Path) -> None:
+    """Write the HTML page, or say what it needs: a Raspberry Pi measures without Jinja2 and matplotlib."""
+    from spot_bench.drift.page import write_page
+    from spot_edge.errors import install_hint
+
+    try:
+        write_page(report, images, file)
+    except ImportError as error:
+        click.echo(f"No {file.name}: {error.name} is not installed. Install it {install_hint('report')}", err=True)
 
 
 @bench.command(short_help="Save a model's predictions for every image.")

@@ -1,4 +1,4 @@
-"""Small SVG pictures by our own hand: text, lines, and panels with axes."""
+"""Draw small SVG charts: text, lines, and panels with axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tick = tuple[float, str]
 
 
 def document(width: float, height: float, parts: Iterable[str]) -> str:
-    """A whole picture on white ground."""
+    """Return a complete SVG on a white background."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
     return "\n".join(
         [
@@ -39,7 +39,7 @@ def text(
     bold: bool = False,
     turn: float = 0,
 ) -> str:
-    """Words at a place, `turn` degrees clockwise around it."""
+    """Draw text at a point, rotated by `turn` degrees clockwise."""
     weight = ' font-weight="bold"' if bold else ""
     turned = f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else ""
     return (
@@ -49,13 +49,13 @@ def text(
 
 
 def rectangle(x: float, y: float, width: float, height: float, fill: str, stroke: str = "none") -> str:
-    """A filled rectangle."""
+    """Draw a filled rectangle."""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}" stroke="{stroke}"/>'
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A place in the picture with an axis each way, from `x[0]` to `x[1]` and from `y[0]` (below) to `y[1]`."""
+    """An area with axes from `x[0]` to `x[1]` and from `y[0]` (bottom) to `y[1]`."""
 
     left: float
     top: float
@@ -65,12 +65,12 @@ class Panel:
     y: tuple[float, float]
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where the point lies in the picture."""
+        """Return the position of a point."""
         across, up = (x - self.x[0]) / (self.x[1] - self.x[0]), (y - self.y[0]) / (self.y[1] - self.y[0])
         return self.left + self.width * across, self.top + self.height * (1 - up)
 
     def axes(self, across: Sequence[Tick], up: Sequence[Tick], below: str = "") -> list[str]:
-        """Grid lines with their labels, and what the horizontal axis means."""
+        """Draw grid lines with labels, and the title of the horizontal axis."""
         bottom, right = self.top + self.height, self.left + self.width
         parts = []
         for value, label in across:
@@ -87,7 +87,7 @@ class Panel:
         return parts
 
     def line(self, points: Iterable[tuple[float, float]], colour: str, *, dots: bool = False, dash: str = "") -> str:
-        """A line through the points that are numbers, with a dot at each where wanted."""
+        """Draw a line through the finite points, optionally with dots."""
         places = [self.place(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
@@ -100,7 +100,7 @@ class Panel:
         return "".join(parts)
 
     def upright(self, x: float, colour: str = GREY) -> str:
-        """A dashed line from the axis to the top."""
+        """Draw a dashed vertical line."""
         across, _ = self.place(x, self.y[0])
         return (
             f'<path d="M{across:.1f} {self.top:.1f}v{self.height:.1f}" stroke="{colour}" stroke-dasharray="3 3" '
@@ -109,7 +109,7 @@ class Panel:
 
 
 def round_ticks(low: float, high: float, about: int = 5) -> list[Tick]:
-    """Round numbers from `low` to `high`, near `about` of them."""
+    """Return about `about` round numbers from `low` to `high`."""
     if not high > low:
         return [(low, f"{low:g}")]
     rough = (high - low) / about

@@ -1,4 +1,4 @@
-"""Plain aligned text for a terminal, the same figures in a page's tables."""
+"""Format figures and tables for a terminal and for Markdown pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["align", "change", "count", "figure", "markdown", "milliseconds", "pe
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """`rows` as lines with their columns below one another: the first to the left, the others to the right."""
+    """Align the columns of `rows`: the first one left, the others right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -19,46 +19,46 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """A table of a Markdown page; all columns but the first `words` to the right."""
+    """Make a Markdown table; all columns after the first `words` are right-aligned."""
     rule = ["---"] * words + ["---:"] * (len(heads) - words)
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rule, *rows))
 
 
 def figure(estimate: dict[str, Any]) -> str:
-    """An estimate's record as `0.812 (0.790 to 0.833)`."""
+    """Format an estimate as `0.812 (0.790 to 0.833)`."""
     if estimate["value"] is None:
         return "-"
     return f"{estimate['value']:.3f} ({_plain(estimate['low'])} to {_plain(estimate['high'])})"
 
 
 def change(estimate: dict[str, Any]) -> str:
-    """A difference's record, always with its sign."""
+    """Format a difference as `+0.012 (-0.003 to +0.027)`."""
     if estimate["value"] is None:
         return "-"
     return f"{estimate['value']:+.3f} ({_signed(estimate['low'])} to {_signed(estimate['high'])})"
 
 
 def percent(share: dict[str, Any]) -> str:
-    """A share's record in per cent as `12.5 (10.1-15.0)`."""
+    """Format a share in per cent as `12.5 (10.1-15.0)`."""
     if share["value"] is None:
         return "-"
     return f"{100 * share['value']:.1f} ({_hundredfold(share['low'])}-{_hundredfold(share['high'])})"
 
 
 def count(hits: int, total: int) -> str:
-    """A share of few, as a count."""
+    """Format a count as `3 of 5`."""
     return f"{hits} of {total}"
 
 
 def milliseconds(percentile: dict[str, Any]) -> str:
-    """A percentile's record in milliseconds as `9.61 (9.58-9.70)`; `-` for one that has too few samples."""
+    """Format a percentile in milliseconds as `9.61 (9.58-9.70)`, or `-` with too few samples."""
     if percentile["value"] is None:
         return "-"
     return f"{short(percentile['value'])} ({short(percentile['low'])}-{short(percentile['high'])})"
 
 
 def short(value: float) -> str:
-    """A positive figure with three digits that count, or all of a whole number with more: 0.052, 9.61, 12.3, 1480."""
+    """Format a positive figure with three significant digits, or as an integer: 0.052, 9.61, 12.3, 1480."""
     return f"{value:.{3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0}f}"
 
 

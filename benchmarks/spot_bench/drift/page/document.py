@@ -1,143 +1,95 @@
-"""Assemble the page: verdicts first, then one section per model, then how it was measured."""
+"""Render the page: verdicts first, then one section per model, then how it was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from spot_bench.data.manifest import Manifest
-from spot_bench.drift.page import tables
-from spot_bench.drift.page.contact import MOST_SHOWN, contact_sheet, thumbnails
-from spot_bench.drift.page.figures import confusion_table, frontier_svg, reliability_svg, roc_svg, selective_svg
-from spot_bench.drift.page.html import STYLE, Cell, plain
+from spot_bench.drift.page.figures import frontier_svg, reliability_svg, roc_svg, selective_svg
 from spot_bench.drift.page.words import headline, sentences
 from spot_bench.drift.report import model_title
 from spot_bench.drift.subgroups import FEWEST_LESIONS, FEWEST_OF_A_CLASS
+from spot_bench.report.html import render
+from spot_edge.errors import InputError
 from spot_edge.files import write_file
+from spot_edge.image.tensor import decode
 
 __all__ = ["page", "write_page"]
 
+_MOST_SHOWN = 60  # flipped images of each model
+_SIDE = 120  # pixels of a thumbnail
+_FIGURES = {
+    "accuracy": ("accuracy", "top class is right", 1),
+    "top2_accuracy": ("top-2 accuracy", "true class is among the top two", 1),
+    "top3_accuracy": ("top-3 accuracy", "true class is among the top three", 1),
+    "balanced_accuracy": ("balanced accuracy", "mean recall of the classes", 1),
+    "macro_auc": ("macro AUC", "mean over classes", 1),
+    "malignant_auc": ("malignant AUC", "malignant against benign", 1),
+    "ece": ("ECE", "calibration error, 0 is best", -1),
+    "brier": ("Brier score", "error of all scores, 0 is best", -1),
+    "log_loss": ("log loss", "error of the true score, 0 is best", -1),
+}
+
 
 def write_page(report: dict[str, Any], manifest: Manifest, path: Path) -> None:
-    """Write the page of a report of `drift_report` to `path`, with thumbnails of the images of `manifest`."""
-    shown = {flip["image"]: None for c in report["comparisons"] for flip in c["flips"][:MOST_SHOWN]}
-    write_file(path, page(report, thumbnails(shown, manifest)).encode())
+    """Write the page of a report of `drift_report` to `path`, with thumbnails of the images of `manifest`.
+
+    Raises ImportError if the extra `report` (Jinja2 and matplotlib) is not installed.
+    """
+    shown = {flip["image"]: None for c in report["comparisons"] for flip in c["flips"][:_MOST_SHOWN]}
+    write_file(path, page(report, _thumbnails(shown, manifest)).encode())
 
 
-def page(report: dict[str, Any], pictures: dict[str, str]) -> str:
-    """Return the page; `pictures` are data URIs by image name, where an image could be read."""
-    title = f"{', '.join(model_title(c['other']) for c in report['comparisons'])} against {_baseline(report)}"
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{plain(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
-            *_top(report),
-            *(part for c in report["comparisons"] for part in _model(c, pictures)),
-            *_end(report),
-            "</body>\n</html>\n",
-        ]
+def page(report: dict[str, Any], thumbnails: dict[str, str]) -> str:
+    """Return the page; `thumbnails` are data URIs by image name, where an image could be read."""
+    summaries = [report["comparisons"][0]["baseline"], *(c["other"] for c in report["comparisons"])]
+    baseline, *others = map(model_title, summaries)
+    return render(
+        Path(__file__).with_name("report.html.j2"),
+        title=f"{', '.join(others)} against {baseline}",
+        report=report,
+        summaries=summaries,
+        thumbnails=thumbnails,
+        frontier=frontier_svg(report),
+        figures=_FIGURES,
+        FEWEST_LESIONS=FEWEST_LESIONS,
+        FEWEST_OF_A_CLASS=FEWEST_OF_A_CLASS,
+        MOST_SHOWN=_MOST_SHOWN,
+        model_title=model_title,
+        headline=headline,
+        sentences=sentences,
+        half_kept=_half_kept,
+        reliability_svg=reliability_svg,
+        roc_svg=roc_svg,
+        selective_svg=selective_svg,
     )
 
 
-def _baseline(report: dict[str, Any]) -> str:
-    return model_title(report["comparisons"][0]["baseline"])
+def _half_kept(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return the point of the coverage curve that is nearest to one half."""
+    nearest: dict[str, Any] = min(summary["selective"], key=lambda found: abs(found["share"] - 0.5))
+    return nearest
 
 
-def _top(report: dict[str, Any]) -> Iterator[Cell]:
-    own, data = report["comparisons"][0]["baseline"], report["data"]
-    yield f"<h1>Accuracy drift from {plain(_baseline(report))}</h1>"
-    yield (
-        f'<p class="quiet">{own["images"]} images of {own["lesions"]} lesions: {plain(data["name"])}, split '
-        f"{plain(data['split'])}. Small figures are 95 % intervals over lesions.</p>"
-    )
-    for comparison in report["comparisons"]:
-        verdict = comparison["verdict"]["verdict"]
-        points = "".join(f"<li>{plain(sentence)}</li>" for sentence in sentences(comparison))
-        yield (
-            f'<div class="verdict {verdict}"><p class="words">{plain(model_title(comparison["other"]))}: '
-            f"{plain(headline(comparison))}</p><ul>{points}</ul></div>"
-        )
-    yield tables.overview(report)
-    picture = frontier_svg(report)
-    if picture:
-        yield f"<figure><figcaption>Cost and accuracy</figcaption>{picture}</figure>"
+def _thumbnails(images: Iterable[str], manifest: Manifest) -> dict[str, str]:
+    """Return small JPEGs as data URIs by image name; images that cannot be read are left out."""
+    files = {manifest.name(item): item.image for item in manifest.items}
+    found = {name: _thumbnail(files[name]) for name in images if name in files}
+    return {name: uri for name, uri in found.items() if uri is not None}
 
 
-def _missed(comparison: dict[str, Any]) -> str:
-    """Count the malignant images that the half of the images with the highest scores still misses."""
-    half = min(comparison["other"]["selective"], key=lambda found: abs(found["share"] - 0.5))
-    missed = half["malignant_missed"]
-    share = f"{100 * half['share']:.0f} % with the highest top scores"
-    return f"{missed['count']} of the {missed['of']} malignant images among the {share}"
-
-
-def _model(comparison: dict[str, Any], pictures: dict[str, str]) -> Iterator[Cell]:
-    names = {key: model_title(comparison[key]) for key in ("baseline", "other")}
-    yield f'<section class="model"><h2>{plain(names["other"])} against {plain(names["baseline"])}</h2>'
-    yield f"<h3>Non-inferior to the baseline?</h3>{tables.criteria(comparison['verdict'])}"
-    yield (
-        '<p class="quiet">A criterion passes if even the bad end of its interval is within the margin, and fails if '
-        "even the good end is beyond it. Otherwise it is undecided.</p>"
-    )
-    yield f"<h3>Figures</h3>{tables.figures(comparison)}"
-    errors = tables.errors_at_points(comparison)
-    if errors:
-        yield f"<h3>Errors at the operating points</h3>{errors}"
-    yield f"<h3>Top class, by true class (recall)</h3>{tables.recalls(comparison)}"
-    yield (
-        f'<p class="quiet">Classes with fewer than {FEWEST_LESIONS} lesions are shown as counts of images. Lost: '
-        "images that only the baseline gets right; gained: only this model. p: exact McNemar test by lesion."
-        "</p>"
-    )
-    yield f"<h3>Classes</h3>{tables.classes(comparison)}"
-    yield '<h3>Curves</h3><div class="beside">'
-    yield f"<figure><figcaption>Accuracy against score</figcaption>{reliability_svg(comparison, names)}</figure>"
-    if comparison["baseline"]["roc"]:
-        yield f"<figure><figcaption>ROC of the malignant score</figcaption>{roc_svg(comparison, names)}</figure>"
-    yield f"<figure><figcaption>Accuracy against coverage</figcaption>{selective_svg(comparison, names)}</figure>"
-    yield (
-        '</div><p class="quiet">Left: on the dotted line, scores equal accuracy. Rings: operating points. Right: '
-        "accuracy on the images with the highest top scores. This model calls "
-        f"{_missed(comparison)} benign.</p>"
-    )
-    yield '<h3>Confusion matrices</h3><div class="beside">'
-    for key, name in names.items():
-        yield f"<figure><figcaption>{plain(name)}</figcaption>{confusion_table(comparison[key]['confusion'])}</figure>"
-    yield '</div><p class="quiet">Numbers of images: one row per true class, one column per top class.</p>'
-    found = tables.sets(comparison)
-    if found:
-        yield f"<h3>Prediction sets</h3>{found}"
-        yield '<p class="quiet">How often the set includes the true class, and how many classes it has.</p>'
-    if comparison["subgroups"]:
-        yield f"<h3>Subgroups</h3>{tables.subgroups(comparison)}"
-        yield (
-            '<p class="quiet">This model minus the baseline. Balanced accuracy: over classes with at least '
-            f"{FEWEST_OF_A_CLASS} lesions. Malignant recall: share of images of malignant classes whose top class is "
-            f"malignant. Too few lesions: below {FEWEST_LESIONS}. Among many subgroups, a few differ by chance.</p>"
-        )
-    yield from _contact(comparison["flips"], pictures)
-    yield "</section>"
-
-
-def _contact(flips: list[dict[str, Any]], pictures: dict[str, str]) -> Iterator[Cell]:
-    if not flips:
-        return
-    many = f"The worst {MOST_SHOWN} of {len(flips)}." if len(flips) > MOST_SHOWN else f"All {len(flips)}, worst first."
-    yield f"<h3>Flipped images</h3><p>{many} Bold: the true class. Then the top class and score of the baseline "
-    yield f"and of this model.</p>{contact_sheet(flips, pictures)}"
-
-
-def _end(report: dict[str, Any]) -> Iterator[Cell]:
-    machine, models = report["machine"], [report["comparisons"][0]["baseline"]]
-    models += [comparison["other"] for comparison in report["comparisons"]]
-    yield "<h2>How this was measured</h2><ul>"
-    for summary in models:
-        about, skipped = summary["model"], summary["skipped"]
-        words = f"{model_title(summary)}: {about.get('runtime', 'runtime unknown')} {about.get('version', '')}"
-        words += f", id {about['id'][:16]}" if about.get("id") else ""
-        yield f"<li>{plain(words)}, {len(skipped)} images skipped</li>"
-    yield f"<li>{plain(machine['cpu'])}, {plain(machine['system'])} {plain(machine['architecture'])}</li></ul>"
-    yield '<p class="quiet">report.json beside this page has every figure. The models are an aid for trained people, '
-    yield "not a diagnosis. This page contains thumbnails of your images: protect it as you protect them.</p>"
+def _thumbnail(file: Path) -> str | None:
+    try:
+        image, _ = decode(file.read_bytes(), file.name)
+    except (OSError, InputError):
+        return None
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=75)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
