@@ -1,5 +1,5 @@
-"""Measures what a model file does: how well, how fast, how sure, and how far from the model it was made of.
+"""Measure model files: accuracy, drift from a baseline, robustness and speed.
 
-Needs `spot_edge` and numpy alone, so that it runs on the device too. Every figure comes with its n and a 95 % interval
-over lesions, not images.
+Needs only `spot_edge` and numpy, so that it also runs on the device. Every figure has its n and a 95 % interval over
+lesions, not images.
 """

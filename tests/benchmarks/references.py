@@ -1,10 +1,10 @@
-"""Fixed data, and what other packages make of it: the numbers in `test_against_references.py` are this script's.
+"""Compute reference values with other packages on fixed data, for `test_against_references.py`.
 
     python -m venv /tmp/references
     /tmp/references/bin/pip install scikit-learn==1.9.1 scipy==1.17.1 statsmodels==0.15.0 uncertainty-calibration==0.1.4
     /tmp/references/bin/python tests/benchmarks/references.py
 
-ECE in bins of equally many images is rare: torchmetrics has bins of equal width alone, uncertainty-calibration (the
+ECE with bins of equally many images is rare: torchmetrics has only bins of equal width; uncertainty-calibration (the
 package of Kumar, Liang and Ma, 2019) has both.
 """
 
@@ -17,9 +17,9 @@ MALIGNANT = np.array([False, True, False, True])
 
 
 def fixed_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """600 images of four classes: the true ones, scores that are about as sure as they are right, and others near.
+    """Return 600 true classes of four, roughly calibrated scores, and slightly different scores.
 
-    Made of fractions of multiples of roots: no version of numpy makes other ones.
+    They are made of fractions of multiples of roots, so that they are the same in every version of numpy.
     """
     rows = np.arange(1, 601)[:, np.newaxis]
     logits = 6 * np.modf(rows * np.sqrt([2, 3, 5, 7]))[0]

@@ -1,4 +1,4 @@
-"""The statistics against other packages' on fixed data: `references.py` has both, and how the numbers were made."""
+"""Statistics against those of other packages on fixed data; `references.py` computes the reference values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from spot_bench.stats import metrics
 from spot_bench.stats.intervals import wilson
 
-_MADE = runpy.run_path(str(Path(__file__).with_name("references.py")))
-TRUTH, SCORES, OTHER = _MADE["fixed_data"]()
+_REFERENCES = runpy.run_path(str(Path(__file__).with_name("references.py")))
+TRUTH, SCORES, OTHER = _REFERENCES["fixed_data"]()
 
 # scikit-learn 1.9.1
 ACCURACY = 0.6633333333333333
@@ -50,7 +50,7 @@ def test_against_scikit_learn() -> None:
 
 
 def test_auc_with_ties_against_scikit_learn() -> None:
-    malignant = _MADE["MALIGNANT"]
+    malignant = _REFERENCES["MALIGNANT"]
     score = metrics.malignant_score(SCORES, malignant).round(2)
     assert metrics.auc(malignant[TRUTH], score) == near(MALIGNANT_AUC)
 
@@ -64,6 +64,6 @@ def test_kl_against_scipy() -> None:
     assert metrics.kl(SCORES, OTHER) == near(KL)
 
 
-@pytest.mark.parametrize(("counts", "expected"), list(zip(_MADE["COUNTS"], WILSON, strict=True)))
+@pytest.mark.parametrize(("counts", "expected"), list(zip(_REFERENCES["COUNTS"], WILSON, strict=True)))
 def test_wilson_against_statsmodels_and_scipy(counts: tuple[int, int], expected: tuple[float, float]) -> None:
     assert wilson(*counts) == near(expected)

@@ -14,13 +14,13 @@ MALIGNANT = (True, False, None)
 
 
 def sample(logits: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Classes drawn with the probabilities that the logits stand for."""
+    """Draw classes with the probabilities of the logits."""
     draws = np.random.default_rng(seed).random(len(logits))[:, None]
     return np.asarray(np.minimum((softmax(logits).cumsum(axis=1) < draws).sum(axis=1), logits.shape[1] - 1))
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
-def test_temperature_is_found_again(temperature: float) -> None:
+def test_the_true_temperature_is_recovered(temperature: float) -> None:
     logits = np.random.default_rng(1).normal(0, 2, (20_000, 5))
     assert fit_temperature(logits * temperature, sample(logits)) == pytest.approx(temperature, rel=0.05)
 
@@ -88,13 +88,13 @@ def test_operating_points_fit_into_a_model_file() -> None:
         (MALIGNANT, "malignant"),
     ],
 )
-def test_no_choice_no_operating_points(malignant: tuple[bool | None, ...], keep: str) -> None:
+def test_no_operating_points_without_malignant_and_benign_images(malignant: tuple[bool | None, ...], keep: str) -> None:
     scores, truth, groups = three_classes()
     rows = {"all": truth >= 0, "benign": truth != 0, "malignant": truth == 0}[keep]
     assert operating_points(malignant, scores[rows], truth[rows], groups[rows], measured_on="x") == ()
 
 
-def test_a_threshold_is_realised_on_other_images() -> None:
+def test_a_threshold_is_measured_on_other_images() -> None:
     scores, truth, groups = three_classes()
     (point, _) = operating_points(MALIGNANT, scores[:200], truth[:200], groups[:200], measured_on="validation")
     there = measured_point(
@@ -103,18 +103,18 @@ def test_a_threshold_is_realised_on_other_images() -> None:
     assert there.threshold == point.threshold
     assert there.measured_on == "test"
     assert there.sensitivity != point.sensitivity
-    with pytest.raises(DataError, match="test: holds no malignant or no other images"):
+    with pytest.raises(DataError, match="test: no malignant or no benign images"):
         measured_point(point.name, 0.5, MALIGNANT, scores, np.ones(400, int), groups, measured_on="test")
 
 
-def test_all_positives_found_is_not_certainty() -> None:
+def test_a_sensitivity_of_one_has_an_interval() -> None:
     scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
     (point,) = operating_points((True, False), scores, np.array([0, 0, 1, 1]), list("abcd"), [0.9], measured_on="x")
     assert point.sensitivity.value == 1.0
     assert point.sensitivity.low < 0.5
 
 
-def test_a_threshold_is_at_most_one_though_scores_add_up_to_more() -> None:
+def test_a_threshold_is_at_most_one_even_if_scores_add_up_to_more() -> None:
     scores = np.array([[0.6, 0.4 + 1e-7, 0.0], [0.6, 0.4 + 1e-7, 0.0], [0.1, 0.1, 0.8], [0.2, 0.1, 0.7]])
     (point,) = operating_points(
         (True, True, False), scores, np.array([0, 1, 2, 2]), list("abcd"), [0.9], measured_on="x"

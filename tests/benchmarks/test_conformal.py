@@ -1,4 +1,4 @@
-"""Conformal thresholds keep their promise on new lesions, and say nothing where they cannot."""
+"""Conformal thresholds reach their coverage on new lesions, and are 0 with too few lesions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spot_bench.stats.conformal import conformal_thresholds, measured_sets, set_
 from spot_edge.errors import DataError
 
 
-def test_without_groups_it_is_the_usual_quantile() -> None:
+def test_single_images_give_the_usual_quantile() -> None:
     scores = np.arange(1, 100) / 100  # 99 images: the (99 + 1) * .1 = 10th smallest
     found = set_threshold(scores[::-1], np.arange(99), 0.9)
     assert (found.coverage, found.threshold, found.n) == (0.9, 0.1, 99)
@@ -22,15 +22,15 @@ def test_images_of_one_lesion_share_its_weight() -> None:
 
 
 @pytest.mark.parametrize(("lesions", "threshold"), [(8, 0.0), (9, 0.5)])
-def test_too_few_lesions_for_the_promise_take_every_class_in(lesions: int, threshold: float) -> None:
+def test_too_few_lesions_put_every_class_into_the_set(lesions: int, threshold: float) -> None:
     assert set_threshold(np.full(lesions, 0.5), np.arange(lesions), 0.9).threshold == threshold
 
 
-def test_a_new_lesion_is_covered_as_often_as_promised() -> None:
+def test_coverage_of_new_lesions() -> None:
     random = np.random.default_rng(4)
 
     def lesions(count: int) -> tuple[np.ndarray, np.ndarray]:
-        """One to five images a lesion, more alike than those of different lesions."""
+        """Draw lesions with one to five images that resemble each other."""
         groups = np.repeat(np.arange(count), random.integers(1, 6, count))
         own = random.normal(0, 1, count)
         return 1 / (1 + np.exp(-own[groups] - random.normal(0, 0.3, len(groups)))), groups
@@ -39,12 +39,12 @@ def test_a_new_lesion_is_covered_as_often_as_promised() -> None:
     for _ in range(100):
         scores, groups = lesions(60)
         threshold = set_threshold(scores, groups, 0.9).threshold
-        fresh, whose = lesions(60)
-        covered.append((np.bincount(whose, fresh >= threshold) / np.bincount(whose)).mean())
+        new, owner = lesions(60)
+        covered.append((np.bincount(owner, new >= threshold) / np.bincount(owner)).mean())
     assert 0.89 < np.mean(covered) < 0.94
 
 
-def test_melanoma_is_covered_more_often_and_an_absent_class_has_no_threshold() -> None:
+def test_melanoma_has_a_higher_coverage_and_absent_classes_no_threshold() -> None:
     random = np.random.default_rng(0)
     scores, truth = random.dirichlet(np.ones(3), 300), random.integers(0, 2, 300)
     found = conformal_thresholds(["nv", "mel", "df"], scores, truth, np.arange(300), measured_on="validation")
@@ -54,12 +54,12 @@ def test_melanoma_is_covered_more_often_and_an_absent_class_has_no_threshold() -
     assert (mel >= found.classes["mel"].threshold).mean() >= 0.95
 
 
-def test_no_image_no_threshold() -> None:
+def test_no_images_is_an_error() -> None:
     with pytest.raises(DataError, match="no image"):
         set_threshold(np.zeros(0), [], 0.9)
 
 
-def test_sets_are_measured_by_coverage_and_size() -> None:
+def test_coverage_and_size_of_sets() -> None:
     scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
     covered, size = measured_sets(np.array([0.3, 0.2, 0.5]), scores, np.array([0, 1, 2, 0]), np.array([0, 1, 1, 2]))
     assert (covered.value, covered.n, covered.groups) == (0.75, 4, 3)

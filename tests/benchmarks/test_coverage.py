@@ -1,4 +1,4 @@
-"""That a 95 % interval holds the truth in 95 of 100 data sets, by simulation: minutes, so only when asked for."""
+"""Simulate data sets: a 95 % interval covers the truth in 95 of 100. Takes minutes, so it runs nightly."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TRUTHS = np.array([SHARES @ RECALLS, RECALLS.mean()])
 
 
 def simulated(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lesions of one to four images that share their luck: groups, true classes, scores."""
+    """Draw lesions of one to four correlated images: groups, true classes, scores."""
     sizes = random.choice([1, 2, 3, 4], LESIONS, p=[0.7, 0.2, 0.06, 0.04])
     kinds = random.choice(3, LESIONS, p=SHARES)
-    luck = random.beta(4 * RECALLS[kinds], 4 * (1 - RECALLS[kinds]))
+    chance = random.beta(4 * RECALLS[kinds], 4 * (1 - RECALLS[kinds]))
     truth = np.repeat(kinds, sizes)
-    right = random.random(len(truth)) < np.repeat(luck, sizes)
-    return np.repeat(np.arange(LESIONS), sizes), truth, np.eye(3)[np.where(right, truth, (truth + 1) % 3)]
+    correct = random.random(len(truth)) < np.repeat(chance, sizes)
+    return np.repeat(np.arange(LESIONS), sizes), truth, np.eye(3)[np.where(correct, truth, (truth + 1) % 3)]
 
 
-def test_the_bootstrap_covers_what_it_promises() -> None:
+def test_bootstrap_intervals_cover_the_truth() -> None:
     random, covered = np.random.default_rng(0), np.zeros(2)
     for seed in range(DATA_SETS):
         groups, truth, scores = simulated(random)
@@ -34,6 +34,6 @@ def test_the_bootstrap_covers_what_it_promises() -> None:
         )
         covered += [e.low <= value <= e.high for e, value in zip(found, TRUTHS, strict=True)]
     shares = covered / DATA_SETS
-    said = f"accuracy {shares[0]:.3f}, balanced accuracy {shares[1]:.3f}"
-    print(f"{DATA_SETS} data sets: {said} of their intervals hold the truth")
-    assert np.all((shares >= 0.93) & (shares <= 0.97)), said
+    found_shares = f"accuracy {shares[0]:.3f}, balanced accuracy {shares[1]:.3f}"
+    print(f"{DATA_SETS} data sets: {found_shares} of the intervals cover the truth")
+    assert np.all((shares >= 0.93) & (shares <= 0.97)), found_shares

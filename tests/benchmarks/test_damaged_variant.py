@@ -1,6 +1,6 @@
-"""A file of which one layer was damaged so that melanoma suffers and nobody else: accuracy hides it, the gate does not.
+"""A file with a damaged layer that affects only melanoma: overall accuracy hides it, the gate does not.
 
-The damage is the kind that a bad scale makes: the melanoma row of the last convolution's weights shrunk by a sixth.
+The damage resembles a bad scale: the melanoma row of the last convolution's weights is reduced by a sixth.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FACTOR = 0.84
 
 
 def damaged(model: ModelFile, label: str, factor: float) -> ModelFile:
-    """`model` with the weights that make the evidence of `label` multiplied by `factor`, in its own int8."""
+    """Return `model` with the int8 weights of the evidence of `label` multiplied by `factor`."""
     graph = Graph(unpack(model.content))
     names = [tensor.name.decode() for tensor in graph.graph.tensors]
     (number,) = (index for index, name in enumerate(names) if name.endswith("evidence_1/convolution"))
@@ -37,7 +37,7 @@ def damaged(model: ModelFile, label: str, factor: float) -> ModelFile:
     return verify(seal(pack(graph.model), spec, members), "damaged.tflite")
 
 
-def test_the_damage_is_to_one_class_alone() -> None:
+def test_the_damage_affects_only_one_class() -> None:
     sound, worse = read_model(), damaged(read_model(), "mel", FACTOR)
     picture = np.random.default_rng(0).integers(0, 255, (225, 300, 3), np.uint8)
     before, after = (Classifier(model, threads=1).classify(picture).evidence for model in (sound, worse))
@@ -47,7 +47,7 @@ def test_the_damage_is_to_one_class_alone() -> None:
     assert worse.id != sound.id
 
 
-def test_what_overall_accuracy_hides_the_gate_of_each_class_shows(ham10000: Path) -> None:
+def test_the_gate_finds_damage_that_overall_accuracy_hides(ham10000: Path) -> None:
     images = read_manifest(ham10000).split("val")
     model = read_model()
     sound, worse = (predict(Classifier(file), images) for file in (model, damaged(model, "mel", FACTOR)))

@@ -1,4 +1,4 @@
-"""Drawn pictures: the same for the same seed, and fit to be classified and trained on."""
+"""Drawn images depend only on the seed, and can be classified and trained on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_lesions_stand_out_from_skin_in_a_dark_frame(kind: Kind) -> None:
     assert np.abs(centre - skin).mean() > 10
 
 
-def test_the_same_seed_draws_the_same() -> None:
+def test_the_seed_determines_the_image() -> None:
     first = np.asarray(draw_lesion(1, 120, 90))
     assert np.array_equal(first, np.asarray(draw_lesion(1, 120, 90)))
     assert not np.array_equal(first, np.asarray(draw_lesion(2, 120, 90)))
@@ -33,7 +33,7 @@ def test_the_same_seed_draws_the_same() -> None:
 
 
 @pytest.mark.parametrize("size", [(600, 450), (48, 36), (40, 200)])
-def test_any_size_can_be_drawn_and_judged(size: tuple[int, int]) -> None:
+def test_any_size_can_be_drawn_and_classified(size: tuple[int, int]) -> None:
     picture, _ = decode(encode_jpeg(draw_lesion(0, *size, "carcinoma")), "drawn")
     assert picture.size == size
     tensor, _ = to_tensor(picture, ImageSpec(96))

@@ -1,4 +1,4 @@
-"""Intervals: known values, lesions kept together, and that they hold what they promise."""
+"""Intervals: known values, whole lesions, and coverage."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def mean(values: np.ndarray) -> float:
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_by_the_book(k: int, n: int, low: float, high: float) -> None:
+def test_wilson_against_published_values(k: int, n: int, low: float, high: float) -> None:
     assert wilson(k, n) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_wilson_at_the_ends() -> None:
+def test_wilson_at_zero_and_one() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(20, 20) == pytest.approx((1 - 0.1611, 1.0), abs=5e-5)
 
@@ -67,13 +67,13 @@ def test_images_of_one_lesion_are_not_independent() -> None:
     assert naive.high - naive.low < 0.5 * (once.high - once.low)
 
 
-def test_coverage_is_about_what_is_promised() -> None:
-    """Lesions of three images that share their luck; the truth is 0.7."""
+def test_coverage_is_about_95_percent() -> None:
+    """Lesions of three correlated images; the true share is 0.7."""
     random, covered = np.random.default_rng(0), 0
     groups = np.repeat(np.arange(80), 3)
     for trial in range(200):
-        luck = random.beta(7, 3, 80)
-        hits = random.random(240) < np.repeat(luck, 3)
+        chance = random.beta(7, 3, 80)
+        hits = random.random(240) < np.repeat(chance, 3)
         found = proportion(hits, groups, draws=300, seed=trial)
         covered += found.low <= 0.7 <= found.high
     assert 180 <= covered <= 198
@@ -90,8 +90,8 @@ def test_paired_differences_share_their_resamples() -> None:
         return accuracy(truth, b) - accuracy(truth, a)
 
     paired = bootstrap(difference, np.arange(500), truth, scores, close)
-    alone = bootstrap(accuracy, np.arange(500), truth, scores)
-    assert paired.high - paired.low < 0.25 * (alone.high - alone.low)
+    unpaired = bootstrap(accuracy, np.arange(500), truth, scores)
+    assert paired.high - paired.low < 0.25 * (unpaired.high - unpaired.low)
     same = bootstrap(difference, np.arange(500), truth, scores, scores)
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
@@ -120,7 +120,7 @@ def test_proportion_equals_the_bootstrap_of_a_mean() -> None:
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
 
 
-def test_proportion_is_never_certain() -> None:
+def test_proportion_always_has_an_interval() -> None:
     found = proportion(np.ones(12, bool), np.arange(12) // 2)
     assert (found.value, found.low, found.high) == (1.0, *wilson(6, 6))
     assert proportion(np.zeros(0, bool), []).as_dict() == {"value": None, "low": 0.0, "high": 1.0, "n": 0, "groups": 0}
@@ -151,7 +151,7 @@ def test_students_t_against_scipy(freedom: int) -> None:
     assert abs(intervals._student(freedom) - STUDENT[freedom]) < 2 / freedom**4
 
 
-def test_few_lesions_widen_the_percentiles_as_students_t_does() -> None:
+def test_few_lesions_widen_the_interval_like_students_t() -> None:
     values = np.random.default_rng(3).normal(size=40)
     resampled = [values[rows].mean() for rows in resamples(np.arange(40))]
     assert len(resampled) == 1000
@@ -168,6 +168,6 @@ def test_one_lesion_has_no_spread() -> None:
     assert (two.low, two.high) == (1.0, 2.0)
 
 
-def test_no_hit_is_not_certainty() -> None:
+def test_a_share_of_zero_has_an_interval() -> None:
     found = proportion(np.zeros(12, bool), np.arange(12) // 2)
     assert (found.value, found.low, found.high) == (0.0, *wilson(0, 6))

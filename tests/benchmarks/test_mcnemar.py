@@ -1,4 +1,4 @@
-"""The exact McNemar test against statsmodels' and against hand-made answers."""
+"""The exact McNemar test against statsmodels and against values by hand."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REFERENCE = {
 
 
 @pytest.mark.parametrize(("lost", "gained"), REFERENCE)
-def test_as_statsmodels_has_it(lost: int, gained: int) -> None:
+def test_against_statsmodels(lost: int, gained: int) -> None:
     assert exact_mcnemar(lost, gained) == pytest.approx(REFERENCE[lost, gained], rel=1e-9)
     assert exact_mcnemar(gained, lost) == exact_mcnemar(lost, gained)
 
 
-def test_where_nothing_speaks_for_either() -> None:
+def test_equal_counts_give_one() -> None:
     assert exact_mcnemar(0, 0) == exact_mcnemar(7, 7) == 1.0
 
 

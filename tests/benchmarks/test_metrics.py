@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand, and against the plainest possible loops."""
+"""Metrics against values computed by hand and against simple loops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from spot_bench.stats import metrics
 from spot_edge.errors import DataError
 
-# Four images of three classes; the third class does not occur. First ranks: 0, 1, 1, 0.
+# Four images of three classes; the third class does not occur. Top classes: 0, 1, 1, 0.
 TRUTH = np.array([0, 0, 1, 1])
 SCORES = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.5, 0.4, 0.1]])
 
@@ -21,7 +21,7 @@ def random_case(seed: int, images: int = 200, classes: int = 4) -> tuple[np.ndar
     return random.integers(0, classes, images), scores
 
 
-def test_by_hand() -> None:
+def test_against_values_by_hand() -> None:
     assert metrics.accuracy(TRUTH, SCORES) == 0.5
     assert metrics.recalls(TRUTH, SCORES).tolist()[:2] == [0.5, 0.5]
     assert math.isnan(metrics.recalls(TRUTH, SCORES)[2])
@@ -32,7 +32,7 @@ def test_by_hand() -> None:
     assert metrics.log_loss(TRUTH, SCORES) == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.4]).mean())
 
 
-def test_balanced_accuracy_weighs_classes_alike() -> None:
+def test_balanced_accuracy_weights_classes_equally() -> None:
     truth = np.array([0, 0, 0, 1])
     scores = np.array([[0.9, 0.1]] * 4)
     assert metrics.accuracy(truth, scores) == 0.75
@@ -40,7 +40,7 @@ def test_balanced_accuracy_weighs_classes_alike() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_auc_is_the_chance_of_right_order(seed: int) -> None:
+def test_auc_is_the_probability_of_the_right_order(seed: int) -> None:
     truth, scores = random_case(seed, 80)
     positive, score = truth == 0, scores[:, 0]
     pairs = [(p > n) + 0.5 * (p == n) for p in score[positive] for n in score[~positive]]
@@ -61,10 +61,10 @@ def test_macro_auc_leaves_absent_classes_out() -> None:
 
 def test_ece_against_plain_bins() -> None:
     truth, scores = random_case(3, 150)
-    sure, hit = scores.max(axis=1), scores.argmax(axis=1) == truth
+    top, hit = scores.max(axis=1), scores.argmax(axis=1) == truth
     expected = 0.0
-    for members in np.array_split(np.argsort(sure, kind="stable"), 15):
-        expected += len(members) / 150 * abs(sure[members].mean() - hit[members].mean())
+    for members in np.array_split(np.argsort(top, kind="stable"), 15):
+        expected += len(members) / 150 * abs(top[members].mean() - hit[members].mean())
     assert metrics.ece(truth, scores) == pytest.approx(expected)
 
 
@@ -92,7 +92,7 @@ def test_a_score_of_zero_does_not_make_log_loss_infinite() -> None:
     assert math.isfinite(metrics.log_loss(np.array([0]), np.array([[0.0, 1.0]])))
 
 
-def test_malignant_score_adds_as_the_device_does() -> None:
+def test_malignant_score_sums_in_the_order_of_the_device() -> None:
     scores = np.random.default_rng(0).dirichlet(np.ones(7), 50).astype(np.float32)
     mask = np.array([True, True, False, False, True, False, False])
     device = [sum(float(s) for flag, s in zip(mask, row, strict=True) if flag) for row in scores]
@@ -132,9 +132,9 @@ def test_no_images_give_nan_without_warnings() -> None:
 def test_the_youden_threshold_is_the_largest_of_the_best() -> None:
     score = np.array([0.1, 0.2, 0.3, 0.3, 0.8, 0.9])
     positive = np.array([False, False, True, False, True, True])
-    # .3 gains as much: a third more are found, and a third more called in vain
+    # 0.3 is as good: a third more true positives, a third more false positives
     assert metrics.youden_threshold(score, positive) == 0.8
-    with pytest.raises(DataError, match="no positive, or no negative"):
+    with pytest.raises(DataError, match="no positive or no negative"):
         metrics.youden_threshold(score, np.ones(6, bool))
     for seed in range(5):
         truth, scores = random_case(seed, classes=2)
@@ -153,7 +153,7 @@ def reference_case() -> tuple[np.ndarray, np.ndarray]:
     return truth, scores / scores.sum(axis=1, keepdims=True)
 
 
-def test_as_scikit_learn_has_it() -> None:
+def test_against_scikit_learn() -> None:
     """top_k_accuracy_score and roc_curve(drop_intermediate=False) of scikit-learn 1.9.1 on the reference case."""
     truth, scores = reference_case()
     assert metrics.top_accuracy(truth, scores, 2) == pytest.approx(0.635)
@@ -171,7 +171,7 @@ def test_as_scikit_learn_has_it() -> None:
 
 def test_top_accuracy() -> None:
     truth, scores = random_case(3)
-    assert metrics.top_accuracy(truth, scores, 1) == metrics.accuracy(truth, scores)  # ties as argmax breaks them
+    assert metrics.top_accuracy(truth, scores, 1) == metrics.accuracy(truth, scores)  # ties are broken like argmax
     assert math.isnan(metrics.top_accuracy(truth, scores, 4))
 
 
@@ -191,11 +191,11 @@ def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
 
 def test_reliability_bins_make_up_the_ece() -> None:
     truth, scores = reference_case()
-    right, sure = scores.argmax(axis=1) == truth, scores.max(axis=1)
+    correct, top = scores.argmax(axis=1) == truth, scores.max(axis=1)
     bins = metrics.reliability(scores)
     assert sorted(np.concatenate(bins)) == list(range(200))
     assert {len(rows) for rows in bins} == {13, 14}
-    gaps = [abs(sure[rows].mean() - right[rows].mean()) * len(rows) for rows in bins]
+    gaps = [abs(top[rows].mean() - correct[rows].mean()) * len(rows) for rows in bins]
     assert sum(gaps) / 200 == pytest.approx(metrics.ece(truth, scores))
     assert len(metrics.reliability(scores[:4])) == 4
 
@@ -206,7 +206,7 @@ def test_equal_scores_are_one_point_of_the_curve() -> None:
     assert metrics.roc(score, positive)[:, 1].tolist() == pytest.approx([0, 0, 2 / 3, 1])
     assert metrics.roc(score, positive)[:, 2].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert metrics.roc(score, np.ones(6, bool)).shape == (0, 3)
-    assert len(metrics.roc(score, positive, most=4)) == 4  # no more than allowed: all are kept
+    assert len(metrics.roc(score, positive, most=4)) == 4  # within the limit: all are kept
 
 
 def test_agreement_is_the_share_of_equal_top_classes() -> None:

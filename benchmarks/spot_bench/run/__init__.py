@@ -1,1 +1,1 @@
-"""What training and conversion share: the run directory and the settings that both read."""
+"""What training and conversion share: the run directory, settings, progress, quiet imports."""

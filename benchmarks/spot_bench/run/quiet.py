@@ -1,4 +1,4 @@
-"""Starting a loud library: TensorFlow tells every user of drivers it did not find and options nobody chose."""
+"""Import a noisy library quietly: TensorFlow reports missing drivers and unused options to every user."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["quiet_start"]
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Hold back what is written to stderr meanwhile, C++ included; it is shown where the block fails.
+    """Hide what the block writes to stderr, from C++ as well; show it if the block fails.
 
-    TF_CPP_MIN_LOG_LEVEL=0 in the environment shows all of it.
+    TF_CPP_MIN_LOG_LEVEL=0 in the environment shows everything.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") < "3":
         yield
@@ -26,7 +26,7 @@ def quiet_start() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except ImportError:  # says itself what is missing
+        except ImportError:  # names the missing package itself
             raise
         except BaseException:
             held.seek(0)

@@ -1,6 +1,4 @@
-"""What leaving single layers in higher precision may cost: the table `[mix]` of a recipe.
-
-How the variants that train are made: the table `[retrain]` of a recipe."""
+"""The tables `[mix]` and `[retrain]` of a recipe, which the conversion uses."""
 
 from __future__ import annotations
 
@@ -15,19 +13,19 @@ __all__ = ["Budget", "Retraining", "budget_from", "retraining_from"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Up to where `int8-mixed` and `int4-mixed` may go before the drift gate passes."""
+    """The limits of `int8-mixed` and `int4-mixed` on keeping layers in higher precision: the table `[mix]`."""
 
-    bytes: float = 1.25  # times the weights' bytes with no layer raised
-    products: float = 0.15  # share of the multiply-accumulates in float32: what stands for time
+    bytes: float = 1.25  # largest size of the weights, relative to that without such layers
+    products: float = 0.15  # largest share of the multiply-accumulates in float32, as a proxy for time
 
 
 def budget_from(table: Any, where: str) -> Budget:
-    """The budget of a recipe's table `[mix]`; DataError for an unknown key or a value that cannot be."""
+    """Read the budget of a recipe's table `[mix]`; raise DataError for an unknown key or a bad value."""
     known = [field.name for field in fields(Budget)]
     if not isinstance(table, dict) or not set(table) <= set(known):
         raise DataError(f"{where}: mix must be a table of {', '.join(known)}")
     if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in table.values()):
-        raise DataError(f"{where}: the budget of mix must be numbers")
+        raise DataError(f"{where}: the values of mix must be numbers")
     budget = Budget(**table)
     if not 1 <= budget.bytes <= 8:
         raise DataError(f"{where}: mix.bytes must be a number from 1 to 8")
@@ -38,15 +36,15 @@ def budget_from(table: Any, where: str) -> Budget:
 
 @dataclass(frozen=True, slots=True)
 class Retraining:
-    """Settings of the fine-tuning behind `qat-int8`, `pruned-int8` and `clustered-int8`."""
+    """Settings of the fine-tuning for `qat-int8`, `pruned-int8` and `clustered-int8`: the table `[retrain]`."""
 
-    steps: int = 200  # batches of 32 training images, for each variant
-    sparsity: float = 0.5  # share of nought among the weights of the layers that are pruned
-    clusters: int = 15  # different weights of a layer that is clustered: nought and as many on either side
+    steps: int = 200  # batches of 32 training images per variant
+    sparsity: float = 0.5  # share of zeros among the weights of the pruned layers
+    clusters: int = 15  # distinct weights of a clustered layer: zero, and equally many on either side
 
 
 def retraining_from(table: Any, where: str) -> Retraining:
-    """The settings of a recipe's table `[retrain]`; DataError for an unknown key or a value that cannot be."""
+    """Read the settings of a recipe's table `[retrain]`; raise DataError for an unknown key or a bad value."""
     known = [field.name for field in fields(Retraining)]
     if not isinstance(table, dict):
         raise DataError(f"{where}: retrain must be a table of {', '.join(known)}")
@@ -62,7 +60,7 @@ def retraining_from(table: Any, where: str) -> Retraining:
         (type(sparsity) in (int, float) and 0 < sparsity < 1, "retrain.sparsity must be a number between 0 and 1"),
         (
             type(clusters) is int and 3 <= clusters <= 255 and clusters % 2 == 1,
-            "retrain.clusters must be an odd number from 3 to 255: nought and as many on either side",
+            "retrain.clusters must be an odd number from 3 to 255",
         ),
     ]
     for holds, rule in rules:

@@ -1,4 +1,4 @@
-"""What is fitted on held-out images after training: the temperature, and the operating points of the triage."""
+"""Fit the temperature and the operating points of the triage on held-out images after training."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ __all__ = [
 TEMPERATURES = (0.05, 20.0)
 SENSITIVITIES = (0.90, 0.95)
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_STEPS = 50  # each shrinks the bracket of log T by the golden ratio: from 6 to 2e-10
+_STEPS = 50  # each shrinks the bracket of log T by the golden ratio, in all from 6 to 2e-10
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities [N,C] of logits [N,C] at a temperature."""
+    """Return probabilities [N,C] of logits [N,C] at a temperature."""
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def fit_temperature(logits: Floats, truth: Ints) -> float:
-    """The temperature from 0.05 to 20 at which softmax(logits / T) has the least log loss on `truth`.
+    """Return the temperature T from 0.05 to 20 at which softmax(logits / T) has the smallest log loss on `truth`.
 
-    The loss is convex in 1/T, so it has one valley in log T, which is searched by golden section.
+    The loss is convex in 1/T, so it has one minimum in log T, which golden-section search finds.
     """
     if not len(truth):
-        raise DataError("no image to fit a temperature on")
+        raise DataError("no images to fit a temperature on")
     below_top = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
     true = below_top[np.arange(len(truth)), truth]
 
@@ -75,10 +75,9 @@ def operating_points(
     *,
     measured_on: str,
 ) -> tuple[OperatingPoint, ...]:
-    """For each sensitivity the largest threshold on the malignant score that reaches it on these images.
+    """Choose for each sensitivity the largest threshold on the malignant score that reaches it on these images.
 
-    `malignant` says of each class whether it is. Without malignant and other classes, and images of both, there is
-    no such choice to make: the answer is then empty.
+    `malignant` says for each class whether it is. Return nothing without malignant and benign images.
     """
     mask = np.array([bool(flag) for flag in malignant])
     positive = mask[truth]
@@ -102,11 +101,11 @@ def measured_point(
     *,
     measured_on: str,
 ) -> OperatingPoint:
-    """What a threshold chosen elsewhere does on these images, which must hold malignant and other ones."""
+    """Measure a threshold that was chosen on other images. Raise DataError without malignant and benign images."""
     mask = np.array([bool(flag) for flag in malignant])
     positive = mask[truth]
     if not positive.any() or positive.all():
-        raise DataError(f"{measured_on}: holds no malignant or no other images: cannot measure {name} on it")
+        raise DataError(f"{measured_on}: no malignant or no benign images to measure {name} on")
     sensitivity, specificity = measured_rates(malignant_score(scores, mask), positive, threshold, groups)
     return OperatingPoint(name, threshold, _rate(sensitivity), _rate(specificity), measured_on)
 
@@ -114,7 +113,7 @@ def measured_point(
 def measured_rates(
     score: Floats, positive: Bools, threshold: float, groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS
 ) -> tuple[Estimate, Estimate]:
-    """Sensitivity and specificity of `score >= threshold` with intervals, each over the groups that it rests on."""
+    """Estimate sensitivity and specificity of `score >= threshold`, with intervals over groups."""
     called, lesions = score >= threshold, np.asarray(groups)
     return (
         proportion(called[positive], lesions[positive], draws),

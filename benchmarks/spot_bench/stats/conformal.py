@@ -1,8 +1,8 @@
-"""Conformal thresholds: how low a class's score may be for the class to belong to the answer.
+"""Choose conformal thresholds: the lowest score with which a class is in the prediction set.
 
-Split conformal prediction on held-out images, one threshold for all and one for each class. Images of one lesion are
-no independent witnesses: every lesion counts once, its images sharing its weight, and the guarantee is for one image
-of a new lesion (hierarchical conformal prediction).
+Split conformal prediction on held-out images, with one threshold for all classes and one per class. Images of one
+lesion are not independent: every lesion counts once, its images share its weight, and the guarantee is for one image of
+a new lesion (hierarchical conformal prediction).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spot_edge.model.spec import Conformal, SetThreshold
 __all__ = ["COVERAGE", "conformal_thresholds", "measured_sets", "set_threshold"]
 
 COVERAGE = 0.90
-_ALSO = {"mel": 0.95}  # what must not be missed is covered more often
+_ALSO = {"mel": 0.95}  # melanoma must not be missed
 
 
 def conformal_thresholds(
@@ -33,9 +33,9 @@ def conformal_thresholds(
     *,
     measured_on: str,
 ) -> Conformal:
-    """The thresholds at which the set of classes holds the true one as often as COVERAGE says, or `coverages`.
+    """Choose thresholds so that prediction sets include the true class with probability COVERAGE, or `coverages`.
 
-    A class without images has no threshold of its own; the one for any image stands for it.
+    A class without images has no threshold of its own and uses the common one.
     """
     own, lesions = scores[np.arange(len(truth)), truth], np.asarray(groups)
     classes = {}
@@ -49,7 +49,7 @@ def conformal_thresholds(
 def measured_sets(
     thresholds: Floats, scores: Floats, truth: Ints, groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS
 ) -> tuple[Estimate, Estimate]:
-    """How often the set of the classes that reach their thresholds (one a column) holds the true one, and its size."""
+    """Estimate how often prediction sets include the true class, and their size. `thresholds` has one per column."""
     members = scores >= thresholds
     covered = members[np.arange(len(truth)), truth]
     return (
@@ -59,19 +59,18 @@ def measured_sets(
 
 
 def set_threshold(scores: Floats, groups: Sequence[Any] | NDArray[Any], coverage: float) -> SetThreshold:
-    """The largest threshold that the true class of a new lesion's image reaches with probability `coverage`.
+    """Return the largest threshold that the true class of a new lesion's image reaches with probability `coverage`.
 
-    `scores` are those of the true classes. With too few lesions for such a promise the threshold is 0: every class
-    belongs to the answer.
+    `scores` are those of the true classes. With too few lesions the threshold is 0: every class is in the set.
     """
     if not len(scores):
-        raise DataError("no image to choose a conformal threshold on")
+        raise DataError("no images to choose a conformal threshold on")
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     sizes = np.bincount(place)
     lesions = len(sizes)
     order = np.argsort(scores, kind="stable")
     ordered, weights = np.asarray(scores, np.float64)[order], (1 / sizes[place])[order]
     below = np.concatenate([[0.0], np.cumsum(weights)])[np.searchsorted(ordered, ordered, "left")]
-    allowed = (1 - coverage) * (lesions + 1) - 1  # the new lesion itself counts one
+    allowed = (1 - coverage) * (lesions + 1) - 1  # the new lesion counts as one
     kept = ordered[below <= allowed + 1e-9]
     return SetThreshold(coverage, float(kept[-1]) if len(kept) else 0.0, lesions)

@@ -1,6 +1,4 @@
-"""How sure a figure is: 95 % intervals, over lesions rather than images.
-
-Did one model get more right than another, or is it chance? The exact McNemar test."""
+"""Compute 95 % intervals over lesions rather than images, and the exact McNemar test."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ _Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, its 95 % interval, and the number of images and of groups (lesions) behind it."""
+    """A figure, its 95 % interval, and the number of images and groups (lesions) behind it."""
 
     value: float
     low: float
@@ -42,12 +40,12 @@ class Estimate:
     groups: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """The JSON form; what could not be computed is null."""
+        """Return the JSON form; what could not be computed is null."""
         return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(self).items()}
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of k successes among n independent trials; 0 to 1 where n is 0."""
+    """Return the 95 % Wilson score interval of k successes in n independent trials; 0 to 1 for n = 0."""
     if n == 0:
         return 0.0, 1.0
     share, square = k / n, _Z * _Z
@@ -57,9 +55,9 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
 
 def resamples(groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS, seed: int = 0) -> list[NDArray[np.intp]]:
-    """Row numbers of `draws` resamples: as many groups as there are, drawn with replacement, each with all its rows.
+    """Return the row numbers of `draws` resamples: as many groups as there are, drawn with replacement, with all rows.
 
-    The same groups and seed give the same resamples, whatever is computed on them: that is what pairs two models.
+    The same groups and seed give the same resamples. This is how two models are compared on the same resamples.
     """
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     by_group = np.argsort(place, kind="stable")
@@ -82,10 +80,10 @@ def bootstrap(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Estimate:
-    """`statistic(*arrays)` and its expanded percentile interval over resampled groups.
+    """Estimate `statistic(*arrays)` with its expanded percentile interval over resampled groups.
 
-    Every array has one row an image, resampled alike: a paired difference is a statistic of both models' scores.
-    Resamples on which the statistic is NaN (no positive was drawn) are left out.
+    Every array has one row per image and is resampled in the same way: a paired difference is a statistic of both
+    models' scores. Resamples whose statistic is NaN (for example without a positive image) are left out.
     """
 
     def one(*rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -101,7 +99,7 @@ def bootstrap_many(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[Estimate]:
-    """`bootstrap` for several figures at once: `statistics(*arrays)` returns one number for each."""
+    """Do `bootstrap` for several figures at once: `statistics(*arrays)` returns one number per figure."""
     values = np.asarray(statistics(*arrays), np.float64)
     found = np.array([statistics(*(array[rows] for array in arrays)) for rows in resamples(groups, draws, seed)])
     images, lesions = len(groups), len(np.unique(np.asarray(groups)))
@@ -114,9 +112,9 @@ def bootstrap_many(
 def proportion(
     hits: NDArray[np.bool_], groups: Sequence[Any] | NDArray[Any], draws: int = DRAWS, seed: int = 0
 ) -> Estimate:
-    """The share of `hits` with its expanded percentile interval over resampled groups.
+    """Estimate the share of `hits` with its expanded percentile interval over resampled groups.
 
-    Where all or none hit, resampling would call itself certain: the Wilson interval of the groups stands instead.
+    For shares of 0 and 1, where resampling gives no interval, use the Wilson interval of the groups.
     """
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     sizes = np.bincount(place)
@@ -134,10 +132,10 @@ def proportion(
 
 
 def _percentiles(column: NDArray[np.float64], groups: int) -> tuple[float, float]:
-    """The middle 95 % of resampled figures, and a little more where groups are few.
+    """Return the middle 95 % of resampled figures, and a little more for few groups.
 
-    Resamples vary less than samples do, by (n - 1) / n, and know nothing of Student's t: the percentiles are moved
-    out by both (Hesterberg 2015, "expanded percentile interval"). Of 1,000 groups they are the plain ones.
+    Resamples vary less than samples, by (n - 1) / n, and ignore Student's t. The percentiles are moved outwards by both
+    (Hesterberg 2015, "expanded percentile interval"). With 1,000 groups, they are the plain percentiles.
     """
     defined = column[~np.isnan(column)]
     if not len(defined):
@@ -148,7 +146,7 @@ def _percentiles(column: NDArray[np.float64], groups: int) -> tuple[float, float
 
 
 def _student(freedom: int) -> float:
-    """The 97.5 % point of Student's t, by its expansion about the normal one (Abramowitz and Stegun 26.7.5)."""
+    """Return the 97.5 % point of Student's t by its expansion about the normal one (Abramowitz and Stegun 26.7.5)."""
     z, f = _Z, freedom
     return (
         z
@@ -159,9 +157,9 @@ def _student(freedom: int) -> float:
 
 
 def exact_mcnemar(lost: int, gained: int) -> float:
-    """The two-sided p-value of `lost` against `gained` under a fair coin: exact, by the binomial distribution."""
+    """Return the exact two-sided p-value of `lost` against `gained`, by the binomial distribution."""
     total = lost + gained
-    ways = reached = 1  # of choosing no, one, two … of all
+    ways = reached = 1  # binomial coefficients, and their running sum
     for chosen in range(min(lost, gained)):
         ways = ways * (total - chosen) // (chosen + 1)
         reached += ways
@@ -169,10 +167,10 @@ def exact_mcnemar(lost: int, gained: int) -> float:
 
 
 def compare_correct(before: Bools, after: Bools, groups: NDArray[Any]) -> dict[str, Any]:
-    """What was right `before` and is not `after` (lost), and the other way round (gained), with p-values.
+    """Count what was right `before` and is not `after` (lost), and the reverse (gained), with p-values.
 
-    The test by images takes them for independent, which images of one lesion are not: the one by lesions counts each
-    lesion once, as lost where more of its images were lost than gained. `groups` says whose each image is.
+    The test by images assumes that images are independent, which those of one lesion are not. The test by lesions
+    counts each lesion once: as lost if more of its images were lost than gained. `groups` has each image's lesion.
     """
     lost, gained = before & ~after, after & ~before
     _, place = np.unique(groups, return_inverse=True)

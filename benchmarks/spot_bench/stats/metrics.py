@@ -1,4 +1,4 @@
-"""How good scores are: pure functions of the true classes `truth` (int[N]) and the `scores` (float[N,C]).
+"""Metrics: pure functions of the true classes `truth` (int[N]) and the `scores` (float[N,C]).
 
 What cannot be computed, such as the recall of a class without images, is NaN and left out of averages.
 """
@@ -42,16 +42,16 @@ Ints: TypeAlias = NDArray[np.integer]
 Bools: TypeAlias = NDArray[np.bool_]
 
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-SMALLEST = 1e-12  # probabilities below it count as this much: one score of zero shall not make a mean infinite
+SMALLEST = 1e-12  # smaller probabilities count as this, so that one zero does not make a mean infinite
 
 
 def accuracy(truth: Ints, scores: Floats) -> float:
-    """The share of images whose highest score is the true class."""
+    """Return the share of images whose top class is the true class."""
     return _mean(scores.argmax(axis=1) == truth)
 
 
 def top_accuracy(truth: Ints, scores: Floats, most: int) -> float:
-    """The share of images whose true class is among the `most` best ranked; NaN where that is every class."""
+    """Return the share of images whose true class is among the `most` top classes; NaN if that is every class."""
     if scores.shape[1] <= most:
         return float("nan")
     own = scores[np.arange(len(truth)), truth][:, None]
@@ -61,16 +61,16 @@ def top_accuracy(truth: Ints, scores: Floats, most: int) -> float:
 
 
 def balanced_accuracy(truth: Ints, scores: Floats) -> float:
-    """The mean recall of the classes that occur."""
+    """Return the mean recall of the classes that occur."""
     found = recalls(truth, scores)
     present = found[~np.isnan(found)]
     return float(present.mean()) if len(present) else float("nan")
 
 
 def recalls(truth: Ints, scores: Floats) -> NDArray[np.float64]:
-    """For each class the share of its images that rank it first; NaN for a class that does not occur."""
+    """Return for each class the share of its images with this top class; NaN for a class that does not occur."""
     classes = scores.shape[1]
-    truth = truth.astype(np.intp)  # on a 32-bit system bincount takes nothing wider
+    truth = truth.astype(np.intp)  # on a 32-bit system, bincount takes nothing wider
     counts = np.bincount(truth, minlength=classes)
     hits = np.bincount(truth[scores.argmax(axis=1) == truth], minlength=classes)
     shares = np.full(classes, np.nan)
@@ -79,14 +79,14 @@ def recalls(truth: Ints, scores: Floats) -> NDArray[np.float64]:
 
 
 def confusion(truth: Ints, scores: Floats) -> NDArray[np.int64]:
-    """Counts [C,C]: a row for each true class, a column for each first-ranked one."""
+    """Return counts [C,C]: one row per true class, one column per top class."""
     classes = scores.shape[1]
     pairs = truth.astype(np.intp) * classes + scores.argmax(axis=1)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
 def auc(positive: Bools, score: Floats) -> float:
-    """The chance that a positive scores above a negative, ties counting half; NaN without both kinds."""
+    """Return the probability that a positive scores above a negative, ties counting half; NaN without both kinds."""
     positive = np.asarray(positive, bool)
     above, below = np.sort(score[positive]), np.sort(score[~positive])
     if not len(above) or not len(below):
@@ -96,58 +96,58 @@ def auc(positive: Bools, score: Floats) -> float:
 
 
 def class_aucs(truth: Ints, scores: Floats) -> NDArray[np.float64]:
-    """The AUC of each class against all others."""
+    """Return the AUC of each class against all others."""
     return np.array([auc(truth == index, scores[:, index]) for index in range(scores.shape[1])])
 
 
 def macro_auc(truth: Ints, scores: Floats) -> float:
-    """The mean AUC of the classes that have one."""
+    """Return the mean AUC of the classes that have one."""
     found = class_aucs(truth, scores)
     defined = found[~np.isnan(found)]
     return float(defined.mean()) if len(defined) else float("nan")
 
 
 def brier(truth: Ints, scores: Floats) -> float:
-    """The multi-class Brier score: squared errors summed over classes, from 0 (best) to 2."""
+    """Return the multi-class Brier score: squared errors summed over classes, from 0 (best) to 2."""
     squares = (scores.astype(np.float64) ** 2).sum(axis=1)
     return _mean(squares - 2 * _true_scores(truth, scores) + 1)
 
 
 def ece(truth: Ints, scores: Floats, bins: int = 15) -> float:
-    """The expected calibration error of the highest score, in `bins` bins of equally many images."""
+    """Return the expected calibration error of the top score, in `bins` bins of equally many images."""
     if not len(truth):
         return float("nan")
-    sure = scores.max(axis=1).astype(np.float64)
-    gap = sure - (scores.argmax(axis=1) == truth)
-    ordered = np.concatenate([[0.0], np.cumsum(gap[np.argsort(sure, kind="stable")])])
+    top = scores.max(axis=1).astype(np.float64)
+    gap = top - (scores.argmax(axis=1) == truth)
+    ordered = np.concatenate([[0.0], np.cumsum(gap[np.argsort(top, kind="stable")])])
     return float(np.abs(np.diff(ordered[_edges(len(truth), bins)])).sum() / len(truth))
 
 
 def reliability(scores: Floats, bins: int = 15) -> list[NDArray[np.intp]]:
-    """The rows of each bin that `ece` is made of, those with the lowest first scores first; empty bins left out."""
+    """Return the rows of each bin of `ece`, by increasing top score, without empty bins."""
     order, edges = np.argsort(scores.max(axis=1).astype(np.float64), kind="stable"), _edges(len(scores), bins)
     return [rows for rows in np.split(order, edges[1:-1]) if len(rows)]
 
 
 def log_loss(truth: Ints, scores: Floats) -> float:
-    """The mean of -log(score of the true class)."""
+    """Return the mean of -log(score of the true class)."""
     return _mean(-np.log(np.maximum(_true_scores(truth, scores), SMALLEST)))
 
 
 def kl(reference: Floats, other: Floats) -> float:
-    """The mean Kullback-Leibler divergence of the scores `other` from the scores `reference`, in nats."""
+    """Return the mean Kullback-Leibler divergence of `other` from `reference`, in nats."""
     p = np.maximum(reference.astype(np.float64), SMALLEST)
     q = np.maximum(other.astype(np.float64), SMALLEST)
     return _mean((p * np.log(p / q)).sum(axis=1))
 
 
 def agreement(reference: Floats, other: Floats) -> float:
-    """The share of images that two sets of scores rank the same class first."""
+    """Return the share of images with the same top class in both."""
     return _mean(reference.argmax(axis=1) == other.argmax(axis=1))
 
 
 def malignant_score(scores: Floats, mask: Bools) -> NDArray[np.float64]:
-    """The summed score of the classes in `mask` (bool[C]), added up in the order in which the device adds."""
+    """Sum the scores of the classes in `mask` (bool[C]), in the same order as the device."""
     total = np.zeros(len(scores))
     for index in np.flatnonzero(mask):
         total += scores[:, index]
@@ -155,30 +155,30 @@ def malignant_score(scores: Floats, mask: Bools) -> NDArray[np.float64]:
 
 
 def threshold_for_sensitivity(score: Floats, positive: Bools, sensitivity: float) -> float:
-    """The largest threshold at which at least this share of the positives scores `>= threshold`."""
+    """Return the largest threshold at which at least this share of the positives has `score >= threshold`."""
     reached = np.sort(np.asarray(score)[np.asarray(positive, bool)])[::-1]
     if not len(reached):
-        raise DataError("no positive image to choose a threshold on")
+        raise DataError("no positive images to choose a threshold on")
     needed = int(np.ceil(round(sensitivity * len(reached), 9)))
     return float(reached[max(needed, 1) - 1])
 
 
 def youden_threshold(score: Floats, positive: Bools) -> float:
-    """The largest threshold at which sensitivity and specificity of `score >= threshold` add up to most."""
+    """Return the largest threshold that maximizes sensitivity + specificity of `score >= threshold`."""
     positive = np.asarray(positive, bool)
     if not positive.any() or positive.all():
-        raise DataError("no positive, or no negative image to choose a threshold on")
+        raise DataError("no positive or no negative images to choose a threshold on")
     order = np.argsort(-np.asarray(score), kind="stable")
     ordered, hits = np.asarray(score)[order], positive[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)  # of equal scores all are called, or none
+    last = np.append(ordered[1:] != ordered[:-1], True)  # equal scores are on the same side of a threshold
     gain = np.cumsum(hits) / hits.sum() - np.cumsum(~hits) / (~hits).sum()
     return float(ordered[last][np.argmax(np.round(gain[last], 12))])
 
 
 def roc(score: Floats, positive: Bools, most: int = 200) -> NDArray[np.float64]:
-    """Points [K,3] of the ROC curve from (0, 0) to (1, 1): threshold, false positive rate, sensitivity.
+    """Return points [K,3] of the ROC curve from (0, 0) to (1, 1): threshold, false positive rate, sensitivity.
 
-    Where the curve has more than `most` points, as many as that are kept, evenly along it. None without both kinds.
+    A curve with more than `most` points is thinned evenly. Without both kinds of images there are no points.
     """
     positive = np.asarray(positive, bool)
     if not positive.any() or positive.all():
@@ -196,7 +196,7 @@ def roc(score: Floats, positive: Bools, most: int = 200) -> NDArray[np.float64]:
 
 
 def rates_at(score: Floats, positive: Bools, threshold: float) -> tuple[float, float]:
-    """Sensitivity and specificity of `score >= threshold`; NaN where there is no positive, or no negative."""
+    """Return sensitivity and specificity of `score >= threshold`; NaN without positives or negatives."""
     called = score >= threshold
     return _mean(called[positive]), _mean(~called[~positive])
 

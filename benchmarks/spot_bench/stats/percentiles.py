@@ -1,4 +1,4 @@
-"""Percentiles of measured times, with intervals that assume nothing about how the times are distributed."""
+"""Percentiles of measured times with distribution-free intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Percentile:
-    """A percentile and its 95 % interval; all None where the samples are too few to have one."""
+    """A percentile and its 95 % interval; all None with too few samples."""
 
     value: float | None
     low: float | None
@@ -24,12 +24,12 @@ class Percentile:
     n: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return asdict(self)
 
 
 def samples_needed(share: float) -> int:
-    """The fewest samples whose largest and smallest enclose this percentile with 95 % certainty: 299 for 0.99."""
+    """Return the smallest number of samples that gives this percentile a 95 % interval: 299 for 0.99."""
     n = 2
     while 1 - share**n - (1 - share) ** n < CONFIDENCE:
         n += 1
@@ -37,10 +37,10 @@ def samples_needed(share: float) -> int:
 
 
 def percentile(samples: NDArray[np.float64], share: float) -> Percentile:
-    """The `share` percentile (0.5: the median) of independent samples.
+    """Estimate the `share` percentile (0.5: the median) of independent samples.
 
-    The interval is the narrowest pair of order statistics that encloses the true percentile with 95 % certainty: how
-    many samples lie below it is binomial, whatever the distribution.
+    The interval is the narrowest pair of order statistics that encloses the true percentile with 95 % probability. The
+    number of samples below it is binomial for any distribution.
     """
     ordered, n = np.sort(np.asarray(samples, np.float64)), len(samples)
     ranks = _enclosing_ranks(n, share)
@@ -51,7 +51,7 @@ def percentile(samples: NDArray[np.float64], share: float) -> Percentile:
 
 
 def _enclosing_ranks(n: int, share: float) -> tuple[int, int] | None:
-    """The ranks l < u, counted from 1, with P(l <= B < u) >= 0.95 for B ~ Binomial(n, share)."""
+    """Return ranks l < u, counted from 1, with P(l <= B < u) >= 0.95 for B ~ Binomial(n, share)."""
     below = np.concatenate([[0.0], np.cumsum(_binomial(n, share))])  # below[k] = P(B < k)
     lows = np.arange(1, n)
     highs = np.searchsorted(below, below[lows] + CONFIDENCE - 1e-12)
@@ -65,7 +65,7 @@ def _enclosing_ranks(n: int, share: float) -> tuple[int, int] | None:
 
 
 def _binomial(n: int, share: float) -> NDArray[np.float64]:
-    """P(B = k) for k from 0 to n."""
+    """Return P(B = k) for k from 0 to n."""
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     k = np.arange(n + 1)
     return np.asarray(np.exp(logs[n] - logs - logs[::-1] + k * math.log(share) + (n - k) * math.log1p(-share)))

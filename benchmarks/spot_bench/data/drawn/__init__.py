@@ -1,4 +1,4 @@
-"""Pictures drawn by our own code, for demonstrations, tests and timing where no patient's picture may be used."""
+"""Drawn images for demonstrations, tests and timing without images of patients."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The strokes that `drawings` draws with: smooth noise, soft masks and mixing, on float32 planes.
-
-Large stills made of small pictures: enlarged, with a sensor's grain, as a camera's JPEG of 12 megapixels."""
+"""Drawing tools on float32 planes: smooth noise, soft masks, mixing; and 12-megapixel stills from small images."""
 
 from __future__ import annotations
 
@@ -33,11 +31,11 @@ Plane: TypeAlias = NDArray[np.float32]  # [H,W], or [H,W,3] for colours
 Colour: TypeAlias = tuple[float, float, float]
 Point: TypeAlias = tuple[float, float]
 
-_FINER = 3  # masks are drawn so many times larger and shrunk: smooth edges
+_FINER = 3  # masks are drawn larger by this factor and shrunk, for smooth edges
 
 
 def noise(random: np.random.Generator, width: int, height: int, cell: float, octaves: int = 4) -> Plane:
-    """Cloudy noise around 0, mostly within -1 to 1, whose largest clouds are about `cell` pixels wide."""
+    """Return cloudy noise, mostly from -1 to 1, whose largest clouds are about `cell` pixels wide."""
     total, weight = np.zeros((height, width), np.float32), 1.0
     for _ in range(octaves):
         columns, rows = max(2, round(width / cell) + 2), max(2, round(height / cell) + 2)
@@ -48,7 +46,7 @@ def noise(random: np.random.Generator, width: int, height: int, cell: float, oct
 
 
 def cells(random: np.random.Generator, width: int, height: int, cell: float) -> Plane:
-    """A net of about round, wavy meshes, `cell` pixels wide: 1 on its threads, falling to 0 in the holes."""
+    """Return a net of round, wavy meshes of `cell` pixels: 1 on its threads, falling to 0 in the holes."""
     rows, columns = int(height / cell) + 4, int(width / cell) + 4
     shift = 0.5 * (np.arange(rows) % 2)[:, None]  # every other row, as in a honeycomb
     centre_x = (np.arange(columns) + shift + random.uniform(-0.32, 0.32, (rows, columns)) - 1) * cell
@@ -68,7 +66,7 @@ def cells(random: np.random.Generator, width: int, height: int, cell: float) -> 
 
 
 def discs(width: int, height: int, circles: Iterable[tuple[Point, float, float]], blur: float) -> Plane:
-    """A mask from 0 to 1 of ellipses, each (centre, radius, width to height), their edges blurred by `blur` pixels."""
+    """Return a mask from 0 to 1 of ellipses, each (centre, radius, aspect), with edges blurred by `blur` pixels."""
     image = Image.new("L", (width * _FINER, height * _FINER))
     pen = ImageDraw.Draw(image)
     for (x, y), radius, aspect in circles:
@@ -78,7 +76,7 @@ def discs(width: int, height: int, circles: Iterable[tuple[Point, float, float]]
 
 
 def lines(width: int, height: int, strokes: Iterable[tuple[list[Point], float]], blur: float) -> Plane:
-    """A mask from 0 to 1 of curved strokes, each (points, thickness in pixels)."""
+    """Return a mask from 0 to 1 of curved strokes, each (points, thickness in pixels)."""
     image = Image.new("L", (width * _FINER, height * _FINER))
     pen = ImageDraw.Draw(image)
     for points, thickness in strokes:
@@ -88,27 +86,27 @@ def lines(width: int, height: int, strokes: Iterable[tuple[list[Point], float]],
 
 
 def polygon(width: int, height: int, points: list[Point], blur: float) -> Plane:
-    """A mask from 0 to 1 of the area within `points`."""
+    """Return a mask from 0 to 1 of the area within `points`."""
     image = Image.new("L", (width * _FINER, height * _FINER))
     ImageDraw.Draw(image).polygon([(x * _FINER, y * _FINER) for x, y in points], fill=255)
     return _finish(image, width, height, blur)
 
 
 def encode_jpeg(picture: Image.Image, quality: int = 90) -> bytes:
-    """`picture` as the bytes of a JPEG."""
+    """Encode `picture` as JPEG."""
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=quality)
     return content.getvalue()
 
 
 def mix(canvas: Plane, colour: Plane | Colour, amount: Plane) -> Plane:
-    """`canvas` with `colour` laid over it, as opaque as `amount` says (0 to 1)."""
+    """Blend `colour` over `canvas` with opacity `amount` (0 to 1)."""
     over = amount[:, :, None]
     return np.asarray(canvas * (1 - over) + np.asarray(colour, np.float32) * over, np.float32)
 
 
 def soft_step(values: Plane, low: float, high: float) -> Plane:
-    """0 up to `low`, 1 from `high`, and a smooth rise between."""
+    """Map values to 0 up to `low`, 1 from `high`, and a smooth rise between."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
@@ -119,14 +117,14 @@ def _finish(image: Image.Image, width: int, height: int, blur: float) -> Plane:
 
 
 STILL = (4000, 3000)
-_GRAIN = 5.0  # grey levels, standard deviation: with less, so large a JPEG is smaller than a camera's
+_GRAIN = 5.0  # standard deviation in grey levels; with less, the JPEG would be smaller than a camera's
 _MIDDLE = 128
 
 
 def large_still(picture: Image.Image, seed: int = 0) -> bytes:
-    """`picture` (RGB, four to three) as a JPEG of 4000x3000, quality 90: some 2 to 4 MB.
+    """Enlarge `picture` (RGB, 4:3) to a JPEG of 4000x3000 with quality 90 and sensor grain: about 2 to 4 MB.
 
-    Bicubic, so it holds no more detail than `picture` has, but for the grain. Other seeds lay other grain over it.
+    Bicubic resizing adds no detail. Other seeds give other grain.
     """
     across, down = np.random.default_rng(seed).integers(0, STILL).tolist()
     grain = ImageChops.offset(_grain(), across, down)

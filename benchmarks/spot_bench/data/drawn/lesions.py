@@ -1,4 +1,4 @@
-"""Drawn pictures in the manner of a dermatoscope's."""
+"""Draw images that look like dermatoscope images."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """How one kind of lesion is drawn."""
+class _Style:
+    """How to draw one kind of lesion."""
 
     colours: tuple[Colour, Colour, Colour]  # at the rim, between, in the centre
-    ragged: float  # how far the outline strays from an ellipse
+    ragged: float  # how far the outline deviates from an ellipse
     soft: float  # width of the border, as a share of the radius
-    patchy: float = 0.25  # how far clouds shift the colours
+    patchy: float = 0.25  # how much clouds shift the colours
     network: float = 0.0  # strength of a net of darker threads
-    spots: tuple[tuple[Colour, int, float], ...] = ()  # colour, how many, radius as a share of the lesion's
-    blotch: tuple[Colour, float] | None = None  # a second colour, and the share of the lesion that it takes
+    spots: tuple[tuple[Colour, int, float], ...] = ()  # colour, number, radius as a share of the lesion's
+    blotch: tuple[Colour, float] | None = None  # a second colour, and its share of the lesion
     vessels: int = 0
     hairs: int = 0
 
 
-_LOOKS: dict[Kind, _Look] = {
-    "nevus": _Look(((178, 122, 86), (138, 86, 56), (108, 64, 42)), 0.10, 0.22, network=0.50, hairs=6),
-    "melanoma": _Look(
+_STYLES: dict[Kind, _Style] = {
+    "nevus": _Style(((178, 122, 86), (138, 86, 56), (108, 64, 42)), 0.10, 0.22, network=0.50, hairs=6),
+    "melanoma": _Style(
         ((148, 94, 66), (88, 54, 42), (48, 32, 32)),
         0.40,
         0.10,
@@ -44,7 +44,7 @@ _LOOKS: dict[Kind, _Look] = {
         blotch=((108, 114, 138), 0.22),
         hairs=3,
     ),
-    "keratosis": _Look(
+    "keratosis": _Style(
         ((168, 130, 94), (146, 108, 74), (124, 90, 62)),
         0.18,
         0.05,
@@ -52,16 +52,16 @@ _LOOKS: dict[Kind, _Look] = {
         spots=(((226, 206, 172), 34, 0.035), ((82, 56, 40), 22, 0.045)),
         hairs=8,
     ),
-    "vascular": _Look(
+    "vascular": _Style(
         ((206, 122, 116), (180, 74, 80), (150, 48, 62)),
         0.14,
         0.12,
         spots=(((142, 26, 42), 46, 0.12), ((86, 18, 48), 12, 0.10)),
     ),
-    "dermatofibroma": _Look(
+    "dermatofibroma": _Style(
         ((194, 144, 114), (176, 122, 94), (232, 206, 190)), 0.12, 0.36, patchy=0.12, network=0.35, hairs=10
     ),
-    "carcinoma": _Look(
+    "carcinoma": _Style(
         ((222, 164, 148), (218, 154, 142), (212, 148, 140)),
         0.22,
         0.26,
@@ -72,22 +72,22 @@ _LOOKS: dict[Kind, _Look] = {
 
 
 def draw_lesion(seed: int, width: int = 600, height: int = 450, kind: Kind = "nevus") -> Image.Image:
-    """A drawn picture that looks as if a dermatoscope had taken it: the same for the same arguments.
+    """Draw an image that looks like a dermatoscope image; the same arguments give the same image.
 
-    It is a drawing in the manner of `kind`, not a case of it: a model's answer to it means nothing.
+    It only resembles `kind`: a model's prediction for it means nothing.
     """
     random = np.random.default_rng([seed, KINDS.index(kind)])
-    look, unit = _LOOKS[kind], min(width, height)
+    style, unit = _STYLES[kind], min(width, height)
     canvas = _skin(random, width, height)
     radius = unit * random.uniform(0.25, 0.33)
-    depth = _depth(random, width, height, radius, look.ragged)
-    canvas = _pigment(random, canvas, depth, look, unit)
-    if look.network:
-        canvas = _network(random, canvas, depth, look.network, unit)
-    for colour, count, size in look.spots:
+    depth = _depth(random, width, height, radius, style.ragged)
+    canvas = _pigment(random, canvas, depth, style, unit)
+    if style.network:
+        canvas = _network(random, canvas, depth, style.network, unit)
+    for colour, count, size in style.spots:
         canvas = _spots(random, canvas, depth, colour, count, size * radius)
-    canvas = _vessels(random, canvas, depth, look.vessels, unit)
-    canvas = _hairs(random, canvas, look.hairs, unit)
+    canvas = _vessels(random, canvas, depth, style.vessels, unit)
+    canvas = _hairs(random, canvas, style.hairs, unit)
     canvas = _lens(random, canvas)
     return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8), "RGB")
 
@@ -107,7 +107,7 @@ def _skin(random: np.random.Generator, width: int, height: int) -> Plane:
 
 
 def _depth(random: np.random.Generator, width: int, height: int, radius: float, ragged: float) -> Plane:
-    """How deep in the lesion a pixel lies: 1 at its centre, 0 on its outline, negative outside."""
+    """Return the depth of each pixel in the lesion: 1 at its centre, 0 on its outline, negative outside."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     centre = (width * random.uniform(0.46, 0.54), height * random.uniform(0.46, 0.54))
     stray = ragged * radius * 0.5
@@ -121,16 +121,16 @@ def _depth(random: np.random.Generator, width: int, height: int, radius: float, 
     return np.asarray(1 - np.hypot(along, across) / (radius * (1 + ragged * 0.6 * np.tanh(waves))), np.float32)
 
 
-def _pigment(random: np.random.Generator, canvas: Plane, depth: Plane, look: _Look, unit: int) -> Plane:
+def _pigment(random: np.random.Generator, canvas: Plane, depth: Plane, style: _Style, unit: int) -> Plane:
     height, width = depth.shape
-    level = np.clip(depth + look.patchy * noise(random, width, height, unit / 7), 0, 1)
-    stops = np.array(look.colours)
+    level = np.clip(depth + style.patchy * noise(random, width, height, unit / 7), 0, 1)
+    stops = np.array(style.colours)
     colour = np.stack([np.interp(level, (0.0, 0.4, 0.9), stops[:, c]) for c in range(3)], axis=2)
     colour = colour + (4 * noise(random, width, height, unit / 60, octaves=3))[:, :, None]
-    cover = soft_step(depth, -look.soft / 2, look.soft)
+    cover = soft_step(depth, -style.soft / 2, style.soft)
     canvas = mix(canvas, colour.astype(np.float32), cover * np.float32(0.94))
-    if look.blotch:
-        second, share = look.blotch
+    if style.blotch:
+        second, share = style.blotch
         clouds = noise(random, width, height, unit / 4, octaves=3)
         limit = float(np.quantile(clouds[depth > 0.1], 1 - share))
         canvas = mix(canvas, second, soft_step(clouds, limit - 0.05, limit + 0.35) * soft_step(depth, 0.1, 0.3) * 0.8)
@@ -138,7 +138,7 @@ def _pigment(random: np.random.Generator, canvas: Plane, depth: Plane, look: _Lo
 
 
 def _network(random: np.random.Generator, canvas: Plane, depth: Plane, strength: float, unit: int) -> Plane:
-    """A net of darker threads, strongest between rim and centre."""
+    """Draw a net of darker threads, strongest between rim and centre."""
     height, width = depth.shape
     threads = cells(random, width, height, unit / 32) ** 2
     patches = 0.5 + 0.6 * noise(random, width, height, unit / 6)
@@ -157,7 +157,7 @@ def _spots(random: np.random.Generator, canvas: Plane, depth: Plane, colour: Col
 
 
 def _vessels(random: np.random.Generator, canvas: Plane, depth: Plane, count: int, unit: int) -> Plane:
-    """Branching red vessels that start inside the lesion."""
+    """Draw branching red vessels that start inside the lesion."""
     height, width = depth.shape
     inside = np.argwhere(depth > 0.1)
     strokes: list[tuple[list[Point], float]] = []
@@ -177,7 +177,7 @@ def _branch(
     step: float,
     strokes: list[tuple[list[Point], float]],
 ) -> None:
-    """Add one wandering stroke to `strokes`, and thinner ones that leave it, down to half a pixel."""
+    """Add one winding stroke to `strokes`, with thinner branches down to half a pixel."""
     points = [start]
     for _ in range(int(random.integers(5, 9))):
         heading += random.normal(0, 0.35)
@@ -206,16 +206,16 @@ def _hairs(random: np.random.Generator, canvas: Plane, most: int, unit: int) -> 
 
 
 def _lens(random: np.random.Generator, canvas: Plane) -> Plane:
-    """Light that falls off outwards, a dark rim in the corners, a gleam or two, and the sensor's grain."""
+    """Add light that falls off outwards, dark corners, a few reflections, and sensor grain."""
     height, width = canvas.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     away = np.hypot(x - width / 2, y - height / 2) / (0.5 * math.hypot(width, height))
     light = (1.04 - 0.16 * away**2) * (1 - soft_step(away, random.uniform(0.84, 0.90), random.uniform(0.93, 1.0)))
     canvas = canvas * light[:, :, None].astype(np.float32)
-    gleams = [
+    reflections = [
         ((random.uniform(0.2, 0.8) * width, random.uniform(0.2, 0.8) * height), min(width, height) * 0.008, 1.5)
         for _ in range(int(random.integers(0, 4)))
     ]
-    if gleams:
-        canvas = mix(canvas, (250, 246, 242), discs(width, height, gleams, blur=1.5) * np.float32(0.6))
+    if reflections:
+        canvas = mix(canvas, (250, 246, 242), discs(width, height, reflections, blur=1.5) * np.float32(0.6))
     return np.asarray(canvas + random.normal(0, 1.6, canvas.shape), np.float32)

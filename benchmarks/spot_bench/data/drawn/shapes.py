@@ -1,6 +1,4 @@
-"""A small data set of coloured shapes, for trying out training where no real images are at hand.
-
-Pictures that show no skin, drawn by code: shapes, noise and text. No model should answer them."""
+"""Draw a small data set of coloured shapes to try out training, and images without skin that a model must refuse."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ _CORNERS = {"circle": 60, "square": 4, "triangle": 3}
 
 
 def draw_shapes(folder: Path, per_class: int = 40, seed: int = 0, width: int = 160, height: int = 120) -> None:
-    """Write a data set below `folder`: one class folder for each of SHAPES, each with `per_class` JPEG files."""
+    """Write a data set to `folder`: a class folder for each of SHAPES with `per_class` JPEG files."""
     for shape in SHAPES:
         place = make_folder(folder / shape)
         for number in range(per_class):
@@ -30,10 +28,10 @@ def draw_shapes(folder: Path, per_class: int = 40, seed: int = 0, width: int = 1
 
 
 def draw_shape(shape: str, seed: int, width: int = 160, height: int = 120) -> Image.Image:
-    """One shape of any colour, size, place and turn on a cloudy ground: the same for the same arguments."""
+    """Draw a shape of random colour, size, position and rotation on a cloudy background, reproducibly."""
     random = np.random.default_rng([seed, SHAPES.index(shape)])
     ground, colour = random.uniform(0, 255, 3), random.uniform(0, 255, 3)
-    while np.abs(ground - colour).sum() < 200:  # seen by anyone
+    while np.abs(ground - colour).sum() < 200:  # clearly visible
         ground, colour = random.uniform(0, 255, 3), random.uniform(0, 255, 3)
     canvas: Plane = np.broadcast_to(ground.astype(np.float32), (height, width, 3))
     canvas = canvas + 12 * noise(random, width, height, height / 3)[:, :, None]
@@ -59,7 +57,7 @@ def _shape(seed: int) -> Image.Image:
 
 
 def _noise(seed: int) -> Image.Image:
-    """In turn: every pixel any colour, grain on one colour, clouds of any colours, and one colour alone."""
+    """Draw, by seed, random pixels, grain on one colour, clouds, or one colour."""
     random = np.random.default_rng(seed)
     kind = seed % 4
     if kind == 0:
@@ -74,7 +72,7 @@ def _noise(seed: int) -> Image.Image:
 
 
 def _text(seed: int) -> Image.Image:
-    """A page of letters: dark ones on white or on a light colour."""
+    """Draw a page of dark letters on white or a light colour."""
     random = np.random.default_rng(seed)
     page = Image.new("RGB", _SIZE, (255, 255, 255) if seed % 3 else _colour(random, 150))
     pen, line = ImageDraw.Draw(page), int(random.integers(12, 30))
