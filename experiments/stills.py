@@ -1,4 +1,4 @@
-"""What decoding large JPEGs at a reduced size would change in the answers, and save: `python -m experiments.stills`.
+"""Measure what decoding large JPEGs at a reduced size changes and saves: `python -m experiments.stills`.
 
 Images of a data set (its test part left alone) as stills of 12 megapixels, each decoded whole and, by the JPEG decoder
 itself, to a half, a quarter and an eighth of its sides. The embedded model's answers are compared as `bench drift`
@@ -37,7 +37,7 @@ SCALES = (2, 4, 8)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """To one still in one way of decoding it, and the milliseconds of decoding and resizing."""
+    """The prediction for one still decoded in one way, and the milliseconds of decoding and resizing."""
 
     scores: np.ndarray
     logits: np.ndarray
@@ -45,11 +45,17 @@ class Answer:
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV manifest, of images four to three.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder that its image paths are relative to [its own].")
-@click.option("--images", type=click.IntRange(1), help="A sample of so many, the classes in turns [every image].")
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="CSV manifest of images with aspect ratio 4:3."
+)
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="Folder that image paths are relative to [default: the manifest's]."
+)
+@click.option(
+    "--images", type=click.IntRange(1), help="Use a sample of this size, balanced over classes [default: all images]."
+)
 def main(data: Path, root: Path | None, images: int | None) -> None:
-    """Compare the answers to stills of 12 megapixels, decoded whole and reduced."""
+    """Compare predictions for 12-megapixel stills, decoded at full and at reduced size."""
     items = [item for item in read_manifest(data, root=root).items if item.split in PARTS]
     items = items if images is None else balanced_sample(items, images)
     classifier = Classifier.load()
@@ -78,19 +84,19 @@ def _answer(interpreter: Interpreter, spec: ImageSpec, jpeg: bytes, scale: int) 
 
 
 def _decode(jpeg: bytes, scale: int) -> Image.Image:
-    """The picture at 1/`scale` of its sides, as the JPEG decoder makes it from the frequencies."""
+    """The image at 1/`scale` of its size, decoded directly from the DCT coefficients."""
     image = Image.open(io.BytesIO(jpeg))
     size = image.width // scale, image.height // scale
     if scale > 1:
         image.draft("RGB", size)
     image.load()
-    if image.size != size:  # draft takes the nearest that it can do, without a word
+    if image.size != size:  # draft silently picks the nearest supported size
         raise AssertionError(f"asked for {size}, decoded to {image.size}")
     return image
 
 
 def _lines(classifier: Classifier, items: Sequence[Item], answers: dict[str, list[Answer]]) -> Iterator[str]:
-    """What changed and what it saves, and then each criterion of the gate, for every way but the whole."""
+    """What changed, what it saves, and each criterion of the gate, for every reduced size."""
     baseline = _predictions(classifier, items, answers["whole"])
     found = {}
     for name in [name for name in answers if name != "whole"]:

@@ -1,4 +1,4 @@
-"""What a narrower network and a smaller picture save, in size and time: `python -m experiments.frontier`.
+"""Measure what a narrower network and a smaller image save: `python -m experiments.frontier`.
 
 Builds untrained MobileNetV2s in float32 and int8 as `frontier.toml` lists them: weights matter for neither. The files
 stay in a folder, so that building can be interrupted and continued. Then all of them run in turns on one picture.
@@ -49,7 +49,7 @@ _RUNTIME = "ai-edge-litert"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the frontier, and what was measured of it."""
+    """One file, and what was measured of it."""
 
     width: float
     side: int
@@ -57,19 +57,23 @@ class Member:
     bytes: int
     macs: int
     milliseconds: float  # the median
-    ratio: Estimate  # of the median to that of the largest float32
-    accuracy: dict[str, Any] | None  # balanced, where it was trained
+    ratio: Estimate  # of the median to the largest float32 file's
+    accuracy: dict[str, Any] | None  # balanced accuracy, for trained networks
 
 
 @click.command()
 @click.option(
     "--plan", type=click.Path(path_type=Path), default=Path(__file__).with_name("frontier.toml"), show_default=True
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the model files; kept.")
-@click.option("--page", "folder", type=click.Path(path_type=Path), required=True, help="Folder for page and picture.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the model files, which are kept."
+)
+@click.option(
+    "--page", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the page and its chart."
+)
 @click.option("--threads", type=int, default=1, show_default=True)
 def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
-    """Build, time and draw the members of a plan."""
+    """Build, time and draw the files of a plan."""
     wanted = tomllib.loads(plan.read_text(encoding="utf-8"))
     networks = [Network(width=width, size=side) for width in wanted["widths"] for side in wanted["sides"]]
     make_folder(out)
@@ -115,7 +119,7 @@ def _weight(network: Network) -> tuple[float, int]:
 
 
 def build_file(network: Network, variant: str) -> bytes:
-    """A whole model file of an untrained network, made by the converter's own parts."""
+    """Make a model file of an untrained network with the converter's own functions."""
     keras.utils.set_random_seed(0)
     body, labels = build_body(network, CLASSES), tuple(Label(f"c{n}", f"class {n}") for n in range(CLASSES))
     spec = ModelSpec(
@@ -136,7 +140,7 @@ def build_file(network: Network, variant: str) -> bytes:
 
 
 def _in_turns(models: list[ModelFile], rounds: int, threads: int) -> list[np.ndarray]:
-    """Milliseconds of each model's network, once a round: a machine that drifts does so for all alike."""
+    """Milliseconds of each network, once per round, so that a change in machine speed affects all of them."""
     interpreters = [Interpreter(model, runtime=_RUNTIME, threads=threads) for model in models]
     drawn = draw_lesion(seed=1)
     tensors = [to_tensor(drawn, model.spec.image)[0] for model in models]
@@ -157,7 +161,7 @@ def _ratio_of_medians(own: np.ndarray, reference: np.ndarray) -> float:
 
 
 def _macs(network: Network) -> int:
-    """The multiply-accumulates of the convolutions for one picture."""
+    """The multiply-accumulates of the convolutions per image."""
     return sum(_layer_macs(build_body(network, CLASSES).layers))
 
 

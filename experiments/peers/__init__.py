@@ -1,5 +1,6 @@
-"""The embedded network in our runtime and in others', in turns in one run: `python -m experiments.peers`.
+"""Time the embedded network in our runtime and in others, taking turns: `python -m experiments.peers`.
 
-Each peer is an adapter in `adapters/`, run by a child process in an environment of its own, so adapters import nothing
-of this repository but `peers.talk` and `peers.pixels`, which need numpy and Pillow alone; ours imports spot_edge, too.
+Each peer is an adapter in `adapters/` that runs as a child process in its own environment. Adapters import only
+`peers.talk` and `peers.pixels` from this repository, which need numpy and Pillow. Our own adapter also imports
+spot_edge.
 """

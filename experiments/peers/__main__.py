@@ -1,4 +1,4 @@
-"""`python -m experiments.peers`: measure, print the targets, write the page."""
+"""Run `python -m experiments.peers`: measure, print the targets, write the page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--networks", type=_PATH, required=True, help="Folder that peers.networks filled.")
-@click.option("--page", "out", type=_PATH, required=True, help="File to write.")
+@click.option("--networks", type=_PATH, required=True, help="Folder made by experiments.peers.networks.")
+@click.option("--page", "out", type=_PATH, required=True, help="Page to write.")
 @click.option("--rounds", type=click.IntRange(6), default=100, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(networks: Path, out: Path, rounds: int, threads: int) -> None:
-    """Run all peers in turns. A peer that is not installed is a row that says how to; one that fails is an error."""
+    """Time all peers in turns. The page says how to install a missing peer. A peer that fails is an error."""
     watch = Watch(Sensors())
     watch.start()
     with click.progressbar(length=rounds, label="rounds") as bar:

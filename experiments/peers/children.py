@@ -1,4 +1,4 @@
-"""An adapter as a child process in its own environment."""
+"""Run an adapter as a child process in its own environment."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from experiments.peers.rows import REPOSITORY
 
 __all__ = ["AdapterError", "Child", "NotInstalledError", "child_environment"]
 
-_PATIENCE = 120.0  # seconds for one answer
+_PATIENCE = 120.0  # seconds to wait for one reply
 
 
 class AdapterError(Exception):
-    """An adapter that died, said nothing, or said what cannot be."""
+    """An adapter crashed, did not reply, or sent an invalid reply."""
 
 
 class NotInstalledError(AdapterError):
-    """The adapter's environment is not there or lacks what it imports; or another is missing, that made its network."""
+    """The adapter's environment, a package in it, or the environment that exports its network is missing."""
 
     def __init__(self, message: str, environment: str = "") -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class NotInstalledError(AdapterError):
 
 
 class Child:
-    """A running adapter; `hello` is what it said first."""
+    """A running adapter. `hello` is its first message."""
 
     def __init__(self, python: Path, module: str, task: Mapping[str, Any], patience: float = _PATIENCE) -> None:
         self._patience = patience
@@ -53,7 +53,7 @@ class Child:
             raise
 
     def ask(self, what: str, count: int) -> list[float]:
-        """Milliseconds of so many calls."""
+        """Time `count` calls, in milliseconds."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{what} {count}\n")
@@ -62,14 +62,14 @@ class Child:
             raise self._failure() from error
         taken = self._read()
         if not isinstance(taken, list) or len(taken) != count:
-            raise AdapterError(f"asked for {count} times, it said {json.dumps(taken)[:60]}")
+            raise AdapterError(f"asked for {count} times, got {json.dumps(taken)[:60]}")
         return [nanoseconds / 1e6 for nanoseconds in taken]
 
     def end(self) -> None:
-        """End the process, by closing its questions and then by force."""
+        """Close the process's input, then kill it if it does not exit."""
         with self._process, self._log:
             assert self._process.stdin is not None
-            with suppress(OSError):  # of one that is dead
+            with suppress(OSError):  # the process is already dead
                 self._process.stdin.close()
             try:
                 self._process.wait(5)
@@ -79,14 +79,14 @@ class Child:
     def _read(self) -> Any:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], self._patience)[0]:
-            raise AdapterError(f"no answer in {self._patience:g} s")
+            raise AdapterError(f"no reply within {self._patience:g} s")
         line = self._process.stdout.readline()
         if not line:
             raise self._failure()
         try:
             return json.loads(line)
         except ValueError:
-            raise AdapterError(f"it said {line.strip()[:60]!r}") from None
+            raise AdapterError(f"invalid reply {line.strip()[:60]!r}") from None
 
     def _failure(self) -> AdapterError:
         code = self._process.wait()
@@ -97,6 +97,6 @@ class Child:
 
 
 def child_environment() -> dict[str, str]:
-    """This repository's rooms for the child to import from."""
+    """Environment variables that let the child import this repository's packages."""
     rooms = [str(REPOSITORY), str(REPOSITORY / "edge_runtime")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(rooms)}

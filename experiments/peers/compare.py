@@ -1,4 +1,4 @@
-"""All peers in turns: do they agree, how long do they take, and how does that compare."""
+"""Run all peers in turns: check that they agree, time them, compare the times."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from spot_edge.model.file import ModelFile
 __all__ = ["CALLS", "FEWEST", "TOLERANCE", "Found", "against", "compare", "median"]
 
 TOLERANCE = 1e-3  # of float32's scores
-FEWEST = 0.8  # the share of pictures on which int8 has to rank first what float32 does
-CALLS = 3  # that count in a turn, after one that does not: the others have just had the caches
+FEWEST = 0.8  # share of images whose top class must match float32's
+CALLS = 3  # counted per turn, after one warm-up call: other peers have just used the caches
 _WARMUP = 3  # rounds
 
 
 @dataclass(slots=True)
 class Found:
-    """What became of a row: its milliseconds by measure, a row of them a round, or why there are none."""
+    """The result of a row: milliseconds by measure and round, or the reason why there are none."""
 
     row: Row
     version: str = ""
     agreement: str = ""
     times: dict[str, list[list[float]]] = field(default_factory=dict)
-    missing: str = ""  # the environment that is not there
+    missing: str = ""  # the missing environment
     error: str = ""
     child: Child | None = None
 
     def samples(self, measure: str) -> NDArray[np.float64]:
-        """Milliseconds as [round, call]; none where the row failed."""
+        """Milliseconds as [round, call]; empty if the row failed."""
         return np.array([] if self.missing or self.error else self.times.get(measure, []))
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        """What goes wrong with the adapter ends it and is noted."""
+        """Stop the adapter and record the error if anything fails."""
         try:
             yield
         except AdapterError as error:
@@ -70,7 +70,7 @@ def compare(
     threads: int = 1,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Found]:
-    """Start all `rows`, check them against the first float32 one, and time them in turns.
+    """Start all `rows`, check them against the first float32 row, and time them in turns.
 
     The networks lie in `folder`, as `peers.networks` leaves them; `python` finds that of an environment. A row that
     fails is noted and left out; InterpreterError where it is the one that the others are checked against.
@@ -82,7 +82,9 @@ def compare(
                 found.child = _start(found.row, folder, model, python(found.row.environment), threads)
         reference = next(found for found in entries if found.row.variant == FLOAT)
         if reference.child is None:
-            raise InterpreterError(f"{reference.row.peer}: {reference.error or 'not installed'}: nothing to check by")
+            raise InterpreterError(
+                f"{reference.row.peer}: {reference.error or 'not installed'}: nothing to compare with"
+            )
         wanted = np.array(reference.child.hello["scores"])
         for found in entries:
             with found.trying():
@@ -101,7 +103,7 @@ def compare(
 
 
 def against(found: Found, base: Found, measure: str) -> Estimate | None:
-    """The ratio of medians in the rounds that both took part in, its interval by resampling rounds."""
+    """The ratio of medians over the rounds that both took part in, with an interval from resampled rounds."""
     own, other = found.samples(measure), base.samples(measure)[:: found.row.every]
     if not (own.size and other.size):
         return None
@@ -109,7 +111,7 @@ def against(found: Found, base: Found, measure: str) -> Estimate | None:
 
 
 def median(found: Found, measure: str) -> Estimate | None:
-    """Milliseconds, the interval by resampling rounds."""
+    """The median in milliseconds, with an interval from resampled rounds."""
     own = found.samples(measure)
     return bootstrap(lambda a: float(np.median(a)), range(len(own)), own) if own.size else None
 
@@ -132,7 +134,7 @@ def _start(row: Row, folder: Path, model: ModelFile, python: Path, threads: int)
 
 
 def _check(found: Found, wanted: NDArray[np.float64], labels: list[str]) -> None:
-    """AdapterError for answers that are not those of the same network."""
+    """Raise AdapterError if the scores are not those of the same network."""
     if found.child is None:
         return
     hello: dict[str, Any] = found.child.hello
@@ -146,7 +148,7 @@ def _check(found: Found, wanted: NDArray[np.float64], labels: list[str]) -> None
     gap, same = float(np.abs(scores - wanted).max()), int((scores.argmax(1) == wanted.argmax(1)).sum())
     found.agreement = f"{same} of {len(wanted)}, within {gap:.2g}"
     if gap > TOLERANCE if found.row.variant == FLOAT else same < FEWEST * len(wanted):
-        raise AdapterError(f"not the same network: same first rank {found.agreement}")
+        raise AdapterError(f"not the same network: same top class {found.agreement}")
     if hello["first"] != labels[scores[0].argmax()]:
         raise AdapterError(f"ranks {hello['first']} first from the file, {labels[scores[0].argmax()]} from its tensor")
 

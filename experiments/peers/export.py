@@ -1,6 +1,6 @@
-"""The embedded network as ONNX files, float32 and int8; run in the environment of the PyTorch peer.
+"""Export the embedded network to ONNX, float32 and int8, in the environment of the PyTorch peer.
 
-Int8 is ONNX Runtime's static quantization: QDQ, weights by channel, ranges from the calibration pictures.
+int8 is ONNX Runtime's static quantization: QDQ, per-channel weights, ranges from the calibration images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from experiments.peers.mobilenet import load_network
 from experiments.peers.pixels import planes
 
 
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not where this is checked
+class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not installed where mypy runs
     def __init__(self, tensors: Path) -> None:
         self._left: Iterator[dict[str, Any]] = ({"image": planes(one[np.newaxis])} for one in np.load(tensors))
 
@@ -28,7 +28,7 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is 
 
 
 def export(weights: str, temperature: float, folder: Path) -> None:
-    """`float32.onnx` and `int8.onnx` into `folder`, where `calibration.npy` lies."""
+    """Write `float32.onnx` and `int8.onnx` into `folder`, which holds `calibration.npy`."""
     plain, ready, unfinished = (folder / name for name in ("float32.onnx", "ready.onnx", "unfinished.onnx"))
     side = np.load(folder / "calibration.npy", mmap_mode="r").shape[1]
     image = torch.zeros(1, 3, side, side)

@@ -1,6 +1,6 @@
 """The embedded network in PyTorch, from the weights in `models/spot`; needs torch.
 
-Keras pads strided convolutions at the right and below only, and its batch norm has another epsilon than torch's.
+Unlike torch, Keras pads strided convolutions only at the right and bottom, and its batch norm has another epsilon.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import nn
 __all__ = ["load_network"]
 
 _EPSILON = 1e-3
-_STRIDED = (1, 3, 6, 13)  # blocks that halve the picture
+_STRIDED = (1, 3, 6, 13)  # blocks that halve the resolution
 _BLOCKS = 17
 
 
-class _Block(nn.Module):  # type: ignore[misc]  # torch is not where this is checked
-    """An inverted residual: what goes in is added where the shapes allow."""
+class _Block(nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
+    """An inverted residual block, with a skip connection where the shapes allow one."""
 
     def __init__(self, inner: Any, added: bool) -> None:
         super().__init__()

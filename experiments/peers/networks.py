@@ -1,4 +1,4 @@
-"""What all peers need, made once in a folder: the network's files, a picture, and the tensors that they must agree on.
+"""Make what all peers need, once: the network's files, an image, and the tensors that they must agree on.
 
 `python -m experiments.peers.networks FOLDER`, where TensorFlow is. The weights are those of `models/spot` in every file
 but the embedded model's own, which is their int8. The ONNX files are made in the environment of the PyTorch peer.
@@ -24,7 +24,7 @@ from spot_edge.model.file import ModelFile, read_model, seal
 
 __all__ = ["make_inputs"]
 
-PICTURES = 40  # that the peers must agree on, besides the one that is timed
+PICTURES = 40  # the peers must agree on these, besides the timed one
 CALIBRATION = 64
 _SMALL_RUN = REPOSITORY / "models" / "spot"
 
@@ -32,7 +32,7 @@ _SMALL_RUN = REPOSITORY / "models" / "spot"
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(folder: Path) -> None:
-    """Make what FOLDER lacks; all of it anew where the embedded model is another."""
+    """Make what is missing in FOLDER, or everything if the embedded model has changed."""
     model = read_model()
     small = folder / f"{INT8}.tflite"
     if small.exists() and small.read_bytes() != model.content:
@@ -59,7 +59,7 @@ def main(folder: Path) -> None:
 
 
 def make_inputs(folder: Path, model: ModelFile, pictures: int = PICTURES) -> None:
-    """`picture.jpg`, and `tensors.npy` of it and of other pictures."""
+    """Write `picture.jpg`, and `tensors.npy` of it and of other images."""
     drawn = encode_jpeg(draw_lesion(seed=1))
     own, _ = to_tensor(decode(drawn, "picture.jpg")[0], model.spec.image)
     write_file(folder / "picture.jpg", drawn)
@@ -72,7 +72,7 @@ def _tensors(model: ModelFile, seeds: range) -> NDArray[np.uint8]:
 
 
 def _float_file(model: ModelFile) -> bytes:
-    """The run's network in float32, by the converter's own parts. What it says of accuracy is the embedded file's."""
+    """Convert the run's network to float32. The accuracy figures in its spec.json are the embedded file's."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 
@@ -87,7 +87,7 @@ def _float_file(model: ModelFile) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         restore(_SMALL_RUN, Path(scratch, "run"))
         network = keras.saving.load_model(Path(scratch, "run", "model.keras"), compile=False)
-    scaling, nothing = network.layers[1], Manifest((), _SMALL_RUN)  # float32 needs no pictures
+    scaling, nothing = network.layers[1], Manifest((), _SMALL_RUN)  # float32 needs no calibration images
     scales = float(scaling.scale), float(scaling.offset)
     run = Run(model.spec.name, network, *scales, model.spec.labels, model.spec.image, nothing, Margins(), {})
     body = float_body(run, np.empty(0, np.uint8))

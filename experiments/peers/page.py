@@ -62,7 +62,7 @@ Measured {date} on {machine}. {others} Command:
 
 
 def page(entries: Sequence[Found], machine: dict[str, Any], others: float | None, rounds: int, threads: int) -> str:
-    """The page `peers.md`."""
+    """Render the page `peers.md`."""
     return _PAGE.format(
         int8=_table([found for found in entries if found.row.variant == INT8]),
         float32=_table([found for found in entries if found.row.variant == FLOAT]),

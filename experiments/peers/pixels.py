@@ -1,4 +1,4 @@
-"""Picture to tensor and scores to ranks, as users of a bare runtime write it."""
+"""Image to tensor and scores to ranking, as users of a bare runtime would write it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["planes", "ranked", "read_pixels"]
 
 
 def read_pixels(path: str, side: int) -> NDArray[np.uint8]:
-    """The picture at `path` as uint8[1,S,S,3]."""
+    """The image at `path` as uint8[1,S,S,3]."""
     with Image.open(path) as image:
         small = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(small)[np.newaxis]
 
 
 def planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8[1,S,S,3] as float32[1,3,S,S] from -1 to 1, which the ONNX files and PyTorch take."""
+    """uint8[1,S,S,3] as float32[1,3,S,S] from -1 to 1, the input of the ONNX files and PyTorch."""
     scaled = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 

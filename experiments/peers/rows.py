@@ -1,4 +1,4 @@
-"""Which peers there are, and with which of the network's files each is measured."""
+"""The peers, and the file that each one runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOAT, INT8 = "float32", "int8"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A peer with one file of the network."""
+    """A peer with one of the network's files."""
 
     peer: str
     adapter: str  # a module in `peers.adapters`
@@ -23,16 +23,16 @@ class Row:
     variant: str
     network: str  # a file in the folder of networks
     runtime: str | None = None
-    every: int = 1  # takes part in the first of so many rounds; above 1 for what loops by itself and takes seconds
+    every: int = 1  # takes part in every nth round; above 1 for tools that loop by themselves for seconds
 
 
 def python_of(environment: str) -> Path:
-    """The Python of an environment, whether it is there or not."""
+    """The path of an environment's Python, installed or not."""
     return REPOSITORY / f".venv-peers-{environment}" / "bin" / "python"
 
 
 def install(environment: str) -> str:
-    """The command that makes an environment, to be run where this repository lies."""
+    """The command that makes an environment, run from the root of this repository."""
     folder = f".venv-peers-{environment}"
     return f"python3.11 -m venv {folder} && {folder}/bin/pip install -r constraints/peers-{environment}.txt"
 

@@ -1,4 +1,4 @@
-"""An adapter's side of its talk with the driver: one line a question, one line of JSON an answer."""
+"""The adapter's side of the protocol with the driver: one line per request, one line of JSON per reply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Peer", "Task", "answer", "read_task", "serve"]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the driver wants run, from the command line."""
+    """What the driver wants to run, from the command line."""
 
     network: str  # path
     picture: str  # path
@@ -46,7 +46,7 @@ def read_task() -> Task:
 
 
 def serve(task: Task, peer: Peer) -> None:
-    """Say what the peer thinks of all tensors, then time it as often as the driver asks."""
+    """Send the scores of all tensors, then time calls as the driver asks."""
     inputs = [peer.prepare(tensor[np.newaxis]) for tensor in np.load(task.tensors)]
     scores = [[float(score) for score in peer.run(prepared)] for prepared in inputs]
     hello = {"version": peer.version, "scores": scores, "first": peer.classify(task.picture)[0][0]}

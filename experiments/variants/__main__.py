@@ -1,4 +1,4 @@
-"""`python -m experiments.variants`: read the reports, write the page and its picture."""
+"""Run `python -m experiments.variants`: read the reports, write the page and its chart."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ __all__ = ["main"]
 
 @click.command()
 @click.argument("families", metavar="WIDTH=FOLDER...", nargs=-1, required=True)
-@click.option("--page", "out", type=click.Path(path_type=Path), required=True, help="Folder for page and picture.")
+@click.option(
+    "--page", "out", type=click.Path(path_type=Path), required=True, help="Folder for the page and its chart."
+)
 def main(families: tuple[str, ...], out: Path) -> None:
-    """Write variants.md and variants.svg of the families whose reports lie in each FOLDER, the widest first."""
+    """Write variants.md and variants.svg from the reports in each FOLDER, the widest network first."""
     found = [read_family(*_pair(named)) for named in families]
     text, drawn = page(found), picture(found)  # both before anything is written
     make_folder(out)
@@ -34,7 +36,7 @@ def main(families: tuple[str, ...], out: Path) -> None:
 def _pair(named: str) -> tuple[str, Path]:
     width, equals, folder = named.partition("=")
     if not (width and equals and folder):
-        raise click.BadParameter(f"{named!r}: WIDTH=FOLDER")
+        raise click.BadParameter(f"{named!r} is not WIDTH=FOLDER")
     return width, Path(folder)
 
 

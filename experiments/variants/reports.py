@@ -1,4 +1,4 @@
-"""What the reports in a folder say of each variant of one network."""
+"""Collect what the reports in a folder say about each variant of one network."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One variant, as far as it is known; estimates are records of value, low, high, n and groups."""
+    """One variant, with whatever is known about it. Estimates are records of value, low, high, n and groups."""
 
     variant: str
-    runtime: str = ""  # that its figures belong to
+    runtime: str = ""  # of its figures
     engine: str = ""
     bytes: int | None = None
     compressed: int | None = None
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """All variants of one network, float32 first, and what is said of them together."""
+    """All variants of one network, float32 first, and what concerns them together."""
 
     width: str
     name: str  # the model's
@@ -93,7 +93,7 @@ def _read(path: Path) -> tuple[str, Record]:
         raise DataError(f"{path}: is not JSON") from None
     kind = _kind(report)
     if kind is None:
-        raise DataError(f"{path}: no report of {', '.join(_COMMANDS.values())}: keep it elsewhere")
+        raise DataError(f"{path}: not a report of {', '.join(_COMMANDS.values())}: move it elsewhere")
     if report.get("schema") != _SCHEMAS[kind]:
         raise DataError(
             f"{path}: has schema {report.get('schema')}, not {_SCHEMAS[kind]}: run `{_COMMANDS[kind]}` again"
@@ -124,17 +124,17 @@ def _notes(path: Path) -> dict[str, dict[str, str]]:
         raise DataError(f"{path}: is not TOML: {error}") from None
     for variant, said in notes.items():
         if not isinstance(said, dict) or not said or not said.keys() <= {"cannot", "note"}:
-            raise DataError(f"{path}: of {variant} it may say `cannot` or `note`, in a table [{variant}]")
+            raise DataError(f"{path}: only `cannot` and `note` are allowed in the table [{variant}]")
     return notes
 
 
 class _Gathered:
-    """Rows that grow as reports are read, conversions first: what they made, others may measure."""
+    """Rows collected while reports are read. Conversion reports come first: the others measure their files."""
 
     def __init__(self) -> None:
         self.name = ""
         self.rows: dict[str, Row] = {}
-        self.ids: dict[str, dict[str, Path]] = {}  # of each variant, and who said so
+        self.ids: dict[str, dict[str, Path]] = {}  # of each variant, and the report that names it
         self.made: set[str] = set()
         self.refused: dict[str, str] = {}
         self.flips: Record | None = None
@@ -145,9 +145,9 @@ class _Gathered:
         self._same_model(path, report["run"])
         for file in report["files"]:
             variant = file["variant"]
-            if variant in self.made and variant != BASELINE:  # every conversion makes that one
+            if variant in self.made and variant != BASELINE:  # every conversion makes the baseline
                 (other,) = set(self.ids[variant].values())
-                raise DataError(f"{path}: {variant} is in {other}, too: keep one of them")
+                raise DataError(f"{path}: {variant} is also in {other}: keep one of them")
             self.made.add(variant)
             self.ids.setdefault(variant, {})[file["id"]] = path
             self._put(
@@ -171,7 +171,7 @@ class _Gathered:
                     found = comparison if side == "other" else None
                     self._put(summary["model"]["variant"], answers=summary, comparison=found)
         if self.data is not None and _images(self.data) != _images(report["data"]):
-            raise DataError(f"{path}: on other images than the other reports: measure all on the same")
+            raise DataError(f"{path}: uses other images than the other reports: use the same images for all")
         self.data = report["data"]
         flips = report.get("flips_across_models")
         if flips and len(flips["models"]) > len(self.flips["models"] if self.flips else ()):
@@ -188,7 +188,7 @@ class _Gathered:
     def instructions(self, path: Path, report: Record) -> None:
         for network in report["networks"]:
             if network["variant"] is None:
-                continue  # a file of nobody's
+                continue  # a file that no report made
             if self._is_of(path, network, ""):
                 self._put(network["variant"], instructions=network["counts"])
 
@@ -205,7 +205,9 @@ class _Gathered:
 
     def _same_model(self, path: Path, name: str) -> None:
         if self.name and name != self.name:
-            raise DataError(f"{path}: of the model {name}, but other reports are of {self.name}: keep them apart")
+            raise DataError(
+                f"{path}: about model {name}, but other reports are about {self.name}: use separate folders"
+            )
         self.name = name
 
     def _is_of(self, path: Path, model: Record, what: str) -> bool:
@@ -217,7 +219,7 @@ class _Gathered:
         variant, ids = model["variant"], self.ids.setdefault(model["variant"], {})
         if ids and model["id"] not in ids:
             other = next(iter(ids.values()))
-            raise DataError(f"{path}: its {variant} is another file than that of {other}: measure the same again")
+            raise DataError(f"{path}: its {variant} is not the file in {other}: measure that file again")
         ids.setdefault(model["id"], path)
         row = self.rows.get(variant)
         if row is None or not what or getattr(row, what) is None:

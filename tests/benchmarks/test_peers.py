@@ -98,10 +98,10 @@ def test_a_peer_that_is_not_installed_is_a_row_that_says_how_to(networks: Path, 
     ("program", "said"),
     [
         ("print('no room', file=sys.stderr); sys.exit(3)", "ended with exit code 3: no room"),
-        ("print('ready')", "it said 'ready'"),
+        ("print('ready')", "invalid reply"),
         ("print(json.dumps(hello), flush=True); sys.stdin.readline(); sys.exit('fell over')", "fell over"),
         ("print(json.dumps(hello), flush=True)", "ended with exit code 0"),
-        ("print(json.dumps(hello), flush=True); input(); print([1, 2])", "it said [1, 2]"),
+        ("print(json.dumps(hello), flush=True); input(); print([1, 2])", "got [1, 2]"),
         ("print(json.dumps(hello | {'scores': [[0.5, 0.5]]}), flush=True)", "scores of shape [1, 2]"),
         ("print(json.dumps(hello | {'scores': [[1, 0, 0, 0, 0, 0, 0]] * 5}), flush=True)", "not the same network"),
     ],
@@ -129,7 +129,7 @@ def test_a_file_that_is_ranked_unlike_its_tensor(networks: Path, odd: Callable[[
 
 
 def test_an_adapter_that_hangs_is_given_up(networks: Path, odd: Callable[[str], Path]) -> None:
-    with pytest.raises(AdapterError, match=r"no answer in 0\.2 s"):
+    with pytest.raises(AdapterError, match=r"no reply within 0\.2 s"):
         Child(odd("sys.stdin.read()"), "experiments.peers.adapters.litert", _task(networks), patience=0.2)
 
 
@@ -174,7 +174,7 @@ def test_without_networks_it_ends_with_one_line(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == InterpreterError.exit_code
-    assert done.stderr.splitlines()[-1] == "peers: LiteRT, bare loop: not installed: nothing to check by"
+    assert done.stderr.splitlines()[-1] == "peers: LiteRT, bare loop: not installed: nothing to compare with"
 
 
 def _task(networks: Path) -> dict[str, object]:

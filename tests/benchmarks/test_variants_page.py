@@ -271,14 +271,14 @@ def test_what_cannot_be_read_is_one_line(wide: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=match):
             read_family("1.0", folder)
 
-    refused("is another file than that of .*a/report.json: measure the same again", b=instructions(("int8", 1.0)) | {
+    refused("is not the file in .*a/report.json: measure that file again", b=instructions(("int8", 1.0)) | {
         "networks": [{"variant": "int8", "name": "toy", "id": "another", "counts": {}}]
     })  # fmt: skip
-    refused("of the model toyish, but other reports are of toy", b=drift(("int8", 0.7), name="toyish"))
-    refused("no report of spot-edge convert, bench drift", b={"metrics": 1})
+    refused("about model toyish, but other reports are about toy", b=drift(("int8", 0.7), name="toyish"))
+    refused("not a report of spot-edge convert, bench drift", b={"metrics": 1})
     refused("has schema 9, not 1: run `bench drift` again", b=drift() | {"schema": 9})
-    refused("int8 is in .*a/report.json, too: keep one of them", b=conversion(file("int8", 3)))
-    refused("on other images than the other reports", b=drift(), c=drift() | {"data": {"split": "val", "images": 7}})
+    refused("int8 is also in .*a/report.json: keep one of them", b=conversion(file("int8", 3)))
+    refused("uses other images than the other reports", b=drift(), c=drift() | {"data": {"split": "val", "images": 7}})
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: holds no report \(\*\.json\)"):
         read_family("1.0", tmp_path / "empty")
@@ -289,7 +289,7 @@ def test_what_cannot_be_read_is_one_line(wide: Path, tmp_path: Path) -> None:
 
 def test_notes_say_two_things_alone(wide: Path) -> None:
     (wide / "notes.toml").write_text('[int8]\nbecause = "why not"\n')
-    with pytest.raises(DataError, match="of int8 it may say `cannot` or `note`"):
+    with pytest.raises(DataError, match="only `cannot` and `note` are allowed in the table"):
         read_family("1.0", wide)
     (wide / "notes.toml").write_text("[int8\n")
     with pytest.raises(DataError, match=r"notes\.toml: is not TOML"):
