@@ -1,1 +1,1 @@
-"""Accuracy drift: how two models differ on the same images, for whom, and whether the gate passes."""
+"""Accuracy drift: compare models with a baseline on the same images, by subgroup, with a verdict."""

@@ -32,25 +32,23 @@ WHITE_BALANCE = 0.12  # stops, either way, of red and of blue against green
 QUALITY = (70, 95)  # of the JPEG
 
 
-def capture(picture: Image.Image, name: str, burst: int, frame: int, conditions: Conditions) -> Image.Image:
-    """Return `picture` (RGB) as frame `frame` of burst `burst` would show it, encoded and decoded once more."""
+def capture(image: Image.Image, name: str, burst: int, frame: int, conditions: Conditions) -> Image.Image:
+    """Return `image` (RGB) as frame `frame` of burst `burst` would show it, encoded and decoded once more."""
     key = zlib.crc32(name.encode(errors="surrogateescape"))
     own = np.random.default_rng([1, key, burst, frame])
     around = np.random.default_rng([2, key, burst, 0 if conditions == "steady" else 1 + frame])
-    across, down = (round(around.uniform(-PLACE, PLACE) * picture.width) for _ in range(2))
+    across, down = (round(around.uniform(-PLACE, PLACE) * image.width) for _ in range(2))
     exposure = around.uniform(-EXPOSURE, EXPOSURE)
     red, blue = (around.uniform(-WHITE_BALANCE, WHITE_BALANCE) for _ in range(2))
-    seen = _shifted(picture, across, down)
+    seen = _shifted(image, across, down)
     seen = seen.point([level for change in (red, 0.0, blue) for level in light_levels(exposure + change)])
     seen = moved(own.uniform(0, MOTION))(seen, own)
     seen = out_of_focus(own.uniform(0, FOCUS))(seen, own)
     return decode(encode_jpeg(seen, int(own.integers(QUALITY[0], QUALITY[1], endpoint=True))), name)[0]
 
 
-def _shifted(picture: Image.Image, across: int, down: int) -> Image.Image:
+def _shifted(image: Image.Image, across: int, down: int) -> Image.Image:
     """Shift the image. The border is filled by reflection."""
     rim = max(abs(across), abs(down))
-    wide = np.pad(np.asarray(picture), ((rim, rim), (rim, rim), (0, 0)), mode="reflect")
-    return Image.fromarray(wide).crop(
-        (rim + across, rim + down, rim + across + picture.width, rim + down + picture.height)
-    )
+    wide = np.pad(np.asarray(image), ((rim, rim), (rim, rim), (0, 0)), mode="reflect")
+    return Image.fromarray(wide).crop((rim + across, rim + down, rim + across + image.width, rim + down + image.height))

@@ -36,28 +36,28 @@ class Defect:
         """Severity and kind."""
         return f"{self.severity} {self.kind}"
 
-    def apply(self, picture: Image.Image, seed: int = 0) -> Image.Image:
-        """Return `picture` (RGB) with the defect; `seed` determines its direction or position."""
-        return self.change(picture, np.random.default_rng(seed))
+    def apply(self, image: Image.Image, seed: int = 0) -> Image.Image:
+        """Return `image` (RGB) with the defect; `seed` determines its direction or position."""
+        return self.change(image, np.random.default_rng(seed))
 
 
 def out_of_focus(sigma: float) -> Change:
     """Blur with a Gaussian of this standard deviation."""
-    return lambda picture, random: picture.filter(ImageFilter.GaussianBlur(sigma * picture.width))
+    return lambda image, random: image.filter(ImageFilter.GaussianBlur(sigma * image.width))
 
 
 def moved(length: float) -> Change:
     """Blur along a straight line of random direction."""
 
-    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
-        angle, steps = random.uniform(0, math.pi), max(2, math.ceil(length * picture.width))
+    def change(image: Image.Image, random: np.random.Generator) -> Image.Image:
+        angle, steps = random.uniform(0, math.pi), max(2, math.ceil(length * image.width))
         rim = steps // 2 + 1
-        wide = np.pad(np.asarray(picture, np.float32), ((rim, rim), (rim, rim), (0, 0)), mode="reflect")
-        total = np.zeros((picture.height, picture.width, 3), np.float32)
-        for place in np.linspace(-0.5, 0.5, steps) * length * picture.width:
+        wide = np.pad(np.asarray(image, np.float32), ((rim, rim), (rim, rim), (0, 0)), mode="reflect")
+        total = np.zeros((image.height, image.width, 3), np.float32)
+        for place in np.linspace(-0.5, 0.5, steps) * length * image.width:
             x, y = rim + round(place * math.cos(angle)), rim + round(place * math.sin(angle))
-            total += wide[y : y + picture.height, x : x + picture.width]
-        return _picture(total / np.float32(steps))
+            total += wide[y : y + image.height, x : x + image.width]
+        return _image(total / np.float32(steps))
 
     return change
 
@@ -73,20 +73,20 @@ def light_levels(stops: float) -> list[int]:
 
 def _exposed(stops: float) -> Change:
     table = light_levels(stops)
-    return lambda picture, random: picture.point(3 * table)
+    return lambda image, random: image.point(3 * table)
 
 
 def _glare(share: float) -> Change:
     """Add five white reflections of a lamp that together cover about `share` of the image."""
 
-    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
-        width, height = picture.size
+    def change(image: Image.Image, random: np.random.Generator) -> Image.Image:
+        width, height = image.size
         radius = math.sqrt(share * width * height / (5 * math.pi))
         circles = [
             ((random.uniform(0.25, 0.75) * width, random.uniform(0.25, 0.75) * height), radius, random.uniform(0.5, 2))
             for _ in range(5)
         ]
-        return _laid(picture, _WHITE, discs(width, height, circles, blur=radius / 4))
+        return _laid(image, _WHITE, discs(width, height, circles, blur=radius / 4))
 
     return change
 
@@ -94,9 +94,9 @@ def _glare(share: float) -> Change:
 def _fogged(share: float) -> Change:
     """Look through fogged glass: washed out and slightly soft."""
 
-    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
-        soft = picture.filter(ImageFilter.GaussianBlur(0.005 * picture.width))
-        return Image.blend(soft, Image.new("RGB", picture.size, tuple(map(int, _FOG))), share)
+    def change(image: Image.Image, random: np.random.Generator) -> Image.Image:
+        soft = image.filter(ImageFilter.GaussianBlur(0.005 * image.width))
+        return Image.blend(soft, Image.new("RGB", image.size, tuple(map(int, _FOG))), share)
 
     return change
 
@@ -104,11 +104,11 @@ def _fogged(share: float) -> Change:
 def _far(diameter: float) -> Change:
     """Shrink the round field of view to `diameter`, a share of the image's width, on a dark background."""
 
-    def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
-        width, height = picture.size
+    def change(image: Image.Image, random: np.random.Generator) -> Image.Image:
+        width, height = image.size
         inner = max(8, round(diameter * width))
-        small = picture.resize((inner, max(6, round(inner * height / width))), Image.Resampling.BILINEAR)
-        canvas = Image.new("RGB", picture.size, tuple(map(int, _DARK)))
+        small = image.resize((inner, max(6, round(inner * height / width))), Image.Resampling.BILINEAR)
+        canvas = Image.new("RGB", image.size, tuple(map(int, _DARK)))
         canvas.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
         circle = [((width / 2, height / 2), small.height / 2, 1.0)]
         return _laid(canvas, _DARK, 1 - discs(width, height, circle, blur=0.004 * width))
@@ -116,12 +116,12 @@ def _far(diameter: float) -> Change:
     return change
 
 
-def _laid(picture: Image.Image, colour: tuple[float, float, float], amount: NDArray[np.float32]) -> Image.Image:
-    below = np.asarray(picture, np.float32)
-    return _picture(below + (np.asarray(colour, np.float32) - below) * amount[:, :, None])
+def _laid(image: Image.Image, colour: tuple[float, float, float], amount: NDArray[np.float32]) -> Image.Image:
+    below = np.asarray(image, np.float32)
+    return _image(below + (np.asarray(colour, np.float32) - below) * amount[:, :, None])
 
 
-def _picture(values: NDArray[np.float32]) -> Image.Image:
+def _image(values: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
 
 

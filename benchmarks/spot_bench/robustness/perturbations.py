@@ -19,7 +19,7 @@ __all__ = ["PERTURBATIONS", "Perturbation"]
 Tensor: TypeAlias = NDArray[np.uint8]  # [1,S,S,3]
 
 
-def _as_picture(change: Callable[[Image.Image], Image.Image]) -> Callable[[Prepared], Tensor]:
+def _as_image(change: Callable[[Image.Image], Image.Image]) -> Callable[[Prepared], Tensor]:
     """Return the tensor of a changed image, made as the model file prescribes."""
     return lambda prepared: to_tensor(change(prepared.image), prepared.spec)[0]
 
@@ -35,47 +35,47 @@ def _as_tensor(resize: Callable[[Image.Image, int], Image.Image]) -> Callable[[P
 
 
 def _jpeg(quality: int) -> Callable[[Prepared], Tensor]:
-    def change(picture: Image.Image) -> Image.Image:
+    def change(image: Image.Image) -> Image.Image:
         content = io.BytesIO()
-        picture.save(content, "JPEG", quality=quality)
+        image.save(content, "JPEG", quality=quality)
         return Image.open(content).convert("RGB")
 
-    return _as_picture(change)
+    return _as_image(change)
 
 
 def _rotated(degrees: float) -> Callable[[Prepared], Tensor]:
     """Rotate about the centre. The border is filled by reflection."""
 
-    def change(picture: Image.Image) -> Image.Image:
-        rim = math.ceil(max(picture.size) / 2 * math.sin(math.radians(abs(degrees)))) + 2
-        wide = Image.fromarray(np.pad(np.asarray(picture), ((rim, rim), (rim, rim), (0, 0)), mode="reflect"))
+    def change(image: Image.Image) -> Image.Image:
+        rim = math.ceil(max(image.size) / 2 * math.sin(math.radians(abs(degrees)))) + 2
+        wide = Image.fromarray(np.pad(np.asarray(image), ((rim, rim), (rim, rim), (0, 0)), mode="reflect"))
         rotated = wide.rotate(degrees, Image.Resampling.BICUBIC)
-        return rotated.crop((rim, rim, rim + picture.width, rim + picture.height))
+        return rotated.crop((rim, rim, rim + image.width, rim + image.height))
 
-    return _as_picture(change)
+    return _as_image(change)
 
 
 def _brighter(factor: float) -> Callable[[Prepared], Tensor]:
     table = [min(255, round(factor * level)) for level in range(256)]
-    return _as_picture(lambda picture: picture.point(3 * table))
+    return _as_image(lambda image: image.point(3 * table))
 
 
 def _blurred(sigma: float) -> Callable[[Prepared], Tensor]:
-    return _as_picture(lambda picture: picture.filter(ImageFilter.GaussianBlur(sigma)))
+    return _as_image(lambda image: image.filter(ImageFilter.GaussianBlur(sigma)))
 
 
 def _resized(by: Image.Resampling) -> Callable[[Prepared], Tensor]:
-    return _as_tensor(lambda picture, size: picture.resize((size, size), by))
+    return _as_tensor(lambda image, size: image.resize((size, size), by))
 
 
-def _aliased(picture: Image.Image, size: int) -> Image.Image:
+def _aliased(image: Image.Image, size: int) -> Image.Image:
     """Interpolate between the four nearest pixels only, without antialiasing."""
-    whole = (0, 0, *picture.size)
-    return picture.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR)
+    whole = (0, 0, *image.size)
+    return image.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR)
 
 
-def _mirrored(picture: Image.Image) -> Image.Image:
-    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+def _mirrored(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,5 +110,5 @@ PERTURBATIONS = (
     Perturbation("resize", "Lanczos", _resized(Image.Resampling.LANCZOS)),
     Perturbation("resize", "box", _resized(Image.Resampling.BOX)),
     Perturbation("resize", "aliased", _as_tensor(_aliased)),
-    Perturbation("mirrored", "", _as_picture(_mirrored)),
+    Perturbation("mirrored", "", _as_image(_mirrored)),
 )

@@ -35,7 +35,7 @@ __all__ = ["DRAWN", "SCHEMA", "Others", "count_images", "measure_refusals", "oth
 SCHEMA = 1
 DRAWN = 200  # images of each kind of NOT_SKIN
 
-Picture: TypeAlias = Callable[[], Path | NDArray[np.uint8]]
+Loader: TypeAlias = Callable[[], Path | NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Others:
     """Other images under one name, each with its group, such as a lesion."""
 
     name: str
-    pictures: tuple[tuple[Picture, str], ...] = field(repr=False)
+    loaders: tuple[tuple[Loader, str], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,13 +67,13 @@ def others_at(named: Sequence[tuple[str, Path]]) -> list[Others]:
 
     A path is a CSV manifest, an image, or a folder of images. Raise DataError if it holds no images.
     """
-    found: dict[str, list[tuple[Picture, str]]] = {}
+    found: dict[str, list[tuple[Loader, str]]] = {}
     for name, path in named:
         found.setdefault(name, []).extend(_at(path))
-    return [Others(name, tuple(pictures)) for name, pictures in found.items()]
+    return [Others(name, tuple(loaders)) for name, loaders in found.items()]
 
 
-def _at(path: Path) -> list[tuple[Picture, str]]:
+def _at(path: Path) -> list[tuple[Loader, str]]:
     if path.suffix.lower() == ".csv":
         return [(partial(Path, item.image), item.group) for item in read_manifest(path).items]
     found = [image.path for image in find_images([str(path)]) if image.problem is None]
@@ -86,7 +86,7 @@ def count_images(manifest: Manifest, others: Sequence[Others], sample: int | Non
     """Return how many images `measure_refusals` will classify."""
     images = len(manifest.items)
     defective = len(DEFECTS) * min(images, sample or images)
-    return images + defective + DRAWN * len(NOT_SKIN) + sum(len(kind.pictures) for kind in others)
+    return images + defective + DRAWN * len(NOT_SKIN) + sum(len(kind.loaders) for kind in others)
 
 
 def measure_refusals(
@@ -132,7 +132,7 @@ def measure_refusals(
             {"kind": defect.kind, "severity": defect.severity} | _shares(measure(_with_defect(defect, few, classifier)))
             for defect in DEFECTS
         ],
-        "others": [{"name": kind.name} | _separation(good, measure(kind.pictures)) for kind in (*drawn, *others)],
+        "others": [{"name": kind.name} | _separation(good, measure(kind.loaders)) for kind in (*drawn, *others)],
     }
 
 
@@ -140,13 +140,13 @@ def _measure(
     classifier: Classifier,
     ood_reference: OodReference,
     progress: Callable[[], None],
-    pictures: Iterable[tuple[Picture, str]],
+    loaders: Iterable[tuple[Loader, str]],
 ) -> _Measured:
     rows: list[tuple[int, list[bool], float, float, str]] = []
     unreadable: list[str] = []
-    for place, (picture, group) in enumerate(pictures):
+    for place, (loader, group) in enumerate(loaders):
         try:
-            prepared = classifier.prepare(picture())
+            prepared = classifier.prepare(loader())
         except InputError as error:
             unreadable.append(str(error))
         else:
@@ -165,7 +165,7 @@ def _failed(prediction: Prediction) -> list[bool]:
     return [check.name in found for check in CHECKS]
 
 
-def _with_defect(defect: Defect, items: Sequence[Item], classifier: Classifier) -> Iterator[tuple[Picture, str]]:
+def _with_defect(defect: Defect, items: Sequence[Item], classifier: Classifier) -> Iterator[tuple[Loader, str]]:
     def change(seed: int, item: Item) -> NDArray[np.uint8]:
         return np.asarray(defect.apply(classifier.prepare(item.image).image, seed))
 

@@ -253,14 +253,14 @@ def _title(about: dict[str, Any]) -> str:
 
 
 def _change(found: dict[str, Any]) -> str:
-    ratio, said = found["ratio"], found["verdict"]
+    ratio, change = found["ratio"], found["verdict"]
     if ratio["low"] is None:
         return "unclear: too few samples"
     percents = [100 * ratio[key] - 100 for key in ("value", "low", "high")]
-    if said in ("slower", "faster"):
+    if change in ("slower", "faster"):
         value, *ends = (abs(percent) for percent in percents)
-        return f"{said} by {value:.1f} % ({min(ends):.1f} to {max(ends):.1f})"
-    return f"{said} ({percents[1]:+.1f} to {percents[2]:+.1f} %)"
+        return f"{change} by {value:.1f} % ({min(ends):.1f} to {max(ends):.1f})"
+    return f"{change} ({percents[1]:+.1f} to {percents[2]:+.1f} %)"
 
 
 def _span(ends: list[float], unit: str) -> str:

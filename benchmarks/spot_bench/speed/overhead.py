@@ -107,9 +107,9 @@ def checks_overhead(classifier: Classifier, times: int = 300) -> Ratio:
     """Measure (c): `classify` with and without image quality checks alternate on the same file."""
     unchecked = _unchecked(classifier)
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder, "lesion.jpg")
-        picture.write_bytes(encode_jpeg(draw_lesion(seed=1)))
-        ours, bare = (partial(each.classify, picture) for each in (classifier, unchecked))
+        file = Path(folder, "lesion.jpg")
+        file.write_bytes(encode_jpeg(draw_lesion(seed=1)))
+        ours, bare = (partial(each.classify, file) for each in (classifier, unchecked))
         return _alternate(ours, bare, times, 20, CHECKS_TARGET)
 
 
@@ -124,33 +124,33 @@ def _against_parts(classifier: Classifier, jpeg: bytes, times: int, warmup: int,
     entry = engine.get_input_details()[0]["index"]
     exits = [output["index"] for output in engine.get_output_details()]
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder, "lesion.jpg")
-        picture.write_bytes(jpeg)
+        file = Path(folder, "lesion.jpg")
+        file.write_bytes(jpeg)
 
         def bare() -> None:
-            with Image.open(picture) as image:  # RGB, upright, 4:3: converting would only copy it
+            with Image.open(file) as image:  # RGB, upright, 4:3: converting would only copy it
                 small = image.resize((size, size), Image.Resampling.BILINEAR)
             engine.set_tensor(entry, np.asarray(small)[np.newaxis])
             engine.invoke()
             for index in exits:
                 engine.get_tensor(index)
 
-        return _alternate(lambda: classifier.classify(picture), bare, times, warmup, target)
+        return _alternate(lambda: classifier.classify(file), bare, times, warmup, target)
 
 
 def process_overhead(classifier: Classifier, model: Path | None = None, times: int = 60) -> Ratio:
     """Measure (d): the command and a minimal process alternate."""
     module = _module(classifier.runtime.name)
     with tempfile.TemporaryDirectory() as folder:
-        picture, flatbuffer = Path(folder, "lesion.jpg"), Path(folder, "model.tflite")
-        picture.write_bytes(encode_jpeg(draw_lesion(seed=1)))
+        file, flatbuffer = Path(folder, "lesion.jpg"), Path(folder, "model.tflite")
+        file.write_bytes(encode_jpeg(draw_lesion(seed=1)))
         flatbuffer.write_bytes(classifier.model.content)
         load = (
             f"import sys, numpy; from PIL import Image; from {module} import Interpreter; "
             f"Interpreter(model_path=sys.argv[1], num_threads={default_threads()}).allocate_tensors()"
         )
         bare = [sys.executable, "-c", load, str(flatbuffer)]
-        ours = [*command(), "classify", str(picture), *(["--model", str(model)] if model else [])]
+        ours = [*command(), "classify", str(file), *(["--model", str(model)] if model else [])]
         return _alternate(lambda: spawn(ours), lambda: spawn(bare), times, 1, PROCESS_TARGET)
 
 

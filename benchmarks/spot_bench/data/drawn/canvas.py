@@ -92,10 +92,10 @@ def polygon(width: int, height: int, points: list[Point], blur: float) -> Plane:
     return _finish(image, width, height, blur)
 
 
-def encode_jpeg(picture: Image.Image, quality: int = 90) -> bytes:
-    """Encode `picture` as JPEG."""
+def encode_jpeg(image: Image.Image, quality: int = 90) -> bytes:
+    """Encode `image` as JPEG."""
     content = io.BytesIO()
-    picture.save(content, "JPEG", quality=quality)
+    image.save(content, "JPEG", quality=quality)
     return content.getvalue()
 
 
@@ -121,14 +121,14 @@ _GRAIN = 5.0  # standard deviation in grey levels; with less, the JPEG would be 
 _MIDDLE = 128
 
 
-def large_still(picture: Image.Image, seed: int = 0) -> bytes:
-    """Enlarge `picture` (RGB, 4:3) to a JPEG of 4000x3000 with quality 90 and sensor grain: about 2 to 4 MB.
+def large_still(image: Image.Image, seed: int = 0) -> bytes:
+    """Enlarge `image` (RGB, 4:3) to a JPEG of 4000x3000 with quality 90 and sensor grain: about 2 to 4 MB.
 
     Bicubic resizing adds no detail. Other seeds give other grain.
     """
     across, down = np.random.default_rng(seed).integers(0, STILL).tolist()
     grain = ImageChops.offset(_grain(), across, down)
-    return encode_jpeg(ImageChops.add(picture.resize(STILL, Image.Resampling.BICUBIC), grain, 1, -_MIDDLE))
+    return encode_jpeg(ImageChops.add(image.resize(STILL, Image.Resampling.BICUBIC), grain, 1, -_MIDDLE))
 
 
 @functools.cache

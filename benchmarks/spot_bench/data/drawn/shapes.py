@@ -23,8 +23,8 @@ def draw_shapes(folder: Path, per_class: int = 40, seed: int = 0, width: int = 1
     for shape in SHAPES:
         place = make_folder(folder / shape)
         for number in range(per_class):
-            picture = draw_shape(shape, seed * 100_000 + number, width, height)
-            write_file(place / f"{shape}-{number:04d}.jpg", encode_jpeg(picture))
+            image = draw_shape(shape, seed * 100_000 + number, width, height)
+            write_file(place / f"{shape}-{number:04d}.jpg", encode_jpeg(image))
 
 
 def draw_shape(shape: str, seed: int, width: int = 160, height: int = 120) -> Image.Image:
