@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["frontier_svg", "reliability_svg", "roc_svg", "selective_svg"]
 
-_SIDE = 340  # pixels: fits a phone
+_SIDE = 320  # pixels: fits a phone
 _COLOURS = {"baseline": "C0", "other": "C1"}
 _MARKERS = {"baseline": "o", "other": "s"}
 
