@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -37,6 +38,9 @@ def inspect(
         from spot_convert.inspect.page import page
         from spot_convert.inspect.report import inspect_file
         from spot_convert.inspect.rows import record_lines
+
+        if html is not None:
+            import_module("jinja2")  # fails before the inspection, not after
     except ImportError as error:
         raise click.UsageError(f"{error.name} is not installed. Install it {install_hint('convert')}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def require_keras() -> None:
         with quiet_start():
             import keras
 
+            import_module("matplotlib")  # draws the charts of a run, the first one after an epoch
             keras.ops.zeros(())  # makes the backend look for a GPU, which prints warnings if there is none
     except ImportError as error:
         raise click.UsageError(_missing(error.name or str(error))) from error
