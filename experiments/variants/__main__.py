@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from experiments.variants.page import page
-from experiments.variants.picture import picture
+from experiments.variants.chart import chart
 from experiments.variants.reports import read_family
 from spot_edge.errors import SpotError, one_line
 from spot_edge.files import make_folder, write_file
@@ -24,7 +24,7 @@ __all__ = ["main"]
 def main(families: tuple[str, ...], out: Path) -> None:
     """Write variants.md and variants.svg from the reports in each FOLDER, the widest network first."""
     found = [read_family(*_pair(named)) for named in families]
-    text, drawn = page(found), picture(found)  # both before anything is written
+    text, drawn = page(found), chart(found)  # both before anything is written
     make_folder(out)
     write_file(out / "variants.md", text.encode())
     if drawn is not None:
