@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spot_bench.report.tables import align, change, count, figure, percent
+from spot_edge.prediction.prediction import NEAR_TIE
 
 __all__ = ["across_models_lines", "drift_lines", "external_lines", "model_lines"]
 
@@ -165,7 +166,8 @@ def across_models_lines(report: dict[str, Any]) -> Iterator[str]:
         heads = ["", "% of all", "of malignant images, less urgent"]
         yield from align([heads, *(_triage(model) for model in models if model["triage"])])
         yield ""
-    yield "flips that the model's own prediction marks as a near tie, or with both classes in its prediction set"
+    yield f"flips that the model's own prediction marks: as a near tie (on the device: margin below {NEAR_TIE:g}), or by"
+    yield "both classes in its prediction set"
     limits = [each["below"] for each in report["baseline"]["margin_below"]]
     yield from align([["", *(f"margin below {limit:g}" for limit in limits), "both in set"], *map(_near_tie, models)])
     yield "% of all images that this would mark"
