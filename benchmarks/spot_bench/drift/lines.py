@@ -166,7 +166,7 @@ def across_models_lines(report: dict[str, Any]) -> Iterator[str]:
         heads = ["", "% of all", "of malignant images, less urgent"]
         yield from align([heads, *(_triage(model) for model in models if model["triage"])])
         yield ""
-    yield f"flips that the model's own prediction marks: as a near tie (device: margin below {NEAR_TIE:g}), or by having"
+    yield f"flips that the model's own prediction marks: as a near tie (device: margin below {NEAR_TIE:g}), or with"
     yield "both classes in its prediction set"
     limits = [each["below"] for each in report["baseline"]["margin_below"]]
     yield from align([["", *(f"margin below {limit:g}" for limit in limits), "both in set"], *map(_near_tie, models)])
