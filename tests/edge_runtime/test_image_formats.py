@@ -29,6 +29,12 @@ def test_tags_may_claim_four_times_the_bytes_of_the_file(kind: int, size: int, o
     assert not has_overlapping_tags(tiff([(700, kind, 160 // size + 1, 0)] * 9, order))  # never read
 
 
+def test_what_lies_behind_a_directory_is_no_tag() -> None:
+    thirteen = tiff([(700, 1, 100, 0)] * 13, length=300)
+    assert has_overlapping_tags(thirteen)
+    assert not has_overlapping_tags(thirteen[:8] + struct.pack("<H", 12) + thirteen[10:])
+
+
 def test_types_that_do_not_exist_claim_nothing() -> None:
     for kind in {0, 14, 255}:
         assert not has_overlapping_tags(tiff([(700, kind, 20, 0)] * 12))
