@@ -2,7 +2,7 @@
 
 Builds untrained MobileNetV2s in float32 and int8 as `frontier.toml` lists them: weights matter for neither. The files
 stay in a folder, so that building can be interrupted and continued. Then all of them run in turns on one picture.
-Writes the page `frontier.md` and its picture. Accuracy stands only beside members that were trained.
+Writes the page `frontier.md` and its chart. Accuracy stands only beside members that were trained.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import click
 import keras
 import numpy as np
 
-from experiments.frontier.page import page, picture
+from experiments.frontier.page import chart, page
 from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_bench.data.manifest import Manifest
 from spot_bench.drift.gate import Margins
@@ -109,7 +109,7 @@ def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
         "threads": threads,
     }
     make_folder(folder)
-    write_file(folder / "frontier.svg", picture(members).encode())
+    write_file(folder / "frontier.svg", chart(members).encode())
     write_file(folder / "frontier.md", page(members, about).encode())
     click.echo(f"{folder / 'frontier.md'}: {len(members)} files")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spot_bench.report.svg import BLUE, GREY, ORANGE, Panel, document, text
+from spot_bench.report.charts import GREY, draw, legend
 from spot_bench.report.tables import figure
 
-__all__ = ["page", "picture"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-_COLOURS = {"float32": BLUE, "int8": ORANGE}
+__all__ = ["chart", "page"]
+
 _PAGE = """# Width and resolution
 
 A narrower MobileNetV2 saves size and time, a smaller image saves time. Neither depends on the weights, so the
@@ -64,39 +65,39 @@ def _table(members: Sequence[Any]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rule, *rows))
 
 
-def picture(members: Sequence[Any]) -> str:
-    """Latency against size, both logarithmic; a line joins the resolutions of one width."""
-    across, up = [math.log2(m.ratio.value) for m in members], [math.log2(m.bytes / 1e6) for m in members]
-    panel = Panel(
-        64,
-        40,
-        600,
-        360,
-        (math.floor(min(across) - 0.3), math.ceil(max(across) + 0.1)),
-        (math.floor(min(up) - 0.3), math.ceil(max(up) + 0.1)),
-    )
-    across_ticks, up_ticks = (
-        [(float(n), f"{2.0**n:g}") for n in range(round(low), round(high) + 1)] for low, high in (panel.x, panel.y)
-    )
-    parts = [
-        text(16, 22, "Latency and size of MobileNetV2 by width and resolution", bold=True, size=13),
-        *panel.axes(across_ticks, up_ticks, below="latency, as a multiple of the largest float32 file's"),
-        text(14, 34, "MB", size=11, colour=GREY),
-    ]
-    for variant, colour in _COLOURS.items():
-        for width in sorted({m.width for m in members}):
-            row = sorted((m for m in members if (m.width, m.variant) == (width, variant)), key=lambda m: m.side)
-            points = [(math.log2(m.ratio.value), math.log2(m.bytes / 1e6)) for m in row]
-            parts.append(panel.line(points, colour, dots=True))
-            left = variant == "float32"  # names at the left and words above; of int8 at the right and below
-            x, y = panel.place(*points[0 if left else -1])
-            name = f"{width:g} {variant}"
-            parts.append(text(x - 7 if left else x + 7, y + 4, name, anchor="end" if left else "start", colour=colour))
-            for m, point in zip(row, points, strict=True):
-                x, y = panel.place(*point)
-                said = f"{m.side}" + (f": {m.accuracy['value']:.3f}" if m.accuracy else "")
-                parts.append(text(x, y - 7 if left else y + 14, said, anchor="middle", size=9, colour=GREY))
-    parts.append(
-        text(64, 456, "At the dots: the side in pixels, and balanced accuracy where trained", size=11, colour=GREY)
-    )
-    return document(700, 470, parts)
+def chart(members: Sequence[Any]) -> str:
+    """Plot size against latency, both logarithmic, as SVG; a line joins the resolutions of one width."""
+
+    def plot(figure: Figure) -> None:
+        axes = figure.subplots()
+        for variant, colour, marker in (("float32", "C0", "o"), ("int8", "C1", "s")):
+            for number, width in enumerate(sorted({m.width for m in members})):
+                row = sorted((m for m in members if (m.width, m.variant) == (width, variant)), key=lambda m: m.side)
+                latencies, sizes = [m.ratio.value for m in row], [m.bytes / 1e6 for m in row]
+                label = variant if not number else None
+                axes.plot(latencies, sizes, color=colour, marker=marker, label=label)
+                left = variant == "float32"  # names at the left, sides above; for int8 at the right and below
+                end, shift, side = (0, -7, "right") if left else (-1, 7, "left")
+                axes.annotate(
+                    f"{width:g}", (latencies[end], sizes[end]), (shift, 0), textcoords="offset points", ha=side,
+                    va="center", color=colour,
+                )  # fmt: skip
+                for m, x, y in zip(row, latencies, sizes, strict=True):
+                    words = f"{m.side}" + (f": {m.accuracy['value']:.3f}" if m.accuracy else "")
+                    axes.annotate(
+                        words, (x, y), (0, 5 if left else -5), textcoords="offset points", ha="center",
+                        va="bottom" if left else "top", fontsize=7.5, color=GREY,
+                    )  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
+        axes.margins(0.12)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+        axes.set(xlabel="latency, as a multiple of the largest float32 file's", ylabel="file size in MB")
+        axes.set_title(
+            "Beside each line: the width. At the dots: the side in pixels, and balanced accuracy where trained",
+            fontweight="normal", fontsize=8, color=GREY,
+        )  # fmt: skip
+        legend(figure)
+
+    return draw(plot, 760, 500)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from experiments.variants.page import page
 from experiments.variants.chart import chart
+from experiments.variants.page import page
 from experiments.variants.reports import read_family
 from spot_edge.errors import SpotError, one_line
 from spot_edge.files import make_folder, write_file

@@ -20,6 +20,8 @@ SYSTEM = "pi4-litert"  # the system whose instructions the chart shows
 _WIDTH, _PANEL_HEIGHT = 1000, 400  # pixels
 _GAP = 0.0145  # between names, as a share of the width
 _MARKERS = "osD^vP"
+_FRONTIER = "no file is both cheaper and better. Files of nearly equal cost stand side by side"
+_LEADER = {"arrowstyle": "-", "linestyle": ":", "linewidth": 0.6, "color": GREY, "shrinkA": 0, "shrinkB": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +105,21 @@ def _plot_panel(axes: Axes, dots: Sequence[_Dot], families: Sequence[str]) -> No
     axes.set_xlim(2**low, 2**high)
     ticks = _ticks(2**low, 2**high)
     axes.set_xticks(ticks, [f"{value:g}" for value in ticks])
+    shown = {dot: 2**place for dot, place in zip(dots, spread_out(logs, _GAP * (high - low)), strict=True)}
     for number, family in enumerate(families):
         own = [dot for dot in dots if dot.family == number]
-        values = [dot.value for dot in own]
         reach = [[dot.value - dot.low for dot in own], [dot.high - dot.value for dot in own]]
         axes.errorbar(
-            [dot.cost for dot in own], values, reach, color=f"C{number}", linestyle="", elinewidth=0.8,
-            marker=_MARKERS[number % len(_MARKERS)], label=family,
+            [shown[dot] for dot in own], [dot.value for dot in own], reach, color=f"C{number}", linestyle="",
+            elinewidth=0.8, marker=_MARKERS[number % len(_MARKERS)], label=family,
         )  # fmt: skip
     best = frontier([(dot.cost, dot.value) for dot in dots])
-    axes.plot(*zip(*best, strict=True), color=GREY, linestyle="--", linewidth=1, label="no file is cheaper and better")
-    for dot, place in zip(dots, spread_out(logs, _GAP * (high - low)), strict=True):
-        line = {"arrowstyle": "-", "linestyle": ":", "linewidth": 0.6, "color": GREY, "shrinkA": 0, "shrinkB": 0}
-        end = (2**place, 1.0)
-        axes.annotate("", (dot.cost, dot.high), end, textcoords=("data", "axes fraction"), arrowprops=line)
+    edge = [(place, dot.value) for dot, place in shown.items() if (dot.cost, dot.value) in best]
+    axes.plot(*zip(*sorted(edge), strict=True), color=GREY, linestyle="--", linewidth=1, label=_FRONTIER)
+    for dot, place in shown.items():
         axes.annotate(
-            dot.name, end, (0, 2), xycoords=("data", "axes fraction"), textcoords="offset points", rotation=60,
-            rotation_mode="anchor", fontsize=7.5, color=f"C{dot.family}",
+            dot.name, (place, dot.high), (place, 1.02), textcoords=("data", "axes fraction"), rotation=60,
+            rotation_mode="anchor", fontsize=7.5, color=f"C{dot.family}", arrowprops=_LEADER,
         )  # fmt: skip
 
 

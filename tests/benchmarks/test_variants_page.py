@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.variants.__main__ import main
-from experiments.variants.page import TEMPLATE, page
 from experiments.variants.chart import chart, frontier, spread_out
+from experiments.variants.page import TEMPLATE, page
 from experiments.variants.reports import Family, Row, read_family
 from spot_edge.errors import DataError
 

@@ -1,1 +1,1 @@
-"""Building blocks of reports: tables for a terminal, SVG charts."""
+"""Building blocks of reports: tables for a terminal, charts, HTML pages."""

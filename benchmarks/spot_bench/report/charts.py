@@ -37,7 +37,7 @@ def draw(plot: Callable[[Figure], None], width: float, height: float) -> str:
         plot(figure)
         figure.savefig(content, format="svg", metadata=_NO_METADATA)
     text = content.getvalue()
-    return re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])
+    return re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])
 
 
 def legend(figure: Figure, columns: int = 2) -> None:
