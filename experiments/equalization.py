@@ -1,6 +1,7 @@
-"""Two ways to prepare a float body before int8 that the converter does not use: `ablation.py` says what they do.
+"""Equalize channels before int8 quantization, in two ways. `experiments.quantization_ablation` measures the effect.
 
-Both change nothing but the numbers that are rounded: what one layer's channel gains, the next layer's loses.
+Both keep what the float network computes: one layer's channel is multiplied by a factor, and the next layer divides by
+it. Only the rounding changes. The converter uses neither.
 """
 
 from __future__ import annotations
@@ -15,37 +16,37 @@ from spot_convert.modelfile.graph import Graph, pack, unpack
 from spot_convert.quantize.ranges import interpreter_of_all
 
 _CODES, _RELU6 = schema.BuiltinOperator, schema.ActivationFunctionType.RELU6
-_ROOM = 1.2  # times what was seen may come before the six of ReLU6 cuts it off
-_MOST = 8.0  # times a channel is made larger
+_HEADROOM = 1.2  # activations may exceed the measured maximum by this factor before ReLU6 clips them
+_MAX_FACTOR = 8.0
 
 
 def equalized(body: bytes, inputs: list[NDArray[np.float32]], *, weights: bool) -> bytes:
-    """`body` with the channels between two layers scaled.
+    """Scale the channels between pairs of layers of `body`.
 
-    With `weights`, cross-layer equalization (Nagel et al., Data-Free Quantization, 2019): the weights of a channel on
-    either side are made alike in range. Else the channel's activations are made to fill the range that it shares with
-    all channels. Neither may reach the six of ReLU6 where it did not before: such a channel is not made larger.
+    With `weights`, use cross-layer equalization (Nagel et al., Data-Free Quantization, 2019): give the weights of a
+    channel the same range on both sides. Otherwise enlarge the activations of each channel to fill the range that all
+    channels share. Channels that would newly reach the limit of ReLU6 are not enlarged.
     """
     graph = Graph(unpack(body))
     largest = _largest(body, inputs)
     for first, second in _pairs(graph):
         output = graph.graph.tensors[first.outputs[0]].name.decode()
-        room = np.maximum(6.0 / np.maximum(largest[output] * _ROOM, 1e-6), 1.0)
+        limit = np.maximum(6.0 / np.maximum(largest[output] * _HEADROOM, 1e-6), 1.0)
         if weights:
             ours, theirs = _reach(graph, first, 0), _reach(graph, second, 1)
             factors = np.sqrt(np.maximum(theirs, 1e-6) / np.maximum(ours, 1e-6))
         else:
-            factors = np.full(len(room), _MOST)
-        factors = np.minimum(np.clip(factors, 1 / _MOST, _MOST), room)
-        # Where six was reached, another factor would move where it cuts off.
-        factors = np.where(largest[output] >= 6.0 / _ROOM, 1.0, factors)
+            factors = np.full(len(limit), _MAX_FACTOR)
+        factors = np.minimum(np.clip(factors, 1 / _MAX_FACTOR, _MAX_FACTOR), limit)
+        # A channel that is clipped at 6 keeps its scale, or it would be clipped elsewhere.
+        factors = np.where(largest[output] >= 6.0 / _HEADROOM, 1.0, factors)
         _scale(graph, first, factors, outputs=True)
         _scale(graph, second, 1 / factors, outputs=False)
     return pack(graph.model)
 
 
 def _pairs(graph: Graph) -> Iterator[tuple[schema.OperatorT, schema.OperatorT]]:
-    """Convolutions with ReLU6 whose output one other convolution alone reads."""
+    """Yield convolutions with ReLU6 whose output only one other convolution reads."""
     kinds = (_CODES.CONV_2D, _CODES.DEPTHWISE_CONV_2D)
     for first in graph.graph.operators:
         readers = [other for other in graph.graph.operators if first.outputs[0] in other.inputs]
@@ -63,7 +64,7 @@ def _code(graph: Graph, operator: schema.OperatorT) -> int:
 
 
 def _axis(graph: Graph, operator: schema.OperatorT, *, outputs: bool) -> int:
-    """Of the weights: that of the channels that it puts out, or that it takes."""
+    """Return the axis of the output or input channels in the weights."""
     return 3 if _code(graph, operator) == _CODES.DEPTHWISE_CONV_2D or not outputs else 0
 
 
@@ -84,7 +85,7 @@ def _scale(graph: Graph, operator: schema.OperatorT, factors: NDArray[np.float64
 
 
 def _largest(body: bytes, inputs: list[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """The largest value of each channel of every activation."""
+    """Return the largest value of each channel of every activation."""
     engine = interpreter_of_all(body)
     entry = engine.get_input_details()[0]["index"]
     graph = unpack(body).subgraphs[0]

@@ -1,7 +1,7 @@
-"""What a narrower network and a smaller picture save on a microcontroller: flash and arena, by tflite-micro itself.
+"""Measure the flash and arena that smaller networks need in tflite-micro: `python -m experiments.micro_arena`.
 
-`python -m experiments.micro_arena`. The networks are untrained, in int8, made by the converter's own parts: weights matter for neither
-size. Prints a table for docs/reports/quantization.md.
+The networks differ in width and image size. They are untrained int8 files, because neither size depends on the weights.
+The table goes to docs/reports/quantization.md.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ WIDTHS, SIDES = (1.0, 0.35), (192, 160, 128, 96)
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the model files; kept.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model files.")
 def main(out: Path) -> None:
-    """Build the networks, and ask tflite-micro what each needs."""
+    """Build the networks and measure what each needs. Files that exist in the folder are reused."""
     make_folder(out)
     rows = [
-        ["width", "side", "flash kB", "arena kB", "of it activations kB", "without contract kB", "fits boards with"]
+        ["width", "size", "flash kB", "arena kB", "activations kB", "arena for scores alone kB", "fits boards with"]
     ]
     for width in WIDTHS:
         for side in SIDES:
@@ -53,7 +53,7 @@ def _cells(model: ModelFile) -> Iterator[str]:
 
 
 def _scores_alone(model: ModelFile) -> bytes:
-    """The same network with int8 input and scores alone: what evidence, embedding and grey levels cost."""
+    """Return the same network with an int8 input and scores alone, without evidence, embedding and uint8 input."""
     graph = Graph(unpack(model.content))
     first = graph.graph.operators[0]
     graph.graph.inputs = first.outputs

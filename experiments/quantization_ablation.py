@@ -1,7 +1,7 @@
-"""What prepares a network for int8 and int4, and by how much it helps: `python -m experiments.quantization_ablation`.
+"""Compare ways to prepare a network for int8 and int4: `python -m experiments.quantization_ablation RUN`.
 
-Each row is the embedded model's kind of body, quantized another way by LiteRT Quantizer, against the float network on
-validation. No row sees the test part.
+Each row quantizes the network of RUN another way with LiteRT Quantizer and compares it with the float network on
+validation. The test split is not used.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from spot_convert.quantize.ranges import Ranges, activation_ranges
 from spot_convert.run import Run, read_run
 from spot_edge.errors import CheckError
 
-_CORRECTING = 64  # as the converter has it
+_CORRECTION_IMAGES = 64  # as in the converter
 _PATH = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the rows are made from."""
+    """What all rows start from."""
 
     plain: bytes
     analytic: bytes
@@ -49,14 +49,14 @@ class Prepared:
 
     @property
     def few(self) -> list[NDArray[np.float32]]:
-        return self.inputs[:_CORRECTING]
+        return self.inputs[:_CORRECTION_IMAGES]
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
-@click.option("--data", type=_PATH, help="Folder the run's images lie in [as the run says].")
+@click.option("--data", type=_PATH, help="Folder of the run's images [default: the one that the run names].")
 def main(run: Path, data: Path | None) -> None:
-    """Quantize RUN in every way, and print what each does to validation."""
+    """Quantize RUN in every way, and print how each changes its predictions on validation."""
     opened = read_run(run, data)
     prepared = _prepare(opened)
     items = list(opened.manifest.split("val").items)
@@ -71,7 +71,7 @@ def main(run: Path, data: Path | None) -> None:
             file = make()
             found = logits(file, shown)
         except (CheckError, ValueError, RuntimeError) as error:
-            rows.append([title, "–", f"refused: {str(error).splitlines()[0][:110]}", "", ""])
+            rows.append([title, "–", f"failed: {str(error).splitlines()[0][:110]}", "", ""])
             click.echo(" | ".join(rows[-1]), err=True)
             continue
         same = bootstrap(agreement, groups, reference, found)
@@ -89,7 +89,7 @@ def main(run: Path, data: Path | None) -> None:
             ]
         )
         click.echo(" | ".join(rows[-1]), err=True)
-    header = ["", "MB", "mean change of a logit", "divergence", "same first rank", "balanced accuracy, points"]
+    header = ["", "MB", "mean change of a logit", "divergence", "same top class", "balanced accuracy, points"]
     click.echo(f"{len(truth)} images of {len(set(groups))} lesions of validation")
     click.echo(markdown(header, [row + [""] * (len(header) - len(row)) for row in rows]))
 
@@ -103,13 +103,13 @@ def _prepare(run: Run) -> Prepared:
 
 
 def _rows(prepared: Prepared) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """A title, and what makes the file."""
+    """Yield a title and a function that makes the file."""
     int8, few = Plan(), prepared.few
-    yield "int8: rounded, the quantizer's own ranges", lambda: _theirs(prepared.plain, prepared)
+    yield "int8: rounded, the quantizer's own ranges", lambda: _own_ranges(prepared.plain, prepared)
     yield "int8: rounded", lambda: quantized(prepared.plain, prepared.ranges, int8)
     yield (
         "int8: bias corrected by calculation, the quantizer's own ranges",
-        lambda: _theirs(prepared.analytic, prepared),
+        lambda: _own_ranges(prepared.analytic, prepared),
     )
     yield "int8: bias corrected by calculation", lambda: quantized(prepared.analytic, prepared.ranges, int8)
     yield "**int8: bias corrected by measurement**", lambda: _corrected(prepared.plain, prepared, int8)
@@ -148,13 +148,13 @@ def _corrected_by(body: bytes, ranges: Ranges, plan: Plan, few: list[NDArray[np.
     return quantized(corrected(body, ranges, plan, few), ranges, plan)
 
 
-def _theirs(body: bytes, prepared: Prepared) -> bytes:
+def _own_ranges(body: bytes, prepared: Prepared) -> bytes:
     wanted = recipe.static_wi8_ai8()
     return quantize(body, wanted, _calibrated(body, wanted, prepared.inputs))
 
 
 def _dense(body: bytes, prepared: Prepared, algorithm: AlgorithmName) -> bytes:
-    """Weights of four bits in the fully connected layers alone; the ranges are those of all pictures."""
+    """Quantize only the fully connected layers to four bits, with ranges over all images."""
     manager = recipe_manager.RecipeManager()
     manager.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, 8, 8)
     manager.add_static_config(".*", TFLOperationName.FULLY_CONNECTED, 8, 4, algorithm_key=algorithm)
@@ -166,15 +166,15 @@ def _dense(body: bytes, prepared: Prepared, algorithm: AlgorithmName) -> bytes:
 
 
 def _calibrated(body: bytes, wanted: object, inputs: list[NDArray[np.float32]]) -> Ranges:
-    """What the quantizer itself gathers of pictures."""
+    """Calibrate with the quantizer's own method."""
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        pictures = {"serving_default": [{"image": tensor} for tensor in inputs]}
-        return dict(quantizer.Quantizer(body, wanted).calibrate(pictures, num_threads=2))
+        images = {"serving_default": [{"image": tensor} for tensor in inputs]}
+        return dict(quantizer.Quantizer(body, wanted).calibrate(images, num_threads=2))
 
 
 def _as_fully_connected(body: bytes) -> bytes:
-    """`body` with its 1x1 convolutions written as fully connected layers, which is all that some algorithms know."""
+    """Rewrite 1x1 convolutions as fully connected layers, because some algorithms support only these."""
     graph = Graph(unpack(body))
     dense = schema.OperatorCodeT()
     dense.builtinCode = dense.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED

@@ -61,7 +61,7 @@ class Tolerance:
 
 
 def reference_interpreter(model: ModelFile) -> Interpreter:
-    """Return the interpreter that defines correct outputs: tflite-micro's kernels if the file is for it, else LiteRT."""
+    """Return the interpreter that defines correct outputs: that of tflite-micro if the file is for it, else LiteRT."""
     if model.spec.measured_in.runtime == TFLITE_MICRO:
         return ReferenceKernels(model)
     return Interpreter(model, runtime=RUNTIME, threads=1)
