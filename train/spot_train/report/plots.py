@@ -107,7 +107,7 @@ def confusion_svg(metrics: dict[str, Any]) -> str:
             axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
             for row, column in zip(*np.nonzero(counts), strict=True):
                 words = f"{counts[row, column]}\n{_percent(shares[row, column])}"
-                colour = "white" if shares[row, column] > (0.5 if row == column else 0.7) else "black"
+                colour = "white" if row == column and shares[row, column] > 0.85 else "black"
                 axes.text(column, row, words, ha="center", va="center", color=colour, fontsize=8)
         lines = f"Validation: {metrics['images']} images of {metrics['groups']} lesions or groups. "
         shown = "Each cell: images and their share of the true class." if numbered else ""

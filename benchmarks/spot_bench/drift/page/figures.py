@@ -39,7 +39,7 @@ def roc_svg(comparison: dict[str, Any]) -> str:
         for key, colour in _COLOURS.items():
             summary = comparison[key]
             curve = [(point["false_positive_rate"], point["sensitivity"]) for point in summary["roc"]]
-            axes.plot(*zip(*curve, strict=True), color=colour, label=model_title(summary))
+            axes.plot(*zip(*curve, strict=True), color=colour, label=_name(summary))
             for point in summary["operating_points"].values():
                 place = 1 - point["specificity"]["value"], point["sensitivity"]["value"]
                 axes.plot(*place, marker="o", markersize=7, fillstyle="none", color=colour)
@@ -89,7 +89,7 @@ def frontier_svg(report: dict[str, Any]) -> str | None:
             # Names alternate above and below their interval, because similar files are side by side.
             end, shift, side = ("high", 3, "bottom") if number % 2 else ("low", -3, "top")
             axes.annotate(
-                model_title(summary), (cost, found[end]), (0, shift), textcoords="offset points", ha="center", va=side,
+                _name(summary), (cost, found[end]), (0, shift), textcoords="offset points", ha="center", va=side,
                 color=colour, fontsize="small",
             )  # fmt: skip
         axes.set_xlim(0, 1.3 * max(cost for cost, *_ in shown))
@@ -98,6 +98,10 @@ def frontier_svg(report: dict[str, Any]) -> str | None:
         axes.set_ylabel("balanced accuracy")
 
     return draw(plot, 560, 340)
+
+
+def _name(summary: dict[str, Any]) -> str:
+    return model_title(summary)[:44]  # as much as fits into the width of a chart
 
 
 def _shares(figure: Figure, across: str, up: str) -> Axes:
@@ -117,5 +121,5 @@ def _accuracies(axes: Axes, comparison: dict[str, Any], curve: str, across: str)
         ]
         axes.errorbar(
             [record[across] for record in found], values, [[max(d, 0) for d in ends] for ends in reach],
-            color=colour, marker=_MARKERS[key], elinewidth=1, label=model_title(comparison[key]),
+            color=colour, marker=_MARKERS[key], elinewidth=1, label=_name(comparison[key]),
         )  # fmt: skip
