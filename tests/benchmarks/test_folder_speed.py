@@ -43,7 +43,7 @@ def test_single_thread_and_default_alternate(folder: Path) -> None:
 
 
 def test_empty_folders_and_bad_models_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no pictures in this folder"):
+    with pytest.raises(InputError, match="no images in this folder"):
         measure_folder(tmp_path)
     (tmp_path / "a.jpg").touch()
     with pytest.raises(CheckError, match="exited with 4"):

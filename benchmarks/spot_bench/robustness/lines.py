@@ -11,14 +11,14 @@ from spot_bench.robustness.bursts import FORMS
 __all__ = ["bursts_lines", "quality_lines", "robustness_lines"]
 
 _CONDITIONS = {
-    "changing": "position, light, motion, focus and compression vary between frames",
+    "changing": "position, light, motion, focus and compression vary",
     "steady": "the frames of a burst share position and light",
 }
 _ROWS = (
     ("flips", "flips"),
-    ("  relative to single", "flips_relative_to_single"),
+    ("  vs single frame", "flips_relative_to_single"),
     ("triage changes", "triage_flips"),
-    ("  relative to single", "triage_flips_relative_to_single"),
+    ("  vs single frame", "triage_flips_relative_to_single"),
     ("balanced accuracy", "balanced_accuracy"),
 )
 
@@ -30,7 +30,7 @@ def bursts_lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"{model['name']} {model['variant']} ({model['runtime']} {model['version']})"
     close = f"two highest scores within {near['within']}"
     yield f"{near['images']} of {record['images']} images, of {near['lesions']} lesions: {close}"
-    yield f"{record['repeats']} captures of each, {frames} frames per capture; % of pairs of captures that differ"
+    yield f"{record['repeats']} captures of each, {frames} frames each; % of pairs that differ"
     columns = ["", "single frame", f"sharpest of {frames}", f"burst of {frames}"]
     for found in record["conditions"]:
         yield ""
