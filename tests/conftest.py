@@ -1,4 +1,4 @@
-"""What several rooms' tests share: a small run trained on drawn shapes, and the model files made from it."""
+"""Fixtures for the tests of all packages: a small run trained on drawn shapes, and its model files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# A shell that starts the tests in the background has Ctrl-C ignored, and every process that they start inherits that.
+# A shell ignores Ctrl-C for tests that it starts in the background, and their subprocesses inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
@@ -22,18 +22,31 @@ SHARED = REPOSITORY.parent / "shared"
 
 MadeOnce: TypeAlias = Callable[[str, Callable[[Path], None]], Path]
 
+# This recipe surely learns: tests/system/test_chain.py measures by how much. Adapting batch norm makes it learn faster;
+# small images and frozen first layers make each step cheap.
 RECIPE = """
 name = "shapes"
 [network]
-size = 96
+size = 64
+[augment]
+zoom = [1.0, 1.0]
+stretch = 0.0
+shift = 0.0
+brightness = 0.0
+contrast = 0.0
+saturation = 0.0
+illuminant = 0.0
 [train]
 batch = 16
-stored_size = 112
-head_epochs = 1
-epochs = 4
-learning_rate = 5e-4
-head_learning_rate = 3e-3
+stored_size = 64
+head_epochs = 0
+epochs = 10
+learning_rate = 1e-3
+frozen_layers = 54
+batch_norm = "adapt"
+batch_norm_momentum = 0.8
 ema = 0.5
+validate_every = 10
 """
 
 
@@ -44,20 +57,20 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def peak() -> str:
-    """A program's text that defines peak(): the most kilobytes that its process had."""
+    """The source of a function peak(): the largest memory of the process so far, in kilobytes."""
     return """
 def peak():
     import re, resource, sys
     try:
         return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-    except (OSError, TypeError):  # what getrusage tells counts the process that started this one, too
+    except (OSError, TypeError):  # getrusage includes the parent process
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
 """
 
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
-    """made_once(name, make): a folder that one of the processes that share these tests has filled with make(folder)."""
+    """made_once(name, make): a folder filled by make(folder), only once for all test processes."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -93,7 +106,7 @@ def restored_run(made_once: MadeOnce) -> Path:
 
 @pytest.fixture(scope="session")
 def shapes_run(shapes: Path, restored_run: Path, made_once: MadeOnce) -> Path:
-    """A run trained on the shapes, from the embedded model's weights: no download, no data set."""
+    """A run trained on the shapes from the embedded model's weights. It needs no download."""
     from spot_train.commands.train import train
 
     def make(folder: Path) -> None:
@@ -114,13 +127,13 @@ def shapes_family(shapes_run: Path, made_once: MadeOnce) -> Path:
     def make(folder: Path) -> None:
         done = _command(convert, shapes_run, "--out", folder)
         assert "shapes-int8.tflite" in done
-        assert "same first rank" in done
+        assert "same top class" in done
 
     return made_once("family", make)
 
 
 def _command(command: click.Command, *arguments: object) -> str:
-    """What a command of the toolkit prints; it must end well."""
+    """Run a command that must succeed, and return its output."""
     done = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
@@ -128,13 +141,13 @@ def _command(command: click.Command, *arguments: object) -> str:
 
 @pytest.fixture(scope="session")
 def ham10000(made_once: MadeOnce) -> Path:
-    """The HAM10000 manifest with its images beside it, where ../shared/data is there."""
+    """The HAM10000 manifest with its images beside it. Skips without ../shared/data."""
     import shutil
     import tarfile
 
     data = SHARED / "data"
     if not (data / "ham10000-split.csv").is_file():
-        pytest.skip("NOT RUN: HAM10000 is not at ../shared/data: nothing was checked against real images")
+        pytest.skip("NOT RUN: HAM10000 is not at ../shared/data, so nothing was checked against real images")
 
     def make(folder: Path) -> None:
         for archive in sorted(data.glob("ham10000-images-*.tar")):

@@ -15,10 +15,20 @@ from spot_train.runs.average import average_runs
 
 
 @pytest.fixture
-def other_run(shapes_run: Path, tmp_path: Path) -> Path:
+def first_run(shapes_run: Path, tmp_path: Path) -> Path:
+    """The run of the shapes, as if its batch norm had been frozen."""
+    first = tmp_path / "first"
+    shutil.copytree(shapes_run, first)
+    recipe = first / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('batch_norm = "adapt"', 'batch_norm = "frozen"'))
+    return first
+
+
+@pytest.fixture
+def other_run(first_run: Path, tmp_path: Path) -> Path:
     """The same run with slightly larger weights and another recipe."""
     other = tmp_path / "other"
-    shutil.copytree(shapes_run, other)
+    shutil.copytree(first_run, other)
     body = keras.saving.load_model(other / "model.keras", compile=False)
     body.set_weights([weight + 0.001 for weight in body.get_weights()])
     body.save(other / "model.keras")
@@ -32,11 +42,11 @@ def change(run: Path, **about: object) -> None:
     (run / "run.json").write_text(json.dumps(description | about))
 
 
-def test_the_mean_of_two_runs_is_a_run(shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path) -> None:
-    metrics = average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)
+def test_the_mean_of_two_runs_is_a_run(first_run: Path, other_run: Path, shapes: Path, tmp_path: Path) -> None:
+    metrics = average_runs([first_run, other_run], shapes, tmp_path / "mean", print)
     mean, first = (
         keras.saving.load_model(run / "model.keras", compile=False).get_weights()
-        for run in (tmp_path / "mean", shapes_run)
+        for run in (tmp_path / "mean", first_run)
     )
     for ours, theirs in zip(mean, first, strict=True):
         np.testing.assert_allclose(ours, theirs + 0.0005, atol=1e-5)
@@ -50,11 +60,11 @@ def test_the_mean_of_two_runs_is_a_run(shapes_run: Path, other_run: Path, shapes
     "about", [{"labels": []}, {"split_sha256": "0"}, {"weights": {"name": "other", "sha256": "1"}}]
 )
 def test_runs_that_differ_are_refused(
-    shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path, about: dict[str, object]
+    first_run: Path, other_run: Path, shapes: Path, tmp_path: Path, about: dict[str, object]
 ) -> None:
     change(other_run, **about)
     with pytest.raises(DataError, match=f"they differ in {next(iter(about))}"):
-        average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)
+        average_runs([first_run, other_run], shapes, tmp_path / "mean", print)
     assert not (tmp_path / "mean").exists()
 
 
@@ -62,8 +72,6 @@ def test_one_run_and_adapting_batch_norm_are_refused(
     shapes_run: Path, other_run: Path, shapes: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="two or more"):
-        average_runs([shapes_run], shapes, tmp_path / "mean", print)
-    recipe = other_run / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace('batch_norm = "frozen"', 'batch_norm = "adapt"'))
+        average_runs([other_run], shapes, tmp_path / "mean", print)
     with pytest.raises(DataError, match="adapting batch norm"):
-        average_runs([shapes_run, other_run], shapes, tmp_path / "mean", print)
+        average_runs([other_run, shapes_run], shapes, tmp_path / "mean", print)

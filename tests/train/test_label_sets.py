@@ -25,11 +25,12 @@ RECIPE = """
 name = "merged"
 labels = "ham10000-malignant"
 [network]
-width = 0.35
-size = 64
+backbone = "mobilenet"
+width = 0.25
+size = 32
 [train]
 batch = 16
-stored_size = 64
+stored_size = 32
 head_epochs = 0
 epochs = 3
 learning_rate = 2e-3

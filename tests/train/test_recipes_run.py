@@ -1,4 +1,9 @@
-"""Run every included recipe to its run directory, with few drawn images and few epochs."""
+"""Run every included recipe to its run directory, with few drawn images and few epochs.
+
+The recipes that use every part of training run in `make test`: sampling, mixup, the moving average and all augmentation
+(spot-small), the plateau schedule with class weights (ham-top2), and a frozen backbone with RMSprop (inception-binary).
+The others add no line of code; they run nightly.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +34,7 @@ CHANGES = {
     "ham-top2": (*NARROW, "train.head_epochs=0", "train.epochs=3", "train.patience=1"),
     "any-images": (*NARROW, "train.head_epochs=0", "train.epochs=1"),
 }
+FAST = ("ham-top2", "spot-small")
 FILES = {
     "recipe.toml", "run.json", "split.csv", "model.keras", "history.csv", "history.svg", "metrics.json",
     "validation.md", "confusion.svg",
@@ -71,7 +77,9 @@ def test_every_recipe_is_tested() -> None:
     assert set(CHANGES) == set(known_recipes())
 
 
-@pytest.mark.parametrize("recipe", sorted(CHANGES))
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=() if name in FAST else pytest.mark.nightly) for name in sorted(CHANGES)]
+)
 def test_a_recipe_runs(recipe: str, lesions: Path, tmp_path: Path) -> None:
     data = lesions / ("eight.csv" if recipe in ("spot-check", "any-images") else "seven.csv")
     run = run_recipe(recipe, data, tmp_path / "run")
@@ -87,6 +95,7 @@ def test_a_recipe_runs(recipe: str, lesions: Path, tmp_path: Path) -> None:
         assert tops == sorted(tops)
 
 
+@pytest.mark.nightly
 def test_spot_check_trains_on_the_seven_classes_of_ham10000(lesions: Path, tmp_path: Path) -> None:
     run = run_recipe("spot-check", lesions / "seven.csv", tmp_path / "run", "labels=ham10000")
     assert list(metrics_of(run)["classes"]) == list(SEVEN)
@@ -147,7 +156,7 @@ def test_eight_classes_need_data_with_eight(lesions: Path, tmp_path: Path) -> No
 
 
 def test_any_images_learns_to_tell_shapes(shapes_run: Path) -> None:
-    """The labels are those of the data, as with any-images. The run is trained on 240 drawn shapes."""
+    """The labels are those of the data, as with any-images. The margin is measured in tests/system/test_chain.py."""
     metrics = metrics_of(shapes_run)
     assert list(metrics["classes"]) == ["circle", "square", "triangle"]
     assert metrics["balanced_accuracy"]["low"] > 1 / 3
