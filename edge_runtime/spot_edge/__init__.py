@@ -1,9 +1,9 @@
-"""Says what a dermatoscope image looks most like, and how urgent it is, offline.
+"""Classify dermatoscope images offline: what a lesion looks most like, and how urgent it is.
 
     from spot_edge import Classifier
     prediction = Classifier.load().classify("lesion.jpg")
 
-Names are imported when first used, so that `import spot_edge` costs nothing.
+Names are imported on first use, so `import spot_edge` costs almost nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# The public address of the repository, empty until there is one. Package metadata and messages take it from here.
+# The public address of the repository, empty until there is one. Package metadata and messages use it.
 REPOSITORY = ""
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Picture in, prediction out."""
+"""Classify an image, or a burst of images, with one model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Classifier"]
 
 
 class Classifier:
-    """A model in an interpreter. One thread at a time may use it: the interpreter holds the tensors."""
+    """A model loaded into an interpreter. Not thread-safe: use one classifier per thread."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Classifier:
         delegate: bool = True,
         interpreter: Interpreter | None = None,
     ) -> None:
-        """`interpreter` is one that has `model` already, of whatever kind; else one is made as the others say."""
+        """Load `model` into an interpreter, or use `interpreter`, which has loaded it already."""
         self.model = model
         self._interpreter = interpreter or Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
         self._notes = _notes(model.spec, self.runtime)
@@ -49,9 +49,9 @@ class Classifier:
     def load(
         cls, path: str | os.PathLike[str] | None = None, *, runtime: str | None = None, threads: int | None = None
     ) -> Classifier:
-        """The model file at `path` (default: the embedded model), verified, in an interpreter.
+        """Read and verify the model file at `path` (default: the embedded model), and load it.
 
-        `runtime` names one of `spot_edge.RUNTIMES`; the default is the first that is installed. Raises ModelError or
+        `runtime` is one of `spot_edge.RUNTIMES` (default: the first one installed). Raises ModelError or
         InterpreterError.
         """
         return cls(read_model(path), runtime=runtime, threads=threads)
@@ -62,18 +62,18 @@ class Classifier:
         return self._interpreter.runtime
 
     def classify(self, source: SourceLike) -> Prediction:
-        """What the model says about `source`: a path, encoded bytes, a `uint8[H,W,3]` RGB array or a `Source`.
+        """Classify one image: a path, encoded bytes, a `uint8[H,W,3]` RGB array or a `Source`.
 
-        Raises InputError where the picture is missing, damaged or of a kind that cannot be judged.
+        Raises InputError if the image is missing, damaged or of an unsupported kind.
         """
         return self.predict(self.prepare(source))
 
     def prepare(self, source: SourceLike) -> Prepared:
-        """The first half of `classify`: the decoded picture and its tensor."""
+        """The first half of `classify`: decode the image and make its tensor."""
         return prepare(Source.of(source), self.model.spec.image)
 
     def predict(self, prepared: Prepared) -> Prediction:
-        """The second half of `classify`: run the network on a prepared picture and judge its scores."""
+        """The second half of `classify`: run the network on a prepared image and interpret its scores."""
         start = time.perf_counter()
         outputs = self._interpreter.invoke(prepared.tensor)
         invoke_ms = 1e3 * (time.perf_counter() - start)
@@ -102,38 +102,39 @@ class Classifier:
         )
 
     def classify_burst(self, sources: Iterable[SourceLike]) -> Prediction:
-        """`classify` for pictures of one lesion, taken in quick succession: one answer, as `predict_burst` says."""
+        """Classify several images of one lesion, taken in quick succession, as one. See `predict_burst`."""
         return self.predict_burst(map(self.prepare, sources))[1]
 
     def predict_burst(self, frames: Iterable[Prepared]) -> tuple[Prepared, Prediction]:
-        """The sharpest of `frames`, which show one lesion, and what the model says of them together.
+        """Return the sharpest of `frames`, which show one lesion, and one prediction for all of them.
 
-        The scores are the mean of all frames that are fit to be judged; triage and the set of classes follow from it.
-        Source, evidence and embedding are the sharpest frame's. Where none is fit, the answer is that to the sharpest.
-        Frames are asked for one by one, so that an iterator of many needs little room. InputError where there are none.
+        The scores are the mean of all frames that pass the image quality check; triage and prediction set follow from
+        the mean. Source, evidence and embedding belong to the sharpest frame. If no frame passes, the prediction is
+        that of the sharpest one. Frames are read one at a time, so an iterator needs little memory. Raises InputError
+        for no frames.
         """
         from spot_edge.prediction.burst import predict_burst
 
-        judged = predict_burst(self, frames)
-        if judged is None:
-            raise InputError("a burst without a picture")
-        return judged.kept, judged.prediction
+        result = predict_burst(self, frames)
+        if result is None:
+            raise InputError("a burst needs at least one image")
+        return result.kept, result.prediction
 
     def _findings(self, prepared: Prepared, embedding: NDArray[np.float32]) -> tuple[Finding, ...]:
-        capture = self.model.spec.image_quality
-        if capture is None:
+        image_quality = self.model.spec.image_quality
+        if image_quality is None:
             return ()
-        look = appearance_of(prepared.tensor)
-        values = dict(zip(APPEARANCE, look.tolist(), strict=True))
+        appearance = appearance_of(prepared.tensor)
+        values = dict(zip(APPEARANCE, appearance.tolist(), strict=True))
         if self._ood_reference is not None:
-            values[OOD] = self._ood_reference.ood_distance(look, embedding)
-        return findings(values, capture.limits)
+            values[OOD] = self._ood_reference.ood_distance(appearance, embedding)
+        return findings(values, image_quality.limits)
 
 
 def _notes(spec: ModelSpec, runtime: Runtime) -> tuple[str, ...]:
     if runtime.name == spec.measured_in.runtime:
         return ()
     return (
-        f"this file's figures were measured in {spec.measured_in.runtime} {spec.measured_in.version}; "
-        f"{runtime.name} {runtime.version} may answer differently",
+        f"this model's figures were measured in {spec.measured_in.runtime} {spec.measured_in.version}; "
+        f"{runtime.name} {runtime.version} may score differently",
     )

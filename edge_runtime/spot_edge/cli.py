@@ -1,7 +1,7 @@
-"""The command `spot-edge`: a group whose subcommands are imported when they are run.
+"""The command `spot-edge`: a group that imports each subcommand only when it runs.
 
-The device package brings `classify`, `camera`, `kiosk`, `info` and `doctor`; further ones are found by entry points of
-the group `spot_edge.commands`. A SpotError becomes one line on stderr and an exit code from the table in `errors`.
+The device package brings `classify`, `camera`, `kiosk`, `info` and `doctor`. Other packages add commands through entry
+points of the group `spot_edge.commands`. A SpotError is printed as one line on stderr; its exit code is in `errors`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spot_edge import __version__
-from spot_edge.errors import EXIT_CODES, OutputError, SpotError, is_interrupt, is_within, one_line
+from spot_edge.errors import OutputError, SpotError, install_hint, is_interrupt, is_within, one_line
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,28 +28,40 @@ __all__ = ["ENTRY_POINTS", "TOOLKIT", "main", "spot_edge"]
 
 ENTRY_POINTS = "spot_edge.commands"
 
-# name → module and attribute, and the line that --help shows without importing it
-_OWN = {
-    "classify": ("spot_edge.commands.classify:classify", "Say what lesion pictures look most like, and how urgent."),
-    "camera": ("spot_edge.commands.camera:camera", "List cameras, take a picture, watch focus and light."),
-    "kiosk": ("spot_edge.commands.kiosk:kiosk", "Judge what a camera sees at the press of its button or a key."),
-    "info": ("spot_edge.commands.info:info", "Show what a model file carries."),
-    "doctor": ("spot_edge.commands.doctor:doctor", "Say what this machine is and what is wrong with it."),
+# Name → module and attribute, and the line that --help shows without importing the command.
+_DEVICE = {
+    "classify": (
+        "spot_edge.commands.classify:classify",
+        "Say what a lesion looks most like and how urgent it is.",
+    ),
+    "camera": ("spot_edge.commands.camera:camera", "List cameras, take a picture, adjust focus and light."),
+    "kiosk": ("spot_edge.commands.kiosk:kiosk", "Classify what a camera sees at the press of a button."),
+    "info": ("spot_edge.commands.info:info", "Show what a model file contains and how it was measured."),
+    "doctor": ("spot_edge.commands.doctor:doctor", "Check this machine, its cameras and the installation."),
+}
+# The commands of the workstation toolkit in the order of use, and their lines in --help.
+TOOLKIT = {
+    "data": "Check, split and download data sets.",
+    "train": "Train a network from a recipe.",
+    "runs": "Pack, restore and average run directories.",
+    "convert": "Convert a run into verified, quantized model files.",
+    "bench": "Measure accuracy, drift, robustness and speed of model files.",
+    "inspect": "Show what is inside any .tflite file.",
+    "kit": "Export a conformance kit for apps, and check an app against it.",
 }
 
 _INTERRUPTED = 130
-_AGAIN = 0.01  # seconds
-
-_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+_RETRY_AFTER = 0.01  # seconds
 
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_OWN, *sorted(_installed())]
+        installed = _installed()
+        return [*_DEVICE, *_in_order(installed)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _OWN:
-            module, _, attribute = _OWN[cmd_name][0].partition(":")
+        if cmd_name in _DEVICE:
+            module, _, attribute = _DEVICE[cmd_name][0].partition(":")
             own: click.Command = getattr(import_module(module), attribute)
             return own
         entry = _installed().get(cmd_name)
@@ -60,16 +72,16 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name in TOOLKIT and name not in _installed():
-            raise click.UsageError(f"'{name}' is part of the workstation toolkit: pip install spot-edge-toolkit", ctx)
+            raise click.UsageError(f"'{name}' is part of the workstation toolkit. Install it {install_hint()}", ctx)
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        with _readers_that_go():  # of --help
+        with _success_on_closed_pipe():  # of --help
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _readers_that_go():
+            with _success_on_closed_pipe():
                 return super().invoke(ctx)
         except Exception as error:
             if is_interrupt(error):
@@ -77,58 +89,57 @@ class _Commands(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, about) for name, (_, about) in _OWN.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
         installed = _installed()
-        if installed:
-            with formatter.section("Commands of the toolkit"):
-                formatter.write_dl([(name, _short_help(entry)) for name, entry in sorted(installed.items())])
-
-
-TOOLKIT = ("train", "runs", "convert", "inspect", "kit", "bench", "data")
+        toolkit = [(name, TOOLKIT.get(name) or _short_help(installed[name])) for name in _in_order(installed)]
+        with formatter.section("Device commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _DEVICE.items()])
+        if toolkit:
+            with formatter.section("Toolkit commands"):
+                formatter.write_dl(toolkit)
 
 
 def _installed() -> dict[str, Any]:
+    """Commands of other packages. Loaded only when needed, so that --help stays light."""
     from importlib.metadata import entry_points  # slow to import, and rarely needed
 
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
+def _in_order(installed: dict[str, Any]) -> list[str]:
+    return [*(name for name in TOOLKIT if name in installed), *sorted(installed.keys() - TOOLKIT.keys())]
+
+
 def _short_help(entry: Any) -> str:
     try:
         command: click.Command = entry.load()
-    except Exception as error:  # a broken plug-in must not take --help away
+    except Exception as error:  # a broken plug-in must not break --help
         return f"(cannot be loaded: {error})"
-    return command.get_short_help_str(limit=80)
+    return command.get_short_help_str(limit=66)
 
 
-@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="spot-edge")
 def spot_edge() -> None:
-    """Say what a dermatoscope image looks most like, and how urgent it is, offline.
-
-    An aid for trained people, not a diagnosis.
-    """
+    """Classify dermatoscope images offline. An aid, not a diagnosis."""
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and end the process with a documented exit code."""
-    _let_complaints_go()
-    _open_closed_streams()
-    own = (sys.argv[1:] if args is None else args)[:1] in ([name] for name in _OWN)
+    _ignore_stderr_errors()
+    _reopen_closed_streams()
+    own = (sys.argv[1:] if args is None else args)[:1] in ([name] for name in _DEVICE)
     if own:
-        gc.disable()  # importing makes only objects that stay; `classify` turns it on when its model is loaded
+        gc.disable()  # imports create only objects that stay; commands turn it on again once their model is loaded
     try:
-        _heed_signals()
+        _install_signal_handlers()
         code = _run(args)
-    except KeyboardInterrupt:  # a second one, or one that came between two lines of ours
+    except KeyboardInterrupt:  # a second one, or one between two of our own lines
         code = _interrupted()
     if code != _INTERRUPTED:
-        _heed_no_more(ignore=False)
+        _remove_signal_handlers(ignore=False)
     if own:
-        # Taking an interpreter apart takes as long as a classification; our own commands leave nothing to be closed.
-        with suppress(OSError):  # a terminal that has gone
+        # Shutting Python down takes as long as classifying an image. Our own commands leave nothing open.
+        with suppress(OSError):  # the terminal was closed
             sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -137,7 +148,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _run(args: list[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show is no error
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold characters the terminal cannot show
     try:
         code = spot_edge.main(args=args, prog_name="spot-edge", standalone_mode=False)
         sys.stdout.flush()
@@ -159,7 +170,7 @@ def _run(args: list[str] | None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
-        click.echo(f"spot-edge: standard output cannot be written: {error.strerror}", err=True)
+        click.echo(f"spot-edge: cannot write to standard output: {error.strerror}", err=True)
         _close_stdout()
         return OutputError.exit_code
     return code if isinstance(code, int) else 0
@@ -167,25 +178,25 @@ def _run(args: list[str] | None) -> int:
 
 def _interrupted() -> int:
     with suppress(KeyboardInterrupt):
-        _heed_no_more(ignore=True)
+        _remove_signal_handlers(ignore=True)
     click.echo("interrupted", err=True)
-    _close_stdout()  # an answer that waits for a slow reader must not hold up the end
+    _close_stdout()  # output that waits for a slow reader must not delay the exit
     return _INTERRUPTED
 
 
-def _open_closed_streams() -> None:
-    """A stream that the caller closed becomes one that leads nowhere, or the next file opened would take its place."""
+def _reopen_closed_streams() -> None:
+    """Point streams that the caller closed to the null device, or the next opened file would get their number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            opened = open(os.devnull, "w" if number else "r")  # noqa: SIM115 - for as long as the process lives
+            opened = open(os.devnull, "w" if number else "r")  # noqa: SIM115 - open until the process ends
             if opened.fileno() != number:
                 os.dup2(opened.fileno(), number)
             setattr(sys, name, opened)
 
 
 @contextmanager
-def _readers_that_go() -> Iterator[None]:
-    """`spot-edge … | head`: the reader has seen enough. Click would call it exit code 1."""
+def _success_on_closed_pipe() -> Iterator[None]:
+    """Exit with 0 when the reader of a pipe closes it, as in `spot-edge … | head`. Click would exit with 1."""
     try:
         yield
     except BrokenPipeError:
@@ -193,8 +204,8 @@ def _readers_that_go() -> Iterator[None]:
         raise click.exceptions.Exit(0) from None
 
 
-class _Complaints(io.FileIO):
-    """Standard error that loses what it cannot write: that nobody can read a complaint is no reason to end."""
+class _LossyFile(io.FileIO):
+    """A file that drops what it cannot write instead of raising an error."""
 
     def write(self, data: Any) -> int:
         try:
@@ -203,47 +214,50 @@ class _Complaints(io.FileIO):
             return len(data)
 
 
-def _let_complaints_go() -> None:
-    """A full disk behind standard error, or a reader of it that has gone, must not end what goes well otherwise."""
-    if os.name == "posix" and isinstance(sys.stderr, io.TextIOWrapper):  # elsewhere a console is more than a file
-        raw = _Complaints(sys.stderr.fileno(), "w", closefd=False)  # a buffer would say again what an interrupt follows
+def _ignore_stderr_errors() -> None:
+    """Keep going when stderr cannot be written, because its disk is full or its reader has closed it."""
+    if os.name == "posix" and isinstance(sys.stderr, io.TextIOWrapper):  # on Windows a console is not a file
+        # Unbuffered: a buffer could repeat text after an interrupt.
+        raw = _LossyFile(sys.stderr.fileno(), "w", closefd=False)
         sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, sys.stderr.errors, write_through=True)
 
 
-def _heed_signals() -> None:
-    """SIGTERM, and SIGHUP of a terminal that is closed, end a command as Ctrl-C does: with nothing left half done.
+def _install_signal_handlers() -> None:
+    """Make SIGTERM and SIGHUP end a command cleanly, as Ctrl-C does.
 
-    What the caller has had ignored (`nohup`) stays so. An interrupt that Python cannot raise where it comes, while it
-    tidies up, comes once more a moment later; so does one that comes while that is being arranged.
+    Signals that the caller ignores (`nohup`) stay ignored. Python loses an interrupt that comes during a finalizer,
+    so the handler raises it again a moment later.
     """
-    import signal  # Pillow's decoder of JPEGs imports it, too
+    import signal  # Pillow's JPEG decoder imports it anyway
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        within = is_within(frame, lost.__code__)
-        once_more(_AGAIN if within else 0.0)
+        within = is_within(frame, report_lost.__code__)
+        retry(_RETRY_AFTER if within else 0.0)
         if not within:
             raise KeyboardInterrupt
 
-    def once_more(seconds: float) -> None:
-        if hasattr(signal, "setitimer"):  # not on every system
+    def retry(seconds: float) -> None:
+        if hasattr(signal, "setitimer"):  # not available everywhere
             signal.signal(signal.SIGALRM, interrupt)
-            signal.setitimer(signal.ITIMER_REAL, seconds)  # 0: not at all
+            signal.setitimer(signal.ITIMER_REAL, seconds)  # 0 turns the timer off
 
-    def lost(what: sys.UnraisableHookArgs) -> None:
+    def report_lost(what: sys.UnraisableHookArgs) -> None:
         if isinstance(what.exc_value, KeyboardInterrupt):
-            once_more(_AGAIN)
+            retry(_RETRY_AFTER)
         else:
             sys.__unraisablehook__(what)
 
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, interrupt)
-    sys.unraisablehook = lost
+    sys.unraisablehook = report_lost
 
 
-def _heed_no_more(*, ignore: bool) -> None:
-    """The exit code is known: a further signal does nothing more or, where taking Python apart may take long, ends the
-    process there and then. A traceback it is not."""
+def _remove_signal_handlers(*, ignore: bool) -> None:
+    """From here on the exit code is known, so a further signal must not cause a traceback.
+
+    It is ignored, or ends the process at once: shutting Python down may take long.
+    """
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -255,7 +269,7 @@ def _heed_no_more(*, ignore: bool) -> None:
 
 
 def _close_stdout() -> None:
-    """Let what could not be written go, or Python would try again, and complain, at its end."""
+    """Drop what could not be written, or Python would retry at exit and print an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

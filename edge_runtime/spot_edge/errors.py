@@ -1,7 +1,7 @@
-"""Everything that can go wrong in a way a user can mend, and the exit code of each.
+"""The errors that a user can fix, and the exit code of each.
 
-A `SpotError` says in one line what is wrong with which input and what to do. The command line prints that line and
-ends with the error's exit code; any other exception is a bug and shows as a traceback.
+A `SpotError` says in one line what is wrong with which input, and what to do. The command line prints that line and
+exits with the error's code. Any other exception is a bug and shows as a traceback.
 """
 
 from __future__ import annotations

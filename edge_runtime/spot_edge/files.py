@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Read files with a size limit, and write them completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ __all__ = ["make_folder", "read_file", "write_file"]
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """The content of the file at `path`. OSError where there is none, where it is a device or a pipe, which might never
-    end, or where it holds more than `most` bytes."""
+    """Return the content of the file at `path`.
+
+    Raises OSError if it is missing, larger than `most` bytes, or a device or pipe, which might never end.
+    """
     state = os.stat(path)
     if stat.S_ISDIR(state.st_mode):
         raise IsADirectoryError(errno.EISDIR, "a folder")
     if not stat.S_ISREG(state.st_mode):
-        raise OSError(errno.EINVAL, "not a plain file")
+        raise OSError(errno.EINVAL, "not a regular file")
     if state.st_size > most:
         raise OSError(errno.EFBIG, f"larger than {most >> 20} MB")
     return path.read_bytes()
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path`: a temporary file in the same folder, fsync, rename. Never half a file."""
+    """Write `content` to `path` by way of a temporary file in the same folder, so that no reader sees half a file."""
     temporary: Path | None = None
     try:
         temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
@@ -41,23 +43,23 @@ def write_file(path: Path, content: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:  # an interrupt, too, leaves nothing behind
+    finally:  # also after an interrupt
         if temporary is not None:
-            with contextlib.suppress(OSError):  # where nothing could be written, nothing can be removed
+            with contextlib.suppress(OSError):  # if nothing could be written, nothing can be removed
                 temporary.unlink()
 
 
 def make_folder(path: Path) -> Path:
-    """`path` as a folder, made with its parents where it is missing."""
+    """Create the folder `path` and its parents if missing, and return it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be made a folder: {error.strerror or error}") from error
+        raise OutputError(f"{path}: cannot create this folder: {error.strerror or error}") from error
     return path
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a loss of power, where the system can."""
+    """Make a rename survive a power failure, if the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,8 +1,8 @@
-"""What the kernel tells in small files under /proc and /sys; None where there is no such file, or it refuses.
+"""Facts about this machine from /proc, /sys and a Raspberry Pi's firmware.
 
-What the machine is: its board, processor, memory and system, as the kernel tells them.
-
-How the machine fares at one moment: temperature, clock, and what a Raspberry Pi's firmware says of throttling."""
+`read_machine` returns what does not change (board, processor, memory, system), and `Sensors.read` temperature, clock
+and throttling at this moment. What is not known is None.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = [
 
 
 def text_in(path: Path) -> str | None:
-    """The file's text without the spaces around it, and without the zero byte that ends a device tree's."""
+    """The file's text without surrounding whitespace and NUL bytes, or None if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip(" \t\r\n\0")
-    except OSError:  # a thermal zone may be there and refuse to be read
+    except OSError:  # some thermal zones exist but cannot be read
         return None
 
 
 def number_in(path: Path) -> float | None:
-    """The number that the file holds."""
+    """The finite number in the file, or None."""
     try:
         number = float(text_in(path) or "")
     except ValueError:
@@ -48,7 +48,7 @@ def number_in(path: Path) -> float | None:
 
 _BOARDS = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
 _SYSTEMS = ("etc/os-release", "usr/lib/os-release")
-_PARTS = {  # ARM's numbers of the processors that Raspberry Pis have: on 64 bits the kernel tells no more
+_PARTS = {  # ARM part numbers of Raspberry Pi processors: a 64-bit kernel reports no name
     "0xb76": "ARM1176",
     "0xc07": "Cortex-A7",
     "0xd03": "Cortex-A53",
@@ -59,13 +59,13 @@ _PARTS = {  # ARM's numbers of the processors that Raspberry Pis have: on 64 bit
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What does not change while it runs; None for what it does not tell."""
+    """What does not change while the machine runs. Unknown values are None."""
 
-    board: str | None = None  # a Raspberry Pi's own name
+    board: str | None = None  # only a Raspberry Pi reports one
     processor: str | None = None
-    architecture: str | None = None  # in the kernel's words
+    architecture: str | None = None  # as the kernel calls it
     bits: int | None = None  # of this program
-    cores: int | None = None  # that this process may use
+    cores: int | None = None  # available to this process
     max_mhz: float | None = None
     clock_driver: str | None = None
     memory: int | None = None  # bytes
@@ -74,12 +74,12 @@ class Machine:
 
     @property
     def narrow(self) -> bool:
-        """Whether this is a 32-bit program on a 64-bit kernel; `armv8l` is what linux32 makes of aarch64."""
+        """Whether this is a 32-bit program on a 64-bit kernel. Under linux32, aarch64 reports itself as `armv8l`."""
         return self.bits == 32 and self.architecture is not None and bool(re.search("64|^armv8l", self.architecture))
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """This machine, with the kernel's files read under `root`."""
+    """Describe this machine from the files under `root`."""
     cpuinfo = _pairs(root / "proc" / "cpuinfo", ":")
     boards = [text_in(root / board) for board in _BOARDS]
     systems = [_pairs(root / system, "=").get("PRETTY_NAME") for system in _SYSTEMS]
@@ -100,7 +100,7 @@ def read_machine(root: Path = Path("/")) -> Machine:
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that a new program may have before the system must swap."""
+    """Bytes that a new program can use before the system starts to swap."""
     return _memory(root, "MemAvailable")
 
 
@@ -110,7 +110,7 @@ def _memory(root: Path, key: str) -> int | None:
 
 
 def _pairs(path: Path, separator: str) -> dict[str, str]:
-    """The file's lines of a key and a value; of a key that comes again, as for every core, the first."""
+    """The file's key-value lines. If a key repeats, as for each core, the first one counts."""
     found: dict[str, str] = {}
     for line in (text_in(path) or "").splitlines():
         key, _, value = line.partition(separator)
@@ -120,23 +120,23 @@ def _pairs(path: Path, separator: str) -> dict[str, str]:
 
 
 FLAGS = {1: "under-voltage", 2: "clock capped", 4: "throttled", 8: "soft temperature limit"}
-SINCE_BOOT = 16  # the same four bits, this much higher: has occurred since boot
+SINCE_BOOT = 16  # shift of the same four flags that mean "has occurred since boot"
 
 _FLAG_FILE = "devices/platform/soc*/soc*:firmware/get_throttled"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The machine at one moment; None for what it does not tell."""
+    """The machine at one moment. Unknown values are None."""
 
     temperature_c: float | None = None
     mhz: float | None = None  # of the fastest core
     governor: str | None = None
     flags: int | None = None  # of get_throttled
-    events: int | None = None  # how often an Intel core was throttled since boot
+    events: int | None = None  # how often Intel cores were throttled since boot
 
     def signs(self, *, since_boot: bool = False) -> list[str] | None:
-        """The flags by name: those that are up now, or those that have been since boot."""
+        """The names of the throttling flags that are set now, or that have been set since boot."""
         if self.flags is None:
             return None
         flags = self.flags >> SINCE_BOOT if since_boot else self.flags
@@ -145,13 +145,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Sensors:
-    """Where readings come from. Tests name a folder and a script of their own."""
+    """Where readings come from. Tests pass their own folder and script."""
 
     root: Path = Path("/")
     vcgencmd: str | None = "vcgencmd"
 
     def read(self) -> Reading:
-        """The machine now."""
+        """Read temperature, clock and throttling now."""
         cores = self.root / "sys" / "devices" / "system" / "cpu"
         clocks = [number_in(path) for path in cores.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
         known = [clock for clock in clocks if clock is not None]
@@ -167,7 +167,7 @@ class Sensors:
         )
 
     def zones(self) -> dict[str, float]:
-        """The temperature of each thermal zone, by its type; of two of one type the hotter one's."""
+        """The temperature of each type of thermal zone. If two zones share a type, the hotter one counts."""
         found: dict[str, float] = {}
         for zone in sorted((self.root / "sys" / "class" / "thermal").glob("thermal_zone*")):
             heat, kind = number_in(zone / "temp"), text_in(zone / "type") or zone.name
@@ -176,7 +176,7 @@ class Sensors:
         return found
 
     def _flags(self) -> int | None:
-        """The firmware is asked first: some kernels keep the file's value as it was, and warn of who reads it."""
+        """The throttling flags. The firmware comes first: some kernels do not refresh the file."""
         said = self._ask("get_throttled", r"=0x([0-9a-fA-F]+)")
         for path in (self.root / "sys").glob(_FLAG_FILE) if said is None else ():
             said = text_in(path)
@@ -186,13 +186,13 @@ class Sensors:
             return None
 
     def _ask(self, what: str, pattern: str) -> str | None:
-        """What a Raspberry Pi's firmware says."""
+        """Query a Raspberry Pi's firmware."""
         command = self.vcgencmd and shutil.which(self.vcgencmd)
         if not command:
             return None
         try:
             done = subprocess.run([command, what], capture_output=True, text=True, timeout=5, check=False)
-        except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: what it says is no text
+        except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: undecodable output
             return None
         found = re.search(pattern, done.stdout)
         return found[1] if found else None

@@ -186,8 +186,8 @@ def _forked(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[byte
 def spot_edge(python: Callable[..., Any]) -> Callable[..., Any]:
     """spot_edge(*arguments): the command line in a process of its own; what it said is never a traceback.
 
-    With TESTS_FORK set (`make check TARGET=arm`: below an emulator every start of Python takes seconds) that process is a copy of
-    this one, but where a test gives the process an environment of its own.
+    With TESTS_FORK set (`make check TARGET=arm`: below an emulator every start of Python takes seconds) that process
+    is a copy of this one, but where a test gives the process an environment of its own.
     """
 
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:

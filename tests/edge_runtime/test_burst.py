@@ -119,7 +119,7 @@ def test_frames_that_are_unfit_are_left_out(limited: Callable[..., Classifier], 
     assert answer.quality == ()
     assert answer.burst is not None
     assert (answer.burst.frames, answer.burst.averaged, answer.burst.kept) == (4, sum(fit), 2)
-    assert f"the mean of {sum(fit)} of 4 pictures" in " ".join(describe(answer, 1).split())
+    assert f"the mean of {sum(fit)} of 4 images" in " ".join(describe(answer, 1).split())
 
 
 def test_where_no_frame_is_fit_nothing_is_assessed(limited: Callable[..., Classifier], frames: list) -> None:
@@ -128,7 +128,7 @@ def test_where_no_frame_is_fit_nothing_is_assessed(limited: Callable[..., Classi
     assert answer.abstained
     assert (answer.triage, answer.quality, answer.ranked) == (sharpest.triage, sharpest.quality, sharpest.ranked)
     assert answer.burst == Burst(frames=4, averaged=0, agreeing=0, kept=2)
-    assert "none of 4 pictures is fit to be judged; number 2, the sharpest, is kept" in answer.notes
+    assert "none of the 4 images passes the image quality check; image 2 is the sharpest and is kept" in answer.notes
 
 
 def test_the_json_form_and_the_words(limited: Callable[..., Classifier], frames: list) -> None:
@@ -136,13 +136,13 @@ def test_the_json_form_and_the_words(limited: Callable[..., Classifier], frames:
     answer = classifier.classify_burst(frames)
     record = json.loads(json.dumps(answer.as_dict(), allow_nan=False))
     assert set(record["burst"]) == {"frames", "averaged", "agreeing", "kept"}
-    assert record["notes"][-1] == "this file's figures were measured on single pictures"
-    assert "the mean of 4 pictures" in " ".join(describe(answer, 1).split())
+    assert record["notes"][-1] == "this model's figures were measured on single images"
+    assert "the mean of 4 images" in " ".join(describe(answer, 1).split())
     assert json.loads(json.dumps(classifier.classify(frames[0]).as_dict()))["burst"] is None
 
 
 def test_none_is_no_burst(limited: Callable[..., Classifier]) -> None:
-    with pytest.raises(InputError, match="without a picture"):
+    with pytest.raises(InputError, match="at least one image"):
         limited().classify_burst([])
 
 

@@ -72,7 +72,7 @@ def test_each_file_is_what_it_is_when_it_is_read(held, scans: Path, lesion: byte
     for path, why in {gone: "no such file", short: "damaged image", empty: "empty", folder: "a folder"}.items():
         assert wrong[path.name].startswith(f"{path}: {why}")
     assert len(complaints) == 5
-    assert complaints[-1].endswith("4 of 300 pictures could not be judged")
+    assert complaints[-1].endswith("4 of 300 images could not be classified")
 
 
 @posix

@@ -103,7 +103,7 @@ def test_evidence_is_for_the_first_rank_or_a_named_class(classifier, lesion) -> 
     assert not np.array_equal(evidence_for(prediction), evidence_for(prediction, last))
     assert evidence_for(prediction).min() >= 0
     assert evidence_for(prediction).max() == 1
-    with pytest.raises(InputError, match="wart: no class of this model"):
+    with pytest.raises(InputError, match="wart: not a class of this model"):
         evidence_for(prediction, "wart")
 
 

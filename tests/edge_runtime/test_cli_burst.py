@@ -47,7 +47,7 @@ def test_files_that_are_named_belong_together_by_their_folders(spot_edge, visits
 def test_words_and_csv_have_one_answer_a_burst(spot_edge, visits) -> None:
     words = spot_edge("classify", visits, "--burst", "3").stdout.decode()
     assert words.count("  triage ") == 2
-    assert "3 pictures" in words
+    assert "3 images" in words
     assert words.count("not a diagnosis") == 1
     rows = list(csv.DictReader(io.StringIO(spot_edge("classify", visits, "--burst", "3", "--csv").stdout.decode())))
     assert [Path(row["source"]).parent.name for row in rows] == ["arm", "leg"]
@@ -60,10 +60,10 @@ def test_a_folder_of_too_many_is_no_burst_and_the_rest_goes_on(spot_edge, visits
     assert failure["source"]["name"] == str(visits / "arm")
     assert (
         failure["error"]
-        == f"{visits / 'arm'}: 3 pictures, but a burst has at most 2: a folder of its own for each lesion"
+        == f"{visits / 'arm'}: 3 images, but a burst has at most 2: put each lesion into its own folder"
     )
     assert record["burst"]["frames"] == 2
-    assert ended.stderr.decode().splitlines()[-1] == "spot-edge: 1 of 2 bursts could not be judged whole"
+    assert ended.stderr.decode().splitlines()[-1] == "spot-edge: 1 of 2 bursts could not be classified completely"
 
 
 def test_a_broken_picture_is_told_and_left_out(spot_edge, visits, tmp_path) -> None:

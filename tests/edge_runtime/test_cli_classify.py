@@ -56,7 +56,7 @@ def test_a_folder_of_good_and_bad_files_goes_on_to_its_end(spot_edge, scans) -> 
     assert [line.split(": ")[1] for line in complained[:-1]] == [
         str(scans / bad) for bad in ("empty.png", "page.gif", "arm/broken.png")
     ]
-    assert complained[-1] == "spot-edge: 3 of 7 pictures could not be judged"
+    assert complained[-1] == "spot-edge: 3 of 7 images could not be classified"
     assert said.count("not a diagnosis") == 1
 
 
@@ -76,16 +76,16 @@ def test_json_lines_each_parse_the_bad_ones_too(spot_edge, scans, model) -> None
 def test_csv_parses_with_a_column_for_every_class(spot_edge, scans, model) -> None:
     rows = list(csv.DictReader(io.StringIO(spot_edge("classify", scans, "--csv").stdout.decode())))
     labels = [label.label for label in model.spec.labels]
-    assert list(rows[0]) == ["source", "first", "triage", "malignant_score", *labels, "model", "error"]
+    assert list(rows[0]) == ["source", "top_class", "triage", "malignant_score", *labels, "model", "error"]
     good, bad = [row for row in rows if not row["error"]], [row for row in rows if row["error"]]
     assert (len(good), len(bad)) == (4, 3)
     for row in good:
         scores = {label: float(row[label]) for label in labels}
         assert sum(scores.values()) == pytest.approx(1, abs=1e-4)
         if row["triage"] == "cannot assess":  # the negative
-            assert row["first"] == row["malignant_score"] == ""
+            assert row["top_class"] == row["malignant_score"] == ""
             continue
-        assert row["first"] == max(scores, key=scores.get)
+        assert row["top_class"] == max(scores, key=scores.get)
         assert row["triage"] in ("review now", "review soon", "routine")
         malignant = sum(scores[label.label] for label in model.spec.labels if label.malignant)
         assert float(row["malignant_score"]) == pytest.approx(malignant, abs=1e-4)
@@ -97,7 +97,7 @@ def test_the_three_forms_agree(spot_edge, picture) -> None:
     (row,) = csv.DictReader(io.StringIO(spot_edge("classify", picture, "--csv").stdout.decode()))
     words = spot_edge("classify", picture).stdout.decode()
     best = record["ranked"][0]
-    assert row["first"] == best["label"]
+    assert row["top_class"] == best["label"]
     assert float(row[best["label"]]) == pytest.approx(best["score"], abs=1e-6)
     assert best["name"] in words.splitlines()[1]
     assert f"{best['score']:.2f}" in words.splitlines()[1]
@@ -118,7 +118,7 @@ def test_standard_input(spot_edge, lesion, picture) -> None:
     assert (nothing.returncode, nothing.stderr) == (3, b"spot-edge: -: empty\n")
 
 
-@pytest.mark.parametrize(("name", "why"), [("gone.jpg", "no such file"), ("nothing", "no pictures in this folder")])
+@pytest.mark.parametrize(("name", "why"), [("gone.jpg", "no such file"), ("nothing", "no images in this folder")])
 def test_a_single_name_that_stands_for_nothing(name: str, why: str, spot_edge, tmp_path) -> None:
     (tmp_path / "nothing").mkdir()
     ended = spot_edge("classify", tmp_path / name)

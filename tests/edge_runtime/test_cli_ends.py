@@ -16,16 +16,8 @@ from spot_edge import RUNTIMES
 from spot_edge.cli import TOOLKIT
 from spot_edge.cli import spot_edge as group
 from spot_edge.commands.classify import classify
-from spot_edge.errors import EXIT_CODES
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX pipes, signals and terminals")
-
-
-def test_help_lists_every_exit_code() -> None:
-    said = CliRunner().invoke(group, ["--help"]).output
-    assert "not a diagnosis" in said
-    for code, meaning in EXIT_CODES.items():
-        assert f"{code:>3}  {meaning}" in said
 
 
 def test_help_lists_the_commands_of_the_device(spot_edge) -> None:
@@ -63,7 +55,7 @@ def test_a_toolkit_command_without_the_toolkit_says_what_to_install(name: str, m
     monkeypatch.setattr("spot_edge.cli._installed", dict)
     ended = CliRunner().invoke(group, [name, "--whatever"])
     assert ended.exit_code == 2
-    assert "pip install spot-edge-toolkit" in ended.output
+    assert "from a clone of spot-edge: pip install ./edge_runtime ." in " ".join(ended.output.split())
 
 
 def test_a_broken_plug_in_does_not_take_help_away(monkeypatch) -> None:
@@ -71,10 +63,10 @@ def test_a_broken_plug_in_does_not_take_help_away(monkeypatch) -> None:
         def load(self) -> None:
             raise ImportError("no module of that name")
 
-    monkeypatch.setattr("spot_edge.cli._installed", lambda: {"bench": Broken()})
+    monkeypatch.setattr("spot_edge.cli._installed", lambda: {"plug-in": Broken()})
     ended = CliRunner().invoke(group, ["--help"])
     assert ended.exit_code == 0
-    assert "bench" in ended.output
+    assert "plug-in" in ended.output
     assert "cannot be loaded" in ended.output
 
 
@@ -112,7 +104,7 @@ def test_a_full_disk_behind_standard_output_ends_with_6(form: list[str], picture
         command = [sys.executable, "-m", "spot_edge.cli", "classify", picture, *form]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
     assert ended.returncode == 6
-    assert ended.stderr == b"spot-edge: standard output cannot be written: No space left on device\n"
+    assert ended.stderr == b"spot-edge: cannot write to standard output: No space left on device\n"
 
 
 def shown(terminal: int) -> bytes:

@@ -43,7 +43,7 @@ def test_answers_and_their_order_do_not_depend_on_the_threads(spot_edge, folder,
         together = spot_edge("classify", folder, "--json", "--threads", threads)
         assert timeless(together.stdout) == records
         assert (together.returncode, together.stderr) == (alone.returncode, alone.stderr) == (3, alone.stderr)
-    assert alone.stderr.splitlines()[-1] == b"spot-edge: 6 of 40 pictures could not be judged"
+    assert alone.stderr.splitlines()[-1] == b"spot-edge: 6 of 40 images could not be classified"
 
 
 def test_results_are_named_in_the_order_of_the_pictures(spot_edge, folder, tmp_path) -> None:

@@ -89,7 +89,7 @@ def test_nothing_is_kept_unasked(spot_edge, picture) -> None:
 def test_a_folder_that_cannot_be_made_ends_with_6(option: str, spot_edge, picture) -> None:
     ended = spot_edge("classify", picture, option, picture / "below a file")
     assert (ended.returncode, ended.stdout) == (6, b"")
-    assert b"cannot be made a folder" in ended.stderr
+    assert b"cannot create this folder" in ended.stderr
     assert ended.stderr.count(b"\n") == 1
 
 

@@ -126,7 +126,7 @@ def test_nothing_is_left_to_do(form: str, spot_edge, folder, tmp_path) -> None:
     spot_edge("classify", folder, form, "--out", out)
     content = out.read_bytes()
     ended = spot_edge("classify", folder, form, "--out", out, "--resume")
-    assert (ended.returncode, ended.stderr) == (3, b"spot-edge: 4 of 30 pictures could not be judged\n")
+    assert (ended.returncode, ended.stderr) == (3, b"spot-edge: 4 of 30 images could not be classified\n")
     assert out.read_bytes() == content
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_there_is_not_touched_unasked(spot_edge, picture, tmp_pat
     out.write_text("mine")
     ended = spot_edge("classify", picture, "--json", "--out", out)
     assert (ended.returncode, ended.stdout) == (6, b"")
-    assert ended.stderr.decode().startswith(f"spot-edge: {out}: exists already: go on with --resume")
+    assert ended.stderr.decode().startswith(f"spot-edge: {out}: exists: continue it with --resume")
     assert ended.stderr.count(b"\n") == 1
     assert out.read_text() == "mine"
 
@@ -149,19 +149,19 @@ def test_to_resume_what_was_not_begun_is_to_begin(spot_edge, picture, tmp_path) 
 @pytest.mark.parametrize(
     ("form", "change", "why"),
     [
-        ("--json", lambda text: text.replace('"id":', '"was":'), "answer 1 is not"),
-        ("--csv", lambda text: text.replace(text.split(",")[-2], "f" * 64), "answer 1 is another model's"),
+        ("--json", lambda text: text.replace('"id":', '"was":'), "record 1 is damaged"),
+        ("--csv", lambda text: text.replace(text.split(",")[-2], "f" * 64), "record 1 is from another model"),
         (
             "--csv",
             lambda text: text.replace("malignant_score,", "malignant_score,mole,"),
-            "no answers as --csv with these classes",
+            "does not hold --csv predictions with these classes",
         ),
-        ("--csv", lambda text: text + "x,y\n", "answer 2 is not of this form"),
-        ("--json", lambda text: text + "{}\n", "answer 2 is not of this form"),
-        ("--json", lambda text: text + "a line\n", "answer 2 is not of this form"),
-        ("--json", lambda text: "a line without an end", "no answers as --json"),
-        ("--csv", lambda text: "source,first\na.png,melanoma\n", "no answers as --csv"),
-        ("--json", lambda text: "\0" * 100, "no answers as --json"),
+        ("--csv", lambda text: text + "x,y\n", "record 2 is damaged"),
+        ("--json", lambda text: text + "{}\n", "record 2 is damaged"),
+        ("--json", lambda text: text + "a line\n", "record 2 is damaged"),
+        ("--json", lambda text: "a line without an end", "does not hold --json predictions"),
+        ("--csv", lambda text: "source,first\na.png,melanoma\n", "does not hold --csv predictions"),
+        ("--json", lambda text: "\0" * 100, "does not hold --json predictions"),
     ],
 )
 def test_a_file_of_something_else_is_refused(form: str, change, why: str, spot_edge, picture, model, tmp_path) -> None:
@@ -182,7 +182,7 @@ def test_answers_of_another_model_are_refused(spot_edge, picture, model, tmp_pat
     spot_edge("classify", picture, "--json", "--out", out)
     out.write_text(out.read_text().replace(model.id, model.id[::-1]))
     ended = spot_edge("classify", picture, "--json", "--out", out, "--resume")
-    assert (ended.returncode, ended.stderr.count(b"another model's")) == (6, 1)
+    assert (ended.returncode, ended.stderr.count(b"from another model")) == (6, 1)
 
 
 @pytest.mark.parametrize(("begun", "resumed"), [("--json", "--csv"), ("--csv", "--json")])
@@ -190,7 +190,7 @@ def test_the_other_form_is_refused(begun: str, resumed: str, spot_edge, picture,
     out = tmp_path / "answers"
     spot_edge("classify", picture, begun, "--out", out)
     ended = spot_edge("classify", picture, resumed, "--out", out, "--resume")
-    assert (ended.returncode, ended.stderr.count(b"holds no answers as")) == (6, 1)
+    assert (ended.returncode, ended.stderr.count(b"does not hold")) == (6, 1)
 
 
 @FORMS
@@ -208,7 +208,7 @@ def test_other_pictures_are_refused(spot_edge, folder, picture, tmp_path) -> Non
     spot_edge("classify", "scans", "--csv", "--out", out, cwd=tmp_path)
     elsewhere = spot_edge("classify", folder, "--csv", "--out", out, "--resume", cwd=folder)
     assert elsewhere.returncode == 6
-    assert b"holds answers to other pictures, first scans" in elsewhere.stderr
+    assert b"holds predictions for other images, such as scans" in elsewhere.stderr
     assert len(names(out)) == 30
 
 
@@ -220,7 +220,7 @@ def test_pictures_that_came_later_are_added(spot_edge, folder, lesion, tmp_path)
     (folder / "29 mole.jpg").unlink()
     ended = spot_edge("classify", folder, "--json", "--out", out, "--resume")
     assert names(out) == [*before, str(folder / "00.png")]
-    assert ended.stderr == b"spot-edge: 4 of 30 pictures could not be judged\n"
+    assert ended.stderr == b"spot-edge: 4 of 30 images could not be classified\n"
 
 
 def test_a_failure_is_an_answer_until_its_line_is_removed(spot_edge, folder, lesion, tmp_path) -> None:
@@ -264,7 +264,10 @@ def test_two_at_once_are_refused(spot_edge, start, picture, lesion, tmp_path) ->
     while not (out.exists() and out.read_bytes().endswith(b"\n")):
         assert running.poll() is None
     ended = spot_edge("classify", picture, "-", "--json", "--out", out, "--resume", input=lesion)
-    assert (ended.returncode, ended.stderr) == (6, f"spot-edge: {out}: another spot-edge is writing to it\n".encode())
+    assert (ended.returncode, ended.stderr) == (
+        6,
+        f"spot-edge: {out}: another spot-edge process is writing to it\n".encode(),
+    )
     running.communicate(lesion, timeout=60)
     assert (running.returncode, names(out)) == (0, [str(picture), "-"])
 

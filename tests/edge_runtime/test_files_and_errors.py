@@ -59,7 +59,7 @@ def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made a folder"):
+    with pytest.raises(OutputError, match="cannot create this folder"):
         make_folder(tmp_path / "file" / "below")
 
 

@@ -92,7 +92,7 @@ def test_a_decompression_bomb_of_zeros(width: int, height: int) -> None:
     rows = bytes(height * (1 + width // 8))
     data = bare_png(width, height, 1, 0, rows)
     assert len(data) < 100_000
-    assert refusal(data) == "scan 7.png: more than 50 megapixels: refused before decoding"
+    assert refusal(data) == "scan 7.png: more than 50 megapixels, not decoded: save a smaller version"
 
 
 def test_a_bomb_is_refused_by_its_header_alone() -> None:
@@ -117,7 +117,7 @@ def test_thirty_two_pixels_a_side_are_taken(draw, encode) -> None:
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_several_pictures_in_one_file(form: str, draw, encode) -> None:
     frames = [Image.fromarray(draw(64, 48)), Image.fromarray(255 - draw(64, 48)), Image.new("RGB", (64, 48))]
-    assert "several pictures in one file" in refusal(encode(frames[0], form, save_all=True, append_images=frames[1:]))
+    assert "several images in one file" in refusal(encode(frames[0], form, save_all=True, append_images=frames[1:]))
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
@@ -165,7 +165,7 @@ def test_an_array_of_another_shape(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", [(64, 31, 3), (0, 64, 3)])
 def test_an_array_too_small_to_judge(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="too few to judge"):
+    with pytest.raises(InputError, match="too few"):
         prepare(Source.of(np.zeros(shape, np.uint8)), ImageSpec(32))
 
 
@@ -192,9 +192,9 @@ def bare_tiff(*extra: tuple[int, int, int, int], following: int = 0) -> bytes:
 def test_a_tiff_of_small_size_and_vast_tiles() -> None:
     """64x64 pixels, to read which 2 GB would be unpacked."""
     squares = bare_tiff((322, 4, 1, 26_000), (323, 4, 1, 26_000), (324, 4, 1, 200), (325, 4, 1, 9))
-    assert refusal(squares) == "scan 7.png: more than 50 megapixels: refused before decoding"
+    assert refusal(squares) == "scan 7.png: more than 50 megapixels, not decoded: save a smaller version"
     slivers = bare_tiff((322, 4, 1, 1), (323, 4, 1, 16_000_000), (324, 4, 1, 200), (325, 4, 1, 9))
-    assert refusal(slivers) == "scan 7.png: more than 50 megapixels: refused before decoding"
+    assert refusal(slivers) == "scan 7.png: more than 50 megapixels, not decoded: save a smaller version"
 
 
 @pytest.mark.parametrize("side", [0, 16, 256])
@@ -212,7 +212,7 @@ def test_of_many_pictures_in_one_file_only_the_second_is_looked_for(draw, encode
     film += (b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0") * 2_000_000 + b";"
     for data in (b"II*\0\x08\0\0\0" + chain, film):
         ended = python("-c", DECODE, input=data)
-        assert ended.stdout == b"stdin: several pictures in one file: save the one that counts as a still image\n"
+        assert ended.stdout == b"stdin: several images in one file: save the one to classify as a still image\n"
 
 
 def test_a_jpeg_of_many_scans(draw, encode) -> None:
@@ -222,7 +222,7 @@ def test_a_jpeg_of_many_scans(draw, encode) -> None:
     again = jpeg[scans[-1] : -2]
     assert decode(jpeg[:-2] + again * (100 - len(scans)) + jpeg[-2:], "progressive")[0].size == (64, 48)
     more = jpeg[:-2] + again * (101 - len(scans)) + jpeg[-2:]
-    assert refusal(more) == "scan 7.png: a JPEG of more than 100 scans: refused before decoding"
+    assert refusal(more) == "scan 7.png: a JPEG with more than 100 scans, not decoded: save it again"
 
 
 def test_what_only_looks_like_a_scan_is_not_counted(draw, encode) -> None:
@@ -242,7 +242,7 @@ def sharing(size: int, order: str = "<", tags: int = 5000, first: int = 8, *, ex
     return head.ljust(first, b"\0") + struct.pack(f"{order}H", tags) + entries + bytes(4 + size)
 
 
-NAME_TOO_MUCH = "scan 7.png: its tags name more bytes than it has: refused before decoding"
+OVERLAPPING_TAGS = "scan 7.png: corrupt tags, which reference more bytes than the file has"
 
 
 @pytest.mark.parametrize("exchanged", [False, True])
@@ -250,22 +250,22 @@ NAME_TOO_MUCH = "scan 7.png: its tags name more bytes than it has: refused befor
 def test_tags_that_name_the_same_bytes_over_and_over(order: str, exchanged: bool, draw, encode) -> None:
     """A megabyte of which older Pillows make five gigabytes: as a TIFF, and as EXIF."""
     tiff = sharing(1_000_000, order, exchanged=exchanged)
-    assert refusal(tiff) == NAME_TOO_MUCH
-    assert refusal(encode(draw(64, 48), "PNG", exif=tiff)) == NAME_TOO_MUCH
-    assert refusal(encode(draw(64, 48), "WEBP", exif=tiff)) == NAME_TOO_MUCH
-    assert refusal(encode(draw(64, 48), "JPEG", exif=b"Exif\0\0" + sharing(5000, order, tags=4000))) == NAME_TOO_MUCH
+    assert refusal(tiff) == OVERLAPPING_TAGS
+    assert refusal(encode(draw(64, 48), "PNG", exif=tiff)) == OVERLAPPING_TAGS
+    assert refusal(encode(draw(64, 48), "WEBP", exif=tiff)) == OVERLAPPING_TAGS
+    assert refusal(encode(draw(64, 48), "JPEG", exif=b"Exif\0\0" + sharing(5000, order, tags=4000))) == OVERLAPPING_TAGS
 
 
 def test_such_tags_in_a_directory_further_on() -> None:
     """Tag 0x8825 leads there; and to itself, without an end."""
     lead = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 40, 0)
-    assert refusal(lead.ljust(40, b"\0") + sharing(1_000_000, first=40)[40:]) == NAME_TOO_MUCH
-    assert refusal(b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 8, 0)) == NAME_TOO_MUCH
+    assert refusal(lead.ljust(40, b"\0") + sharing(1_000_000, first=40)[40:]) == OVERLAPPING_TAGS
+    assert refusal(b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 8, 0)) == OVERLAPPING_TAGS
 
 
 def test_a_file_of_nothing_but_headers(python) -> None:
     ended = python("-c", DECODE, input=b"MM\0*" * 20_000_000)
-    assert ended.stdout == NAME_TOO_MUCH.replace("scan 7.png", "stdin").encode() + b"\n", ended.stderr
+    assert ended.stdout == OVERLAPPING_TAGS.replace("scan 7.png", "stdin").encode() + b"\n", ended.stderr
 
 
 def test_honest_tags_are_taken(draw, encode) -> None:

@@ -62,7 +62,7 @@ def test_names_keep_their_order_and_standard_input_its_dash(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("empty", "no pictures in this folder"), ("*.bmp", "matches no file"), ("de*", "matches no file")]
+    ("name", "why"), [("empty", "no images in this folder"), ("*.bmp", "matches no file"), ("de*", "matches no file")]
 )
 def test_a_name_that_stands_for_nothing_says_why_in_its_place(name: str, why: str, folder: Path) -> None:
     (folder / "empty").mkdir()
@@ -85,7 +85,7 @@ def test_a_name_with_a_nul_byte() -> None:
         ("-", "stdin"),
         ("/x/../a.jpg", "x__a"),
         ("läsion 3.jpg", "läsion 3"),
-        ("\udcff.jpg", "picture"),
+        ("\udcff.jpg", "image"),
         ("x" * 300 + ".jpg", "x" * 200),
         ("ä" * 150 + ".jpg", "ä" * 100),
     ],

@@ -80,7 +80,7 @@ def test_without_its_delegate_a_runtime_answers_nearly_the_same(runtime: str, mo
 
 def test_a_runtime_that_cannot_switch_its_delegate_off_says_so(model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spot_edge.model.interpreter.resolver_without_delegate", lambda runtime: None)
-    with pytest.raises(InterpreterError, match="cannot switch its delegate off"):
+    with pytest.raises(InterpreterError, match="cannot turn off its XNNPACK delegate"):
         Interpreter(model, delegate=False)
 
 
@@ -90,7 +90,7 @@ def test_the_default_is_the_first_that_is_installed(model) -> None:
 
 def test_an_unknown_runtime(model) -> None:
     with pytest.raises(
-        InterpreterError, match="unknown runtime 'onnx': known are ai-edge-litert, tflite-runtime, tensor"
+        InterpreterError, match="unknown runtime 'onnx': choose from ai-edge-litert, tflite-runtime, tensor"
     ):
         Interpreter(model, runtime="onnx")
 
@@ -103,7 +103,7 @@ def test_threads_that_cannot_be(model) -> None:
 @pytest.mark.parametrize("wanted", RUNTIMES)
 def test_a_runtime_that_is_not_installed_says_what_to_install(wanted: str, monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", only(None))
-    with pytest.raises(InterpreterError, match=f"{wanted} is not installed here: pip install {wanted}"):
+    with pytest.raises(InterpreterError, match=f"{wanted} is not installed: pip install {wanted}"):
         find_runtime(wanted)
     assert installed_runtimes() == []
 
@@ -139,8 +139,8 @@ def test_a_32_bit_system_with_a_new_python_is_told_so_in_one_line(monkeypatch) -
     with pytest.raises(InterpreterError) as refused:
         find_runtime()
     assert str(refused.value) == (
-        "no TFLite interpreter exists for a 32-bit system with Python 3.13.5: use a 64-bit Raspberry Pi OS, "
-        "or the 32-bit one named bookworm (Python 3.11)"
+        "no TFLite interpreter exists for 32-bit systems with Python 3.13.5: use a 64-bit Raspberry Pi OS, "
+        "or the 32-bit version called bookworm (Python 3.11)"
     )
 
 

@@ -72,10 +72,10 @@ def bad_files(tmp_path: Path, model, flatbuffer) -> dict[Path, str]:
         "six labels": (seal(flatbuffer, six), "scores of shape"),
         "labels differ": (
             resealed(flatbuffer, {"labels.txt": labels, "spot.json": render_spec(unequal)}),
-            "different labels",
+            "disagree on the labels",
         ),
-        "no labels": (resealed(flatbuffer, {"spot.json": record}), "its zip lacks labels.txt"),
-        "no spec": (resealed(flatbuffer, {"labels.txt": labels}), "its zip lacks spot.json"),
+        "no labels": (resealed(flatbuffer, {"spot.json": record}), "its archive lacks labels.txt"),
+        "no spec": (resealed(flatbuffer, {"labels.txt": labels}), "its archive lacks spot.json"),
         "compressed": (
             resealed(flatbuffer, {"labels.txt": labels, "spot.json": record}, zipfile.ZIP_DEFLATED),
             "compressed",
@@ -88,7 +88,7 @@ def bad_files(tmp_path: Path, model, flatbuffer) -> dict[Path, str]:
             resealed(flatbuffer, {"labels.txt": labels, "spot.json": json.dumps(data | {"mood": 1}).encode()}),
             "must be an object with",
         ),
-        "no zip": (redigested(flatbuffer + MARK + b"0" * 64), "no zip"),
+        "no zip": (redigested(flatbuffer + MARK + b"0" * 64), "no zip before the digest|cannot be read"),
         "no flatbuffer": (seal(b"", spec), "not a .tflite file"),
         "another flatbuffer": (seal(b"\x1c\0\0\0TFL3" + bytes(100), spec), ".tflite|subgraphs"),
     }

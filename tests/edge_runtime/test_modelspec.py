@@ -217,13 +217,13 @@ def test_what_is_not_json(text: bytes) -> None:
 
 def test_operating_points_without_a_malignant_label_are_refused() -> None:
     """They would call everything routine."""
-    with pytest.raises(ModelError, match="operating_points must be empty where no label is malignant"):
+    with pytest.raises(ModelError, match="operating_points must be empty if no label is malignant"):
         parse_spec(changed(("labels", 0, "malignant"), None), "m")
 
 
 def test_a_spec_that_is_too_long_is_neither_written_nor_read() -> None:
     long = changed(("notice",), "x" * 16_000)
-    with pytest.raises(ModelError, match="more than 16000"):
+    with pytest.raises(ModelError, match="the limit is 16000"):
         parse_spec(long, "m")
-    with pytest.raises(ModelError, match="more than 16000"):
+    with pytest.raises(ModelError, match="the limit is 16000"):
         render_spec(ModelSpec("a", "b", LEAST.labels, LEAST.image, LEAST.measured_in, 1.0, {}, notice="x" * 16_000))

@@ -53,14 +53,14 @@ def test_a_pipe_among_the_pictures_is_refused_and_the_rest_goes_on(tmp_path: Pat
     (tmp_path / "b.jpg").write_bytes(lesion)
     done = shell("spot-edge classify . --csv", tmp_path)
     assert done.returncode == 3
-    assert "a.jpg: cannot be read: not a plain file" in done.stderr
+    assert "a.jpg: cannot be read: not a regular file" in done.stderr
     assert len(done.stdout.splitlines()) == 3
 
 
 def test_a_device_is_neither_a_picture_nor_a_model() -> None:
-    with pytest.raises(InputError, match="not a plain file"):
+    with pytest.raises(InputError, match="not a regular file"):
         Source.of("/dev/zero").read()
-    with pytest.raises(ModelError, match="not a plain file"):
+    with pytest.raises(ModelError, match="not a regular file"):
         read_model("/dev/zero")
 
 
@@ -96,7 +96,7 @@ def test_files_that_were_asked_for_are_made_though_the_reader_has_gone(tmp_path:
 def test_a_full_disk_is_one_line(command: str, tmp_path: Path) -> None:
     done = shell(f"spot-edge {command} >/dev/full", tmp_path)
     assert done.returncode == 6
-    assert done.stderr == "spot-edge: standard output cannot be written: No space left on device\n"
+    assert done.stderr == "spot-edge: cannot write to standard output: No space left on device\n"
 
 
 def test_closed_streams_do_no_harm(tmp_path: Path, lesion: bytes) -> None:
@@ -118,7 +118,7 @@ def test_heat_maps_in_the_folder_are_not_judged_as_pictures(tmp_path: Path, lesi
 def test_two_forms_at_once_are_a_usage_error(tmp_path: Path) -> None:
     done = shell("spot-edge classify x.jpg --json --csv", tmp_path)
     assert done.returncode == 2
-    assert "--json and --csv exclude one another" in done.stderr
+    assert "--json and --csv use either" in done.stderr
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: streams of POSIX")

@@ -24,7 +24,7 @@ from spot_edge.model.spec import (
 )
 from spot_edge.prediction.burst import Burst
 from spot_edge.prediction.prediction import Prediction, PredictionSet, prediction_set_of, rank, triage_of
-from spot_edge.prediction.wording import DISCLAIMER, answer, describe, triage_line
+from spot_edge.prediction.wording import describe, disclaimer, prediction_lines, triage_line
 
 RATE = Rate(0.9, 0.85, 0.95, 116)
 
@@ -110,7 +110,7 @@ def test_without_operating_points_nothing_is_assessed() -> None:
 def test_scores_that_are_not_numbers_are_not_assessed_and_still_json(odd: float) -> None:
     broken = prediction(scores(0.1, odd, 0.2, 0.3))
     assert broken.abstained
-    assert "not numbers" in broken.triage.reason
+    assert "not finite" in broken.triage.reason
     text = json.dumps(broken.as_dict(), allow_nan=False)
     assert sorted(str(each["score"]) for each in json.loads(text)["ranked"])[-1] == "None"
 
@@ -161,7 +161,7 @@ def test_words_name_the_picture_the_ranks_and_what_else_must_be_said() -> None:
     assert lines[2].split() == ["then", "nevus", "model", "score", "0.30"]
     assert "carcinoma" not in text
     assert "measured elsewhere" in text
-    assert "only the central 300x225 pixels were looked at" in text
+    assert "only the central 300x225 pixels were used" in text
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_words_name_the_picture_the_ranks_and_what_else_must_be_said() -> None:
 def test_two_classes_that_score_alike_are_called_a_near_tie(first: float, second: float, near: bool) -> None:
     found = prediction(scores(first, second, 0.1, 0.0))
     assert found.near_tie is found.as_dict()["near_tie"] is near
-    assert ("near tie: melanoma and nevus score alike" in " ".join(describe(found, top=1).split())) == near
-    assert not any("near tie" in line for line in answer(found, 2, notes=False))
+    assert ("near tie: melanoma and nevus score almost the same" in " ".join(describe(found, top=1).split())) == near
+    assert not any("near tie" in line for line in prediction_lines(found, 2, notes=False))
 
 
 def test_another_burst_is_advised_after_a_burst() -> None:
@@ -203,14 +203,14 @@ def test_triage_comes_with_its_figures_and_their_n() -> None:
     assert "116" in now
     assert "629" in now
     unknown = triage_line(triage_of(SPEC, scores(math.nan, 0, 0, 0)))
-    assert unknown == "CANNOT ASSESS: the network's scores are not numbers"
+    assert unknown == "CANNOT ASSESS: the network's scores are not finite"
 
 
 def test_routine_is_never_reassuring() -> None:
     routine = triage_line(triage_of(SPEC, scores(0.1, 0.9, 0, 0)))
     assert "below 0.25" in routine
-    assert re.search(r"where 10 % .*of malignant \w+ were too", routine), routine
-    assert "not a diagnosis" in DISCLAIMER
+    assert re.search(r"as 10 % .*of malignant images were \(", routine), routine
+    assert "not a diagnosis" in disclaimer(medical=True)
 
 
 THRESHOLDS = {"mel": (0.95, 0.1), "nv": (0.9, 0.5), "bcc": (0.9, 0.2)}  # of "x" no image was seen
@@ -247,7 +247,7 @@ def test_a_model_without_thresholds_gives_no_set() -> None:
 def test_a_set_without_malignant_classes_says_how_many_such_sets_leave_out() -> None:
     values = (0.01, 0.98, 0.0, 0.01)
     text = " ".join(describe(prediction(scores(*values), prediction_set=found_set(*values)), top=1).split())
-    assert "may be nevus, ? (such sets leave out 5 % of melanoma, 10 % of carcinoma)" in text
+    assert "may be nevus, ? (such sets miss 5 % of melanoma, 10 % of carcinoma)" in text
     values = (0.2, 0.8, 0.0, 0.0)
     text = " ".join(describe(prediction(scores(*values), prediction_set=found_set(*values)), top=1).split())
     assert "may be nevus, melanoma, ? triage" in text
@@ -257,4 +257,4 @@ def test_a_set_of_nothing_is_said() -> None:
     text = describe(
         prediction(scores(0.01, 0.4, 0.1, 0.4), prediction_set=PredictionSet((), {"mel": 0.95, "bcc": 0.9})), top=1
     )
-    assert "may be           nothing that this model knows (such sets leave out" in text
+    assert "may be           none of the classes of this model (such sets miss" in text

@@ -1,4 +1,4 @@
-"""Limits of a model file against a picture's look: what is found, what is said, and what is not judged."""
+"""Limits of a model file against an image's appearance: findings, messages, and images without triage."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_bad_picture_is_not_assessed_and_says_why_and_what_to_do(
     assert [each.check for each in answer.quality] == ["sharpness", "light"]
     assert answer.triage.malignant_score is None
     text = describe(answer, top=2)
-    assert "CANNOT ASSESS: the picture is blurred: hold still, focus, and wipe the glass; too dark: switch" in " ".join(
+    assert "CANNOT ASSESS: the image is blurred: hold still, focus, and clean the lens; too dark: turn" in " ".join(
         text.split()
     )
     assert "looks most like" not in text
@@ -199,7 +199,7 @@ def test_an_unlike_picture_is_not_assessed(limited: Callable[..., Classifier]) -
     stranger = np.asarray(Image.effect_noise((160, 120), 90).convert("RGB"))
     answer = limited({OOD: 5.0}).classify(stranger)
     assert [each.check for each in answer.quality] == [OOD]
-    assert "unlike the pictures this model knows" in answer.triage.reason
+    assert "unlike the images this model was trained on" in answer.triage.reason
 
 
 def test_a_limit_without_the_numbers_to_measure_it_is_a_broken_file(model: ModelFile, flatbuffer: bytes) -> None:
@@ -221,7 +221,7 @@ def test_info_lists_the_limits_and_what_they_refuse(model: ModelFile, flatbuffer
     path = tmp_path / "limited.tflite"
     path.write_bytes(seal(flatbuffer, model.spec._replace(image_quality=limited)))
     said = CliRunner().invoke(info, [str(path)]).stdout
-    assert "pictures beyond these limits are not judged: 1 % (0 to 2, n=745) of good ones, on test" in said
+    assert "image quality limits, which reject 1 % (0 to 2, n=745) of good images (test)" in said
     assert "  sharpness        at least 0.250, else blurred" in said
     assert "  white            at most 0.004, else too bright, or glare" in said
     path.write_bytes(seal(flatbuffer, model.spec._replace(image_quality=None)))

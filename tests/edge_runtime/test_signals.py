@@ -133,7 +133,7 @@ def test_a_reader_that_goes_hides_no_failure(start, lesion: bytes, tmp_path: Pat
     said = running.stderr.read().decode()
     assert running.wait(60) == 3
     assert "a.png: " in said
-    assert "1 of 2 pictures could not be judged" in said
+    assert "1 of 2 images could not be classified" in said
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["b.jpg", "b.json"]
 
 

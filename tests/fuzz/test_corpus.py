@@ -1,6 +1,6 @@
-"""Everything that fuzzing starts from, and much like it, is taken or refused as it should be, wherever tests run.
+"""The seeds of the fuzzer, and mutations of them, are accepted or rejected cleanly.
 
-`make check TARGET=fuzz` goes on from here with a fuzzer that sees what code is reached: atheris, which not every system has.
+`make check TARGET=fuzz` continues from here with atheris, a fuzzer guided by coverage, which not every system has.
 """
 
 from __future__ import annotations

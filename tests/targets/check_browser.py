@@ -130,7 +130,7 @@ def test_the_page_says_that_two_classes_score_alike(site: Path) -> None:
     drawn.save(site / "tie.png")
     first, second = ours.ranked[:2]
     page = html.unescape(finished_page(site, "index.html?picture=tie.png"))
-    assert f"Near tie: {first.name} and {second.name} score almost the same" in page
+    assert f"Near tie: {first.name} and {second.name} score alike" in page
 
 
 def test_the_module_conforms_to_the_kit(site: Path) -> None:

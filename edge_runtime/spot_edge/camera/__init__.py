@@ -1,1 +1,1 @@
-"""Cameras as iterators of JPEG bytes: USB dermatoscopes through V4L2, the Pi's own through picamera2, and folders."""
+"""Cameras as iterators of JPEG bytes: USB cameras through V4L2, the Pi camera through picamera2, and folders."""

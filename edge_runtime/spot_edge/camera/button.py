@@ -1,7 +1,7 @@
-"""The trigger on a camera's handle. Linux makes it a key, KEY_CAMERA, of an input device of its own, read by evdev.
+"""The trigger button of a camera. Linux reports it as the key KEY_CAMERA of an input device, read through evdev.
 
-Other keys are left alone: those that a foot switch sends as a keyboard (Enter, space) reach the terminal anyway, and
-KEY_CAMERA_FOCUS is a trigger pressed half way.
+Other keys are ignored: a foot switch that acts as a keyboard (Enter, space) reaches the terminal anyway, and
+KEY_CAMERA_FOCUS is a trigger pressed halfway.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ __all__ = ["EVENT", "Buttons", "presses"]
 # struct input_event: seconds, microseconds, type, code, value. Times take 16 bytes on 64-bit systems, 8 on 32-bit ones.
 EVENT = struct.Struct("llHHi")
 _KEY, _KEY_CAMERA = 1, 0xD4
-_DOWN = 1  # 0: let go; 2: held, and repeated by the kernel
-_KEY_BYTES = 96  # a bit for each key that an input device may have
+_DOWN = 1  # 0: released; 2: held, repeated by the kernel
+_KEY_BYTES = 96  # one bit for each possible key
 _KEYS_OF = 2 << 30 | _KEY_BYTES << 16 | ord("E") << 8 | 0x20 + _KEY  # the ioctl EVIOCGBIT
-_LOOK_EVERY = 1.0  # seconds
+_SCAN_EVERY = 1.0  # seconds
 
 
 def presses(data: bytes, event: struct.Struct = EVENT) -> int:
-    """How often the trigger was pressed in these events."""
+    """Count the presses of the trigger in these events."""
     whole = data[: len(data) // event.size * event.size]
     return sum((kind, code, value) == (_KEY, _KEY_CAMERA, _DOWN) for *_, kind, code, value in event.iter_unpack(whole))
 
 
 class Buttons:
-    """Every trigger that this system has, as they come and go."""
+    """All triggers of this system. They may come and go."""
 
     def __init__(self, folder: str = "/dev/input") -> None:
-        self.closed: tuple[str, ...] = ()  # devices that may be triggers, but are not for us to read
-        self._folder, self._next_look = folder, 0.0
+        self.closed: tuple[str, ...] = ()  # devices without read permission, which may be triggers
+        self._folder, self._next_scan = folder, 0.0
         self._handles: list[int] = []
-        self._known: set[tuple[str, int]] = set()  # path and inode: a number is given anew when a device is plugged
+        self._known: set[tuple[str, int]] = set()  # path and inode: numbers are reused when a device is plugged in
         self._refused: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Buttons:
@@ -48,22 +48,22 @@ class Buttons:
             os.close(handle)
         self._handles = []
 
-    def look(self) -> list[int]:
-        """The handles to wait for, after a look, once a second, for triggers that were plugged in."""
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _LOOK_EVERY
-            self._find()
+    def find(self) -> list[int]:
+        """Return the handles to wait for. Looks for new triggers once a second."""
+        if time.monotonic() >= self._next_scan:
+            self._next_scan = time.monotonic() + _SCAN_EVERY
+            self._scan()
         return self._handles
 
     def pressed(self) -> bool:
-        """Whether a trigger was pressed since this was last asked."""
+        """Whether a trigger was pressed since the last call."""
         return sum([self._presses(handle) for handle in list(self._handles)]) > 0
 
-    def _find(self) -> None:
+    def _scan(self) -> None:
         try:
             with os.scandir(self._folder) as entries:
                 there = {(entry.path, entry.inode()) for entry in entries if entry.name.startswith("event")}
-        except OSError:  # no input device at all
+        except OSError:  # no input devices
             there = set()
         self._known &= there
         refused = set()
@@ -72,7 +72,7 @@ class Buttons:
                 handle = os.open(node[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except PermissionError:
                 refused.add(node)
-            except OSError:  # gone already, or its driver is not ready
+            except OSError:  # already gone, or its driver is not ready
                 continue
             else:
                 self._known.add(node)
@@ -80,7 +80,7 @@ class Buttons:
                     self._handles.append(handle)
                 else:
                     os.close(handle)
-        # a device that was plugged in just now is closed to all until udev has given it to its group
+        # a new device has no permissions until udev has assigned its group
         self.closed = tuple(sorted(path for path, _ in refused & self._refused))
         self._refused = refused
 
@@ -89,7 +89,7 @@ class Buttons:
         try:
             while data := os.read(handle, 64 * EVENT.size):
                 count += presses(data)
-        except BlockingIOError:  # all is read
+        except BlockingIOError:  # nothing more to read
             return count
         except OSError:
             pass
@@ -99,7 +99,7 @@ class Buttons:
 
 
 def _has_trigger(handle: int) -> bool:
-    import fcntl  # not on every system
+    import fcntl  # not available everywhere
 
     keys = bytearray(_KEY_BYTES)
     try:

@@ -1,4 +1,4 @@
-"""The camera of the device, whichever it is: an iterator of JPEG bytes."""
+"""Any kind of camera as an iterator of JPEG bytes."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ __all__ = ["SIZE", "TIMEOUT", "Camera"]
 
 SIZE = (1280, 960)
 TIMEOUT = 5.0
-_WARM_UP_FRAMES, _WARM_UP_SECONDS = 8, 2.0  # until exposure and white balance have settled; whichever ends first
-_FRAMES_AFTER_LOCK = 2  # on their way already, or taken while the camera changed
+_WARM_UP_FRAMES, _WARM_UP_SECONDS = 8, 2.0  # time for exposure and white balance to settle; the first limit counts
+_FRAMES_AFTER_LOCK = 2  # these may be from before the lock
 
 
 class Feed(Protocol):
-    """What all kinds of camera have in common."""
+    """The interface of all kinds of camera."""
 
     name: str
-    live: bool  # whether its frames come by themselves, the first ones worse than later ones
+    live: bool  # whether frames arrive by themselves, and the first ones are worse
 
     def read(self, deadline: float) -> bytes:
-        """The next JPEG. StopIteration where there are no more, CameraError where none comes until `deadline`."""
+        """Return the next JPEG. Raises StopIteration at the end, CameraError if none arrives by `deadline`."""
 
     def skip(self, deadline: float) -> None:
-        """Let the next frame go by without looking at it; where pictures wait to be asked for, nothing."""
+        """Drop the next frame. Does nothing if images wait until they are read."""
 
     def lock(self, locked: bool) -> None:
-        """Hold focus, exposure and white balance, or let them go."""
+        """Lock or unlock focus, exposure and white balance."""
 
     def close(self) -> None:
-        """Let the camera go."""
+        """Close the camera."""
 
 
 class Camera:
     """A camera as an iterator of JPEG bytes.
 
-    `name` is "auto" (the first USB camera, else the Pi's own), "pi", a device such as "/dev/video0", or a folder or
-    file of pictures. The camera is opened when the first picture is asked for; its first frames are dropped while
-    exposure settles. Every wait ends after `timeout` seconds. After a CameraError the next picture that is asked for
-    opens the camera anew: where the error is `passing` (unplugged, busy, silent), a long-running program asks on.
+    `name` is "auto" (the first USB camera, else the Pi camera), "pi", a path such as "/dev/video0", or a folder or
+    file with images. The first image opens the camera and drops its first frames, while exposure settles. Every wait
+    ends after `timeout` seconds. After a CameraError, the next image opens the camera again. If the error is
+    `transient` (unplugged, busy, silent), a long-running program should keep trying.
 
-    `controls` sets focus, exposure and their like by name; `lock` holds (True) or frees (False) focus, exposure, white
-    balance and gain. Cameras keep both until they are unplugged. One thread at a time may use a Camera.
+    `controls` sets focus, exposure and others by name. `lock` locks (True) or unlocks (False) focus, exposure, white
+    balance and gain. Cameras keep both until they are unplugged. Not thread-safe.
     """
 
     def __init__(
@@ -72,13 +72,15 @@ class Camera:
         return self
 
     def __next__(self) -> bytes:
-        """The next picture, taken no more than half a second before it is asked for."""
+        """Return the next image, at most half a second old."""
         with self._fed() as feed:
             return feed.read(time.monotonic() + self._timeout)
 
     def skip(self) -> bool:
-        """Let the next frame go by, whole or not, at next to no cost: what a program does while it needs no picture, to
-        know that the camera is there. False where pictures wait until they are asked for, as in a folder."""
+        """Drop the next frame at almost no cost, to check that the camera is still there.
+
+        Returns False for folders, where images wait until they are read.
+        """
         with self._fed() as feed:
             feed.skip(time.monotonic() + self._timeout)
             return feed.live
@@ -93,18 +95,18 @@ class Camera:
 
     @property
     def opened(self) -> str:
-        """The name of the camera that is open: what "auto" found."""
+        """The name of the open camera, such as the one that "auto" found."""
         return self._feed.name if self._feed else self.name
 
     def close(self) -> None:
-        """Let the camera go; the next picture that is asked for opens it anew."""
+        """Close the camera. The next image opens it again."""
         if self._feed is not None:
             feed, self._feed = self._feed, None
             feed.close()
 
     @contextmanager
     def _fed(self) -> Iterator[Feed]:
-        """What gives the pictures, opened where it is not; a CameraError closes it."""
+        """The open feed. A CameraError closes it."""
         try:
             if self._feed is None:
                 self._feed = self._open()
@@ -116,7 +118,7 @@ class Camera:
 
     def _open(self) -> Feed:
         from spot_edge.camera.device import Device
-        from spot_edge.camera.folder import Pictures
+        from spot_edge.camera.folder import ImageFolder
 
         name = self.name
         if name == "auto":
@@ -125,19 +127,19 @@ class Camera:
 
             found = find_camera(self._kernel) or ("pi" if has_pi_camera() else None)
             if found is None:
-                raise CameraError("no camera found: plug one in, or name it (--camera /dev/video0)", transient=True)
+                raise CameraError("no camera found: plug one in, or name one (--camera /dev/video0)", transient=True)
             name = found
         if name == "pi":
             from spot_edge.camera.pi import PiCamera
 
             return PiCamera(self._size, self._controls, self._timeout)
-        if _holds_pictures(name):
-            return Pictures(name)
+        if _is_file_or_folder(name):
+            return ImageFolder(name)
         try:
             return Device(name, self._size, self._controls, self._kernel)
         except CameraError:
-            if _holds_pictures(name):  # it was not there a moment ago
-                return Pictures(name)
+            if _is_file_or_folder(name):  # created a moment ago
+                return ImageFolder(name)
             raise
 
     def _warm_up(self, feed: Feed) -> None:
@@ -154,5 +156,5 @@ class Camera:
                 feed.read(time.monotonic() + self._timeout)
 
 
-def _holds_pictures(name: str) -> bool:
+def _is_file_or_folder(name: str) -> bool:
     return os.path.isdir(name) or os.path.isfile(name)

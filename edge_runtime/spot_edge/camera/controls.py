@@ -1,4 +1,4 @@
-"""Focus, exposure, white balance, zoom and their like, by one name each whatever a driver calls them."""
+"""Camera controls such as focus, exposure and zoom, under names that do not depend on the driver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spot_edge.errors import CameraError, one_line
 
 __all__ = ["Control", "controls", "lock", "press_or_set", "unlock"]
 
-# our name → V4L2's number
+# our name → V4L2 number
 _NAMES = {
     "focus": 0x009A090A,
     "focus-auto": 0x009A090C,
@@ -29,7 +29,7 @@ _NAMES = {
     "sharpness": 0x0098091B,
     "power-line": 0x00980918,
 }
-# what the camera finds by itself → the control by which it does, and the value that stops it
+# automatic value → the control that automates it, and the value that turns this off
 _AUTOMATIC = {
     "focus": ("focus-auto", 0),
     "exposure": ("exposure-auto", 1),
@@ -44,7 +44,7 @@ _MANY = 256
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One control that a camera offers; a button has no value, and is pressed."""
+    """One control of a camera. A button has no value."""
 
     name: str
     number: int
@@ -57,7 +57,7 @@ class Control:
 
 
 def controls(kernel: Kernel, handle: int) -> Iterator[Control]:
-    """The controls that we have a name for, and all buttons."""
+    """Yield the controls in `_NAMES`, and all buttons."""
     ours = {number: name for name, number in _NAMES.items()}
     number = 0
     for _ in range(_MANY):
@@ -79,15 +79,15 @@ def controls(kernel: Kernel, handle: int) -> Iterator[Control]:
 
 
 def press_or_set(kernel: Kernel, handle: int, path: str, name: str, value: int | None) -> None:
-    """Set the control `name` to `value`, or press it; what the camera would find by itself is taken from it first."""
+    """Set the control `name` to `value`, or press it. Turns off its automatic mode first."""
     offered = {control.name: control for control in controls(kernel, handle)}
     control = offered.get(name)
     if control is None:
-        raise CameraError(f"{path}: has no control {name!r}: it offers {', '.join(offered) or 'none'}")
+        raise CameraError(f"{path}: has no control {name!r}. It offers {', '.join(offered) or 'none'}")
     if control.button != (value is None):
         raise CameraError(f"{path}: {name} {'takes no value' if control.button else 'needs a value'}")
     if value is not None and not control.low <= value <= control.high:
-        raise CameraError(f"{path}: {name} goes from {control.low} to {control.high}, not to {value}")
+        raise CameraError(f"{path}: {name} must be from {control.low} to {control.high}, not {value}")
     automatic, manual = _AUTOMATIC.get(name, ("", 0))
     if automatic in offered:
         _set(kernel, handle, path, offered[automatic], manual)
@@ -95,7 +95,7 @@ def press_or_set(kernel: Kernel, handle: int, path: str, name: str, value: int |
 
 
 def lock(kernel: Kernel, handle: int, path: str) -> None:
-    """Hold what the camera has found by itself: stop each automatism, and set its value where that made it jump."""
+    """Turn off each automatic mode, and restore the value if that changed it."""
     offered = {control.name: control for control in controls(kernel, handle)}
     held = False
     for name, (automatic, manual) in _AUTOMATIC.items():
@@ -109,11 +109,11 @@ def lock(kernel: Kernel, handle: int, path: str) -> None:
         if control and control.value is not None and control.value != _value(kernel, handle, control.number):
             _set(kernel, handle, path, control, control.value)
     if not held:
-        raise CameraError(f"{path}: lets neither focus, exposure nor white balance be locked")
+        raise CameraError(f"{path}: cannot lock focus, exposure or white balance")
 
 
 def unlock(kernel: Kernel, handle: int, path: str) -> None:
-    """Give back to the camera what it finds by itself."""
+    """Turn on the automatic modes again."""
     offered = {control.name: control for control in controls(kernel, handle)}
     for automatic, _ in _AUTOMATIC.values():
         if automatic in offered:
@@ -123,7 +123,7 @@ def unlock(kernel: Kernel, handle: int, path: str) -> None:
 def _value(kernel: Kernel, handle: int, number: int) -> int | None:
     try:
         return int(ask(kernel, handle, v4l2.CONTROL, 3, 27, number, 0)[1])
-    except OSError:  # some cameras list a control and then refuse to tell it
+    except OSError:  # some cameras list a control but cannot read it
         return None
 
 

@@ -1,4 +1,4 @@
-"""One V4L2 camera that streams: MJPEG where it can, YUYV where it must."""
+"""A streaming V4L2 camera: MJPEG if possible, else YUYV."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any
 
 from spot_edge.camera import v4l2
 from spot_edge.camera.controls import lock, press_or_set, unlock
-from spot_edge.camera.frames import encode, whole
+from spot_edge.camera.frames import complete_jpeg, encode
 from spot_edge.camera.listing import FORMATS, check_is_camera, formats
-from spot_edge.camera.v4l2 import Kernel, ask, explained
+from spot_edge.camera.v4l2 import Kernel, ask, camera_errors
 from spot_edge.errors import CameraError
 
 __all__ = ["Device"]
 
-_CAPTURE, _MAPPED, _PROGRESSIVE = 1, 1, 1  # V4L2's buffer type, memory and field that are used throughout
+_CAPTURE, _MAPPED, _PROGRESSIVE = 1, 1, 1  # V4L2 buffer type, memory and field
 _BUFFERS = 4
-_MOST_BUFFERS = 64  # twice what the kernel's own code allows any driver
-_MOST_YUYV = 14_000_000  # pixels, each of which takes 66 bytes on its way to RGB
+_MOST_BUFFERS = 64  # twice the limit in the kernel
+_MOST_YUYV = 14_000_000  # pixels: each takes 66 bytes during the conversion to RGB
 _DAMAGED, _MONOTONIC = 0x40, 0x2000  # flags of a buffer
-_OLDEST = 0.5  # seconds: what lay in the buffers while nobody asked is no answer
+_OLDEST = 0.5  # seconds: older frames waited in the buffers while nobody read them
 _SPIN = 0.01
 
 
 class Device:
-    """The camera at `path`, streaming at about `size`. CameraError where it cannot."""
+    """The camera at `path`, streaming at about `size`. Raises CameraError if it cannot."""
 
     live = True
 
     def __init__(self, path: str, size: tuple[int, int], controls: Mapping[str, int | None], kernel: Kernel) -> None:
         self.name = path
         self._kernel, self._maps, self._handle = kernel, list[Any](), -1
-        with explained(path):
+        with camera_errors(path):
             self._handle = kernel.open(path)
         try:
-            with explained(path):
+            with camera_errors(path):
                 check_is_camera(kernel, self._handle, path)
                 self._agree_on(*size)
                 for name, value in controls.items():
@@ -50,19 +50,21 @@ class Device:
     def _agree_on(self, width: int, height: int) -> None:
         offered = formats(self._kernel, self._handle)
         if not offered:
-            raise CameraError(f"{self.name}: offers no picture yet: is what should feed it running?", transient=True)
+            raise CameraError(
+                f"{self.name}: no frames yet. Is the program that feeds this device running?", transient=True
+            )
         wanted = next((form for form in FORMATS if form in offered), None)
         if wanted is None:
-            raise CameraError(f"{self.name}: offers {', '.join(offered)}; need {' or '.join(FORMATS)}")
+            raise CameraError(f"{self.name}: offers {', '.join(offered)}, but spot-edge needs {' or '.join(FORMATS)}")
         asked = (_CAPTURE, width, height, offered[wanted], _PROGRESSIVE)
         answer = ask(self._kernel, self._handle, v4l2.FORMAT, 3, 5, *asked)
         _, width, height, code, _, stride, _, colorspace, _, _, encoding, quantization, _ = answer
         if v4l2.fourcc(code) not in FORMATS:
-            raise CameraError(f"{self.name}: gives {v4l2.fourcc(code)} though it offered {wanted}")
+            raise CameraError(f"{self.name}: delivers {v4l2.fourcc(code)}, although it offered {wanted}")
         self._yuyv = None
         if v4l2.fourcc(code) == "YUYV":
             if not 0 < width * height <= _MOST_YUYV:
-                raise CameraError(f"{self.name}: gives YUYV of {width}x{height} pixels: another --size may help")
+                raise CameraError(f"{self.name}: delivers YUYV of {width}x{height} pixels: try another --size")
             from spot_edge.camera.frames import Yuyv
 
             self._yuyv = Yuyv(width, height, stride, colorspace, encoding, quantization)
@@ -71,27 +73,27 @@ class Device:
         kernel, handle = self._kernel, self._handle
         count = ask(kernel, handle, v4l2.REQUEST_BUFFERS, 3, 8, _BUFFERS, _CAPTURE, _MAPPED)[0]
         if not 1 <= count <= _MOST_BUFFERS:
-            raise CameraError(f"{self.name}: gives {count} buffers for its pictures")
+            raise CameraError(f"{self.name}: offers {count} buffers")
         for index in range(count):
             answer = ask(kernel, handle, v4l2.BUFFER, 3, 9, *_buffer(index))
-            offset, length = answer[-4] & 0xFFFFFFFF, answer[-3]  # of the union, only its first four bytes are set
+            offset, length = answer[-4] & 0xFFFFFFFF, answer[-3]  # only the first four bytes of the union are set
             if not length:
-                raise CameraError(f"{self.name}: gives buffers that hold nothing")
+                raise CameraError(f"{self.name}: offers empty buffers")
             self._maps.append(kernel.map(handle, length, offset))
             self._queue(index)
         ask(kernel, handle, v4l2.STREAM, 1, 18, _CAPTURE)
 
     def lock(self, locked: bool) -> None:
-        """Hold focus, exposure and white balance as they are, or let the camera find them again."""
-        with explained(self.name):
+        """Lock focus, exposure and white balance, or make them automatic again."""
+        with camera_errors(self.name):
             (lock if locked else unlock)(self._kernel, self._handle, self.name)
 
     def read(self, deadline: float) -> bytes:
-        """The next whole picture as a JPEG, waiting for it until `deadline` of the monotonic clock."""
+        """Return the next complete image as a JPEG, waiting until `deadline` of the monotonic clock."""
         asked = time.monotonic()
-        seen = "nothing came"
+        seen = "nothing arrived"
         while True:
-            with explained(self.name):
+            with camera_errors(self.name):
                 taken = self._dequeue(deadline)
                 if taken is None:
                     raise self._silent(deadline - asked, seen)
@@ -102,37 +104,37 @@ class Device:
                 if flags & _MONOTONIC and stamp < asked - _OLDEST:
                     continue
                 if flags & _DAMAGED:
-                    raise ValueError("damaged on its way")
-                return encode(self._yuyv.picture(data)) if self._yuyv else whole(data)
+                    raise ValueError("damaged in transfer")
+                return encode(self._yuyv.to_rgb(data)) if self._yuyv else complete_jpeg(data)
             except ValueError as error:
                 seen = f"the last frame: {error}"
 
     def skip(self, deadline: float) -> None:
-        """Let the next frame go by without looking at it."""
+        """Drop the next frame."""
         asked = time.monotonic()
-        with explained(self.name):
+        with camera_errors(self.name):
             taken = self._dequeue(deadline)
             if taken is None:
-                raise self._silent(deadline - asked, "nothing came")
+                raise self._silent(deadline - asked, "nothing arrived")
             self._queue(taken[0])
 
     def _silent(self, seconds: float, seen: str) -> CameraError:
-        waited = f"{self.name}: no picture within {max(0.0, seconds):.1f} s ({seen})"
+        waited = f"{self.name}: no image within {max(0.0, seconds):.1f} s ({seen})"
         return CameraError(f"{waited}: unplug the camera and plug it in again", transient=True)
 
     def _dequeue(self, deadline: float) -> tuple[int, int, int, float] | None:
-        """A filled buffer's index, length, flags and time; None when `deadline` passes first."""
+        """Index, length, flags and time of a filled buffer, or None if `deadline` passes first."""
         while (left := deadline - time.monotonic()) > 0 and self._kernel.wait(self._handle, left):
             try:
                 answer = ask(self._kernel, self._handle, v4l2.BUFFER, 3, 17, *_buffer(0))
             except OSError as error:
                 if error.errno != errno.EAGAIN:
                     raise
-                time.sleep(_SPIN)  # a device that complains has no frame; do not ask it without pause
+                time.sleep(_SPIN)  # an error without a frame: do not poll without a pause
                 continue
             index, _, used, flags, _, seconds, micros = answer[:7]
             if index >= len(self._maps):
-                raise CameraError(f"{self.name}: gives a picture in a buffer that it does not have", transient=True)
+                raise CameraError(f"{self.name}: delivers an image in an unknown buffer", transient=True)
             return index, used, flags, seconds + micros / 1e6
         return None
 
@@ -140,7 +142,7 @@ class Device:
         ask(self._kernel, self._handle, v4l2.BUFFER, 3, 15, *_buffer(index))
 
     def close(self) -> None:
-        """Stop, and let the camera go; nothing of it that has failed already can fail again."""
+        """Stop streaming and close the camera. Safe to call after a failure."""
         if self._handle < 0:
             return
         with suppress(OSError):

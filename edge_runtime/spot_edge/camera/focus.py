@@ -1,4 +1,4 @@
-"""Whether a picture is sharp and well lit, as figures to watch while focus and light are set."""
+"""Sharpness and brightness of an image, to watch while adjusting focus and light."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from PIL import Image
 
 __all__ = ["Reading", "read_quality"]
 
-_DARK, _BRIGHT = 16, 250  # grey levels beyond which detail is lost
+_DARK, _BRIGHT = 16, 250  # grey levels below and above which detail is lost
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one picture shows of its own quality. Sharpness has no unit: with one lesion in view, more is sharper."""
+    """The quality of one image. Sharpness has no unit: compare values of the same scene."""
 
     width: int
     height: int
@@ -25,7 +25,7 @@ class Reading:
 
 
 def read_quality(picture: Image.Image) -> Reading:
-    """The quality of the central half of `picture`: the rim of a dermatoscope is always dark."""
+    """Measure the central half of `picture`: the rim of a dermatoscope is always dark."""
     width, height = picture.size
     box = (width // 4, height // 4, width - width // 4, height - height // 4)
     grey = np.asarray(picture.crop(box).convert("L")).astype(np.int16)

@@ -1,21 +1,21 @@
-"""A folder or file of pictures as a camera, for demonstrations and tests."""
+"""A folder or file of images as a camera, for demonstrations and tests."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from spot_edge.camera.frames import encode, whole
+from spot_edge.camera.frames import complete_jpeg, encode
 from spot_edge.errors import CameraError, InputError
 from spot_edge.files import read_file
 from spot_edge.image.inputs import find_images
 from spot_edge.image.source import LARGEST
 
-__all__ = ["Pictures"]
+__all__ = ["ImageFolder"]
 
 
-class Pictures:
-    """The pictures below `name`, by name, each once. As with a camera, those that are not whole are left out."""
+class ImageFolder:
+    """The images below `name`, by name, each once. Incomplete images are skipped, as with a camera."""
 
     live = False
 
@@ -25,24 +25,24 @@ class Pictures:
         self._any = False
 
     def read(self, deadline: float) -> bytes:
-        """The next picture as a JPEG: JPEGs as they are, others decoded and encoded."""
+        """Return the next image: a JPEG as it is, any other format encoded as JPEG."""
         while self._left:
             data = _read(self._left.pop(0))
             if data:
                 self._any = True
                 return data
         if not self._any:
-            raise CameraError(f"{self.name}: holds no whole picture")
+            raise CameraError(f"{self.name}: contains no complete image")
         raise StopIteration
 
     def skip(self, deadline: float) -> None:
-        """Nothing: each picture waits until it is asked for."""
+        """Do nothing: each image waits until it is read."""
 
     def lock(self, locked: bool) -> None:
-        """Nothing: pictures do not change."""
+        """Do nothing: files have no controls."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 def _read(path: str) -> bytes | None:
@@ -50,6 +50,6 @@ def _read(path: str) -> bytes | None:
 
     try:
         data = read_file(Path(path), LARGEST)
-        return whole(data) if data.startswith(b"\xff\xd8") else encode(decode(data, os.path.basename(path))[0])
+        return complete_jpeg(data) if data.startswith(b"\xff\xd8") else encode(decode(data, os.path.basename(path))[0])
     except (OSError, ValueError, InputError):
         return None

@@ -1,6 +1,4 @@
-"""JPEGs as cameras send them: padded, cut short, or without the tables that every other JPEG carries.
-
-Uncompressed frames (YUYV: two pixels in four bytes) to RGB, in the colours that the driver says it means."""
+"""Camera frames: complete JPEGs from padded or truncated ones, and RGB images from YUYV (two pixels in four bytes)."""
 
 from __future__ import annotations
 
@@ -13,20 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Yuyv", "encode", "whole"]
+__all__ = ["Yuyv", "complete_jpeg", "encode"]
 
 _START = b"\xff\xd8\xff"
 _SCAN, _TABLES, _END = 0xDA, 0xC4, 0xD9
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker that is not part of a scan's data
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker after a scan's data
 _QUALITY = 95
 
 
-def whole(data: bytes) -> bytes:
-    """The JPEG in `data`, from its start to its end, without what a driver's buffer holds before and behind it.
+def complete_jpeg(data: bytes) -> bytes:
+    """Cut the JPEG out of `data`, without padding before and after it.
 
-    A Motion-JPEG frame without Huffman tables gets the standard ones, which such cameras mean; all else stays as it is.
-    Raises ValueError with what is wrong where there is no whole picture.
+    A Motion-JPEG frame without Huffman tables gets the standard ones. Raises ValueError if there is no complete JPEG.
     """
     start = data.find(_START)
     if start < 0:
@@ -56,14 +53,14 @@ def whole(data: bytes) -> bytes:
                     raise IndexError
                 at = following.start()
     except IndexError:
-        raise ValueError(f"cut short after {len(data) - start} bytes") from None
+        raise ValueError(f"truncated after {len(data) - start} bytes") from None
     if tables:
         return data[start:at]
     return data[start:scan] + _standard_tables() + data[scan:at]
 
 
 def encode(picture: Image.Image) -> bytes:
-    """`picture` (RGB) as a JPEG that loses next to nothing: quality 95, colour in full resolution."""
+    """Encode `picture` (RGB) as a JPEG with almost no loss: quality 95, colour at full resolution."""
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()
@@ -71,7 +68,7 @@ def encode(picture: Image.Image) -> bytes:
 
 @cache
 def _standard_tables() -> bytes:
-    """The Huffman tables of the JPEG standard, which Pillow writes into every picture that it does not optimize."""
+    """The Huffman tables of the JPEG standard, taken from an image that Pillow writes."""
     from PIL import Image
 
     data = encode(Image.new("RGB", (8, 8)))
@@ -84,16 +81,16 @@ def _standard_tables() -> bytes:
     return found
 
 
-# shares of red and blue in brightness, by BT.601 and BT.709
+# weights of red and blue in brightness, by BT.601 and BT.709
 _601, _709 = (0.299, 0.114), (0.2126, 0.0722)
-_REC709, _JPEG = 3, 7  # V4L2's colour spaces that mean something else than its defaults
-_FULL = 1  # V4L2's quantization from 0 to 255
+_REC709, _JPEG = 3, 7  # V4L2 colour spaces that differ from its defaults
+_FULL = 1  # V4L2 quantization from 0 to 255
 _ENC_709 = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Yuyv:
-    """How a driver lays out and colours its YUYV frames; numbers as V4L2 gives them, 0 where it leaves the default."""
+    """Layout and colours of a driver's YUYV frames, with V4L2's numbers (0 for its default)."""
 
     width: int
     height: int
@@ -102,12 +99,12 @@ class Yuyv:
     encoding: int = 0
     quantization: int = 0
 
-    def picture(self, data: bytes) -> Image.Image:
-        """The RGB picture in one frame. An odd last column, which has no colour of its own, is left out."""
+    def to_rgb(self, data: bytes) -> Image.Image:
+        """Convert one frame to RGB. Drops an odd last column, which has no colour."""
         stride, pairs = max(self.stride, 2 * self.width), self.width // 2
         if len(data) < stride * self.height:
-            raise ValueError(f"cut short: {len(data)} of {stride * self.height} bytes")
-        import numpy as np  # here: `doctor` lists cameras where numpy or Pillow is broken
+            raise ValueError(f"truncated: {len(data)} of {stride * self.height} bytes")
+        import numpy as np  # imported here because `doctor` lists cameras even if numpy or Pillow is broken
         from PIL import Image
 
         rows = np.frombuffer(data, np.uint8, stride * self.height).reshape(self.height, stride)

@@ -1,4 +1,4 @@
-"""Which cameras this system has, and what each offers."""
+"""List the cameras of this system and what each offers."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 
 from spot_edge.camera import v4l2
 from spot_edge.camera.controls import Control, controls
-from spot_edge.camera.v4l2 import Kernel, ask, explained, fourcc
+from spot_edge.camera.v4l2 import Kernel, ask, camera_errors, fourcc
 from spot_edge.errors import CameraError, one_line
 
 __all__ = ["FORMATS", "Listed", "check_is_camera", "find_camera", "formats", "list_cameras"]
 
-FORMATS = ("MJPG", "JPEG", "YUYV")  # in the order in which they are preferred
+FORMATS = ("MJPG", "JPEG", "YUYV")  # in order of preference
 
 _CAPTURE = 1
 _PICTURES, _METADATA, _STREAMING, _BY_PARTS = 0x1, 0x00800000, 0x04000000, 0x20000000  # capabilities
-_PER_NODE = 0x80000000  # device_caps says what this node can do, capabilities what its siblings can too
+_PER_NODE = 0x80000000  # device_caps describes this node, capabilities the whole device
 _DISCRETE = 1
-_MANY = 64  # no driver lists more formats or sizes; one that never ends would be broken
-# Parts of a Raspberry Pi's own camera and of its video hardware, which give no finished pictures: see picamera2.
+_MANY = 64  # no working driver lists more formats or sizes
+# Parts of the Pi camera and of the video hardware, which deliver no finished images: see picamera2.
 _PI_PARTS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpivid", "rpi-hevc-dec")
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One camera: its path, name and bus, what it offers, and what is wrong with it."""
+    """One camera: path, name, bus, what it offers, and its problem, if any."""
 
     path: str
     name: str
@@ -36,13 +36,13 @@ class Listed:
 
 
 def list_cameras(kernel: Kernel) -> list[Listed]:
-    """All nodes that are cameras, those on USB first, and those that cannot be asked, with the reason, last."""
-    found = [listed for path in kernel.nodes() if (listed := _look_at(path, kernel))]
+    """Find all cameras: those on USB first, those that cannot be opened last, with the reason."""
+    found = [listed for path in kernel.nodes() if (listed := _examine(path, kernel))]
     return sorted(found, key=lambda listed: (bool(listed.problem), not listed.bus.startswith("usb-")))
 
 
 def find_camera(kernel: Kernel) -> str | None:
-    """The path of the first camera that gives pictures we take; None where there is none."""
+    """Return the path of the first usable camera, or None. Raises CameraError if cameras exist but none opens."""
     listed = list_cameras(kernel)
     usable = [camera.path for camera in listed if set(camera.formats) & set(FORMATS)]
     closed = [camera.problem for camera in listed if camera.problem]
@@ -51,9 +51,9 @@ def find_camera(kernel: Kernel) -> str | None:
     return usable[0] if usable else None
 
 
-def _look_at(path: str, kernel: Kernel) -> Listed | None:
+def _examine(path: str, kernel: Kernel) -> Listed | None:
     try:
-        with explained(path):
+        with camera_errors(path):
             handle = kernel.open(path)
             try:
                 name, bus = check_is_camera(kernel, handle, path)
@@ -68,33 +68,33 @@ def _look_at(path: str, kernel: Kernel) -> Listed | None:
 
 
 class NotACamera(CameraError):
-    """A video device, but one that gives no pictures."""
+    """A video device that delivers no images."""
 
 
 def check_is_camera(kernel: Kernel, handle: int, path: str) -> tuple[str, str]:
-    """The card and bus of a camera; CameraError where the node is something else."""
+    """Return the card and bus of a camera. Raises CameraError if the node is something else."""
     try:
         driver, card, bus, _, whole, node, *_ = ask(kernel, handle, v4l2.CAPABILITY, 2, 0)
     except OSError as error:
-        if error.errno in (errno.ENOTTY, errno.EINVAL, errno.ENOSYS):  # the last one: below an emulator
+        if error.errno in (errno.ENOTTY, errno.EINVAL, errno.ENOSYS):  # ENOSYS: in an emulator
             raise NotACamera(f"{path}: not a camera: see `spot-edge camera list`") from error
         raise
     able = node if whole & _PER_NODE else whole
     if able & _METADATA:
-        raise NotACamera(f"{path}: gives a camera's metadata, not its pictures: see `spot-edge camera list`")
+        raise NotACamera(f"{path}: delivers metadata of a camera, not images: see `spot-edge camera list`")
     if not able & _PICTURES or not able & _STREAMING or able & _BY_PARTS or _text(driver) in _PI_PARTS:
-        raise NotACamera(f"{path}: not a camera that gives pictures: see `spot-edge camera list`")
+        raise NotACamera(f"{path}: not a camera that delivers images: see `spot-edge camera list`")
     return _text(card), _text(bus)
 
 
 def formats(kernel: Kernel, handle: int) -> dict[str, int]:
-    """The pixel formats that are offered: name → V4L2's number."""
+    """The pixel formats on offer: name → V4L2 number."""
     found: dict[str, int] = {}
     for index in range(_MANY):
         try:
             answer = ask(kernel, handle, v4l2.FORMAT_INFO, 3, 2, index, _CAPTURE)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # which means: no more
+            if error.errno != errno.EINVAL:  # EINVAL means: no more
                 raise
             break
         found[fourcc(answer[4])] = answer[4]
@@ -102,7 +102,7 @@ def formats(kernel: Kernel, handle: int) -> dict[str, int]:
 
 
 def _sizes(kernel: Kernel, handle: int, code: int) -> tuple[str, ...]:
-    """The sizes of a pixel format, the largest first."""
+    """The sizes of a pixel format, largest first."""
     found = []
     for index in range(_MANY):
         try:

@@ -1,4 +1,4 @@
-"""Bursts for `classify`: which pictures show one lesion, and the one answer to them."""
+"""Bursts for `classify`: which images show one lesion, and one prediction for them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from spot_edge.prediction.burst import predict_burst
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
-    from spot_edge.commands.records import Keeper, Writer
+    from spot_edge.commands.records import ResultFiles, Writer
     from spot_edge.image.source import Source
     from spot_edge.image.tensor import Prepared
 
-__all__ = ["answer_burst", "by_folder", "taken_burst"]
+__all__ = ["by_folder", "captured_burst", "classify_burst"]
 
 
 def by_folder(found: Sequence[Found], most: int) -> list[Iterable[Found]]:
-    """`found` in bursts: what lies in the same folder shows one lesion. In the order in which the folders come.
+    """Group `found` into bursts: the images of one folder show one lesion.
 
-    A folder with more than `most` is no burst: its problem stands in its place. What has a problem already, and
-    standard input, is on its own.
+    A folder with more than `most` images becomes a problem. Standard input, and entries that have a problem already,
+    stand alone.
     """
     folders: dict[str, list[Found]] = {}
-    for place, picture in enumerate(found):
-        alone = picture.problem or picture.path == "-"
-        folder = os.path.dirname(os.path.abspath(picture.path))
-        folders.setdefault(f"\0{place}" if alone else folder, []).append(picture)
+    for place, image in enumerate(found):
+        alone = image.problem or image.path == "-"
+        folder = os.path.dirname(os.path.abspath(image.path))
+        folders.setdefault(f"\0{place}" if alone else folder, []).append(image)
     return [
         frames if len(frames) <= most else [_too_many(os.path.dirname(frames[0].path) or ".", len(frames), most)]
         for frames in folders.values()
     ]
 
 
-def taken_burst(camera: str, frames: int) -> Iterator[Found]:
-    """So many pictures taken with `camera`, each when it is asked for."""
+def captured_burst(camera: str, frames: int) -> Iterator[Found]:
+    """Take `frames` pictures with `camera`, each on demand."""
     from spot_edge.camera.camera import Camera
     from spot_edge.commands.options import take_burst
 
@@ -47,17 +47,14 @@ def taken_burst(camera: str, frames: int) -> Iterator[Found]:
         yield from take_burst(source, frames)
 
 
-def answer_burst(
+def classify_burst(
     open_frame: Callable[[Found], Source],
     classifier: Classifier,
     frames: Iterable[Found],
     writer: Writer,
-    keeper: Keeper,
+    files: ResultFiles,
 ) -> bool:
-    """Judge pictures of one lesion together, and write what came of it; whether all of them could be judged.
-
-    Each is asked for when the one before was judged.
-    """
+    """Classify images of one lesion together, and write the result. Returns whether all of them could be classified."""
     used: list[str] = []
     failures: list[tuple[Found, str]] = []
 
@@ -66,24 +63,24 @@ def answer_burst(
             try:
                 if frame.problem:
                     raise frame.problem
-                picture = classifier.prepare(open_frame(frame))
+                image = classifier.prepare(open_frame(frame))
             except InputError as error:
                 failures.append((frame, str(error)))
             else:
                 used.append(frame.relative)
-                yield picture
+                yield image
 
-    judged = predict_burst(classifier, prepared())
+    result = predict_burst(classifier, prepared())
     for _, reason in failures:
         click.echo(f"spot-edge: {one_line(reason)}", err=True)
-    if judged is not None:
-        keeper.keep(used[judged.number - 1], judged.kept, judged.prediction)
-        writer.answer(judged.prediction)
+    if result is not None:
+        files.save(used[result.number - 1], result.kept, result.prediction)
+        writer.prediction(result.prediction)
     for frame, reason in failures:
         writer.failure(frame, reason)
     return not failures
 
 
 def _too_many(folder: str, count: int, most: int) -> Found:
-    problem = f"{folder}: {count} pictures, but a burst has at most {most}: a folder of its own for each lesion"
+    problem = f"{folder}: {count} images, but a burst has at most {most}: put each lesion into its own folder"
     return Found(folder, folder, InputError(problem))

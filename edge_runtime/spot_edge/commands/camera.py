@@ -1,4 +1,4 @@
-"""`spot-edge camera`: which cameras there are, one picture, and figures to set focus and light by."""
+"""`spot-edge camera`: list cameras, take a picture, and help to adjust focus and light."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from spot_edge.image.inputs import unique_name
 
 __all__ = ["camera"]
 
-_PAUSE = 0.5  # seconds between looking for a camera that has gone
+_PAUSE = 0.5  # seconds between attempts to open a missing camera
 
 
-@click.group()
+@click.group(short_help="List cameras, take a picture, adjust focus and light.")
 def camera() -> None:
-    """List cameras, take a picture, watch focus and light.
+    """List cameras, take a picture, adjust focus and light.
 
-    DEVICE is auto (the first USB camera, else the Pi's own), pi, a device such as /dev/video0, or a folder or file of
-    pictures. Controls that are set or locked stay so until the camera is unplugged.
+    DEVICE is auto (the first USB camera, else the Pi camera), pi, a path such as /dev/video0, or a folder or file with
+    images. Camera controls keep their values until the camera is unplugged.
     """
     gc.enable()
 
 
-@camera.command("list")
+@camera.command("list", short_help="Show each camera with its formats, sizes and controls.")
 def list_() -> None:
-    """Show every camera with its formats, sizes and controls."""
+    """Show each camera with its formats, sizes and controls."""
     found = list_cameras(Kernel())
     shown = ["\n".join(one_line(line) for line in _lines(listed)) for listed in found if not listed.problem]
     if has_pi_camera():
-        shown.append("pi  the Pi's own camera")
+        shown.append("pi  the Pi camera")
     for text in shown:
         click.echo(text)
     problems = [listed.problem for listed in found if listed.problem]
@@ -54,11 +54,11 @@ def list_() -> None:
         raise click.exceptions.Exit(CameraError.exit_code)
 
 
-@camera.command()
+@camera.command(short_help="Take one picture and save it as the camera encoded it.")
 @camera_options
-@click.option("-o", "--out", metavar="FILE", help="Where to, - for standard output [capture-DATE-TIME.jpg].")
+@click.option("-o", "--out", metavar="FILE", help="Output file, - for stdout [default: capture-DATE-TIME.jpg].")
 def capture(source: Camera, out: str | None) -> None:
-    """Take one picture and keep it as the camera encoded it."""
+    """Take one picture and save it as the camera encoded it."""
     with source:
         picture = next(source)
         taken_by = source.opened
@@ -70,14 +70,14 @@ def capture(source: Camera, out: str | None) -> None:
     click.echo(one_line(f"{taken_by}: {path}, {len(picture) / 1000:.0f} kB"))
 
 
-@camera.command()
+@camera.command(short_help="Show frame rate, sharpness and light, once a second.")
 @camera_options
-@click.option("--seconds", type=click.FloatRange(0.1), default=math.inf, help="Stop after so long [Ctrl-C stops].")
+@click.option("--seconds", type=click.FloatRange(0.1), default=math.inf, help="Stop after this time [default: never].")
 def preview(source: Camera, seconds: float) -> None:
-    """Show rate, sharpness and light of the camera, once a second, until Ctrl-C.
+    """Show frame rate, sharpness and light, once a second, until Ctrl-C.
 
-    Turn the focus until sharpness is at its best; too bright and too dark are shares of the central half's pixels. A
-    camera that is unplugged is waited for.
+    Turn the focus until sharpness is highest. Too bright and too dark are shares of the pixels in the central half.
+    If the camera is unplugged, the command waits for it.
     """
     with source, suppress(KeyboardInterrupt):
         _watch(source, seconds)
@@ -86,7 +86,7 @@ def preview(source: Camera, seconds: float) -> None:
 
 
 def _free_name() -> str:
-    """A file name by the time that no capture has: a clock without a battery tells the same time after each start."""
+    """An unused file name with the time: a clock without a battery repeats its times after each start."""
     taken = {path.stem.casefold() for path in Path().glob("capture-*")}
     return unique_name(time.strftime("capture-%Y%m%d-%H%M%S"), taken) + ".jpg"
 
@@ -95,7 +95,7 @@ def _watch(source: Camera, seconds: float) -> None:
     from spot_edge.camera.focus import read_quality
     from spot_edge.image.tensor import decode
 
-    best, said, end = 0.0, "", time.monotonic() + seconds
+    best, reported, end = 0.0, "", time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             picture, rate = _second(source)
@@ -105,12 +105,12 @@ def _watch(source: Camera, seconds: float) -> None:
         except (CameraError, InputError) as error:
             if not getattr(error, "transient", True):
                 raise
-            if str(error) != said:
-                said = str(error)
-                click.echo(f"spot-edge: {one_line(said)}", err=True)
+            if str(error) != reported:
+                reported = str(error)
+                click.echo(f"spot-edge: {one_line(reported)}", err=True)
             time.sleep(_PAUSE)
             continue
-        best, said = max(best, reading.sharpness), ""
+        best, reported = max(best, reading.sharpness), ""
         line = (
             f"{rate:5.1f} frames/s  {reading.width}x{reading.height}  {len(picture) / 1000:.0f} kB  "
             f"sharpness {reading.sharpness:.1f} (best {best:.1f})  brightness {reading.brightness:.0f}  "
@@ -123,7 +123,7 @@ def _watch(source: Camera, seconds: float) -> None:
 
 
 def _second(source: Camera) -> tuple[bytes | None, float]:
-    """The last picture of a second's, and how many came in it; None where there are no more."""
+    """Read frames for one second. Returns the last one (None if there are no more) and the frame rate."""
     last, count, start, now = None, 0, 0.0, 0.0
     for picture in source:
         last, count, now = picture, count + 1, time.monotonic()
@@ -139,6 +139,6 @@ def _lines(listed: Listed) -> Iterator[str]:
         yield f"  {form}  {' '.join(sizes)}"
     for control in listed.controls:
         if control.button:
-            yield f"  {control.name}  a button"
+            yield f"  {control.name}  button"
         else:
             yield f"  {control.name}={control.value}  {control.low} to {control.high}, default {control.default}"

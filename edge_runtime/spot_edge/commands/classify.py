@@ -1,4 +1,4 @@
-"""`spot-edge classify`: pictures in, one answer each out."""
+"""`spot-edge classify`: one prediction for each image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spot_edge.image.source import LARGEST, Source
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
-    from spot_edge.commands.records import Keeper, Result, Writer
+    from spot_edge.commands.records import Result, ResultFiles, Writer
     from spot_edge.prediction.prediction import Prediction
 
 __all__ = ["classify"]
@@ -27,32 +27,32 @@ __all__ = ["classify"]
 _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 
 
-@click.command()
+@click.command(short_help="Say what a lesion looks most like and how urgent it is.")
 @click.argument("paths", nargs=-1, metavar="PATH...|-")
 @click.option(
     "--camera",
     is_flag=False,
     flag_value="auto",
     metavar="[DEVICE|auto]",
-    help="Take one picture with a camera instead.",
+    help="Take a picture with a camera instead.",
 )
 @click.option(
     "--burst",
     type=click.IntRange(2, MOST_FRAMES),
     metavar="N",
-    help="One answer to N pictures of the camera, or to the pictures of each folder, at most N.",
+    help="One prediction for N pictures of the camera, or for the images of each folder (at most N).",
 )
-@click.option("--model", type=click.Path(), help="Model file [the embedded model].")
-@click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="Classes to show in words.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines, one complete answer each.")
-@click.option("--csv", "as_csv", is_flag=True, help="CSV, one row each, every class a column.")
+@click.option("--model", type=click.Path(), help="Model file [default: the embedded model].")
+@click.option("--top", type=click.IntRange(1), default=2, show_default=True, help="Classes to show in the text.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, one complete prediction each.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV, one row per image, one column per class.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the answers (--json or --csv) to a new FILE.",
+    help="Write the predictions (--json or --csv) to a new FILE.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the FILE of --out: judge what has no answer in it yet.")
+@click.option("--resume", is_flag=True, help="Continue the FILE of --out: classify only what it lacks.")
 @click.option(
     "--heatmap", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write heat maps to DIR."
 )
@@ -60,10 +60,10 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep each answer (JSON) and its picture (upright, without EXIF, encoded anew as JPEG) in DIR.",
+    help="Save each prediction (JSON) and its image (upright JPEG without EXIF) in DIR.",
 )
-@click.option("--threads", type=click.IntRange(1, 64), help="Processors to use [all, at most 4].")
-@click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [the first that is installed].")
+@click.option("--threads", type=click.IntRange(1, 64), help="Processors to use [default: all, at most 4].")
+@click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [default: the first one installed].")
 def classify(
     paths: tuple[str, ...],
     camera: str | None,
@@ -79,111 +79,111 @@ def classify(
     threads: int | None,
     runtime: str | None,
 ) -> None:
-    """Say what the lesion in each picture looks most like, and how urgent it is.
+    """Classify images: say what the lesion in each looks most like, and how urgent it is.
 
-    PATH is a file, a folder (searched with all its folders), a quoted pattern such as "scans/**/*.jpg", or - for
-    standard input. A picture that cannot be judged is reported, and the rest goes on.
+    PATH is a file, a folder (including its subfolders), a quoted pattern such as "scans/**/*.jpg", or - for standard
+    input. An image that cannot be classified is reported, and the others are processed.
     """
     if bool(paths) == (camera is not None):
-        raise click.UsageError(
-            "Missing argument 'PATH...|-'." if not paths else "a PATH and --camera exclude one another"
-        )
+        raise click.UsageError("Missing argument 'PATH...|-'." if not paths else "use either a PATH or --camera")
     if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude one another")
+        raise click.UsageError("use either --json or --csv")
     form = "json" if as_json else "csv" if as_csv else None
     if out and form is None:
-        raise click.UsageError("--out keeps answers as --json or --csv: say which")
+        raise click.UsageError("--out needs --json or --csv")
     if out and burst:
-        raise click.UsageError("--out and --burst exclude one another")
+        raise click.UsageError("--out cannot be used with --burst")
     if resume and (out is None or camera is not None):
-        raise click.UsageError("--resume goes on with the answers to files in the FILE of --out")
+        raise click.UsageError("--resume needs --out, and a PATH instead of --camera")
     from spot_edge.commands.options import load_several
-    from spot_edge.commands.records import Keeper, Nowhere, writer_for
+    from spot_edge.commands.records import NullWriter, ResultFiles, writer_for
 
     found = [] if camera is not None else find_images(paths)
-    at_once = len(found) if burst is None else 1  # a burst's frames are judged one after the other, by all processors
+    at_once = len(found) if burst is None else 1  # the images of a burst run one by one, on all processors
     classifiers = load_several(model, at_once, runtime=runtime, threads=threads)
     labels = [label.label for label in classifiers[0].model.spec.labels]
     if camera is not None and burst is None:
-        found = [_taken(camera)]
-    keeper = Keeper(heatmap and make_folder(heatmap), save and make_folder(save), again=resume)
-    left, failed, answers = found, 0, None
+        found = [_captured(camera)]
+    files = ResultFiles(heatmap and make_folder(heatmap), save and make_folder(save), resume=resume)
+    left, failed, predictions = found, 0, None
     if out is not None and form is not None:
-        from spot_edge.commands.output_file import AnswerFile
+        from spot_edge.commands.output_file import PredictionFile
 
-        answers = AnswerFile(out, form, classifiers[0].model.id, labels, resume=resume)
-        left, failed = answers.missing(found)
-    writer = writer_for(form, answers or sys.stdout, labels, top, begun=answers is not None and answers.begun)
-    write: Callable[[Any, Writer, Keeper], bool] = _write
-    judged: Iterable[Any]
+        predictions = PredictionFile(out, form, classifiers[0].model.id, labels, resume=resume)
+        left, failed = predictions.missing(found)
+    writer = writer_for(
+        form, predictions or sys.stdout, labels, top, begun=predictions is not None and predictions.begun
+    )
+    write: Callable[[Any, Writer, ResultFiles], bool] = _write
+    results: Iterable[Any]
     if burst is None:
-        judged, length, total = _judged(left, classifiers, keeper), len(left), len(found)
+        results, length, total = _classified(left, classifiers, files), len(left), len(found)
     else:
-        from spot_edge.commands.bursts import answer_burst, by_folder, taken_burst
+        from spot_edge.commands.bursts import by_folder, captured_burst, classify_burst
 
-        judged = by_folder(found, burst) if camera is None else [taken_burst(camera, burst)]
-        write, length, total = partial(answer_burst, _source, classifiers[0]), len(judged), len(judged)
-    with _progress(judged, length, apart=answers is not None) as judged:
-        for each in judged:
+        results = by_folder(found, burst) if camera is None else [captured_burst(camera, burst)]
+        write, length, total = partial(classify_burst, _source, classifiers[0]), len(results), len(results)
+    with _progress(results, length, to_file=predictions is not None) as results:
+        for each in results:
             try:
-                failed += not write(each, writer, keeper)
-            except BrokenPipeError:  # `| head`: the reader has seen enough, but files that were asked for are made
-                if not keeper.keeps:
+                failed += not write(each, writer, files)
+            except BrokenPipeError:  # the reader closed the pipe, as `head` does, but files are still to be written
+                if not files.any:
                     raise
-                writer = Nowhere()
+                writer = NullWriter()
                 failed += burst is None and each.prediction is None
     writer.close()
-    if answers:
-        answers.close()
+    if predictions:
+        predictions.close()
     if failed:
         if total > 1:
-            kind = "pictures could not be judged" if burst is None else "bursts could not be judged whole"
+            kind = "images could not be classified" if burst is None else "bursts could not be classified completely"
             click.echo(f"spot-edge: {failed} of {total} {kind}", err=True)
         raise click.exceptions.Exit(InputError.exit_code)
 
 
-class _Judged(NamedTuple):
-    """A picture, and what came of it."""
+class _Classified(NamedTuple):
+    """An image, and its prediction or problem."""
 
-    picture: Found
-    prediction: Prediction | None  # None where it could not be judged
+    image: Found
+    prediction: Prediction | None  # None if it could not be classified
     problem: str
     results: Sequence[Result]
 
 
-def _judged(found: Sequence[Found], classifiers: Sequence[Classifier], keeper: Keeper) -> Iterator[_Judged]:
-    """What comes of each picture, in their order; several classifiers judge several at once."""
+def _classified(found: Sequence[Found], classifiers: Sequence[Classifier], files: ResultFiles) -> Iterator[_Classified]:
+    """Classify the images in order, as many at a time as there are classifiers."""
     if len(classifiers) == 1:
-        return (_judge(picture, classifiers[0], keeper) for picture in found)
+        return (_classify(image, classifiers[0], files) for image in found)
     from spot_edge.commands.workers import in_order
 
-    return in_order(found, [partial(_judge, classifier=each, keeper=keeper) for each in classifiers], _size)
+    return in_order(found, [partial(_classify, classifier=each, files=files) for each in classifiers], _size)
 
 
-def _judge(picture: Found, classifier: Classifier, keeper: Keeper) -> _Judged:
+def _classify(image: Found, classifier: Classifier, files: ResultFiles) -> _Classified:
     try:
-        if picture.problem:
-            raise picture.problem
-        prepared = classifier.prepare(_source(picture))
+        if image.problem:
+            raise image.problem
+        prepared = classifier.prepare(_source(image))
     except InputError as error:
-        return _Judged(picture, None, str(error), ())
+        return _Classified(image, None, str(error), ())
     prediction = classifier.predict(prepared)
-    return _Judged(picture, prediction, "", keeper.results(prepared, prediction))
+    return _Classified(image, prediction, "", files.results(prepared, prediction))
 
 
-def _write(judged: _Judged, writer: Writer, keeper: Keeper) -> bool:
-    """Write what came of one picture; whether it could be judged."""
-    if judged.prediction is None:
-        click.echo(f"spot-edge: {one_line(judged.problem)}", err=True)
-        writer.failure(judged.picture, judged.problem)
+def _write(done: _Classified, writer: Writer, files: ResultFiles) -> bool:
+    """Write the prediction or problem of one image. Returns whether it could be classified."""
+    if done.prediction is None:
+        click.echo(f"spot-edge: {one_line(done.problem)}", err=True)
+        writer.failure(done.image, done.problem)
         return False
-    keeper.write(judged.picture.relative, judged.results)
-    writer.answer(judged.prediction)
+    files.write(done.image.relative, done.results)
+    writer.prediction(done.prediction)
     return True
 
 
-def _taken(camera: str) -> Found:
-    """A picture taken with `camera` just now."""
+def _captured(camera: str) -> Found:
+    """Take a picture with `camera`."""
     from spot_edge.camera.camera import Camera
     from spot_edge.commands.options import take
 
@@ -191,19 +191,19 @@ def _taken(camera: str) -> Found:
         return take(source)
 
 
-def _source(picture: Found) -> Source:
-    if picture.frame:
-        return picture.frame
-    return Source.of(_standard_input(), "-") if picture.path == "-" else Source.of(picture.path)
+def _source(image: Found) -> Source:
+    if image.frame:
+        return image.frame
+    return Source.of(_standard_input(), "-") if image.path == "-" else Source.of(image.path)
 
 
-def _size(picture: Found) -> int:
-    """Roughly the bytes of a picture that is decoded, by its file's: a photograph has a bit a pixel at the least."""
+def _size(image: Found) -> int:
+    """Estimate the decoded size in bytes from the file's size: a photograph has at least one bit per pixel."""
     from spot_edge.image.tensor import MAX_PIXELS
 
     try:
-        return min(24 * os.stat(picture.path).st_size, 3 * MAX_PIXELS)
-    except (OSError, ValueError):  # standard input, or refused when it is read
+        return min(24 * os.stat(image.path).st_size, 3 * MAX_PIXELS)
+    except (OSError, ValueError):  # standard input, or a file that fails when it is read
         return 0
 
 
@@ -215,10 +215,10 @@ def _standard_input() -> bytes:
 
 
 @contextmanager
-def _progress(judged: Iterable[Any], length: int, *, apart: bool) -> Iterator[Iterable[Any]]:
-    """`judged` behind a progress bar, where there are many and both ends are not mixed on one terminal."""
-    if length < 2 or not sys.stderr.isatty() or (sys.stdout.isatty() and not apart):
-        yield judged
+def _progress(results: Iterable[Any], length: int, *, to_file: bool) -> Iterator[Iterable[Any]]:
+    """`results` with a progress bar, unless it would mix with the predictions on one terminal."""
+    if length < 2 or not sys.stderr.isatty() or (sys.stdout.isatty() and not to_file):
+        yield results
         return
-    with click.progressbar(judged, length, label="classify", file=sys.stderr, show_pos=True) as bar:
+    with click.progressbar(results, length, label="classify", file=sys.stderr, show_pos=True) as bar:
         yield bar

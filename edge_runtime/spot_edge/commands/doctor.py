@@ -1,4 +1,4 @@
-"""`spot-edge doctor`: what the machine is and what is wrong with it, to be pasted into a bug report."""
+"""`spot-edge doctor`: check this machine and the installation, and print a report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spot_edge.doctor.report import as_record, report_lines
 __all__ = ["doctor"]
 
 
-@click.command()
+@click.command(short_help="Check this machine, its cameras and the installation.")
 @click.argument("model", required=False, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(model: str | None, as_json: bool) -> None:
-    """Say what this machine is and what is wrong with it, for a bug report.
+    """Check this machine, its cameras and the installation. Paste the output into a bug report.
 
-    A picture drawn by code is really classified, with MODEL or the embedded one. Ends with 0 where that works, whatever
-    else there is to note, or with the exit code of what keeps it from working.
+    It classifies a drawn image with MODEL (default: the embedded model). If that works it exits with 0, else with the
+    exit code of the first problem.
     """
     findings = examine(model)
     problems = find_problems(findings)

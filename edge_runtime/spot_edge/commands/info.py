@@ -1,4 +1,4 @@
-"""`spot-edge info`: what a model file carries."""
+"""`spot-edge info`: show what a model file contains."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from spot_edge.model.spec import Criterion, Rate, as_data
 
 __all__ = ["info"]
 
+_KINDS = {True: "malignant", False: "benign", None: "unknown"}
 
-@click.command()
+
+@click.command(short_help="Show what a model file contains and how it was measured.")
 @click.argument("model", required=False, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(model: str | None, as_json: bool) -> None:
-    """Show what MODEL (default: the embedded model) carries: labels, operating points, origin, shapes."""
+    """Show what MODEL (default: the embedded model) contains: classes, operating points, figures and origin."""
     file = read_model(model)
     click.echo(json.dumps(_as_dict(file)) if as_json else "\n".join(_lines(file)))
 
@@ -35,7 +37,7 @@ def _as_dict(file: ModelFile) -> dict[str, object]:
 
 def _lines(file: ModelFile) -> list[str]:
     spec, image = file.spec, file.spec.image
-    width = max(len(label.label) for label in spec.labels)
+    width, medical = max(len(label.label) for label in spec.labels), any(label.malignant for label in spec.labels)
     lines = [
         f"{file.name}: model '{spec.name}', variant {spec.variant}, {len(file.content) / 1e6:.2f} MB",
         f"id          {file.id}",
@@ -47,27 +49,28 @@ def _lines(file: ModelFile) -> list[str]:
         lines += [f"{kind:<11} {name} {t.dtype}{list(t.shape)}" for name, t in tensors.items()]
     lines += ["", "classes"]
     for label in spec.labels:
-        kind = {True: "malignant", False: "benign", None: "not known"}[label.malignant]
+        kind = f"{_KINDS[label.malignant]:<9}  " if medical else ""
         about = f": {label.description}" if label.description else ""
-        lines.append(f"  {label.label:<{width}}  {kind:<9}  {label.name}{about}")
-    lines += ["", "operating points (sum of the malignant scores at or above the threshold)"]
+        lines.append(f"  {label.label:<{width}}  {kind}{label.name}{about}")
+    if medical:
+        lines += ["", "operating points (sum of the malignant scores at or above the threshold)"]
     for point in spec.operating_points:
         lines.append(
             f"  {point.name:<16} threshold {point.threshold:.3f}: sensitivity {_rate(point.sensitivity)}, "
             f"specificity {_rate(point.specificity)}, on {point.measured_on}"
         )
-    if not spec.operating_points:
-        lines.append("  none: triage says 'cannot assess'")
+    if medical and not spec.operating_points:
+        lines.append("  none: the triage category is always 'cannot assess'")
     if spec.conformal is not None:
         lines += [
             "",
-            f"sets of classes that hold the true one (thresholds of the score, on {spec.conformal.measured_on})",
+            f"prediction set (thresholds of the score, measured on {spec.conformal.measured_on})",
         ]
         for name, chosen in {"any image": spec.conformal.marginal, **spec.conformal.classes}.items():
             lines.append(f"  {name:<16} threshold {chosen.threshold:.3f}: {100 * chosen.coverage:g} %, n={chosen.n}")
     if spec.image_quality is not None:
         refused, measured_on = _rate(spec.image_quality.refused), spec.image_quality.measured_on
-        lines += ["", f"pictures beyond these limits are not judged: {refused} of good ones, on {measured_on}"]
+        lines += ["", f"image quality limits, which reject {refused} of good images ({measured_on})"]
         for check in CHECKS:
             if check.name in spec.image_quality.limits:
                 side = "at least" if check.least else "at most"
@@ -75,7 +78,7 @@ def _lines(file: ModelFile) -> list[str]:
                     f"  {check.name:<16} {side} {spec.image_quality.limits[check.name]:.3f}, else {check.problem}"
                 )
     if spec.drift is not None:
-        lines += ["", f"drift from float32 on {spec.drift.measured_on}: {spec.drift.verdict}"]
+        lines += ["", f"accuracy drift from float32 on {spec.drift.measured_on}: {spec.drift.verdict}"]
         lines += [f"  {_drift(criterion)}" for criterion in spec.drift.criteria]
     lines += ["", "origin"]
     lines += [f"  {key:<14} {value}" for key, value in spec.training.items()]
@@ -87,10 +90,10 @@ def _lines(file: ModelFile) -> list[str]:
 
 
 def _drift(c: Criterion) -> str:
-    told = f"; {c.would_tell} lesions would tell" if c.would_tell else ""
+    needed = f"; {c.would_tell} lesions would decide" if c.would_tell else ""
     return (
         f"{c.name:<24} worse by {100 * c.worse_by:.2f} points ({100 * c.low:.2f} to {100 * c.high:.2f}, n={c.n}), "
-        f"at most {100 * c.margin:g}: {c.verdict}{told}"
+        f"at most {100 * c.margin:g}: {c.verdict}{needed}"
     )
 
 

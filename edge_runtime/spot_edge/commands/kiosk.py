@@ -1,4 +1,4 @@
-"""`spot-edge kiosk`: a device that judges what its camera sees whenever a button or a key is pressed."""
+"""`spot-edge kiosk`: classify what a camera sees whenever a button or key is pressed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from spot_edge.camera.button import Buttons
     from spot_edge.classifier import Classifier
-    from spot_edge.commands.keys import Keys, Wish
-    from spot_edge.commands.records import Keeper
+    from spot_edge.commands.keys import Action, Keys
+    from spot_edge.commands.records import ResultFiles
     from spot_edge.commands.screen import Screen
     from spot_edge.image.inputs import Found
     from spot_edge.image.tensor import Prepared
@@ -34,50 +34,51 @@ if TYPE_CHECKING:
 
 __all__ = ["kiosk"]
 
-_PAUSE = 0.5  # seconds between looking for a camera that has gone
+_PAUSE = 0.5  # seconds between attempts to open a missing camera
 _READ_EVERY = 1.0  # seconds between readings of sharpness and light
 
 
-@click.command()
+@click.command(short_help="Classify what a camera sees at the press of a button.")
 @camera_options
-@click.option("--burst", type=click.IntRange(2, MOST_FRAMES), metavar="N", help="N pictures for each answer [one].")
-@click.option("--model", type=click.Path(), help="Model file [the embedded model].")
+@click.option("--burst", type=click.IntRange(2, MOST_FRAMES), metavar="N", help="Pictures per prediction [default: 1].")
+@click.option("--model", type=click.Path(), help="Model file [default: the embedded model].")
 @click.option(
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep each answer and its picture in DIR, as `classify --save` does.",
+    help="Save each prediction and its image in DIR, as `classify --save` does.",
 )
 def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | None) -> None:
-    """Judge what the camera sees whenever its button, space or Enter is pressed.
+    """Classify what the camera sees whenever its button, space or Enter is pressed.
 
-    DEVICE is as for `spot-edge camera`; a folder's pictures come in turn. The answer stays on the screen until the next
-    one. q, Ctrl-C and SIGTERM end it; where standard input is no terminal, a line takes a picture and the line q ends.
+    DEVICE is the same as for `spot-edge camera`; the images of a folder come in turn. The result stays on the screen
+    until the next one. Quit with q, Ctrl-C or SIGTERM. If standard input is not a terminal, each line takes a
+    picture, and the line q quits.
     """
     if os.name != "posix":
         raise click.UsageError("the kiosk needs Linux or another system with POSIX terminals")
-    asked: list[int] = []  # to end
+    stops: list[int] = []  # signals that asked us to stop
 
     def end(number: int, frame: FrameType | None) -> None:
-        asked.append(number)  # an exception that is raised while Python tidies up is lost
-        if len(asked) == 1 and not is_within(frame, _tell_of_faults.__code__):
+        stops.append(number)  # Python loses an exception that is raised during a finalizer
+        if len(stops) == 1 and not is_within(frame, _report_lost.__code__):
             raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
-    sys.unraisablehook = _tell_of_faults
-    with _ending(asked):
+    sys.unraisablehook = _report_lost
+    with _clean_exit(stops):
         from spot_edge.camera.button import Buttons
         from spot_edge.commands.keys import Keys
         from spot_edge.commands.options import load
-        from spot_edge.commands.records import Keeper
+        from spot_edge.commands.records import ResultFiles
         from spot_edge.commands.screen import Screen
 
         classifier = load(model)
-        keeper = Keeper(records=save and make_folder(save))
+        files = ResultFiles(records=save and make_folder(save))
         with Keys(sys.stdin.fileno()) as keys, Buttons() as buttons, Screen() as screen, source:
-            _Kiosk(source, burst, classifier, keeper, screen, keys, buttons).run(asked)
+            _Kiosk(source, burst, classifier, files, screen, keys, buttons).run(stops)
 
 
 class _Kiosk:
@@ -86,64 +87,66 @@ class _Kiosk:
         source: Camera,
         burst: int | None,
         classifier: Classifier,
-        keeper: Keeper,
+        files: ResultFiles,
         screen: Screen,
         keys: Keys,
         buttons: Buttons,
     ) -> None:
-        self._source, self._burst, self._classifier, self._keeper = source, burst, classifier, keeper
+        self._source, self._burst, self._classifier, self._files = source, burst, classifier, files
         self._screen, self._keys, self._buttons = screen, keys, buttons
-        self._told = False  # of buttons that we may not read
-        self._begin_to_count()
+        self._reported = False  # whether unreadable buttons were mentioned
+        self._restart_count()
 
-    def run(self, asked: list[int]) -> None:
-        """Go on until somebody wishes to end, or `asked` holds something."""
-        from spot_edge.commands.screen import ready
+    def run(self, stops: list[int]) -> None:
+        """Run until a key quits, or `stops` holds a signal."""
+        from spot_edge.commands.screen import ready_text
 
-        self._screen.show(ready(self._classifier.model.spec.name))
+        spec = self._classifier.model.spec
+        medical = any(label.malignant for label in spec.labels)
+        self._screen.show(ready_text(spec.name, medical=medical))
         pause = 0.0
-        while not asked and (wish := self._wish(pause)) != "end":
-            pause = self._judge() if wish == "take" else self._watch()
+        while not stops and (action := self._next_action(pause)) != "end":
+            pause = self._classify() if action == "take" else self._watch()
 
-    def _wish(self, seconds: float) -> Wish | None:
-        """What somebody wishes for, waited for up to `seconds`."""
+    def _next_action(self, seconds: float) -> Action | None:
+        """Wait up to `seconds` for a key or button."""
         import select
 
-        buttons = self._buttons.look()
-        self._tell_of_closed_buttons()
-        wish = self._keys.next()
-        if wish is None and select.select([*self._keys.handles, *buttons], [], [], seconds)[0]:
-            wish = "take" if self._buttons.pressed() else self._keys.next()
-        return wish
+        buttons = self._buttons.find()
+        self._report_closed_buttons()
+        action = self._keys.next()
+        if action is None and select.select([*self._keys.handles, *buttons], [], [], seconds)[0]:
+            action = "take" if self._buttons.pressed() else self._keys.next()
+        return action
 
-    def _tell_of_closed_buttons(self) -> None:
-        if self._buttons.closed and not self._told:
-            self._told = True
+    def _report_closed_buttons(self) -> None:
+        if self._buttons.closed and not self._reported:
+            self._reported = True
             self._screen.note(
-                f"No permission for {self._buttons.closed[0]}: if the camera's button does nothing, run `sudo usermod "
+                f"No permission for {self._buttons.closed[0]}. If the camera's button does nothing, run `sudo usermod "
                 '-aG input "$USER"`, then log in again.'
             )
 
-    def _judge(self) -> float:
-        """Take a picture, show what the model says of it, and keep both where that was asked for."""
-        from spot_edge.commands.screen import judged, refused, taking
+    def _classify(self) -> float:
+        """Take a picture, show its prediction, and save both if --save is given."""
+        from spot_edge.commands.screen import capturing_text, error_text, result_text
 
-        self._screen.show(taking)
+        self._screen.show(capturing_text)
         try:
-            name, prepared, prediction = self._answer()
+            name, prepared, prediction = self._predict()
         except (CameraError, InputError) as error:
-            _raise_lasting(error)
-            self._forget_wishes()
-            self._screen.show(refused(str(error)))
+            _raise_permanent(error)
+            self._forget_presses()
+            self._screen.show(error_text(str(error)))
         else:
-            self._forget_wishes()
-            self._screen.show(judged(prediction))
-            self._keeper.keep(name, prepared, prediction)
-        self._begin_to_count()
+            self._forget_presses()
+            self._screen.show(result_text(prediction))
+            self._files.save(name, prepared, prediction)
+        self._restart_count()
         return 0.0
 
-    def _answer(self) -> tuple[str, Prepared, Prediction]:
-        """What to call the results of a press, the picture, and what the model says."""
+    def _predict(self) -> tuple[str, Prepared, Prediction]:
+        """Returns the name for the results, the image, and the prediction."""
         picture = self._take()
         if self._burst is None:
             prepared = self._prepare(picture)
@@ -155,20 +158,20 @@ class _Kiosk:
     def _prepare(self, picture: Found) -> Prepared:
         return self._classifier.prepare(picture.frame or picture.path)
 
-    def _forget_wishes(self) -> None:
-        """Who has pressed again before there was an answer wants one picture."""
+    def _forget_presses(self) -> None:
+        """Pressing again before the result appears takes no further picture."""
         self._keys.forget()
         self._buttons.pressed()
 
     def _take(self) -> Found:
         try:
             return take(self._source)
-        except StopIteration:  # a folder that is through begins anew
+        except StopIteration:  # start again with the first image of the folder
             self._source.close()
             return take(self._source)
 
     def _watch(self) -> float:
-        """Let a frame go by, now and then with a look at its sharpness and light; how long to wait then for a wish."""
+        """Skip a frame, or show its sharpness and light once a second. Returns how long to wait for the next action."""
         try:
             if not self._source.skip():
                 return _PAUSE
@@ -176,9 +179,9 @@ class _Kiosk:
             if time.monotonic() - self._since >= _READ_EVERY:
                 self._read()
         except (CameraError, InputError) as error:
-            _raise_lasting(error)
+            _raise_permanent(error)
             self._screen.trouble(str(error))
-            self._begin_to_count()
+            self._restart_count()
             return _PAUSE
         return 0.0
 
@@ -188,36 +191,35 @@ class _Kiosk:
 
         picture = next(self._source)
         rate = (self._frames + 1) / (time.monotonic() - self._since)
-        self._begin_to_count()
+        self._restart_count()
         reading = read_quality(decode(picture, self._source.opened)[0])
         self._screen.status(
             f"{rate:.1f} frames/s  sharpness {reading.sharpness:.1f}  brightness {reading.brightness:.0f}  "
             f"too bright {100 * reading.too_bright:.0f} %  too dark {100 * reading.too_dark:.0f} %"
         )
 
-    def _begin_to_count(self) -> None:
-        """Frames are counted from now on, for the rate in the next reading."""
+    def _restart_count(self) -> None:
+        """Count frames from now on, for the frame rate in the next reading."""
         self._frames, self._since = 0, time.monotonic()
 
 
 @contextmanager
-def _ending(asked: list[int]) -> Iterator[None]:
-    """End well what was `asked` to end, also where Python has made another exception of the KeyboardInterrupt, as it
-    does within the making of a class."""
+def _clean_exit(stops: list[int]) -> Iterator[None]:
+    """Exit cleanly after a signal, even if Python has wrapped the KeyboardInterrupt in another exception."""
     try:
         yield
     except BaseException as error:
-        if not is_interrupt(error) or not (asked or isinstance(error, KeyboardInterrupt)):
+        if not is_interrupt(error) or not (stops or isinstance(error, KeyboardInterrupt)):
             raise
 
 
-def _tell_of_faults(lost: sys.UnraisableHookArgs) -> None:
-    """What Python could not raise where it happened, told, but for a wish to end: that is noted already."""
+def _report_lost(lost: sys.UnraisableHookArgs) -> None:
+    """Report exceptions that Python could not raise, except interrupts, which are in `stops` already."""
     if not isinstance(lost.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
 
 
-def _raise_lasting(error: SpotError) -> None:
-    """Raise again what no waiting will mend."""
+def _raise_permanent(error: SpotError) -> None:
+    """Raise the error again if waiting cannot help."""
     if isinstance(error, CameraError) and not error.transient:
         raise error

@@ -1,6 +1,4 @@
-"""Loading a model for a command.
-
-What all commands that use a camera have in common: its options, and a picture taken with it."""
+"""What commands share: loading a model, and the options of commands that use a camera."""
 
 from __future__ import annotations
 
@@ -24,23 +22,24 @@ from spot_edge.model.interpreter import default_threads
 
 __all__ = ["camera_options", "load", "load_several", "take", "take_burst"]
 
-_PICTURES = 4  # that a further interpreter has to judge to be worth its loading
+_IMAGES_EACH = 4  # an interpreter that classifies fewer is not worth loading
 
 
 def load(model: str | None, *, runtime: str | None = None, threads: int | None = None) -> Classifier:
-    """The classifier, loaded without a word of the interpreter's own; from here on garbage is collected again."""
+    """Load a classifier, without log output of the interpreter, and turn garbage collection on."""
     return load_several(model, 1, runtime=runtime, threads=threads)[0]
 
 
 def load_several(
-    model: str | None, pictures: int, *, runtime: str | None = None, threads: int | None = None
+    model: str | None, images: int, *, runtime: str | None = None, threads: int | None = None
 ) -> list[Classifier]:
-    """As `load`, classifiers of one model that share `threads` processors [all, at most four] for so many pictures.
+    """Load classifiers of one model that share `threads` processors (default: all, at most four) for so many images.
 
-    Many pictures get interpreters of one thread each: two at once take less time than two threads on each in turn.
+    Many images get interpreters with one thread each: two images at a time are faster than two threads for each in
+    turn.
     """
     threads = threads or default_threads()
-    count = max(1, min(threads, pictures // _PICTURES))
+    count = max(1, min(threads, images // _IMAGES_EACH))
     with _without_native_log():
         first = Classifier.load(model, runtime=runtime, threads=threads // count)
         others = [
@@ -52,7 +51,7 @@ def load_several(
 
 @contextmanager
 def _without_native_log() -> Iterator[None]:
-    """Keep what the interpreter's C++ code logs while it loads ("INFO: Created …") from the user's screen."""
+    """Hide what the interpreter's C++ code logs while it loads ("INFO: Created …")."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -65,13 +64,27 @@ def _without_native_log() -> Iterator[None]:
 
 
 def camera_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of every command that opens a camera, given to it as one Camera, its `source`."""
+    """Add the camera options to `command`, which receives them as one Camera, `source`."""
 
     @click.argument("device", default="auto")
-    @click.option("--size", default="{}x{}".format(*SIZE), show_default=True, callback=_size, metavar="WxH")
+    @click.option(
+        "--size",
+        default="{}x{}".format(*SIZE),
+        show_default=True,
+        callback=_size,
+        metavar="WxH",
+        help="Image size.",
+    )
     @click.option("--set", "controls", multiple=True, callback=_settings, metavar="NAME=N", help="Set a control.")
-    @click.option("--lock/--unlock", default=None, help="Hold, or free, focus, exposure and white balance.")
-    @click.option("--timeout", type=click.FloatRange(0.1, 60), default=TIMEOUT, show_default=True, metavar="SECONDS")
+    @click.option("--lock/--unlock", default=None, help="Lock or unlock focus, exposure and white balance.")
+    @click.option(
+        "--timeout",
+        type=click.FloatRange(0.1, 60),
+        default=TIMEOUT,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for an image.",
+    )
     @functools.wraps(command)
     def with_camera(
         device: str,
@@ -87,14 +100,14 @@ def camera_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def take(source: Camera) -> Found:
-    """A picture taken with `source` just now, its results named by the time. StopIteration where there are no more."""
+    """Take a picture with `source`; its results are named after the time. Raises StopIteration if there are no more."""
     jpeg, now = next(source), time.time()
     frame = Source.frame(jpeg, source.opened, now)
     return Found(frame.name, time.strftime("camera-%Y%m%d-%H%M%S", time.localtime(now)), frame=frame)
 
 
 def take_burst(source: Camera, frames: int) -> Iterator[Found]:
-    """So many pictures in succession, each taken when it is asked for; fewer where there are no more."""
+    """Take up to `frames` pictures, each on demand. Stops early if there are no more."""
     with suppress(StopIteration):
         for _ in range(frames):
             yield take(source)
@@ -103,7 +116,7 @@ def take_burst(source: Camera, frames: int) -> Iterator[Found]:
 def _size(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
     sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
     if sides is None:
-        raise click.BadParameter("like 1280x960")
+        raise click.BadParameter("write it like 1280x960")
     return int(sides[1]), int(sides[2])
 
 
@@ -112,6 +125,6 @@ def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
     for value in values:
         name, equals, number = value.partition("=")
         if equals and not re.fullmatch(r"-?\d{1,9}", number):
-            raise click.BadParameter(f"{value!r}: NAME=NUMBER, or NAME alone for a button")
+            raise click.BadParameter(f"{value!r}: write NAME=NUMBER, or NAME for a button")
         found[name] = int(number) if equals else None
     return found

@@ -1,4 +1,4 @@
-"""The file of `classify --out`: one answer after the other, from which a run that was ended can go on."""
+"""The file of `classify --out`, from which an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ from spot_edge.commands.records import JSON_START, csv_header, csv_line
 from spot_edge.errors import OutputError
 from spot_edge.image.inputs import Found
 
-__all__ = ["AnswerFile"]
+__all__ = ["PredictionFile"]
 
-_LONGEST = 64  # lines of a record: a file's name may have line breaks
-_SYNC_EVERY = 5.0  # seconds: a killed process loses no answer, a machine without power those of so long
+_LONGEST = 64  # lines of a record: file names may have line breaks
+_SYNC_EVERY = 5.0  # seconds of predictions that a power failure may cost; a killed process loses none
 
 
-class _Answer(NamedTuple):
+class _Record(NamedTuple):
     name: str
-    model: str | None  # None where the picture could not be judged
+    model: str | None  # None if the image could not be classified
 
 
-class AnswerFile:
-    """A file that answers are added to, each in one write. While it is open no other process may add to it."""
+class PredictionFile:
+    """A file to which predictions are appended, each in one write. It is locked while it is open."""
 
     def __init__(self, path: Path, form: str, model: str, labels: Sequence[str], *, resume: bool) -> None:
-        """Begin the file at `path`, or `resume` what is there: answers in `form`, "json" or "csv", of the model with
-        this id and these labels.
+        """Create the file at `path`, or `resume` it: predictions in `form` ("json" or "csv") by this model.
 
-        OutputError for a file that is there without being asked for, is in use, or holds anything else.
+        Raises OutputError if the file exists and is not to be resumed, is in use, or holds anything else.
         """
         self._path, self._text, self._synced = path, "", time.monotonic()
-        self._names: Counter[str] = Counter()  # of pictures that have an answer already
+        self._names: Counter[str] = Counter()  # images that are in the file already
         self._failed: Counter[str] = Counter()
         self._first = ""
         try:
@@ -50,19 +49,19 @@ class AnswerFile:
 
     @property
     def begun(self) -> bool:
-        """Whether the file holds anything."""
+        """Whether the file has content."""
         return os.fstat(self._file.fileno()).st_size > 0
 
     def missing(self, found: Sequence[Found]) -> tuple[list[Found], int]:
-        """Those of `found` that have no answer here, and how many of the others could not be judged.
+        """Return those of `found` that are not in the file, and how many of the others could not be classified.
 
-        A picture is known by its path. OutputError where none of them has an answer, but others have.
+        Images are identified by their paths. Raises OutputError if the file holds only other images.
         """
         missing, failed = [], 0
-        for picture in found:
-            name = _key(picture.path)
+        for image in found:
+            name = _key(image.path)
             if not self._names[name]:
-                missing.append(picture)
+                missing.append(image)
                 continue
             self._names[name] -= 1
             if self._failed[name]:
@@ -70,17 +69,17 @@ class AnswerFile:
                 failed += 1
         if self._first and found and len(missing) == len(found):
             raise OutputError(
-                f"{self._path}: holds answers to other pictures, first {self._first}: name them as they were named "
-                "then, in the same folder, or name another file"
+                f"{self._path}: holds predictions for other images, such as {self._first}: pass the same paths as "
+                "before, from the same folder, or choose another file"
             )
         return missing, failed
 
     def write(self, text: str, /) -> None:
-        """Take some text, which is written when it is flushed."""
+        """Add text. `flush` writes it."""
         self._text += text
 
     def flush(self) -> None:
-        """Write at the end of the file what was taken."""
+        """Append the added text to the file."""
         content, self._text = self._text.encode(errors="backslashreplace"), ""
         try:
             while content:
@@ -91,8 +90,8 @@ class AnswerFile:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Leave the file, and see that it lasts."""
-        with suppress(OSError):  # what could not be written was told when it happened
+        """Sync and close the file."""
+        with suppress(OSError):  # write errors were reported when they happened
             self._sync()
             self._file.close()
 
@@ -101,8 +100,7 @@ class AnswerFile:
         self._synced = time.monotonic()
 
     def _read(self, form: str, model: str, labels: Sequence[str]) -> int:
-        """Note what the file holds; where its last whole answer ends. What follows there was being written when its
-        process was killed."""
+        """Read the records. Returns where the last complete one ends: a killed process may leave half of one."""
         header = "" if form == "json" else f"{csv_line(csv_header(labels))}\n"
         start = (header or JSON_START).encode()
         with open(self._path, "rb") as file:
@@ -110,42 +108,44 @@ class AnswerFile:
             if head != start:
                 if start.startswith(head):
                     return 0
-                raise OutputError(f"{self._path}: holds no answers as --{form} with these classes: name another file")
+                raise OutputError(
+                    f"{self._path}: does not hold --{form} predictions with these classes: choose another file"
+                )
             place = file.seek(len(header.encode()))
             for number, record in enumerate(_records(file, quoted=form == "csv"), 1):
                 try:
-                    answer = _from_json(record) if form == "json" else _from_csv(record, len(labels))
+                    entry = _from_json(record) if form == "json" else _from_csv(record, len(labels))
                 except (ValueError, KeyError, TypeError, csv.Error):
                     raise OutputError(
-                        f"{self._path}: answer {number} is not of this form: mend it, or name another file"
+                        f"{self._path}: record {number} is damaged: repair it, or choose another file"
                     ) from None
-                if answer.model not in (model, None):
-                    raise OutputError(f"{self._path}: answer {number} is another model's: name another file")
-                self._note(answer)
+                if entry.model not in (model, None):
+                    raise OutputError(f"{self._path}: record {number} is from another model: choose another file")
+                self._note(entry)
                 place += len(record)
         return place
 
-    def _note(self, answer: _Answer) -> None:
-        name = _key(answer.name)
-        self._first = self._first or answer.name
+    def _note(self, entry: _Record) -> None:
+        name = _key(entry.name)
+        self._first = self._first or entry.name
         self._names[name] += 1
-        if answer.model is None:
+        if entry.model is None:
             self._failed[name] += 1
 
 
 def _open(path: Path, *, resume: bool) -> io.FileIO:
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: not a plain file")
+        raise OutputError(f"{path}: not a regular file")
     try:
         return open(path, "xb", buffering=0)
     except FileExistsError:
         if not resume:
-            raise OutputError(f"{path}: exists already: go on with --resume, or name another file") from None
+            raise OutputError(f"{path}: exists: continue it with --resume, or choose another file") from None
     return open(path, "ab", buffering=0)
 
 
 def _lock(file: io.FileIO, path: Path) -> None:
-    """Keep the file from others until it is closed, or this process ends."""
+    """Lock the file until it is closed or this process ends."""
     try:
         import fcntl
     except ImportError:  # not POSIX
@@ -153,13 +153,13 @@ def _lock(file: io.FileIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise OutputError(f"{path}: another spot-edge is writing to it") from None
+        raise OutputError(f"{path}: another spot-edge process is writing to it") from None
     except OSError:  # a file system without locks
         return
 
 
 def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
-    """The whole records from here on: lines, but that of a `quoted` cell's line breaks are its own."""
+    """The complete records from here on: lines, except that a `quoted` cell may contain line breaks."""
     record = b""
     for line in file:
         record += line
@@ -167,23 +167,23 @@ def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
             yield record
             record = b""
         elif record.count(b"\n") > _LONGEST:
-            yield record  # a quote that is never closed: no answer of ours
+            yield record  # a quote without an end: not one of our records
             return
 
 
-def _from_json(record: bytes) -> _Answer:
-    answer = json.loads(record)
-    return _Answer(str(answer["source"]["name"]), None if "error" in answer else str(answer["model"]["id"]))
+def _from_json(record: bytes) -> _Record:
+    data = json.loads(record)
+    return _Record(str(data["source"]["name"]), None if "error" in data else str(data["model"]["id"]))
 
 
-def _from_csv(record: bytes, classes: int) -> _Answer:
+def _from_csv(record: bytes, classes: int) -> _Record:
     (cells,) = csv.reader(io.StringIO(record.decode(), newline=""))
     if len(cells) != classes + 6:
-        raise ValueError("too few cells, or too many")
-    return _Answer(cells[0], None if cells[-1] else cells[-2])
+        raise ValueError("wrong number of cells")
+    return _Record(cells[0], None if cells[-1] else cells[-2])
 
 
 def _key(name: str) -> str:
-    """What a picture is known by: its path from the root, as the file can hold it."""
+    """The key of an image: its absolute path, escaped as in the file."""
     path = name if name == "-" else os.path.abspath(name)
     return path.encode(errors="backslashreplace").decode()

@@ -1,8 +1,7 @@
-"""A few words in letters as large as a terminal can show, to be read from afar.
+"""The kiosk's screen: large letters that can be read from afar, one text at a time, and a status line below it.
 
-A terminal as a screen: one text at a time, and a status below it. Where there is no terminal, the texts as lines.
-
-The texts of the kiosk's screen, each for a given number of columns and lines."""
+Without a terminal, the texts are printed as lines.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +19,9 @@ import click
 
 from spot_edge.errors import one_line
 from spot_edge.prediction.prediction import Prediction
-from spot_edge.prediction.wording import DISCLAIMER, answer
+from spot_edge.prediction.wording import disclaimer, prediction_lines
 
-__all__ = ["Screen", "Text", "banner", "judged", "ready", "refused", "taking"]
+__all__ = ["Screen", "Text", "banner", "capturing_text", "error_text", "ready_text", "result_text"]
 
 _LETTERS = {
     "A": " ███ /█   █/█████/█   █/█   █",
@@ -45,7 +44,7 @@ _HALVES = {"██": "█", "█ ": "▀", " █": "▄", "  ": " "}
 
 
 def banner(words: str, width: int, *, small: bool = False) -> list[str]:
-    """`words` in letters of five lines, or three where `small`, wrapped to `width`; nothing where they do not fit."""
+    """`words` in letters five lines high (three if `small`), wrapped to `width`. Empty if they do not fit."""
     lines: list[list[str]] = []
     for word in words.upper().split():
         drawn = _draw(word)
@@ -55,7 +54,7 @@ def banner(words: str, width: int, *, small: bool = False) -> list[str]:
             lines[-1] = [f"{left}   {right}" for left, right in zip(lines[-1], drawn, strict=True)]
         else:
             lines.append(drawn)
-    rows = [row for line in lines for row in (_halved(line) if small else [*line, ""])]  # half a line is left below
+    rows = [row for line in lines for row in (_halved(line) if small else [*line, ""])]
     return [row.rstrip() for row in (rows if small else rows[:-1])]
 
 
@@ -65,7 +64,7 @@ def _draw(word: str) -> list[str]:
 
 
 def _halved(rows: list[str]) -> list[str]:
-    """Two rows in each line, by half blocks."""
+    """Two rows in each line, drawn with half blocks."""
     rows = [*rows, " " * len(rows[0])]
     return [
         "".join(_HALVES[upper + lower] for upper, lower in zip(*rows[at : at + 2], strict=True))
@@ -73,17 +72,18 @@ def _halved(rows: list[str]) -> list[str]:
     ]
 
 
-Text: TypeAlias = Callable[[int, int], list[str]]  # columns and lines to its lines; the latter 0 where there is no end
+# From columns and lines (0: unlimited) to the lines to show.
+Text: TypeAlias = Callable[[int, int], list[str]]
 
 _STATUS_LINES = 2
-_CLEAR, _HIDE, _SHOW = "\033[H\033[2J\033[3J", "\033[?25l", "\033[?25h"  # the whole terminal; its cursor
+_CLEAR, _HIDE, _SHOW = "\033[H\033[2J\033[3J", "\033[?25l", "\033[?25h"  # the terminal, its cursor
 _LEFT = " "
 _ASCII = str.maketrans({"█": "#", "▀": '"', "▄": ","})  # for terminals without block characters
-_PAPER = 100  # columns where there is no terminal
+_PAPER = 100  # columns without a terminal
 
 
 class Screen:
-    """What people in front of the device see. As a context it hides the terminal's cursor, and shows it again."""
+    """What people in front of the device see. As a context manager it hides the terminal's cursor."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -91,7 +91,7 @@ class Screen:
         self._blocks = "utf" in (self._stream.encoding or "").lower()
         self._size = (0, 0)
         self._text: Text = lambda columns, lines: []
-        self._note = self._said = self._status = ""
+        self._note = self._trouble = self._status = ""
 
     def __enter__(self) -> Screen:
         if self._terminal:
@@ -105,7 +105,7 @@ class Screen:
             self._write(f"{_SHOW}\n")
 
     def show(self, text: Text) -> None:
-        """Show `text` in place of all that was there, and again whenever the terminal has another size."""
+        """Replace the screen by `text`, and draw it again whenever the terminal changes its size."""
         self._text, self._note = text, ""
         if self._terminal:
             self._draw()
@@ -113,27 +113,27 @@ class Screen:
             self._write("\n".join([*lines, "", ""]))
 
     def note(self, line: str) -> None:
-        """What must be said once, below the text until the next one; where there is no terminal, on stderr."""
+        """Show a note below the current text. Without a terminal, print it to stderr."""
         self._note = one_line(line)
         if self._terminal:
             self._draw()
         else:
-            _tell(self._note)
+            _print_error(self._note)
 
     def status(self, line: str) -> None:
-        """What is to be seen below the text until the next one; nothing where there is no terminal."""
-        self._said = ""
+        """Show the status below the current text. Without a terminal, do nothing."""
+        self._trouble = ""
         if self._terminal:
             self._below(line)
 
     def trouble(self, line: str) -> None:
-        """What is wrong at present: below the text, or, where there is no terminal, once on stderr."""
+        """Show a current problem below the text. Without a terminal, print it to stderr once."""
         line = one_line(line)
         if self._terminal:
             self._below(line)
-        elif line != self._said:
-            _tell(line)
-        self._said = line
+        elif line != self._trouble:
+            _print_error(line)
+        self._trouble = line
 
     def _draw(self) -> None:
         columns, rows = self._size = _size()
@@ -161,49 +161,53 @@ class Screen:
         except OSError:
             if not self._terminal:
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # or what is left would fail again
-            raise KeyboardInterrupt from None  # a terminal that has gone; its SIGHUP may be on its way
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise KeyboardInterrupt from None  # the terminal was closed; SIGHUP may follow
 
 
-def _tell(line: str) -> None:
+def _print_error(line: str) -> None:
     click.echo(f"spot-edge: {line}", err=True)
 
 
 def _size() -> tuple[int, int]:
-    """Columns and lines of the terminal, of which there are some even where it tells none."""
+    """Columns and lines of the terminal, with a minimum for one that reports no size."""
     columns, lines = shutil.get_terminal_size()
     return max(20, columns), max(6, lines)
 
 
-_NEXT = "Next: button, space or Enter. End: q."
+_NEXT = "Next: button, space or Enter. Quit: q."
 
 
-def ready(model: str) -> Text:
-    """What is to be seen before the first picture."""
+def ready_text(model: str, *, medical: bool) -> Text:
+    """The screen before the first picture."""
+    target = "Hold the dermatoscope still on the lesion" if medical else "Hold the camera still"
 
     def text(columns: int, lines: int) -> list[str]:
-        said = f"Model {model}. Hold the dermatoscope still on the lesion, then press its button, space or Enter."
-        return _fit("ready", columns, lines, [[*_wrap(columns, said), "", *_wrap(columns, DISCLAIMER, "End: q.")]])
+        hint = _wrap(columns, f"Model {model}. {target}, then press its button, space or Enter.")
+        return _fit("ready", columns, lines, [[*hint, "", *_wrap(columns, disclaimer(medical=medical), "Quit: q.")]])
 
     return text
 
 
-def taking(columns: int, lines: int) -> list[str]:
-    """What is to be seen while a picture is taken and judged: nothing of the answer before."""
+def capturing_text(columns: int, lines: int) -> list[str]:
+    """The screen while a picture is taken and classified, without the previous result."""
     return _wrap(columns, "Hold still: taking a picture.") if lines else []
 
 
-def judged(prediction: Prediction) -> Text:
-    """The answer: how urgent in large letters, then all that `spot-edge classify` says."""
+def result_text(prediction: Prediction) -> Text:
+    """The result: the triage category in large letters, then what `spot-edge classify` prints."""
     time_of_day = time.strftime("%H:%M:%S", time.localtime(prediction.source["captured_at"]))
     origin = one_line(f"Picture taken at {time_of_day} by {prediction.source['camera']}")
 
+    triage = prediction.triage
+    title = triage.category if triage else "cannot assess" if prediction.abstained else ""
+
     def text(columns: int, lines: int) -> list[str]:
-        taken, end = _wrap(columns, origin), _wrap(columns, DISCLAIMER)
-        two = answer(prediction, 2, columns)
-        no_set = replace(prediction, prediction_set=None)  # nor this, nor a note must push the disclaimer out
-        few, one = (answer(no_set, top, columns) for top in (2, 1))
-        bare = answer(no_set, 2 if prediction.near_tie else 1, columns, notes=False)
+        taken, end = _wrap(columns, origin), _wrap(columns, disclaimer(medical=triage is not None))
+        two = prediction_lines(prediction, 2, columns)
+        no_set = replace(prediction, prediction_set=None)  # the disclaimer has priority over this and over notes
+        few, one = (prediction_lines(no_set, top, columns) for top in (2, 1))
+        bare = prediction_lines(no_set, 2 if prediction.near_tie else 1, columns, notes=False)
         following = _wrap(columns, _NEXT)
         bodies = [
             [*taken, *two, "", *end, "", *following],
@@ -214,23 +218,22 @@ def judged(prediction: Prediction) -> Text:
             [*one, *end, *following],
             [*bare, *end, *following],
         ]
-        return _fit(prediction.triage.category, columns, lines, bodies)
+        return _fit(title, columns, lines, bodies)
 
     return text
 
 
-def refused(reason: str) -> Text:
-    """Why there is no answer."""
+def error_text(reason: str) -> Text:
+    """The screen after a picture that could not be taken or classified."""
 
     def text(columns: int, lines: int) -> list[str]:
-        return [*_wrap(columns, "No answer.", one_line(reason)), "", *_wrap(columns, _NEXT)]
+        return [*_wrap(columns, "No result.", one_line(reason)), "", *_wrap(columns, _NEXT)]
 
     return text
 
 
 def _fit(title: str, columns: int, lines: int, bodies: list[list[str]]) -> list[str]:
-    """The first of `bodies` that has room, below the largest title that has room with it; where none has room with the
-    whole body but the last, no title."""
+    """The first of `bodies` that fits below a title, with the largest title that fits, or else without a title."""
     if not lines:
         return bodies[0]
     titles = [[*large, ""] if (large := banner(title, columns)) else [], banner(title, columns, small=True)]

@@ -1,6 +1,6 @@
-"""Several pictures at once: work done by several threads, its results in the order of the work.
+"""Process several images at once in threads, with results in order.
 
-Decoding, resizing and the network all let go of Python's lock, so threads are as fast as processes and share the model.
+Decoding, resizing and the network release Python's lock, so threads are as fast as processes and share the model.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ __all__ = ["in_order"]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_AHEAD = 2  # jobs for each worker that may be begun before the oldest one's result is taken
-_SHARE = 0.5  # of the memory that is free, for all jobs together
-_UNKNOWN = 1 << 30  # free memory of a system that does not tell
+_AHEAD = 2  # jobs per worker that may start before the oldest result is taken
+_SHARE = 0.5  # of the free memory, for all jobs together
+_UNKNOWN = 1 << 30  # bytes, if the system does not report its free memory
 
 
 class _Task(Generic[Job, Result]):
-    """One job; its result, or what went wrong, is there when `done` can be taken."""
+    """A job. Its result or error is available once the lock `done` can be acquired."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.done = job, threading.Lock()
         self.done.acquire()
         self.result: Result
-        self.wrong: BaseException | None = None
+        self.error: BaseException | None = None
 
 
 def in_order(
     jobs: Iterable[Job], workers: Sequence[Callable[[Job], Result]], size: Callable[[Job], int]
 ) -> Iterator[Result]:
-    """The results of `jobs` in their order. Each of `workers` has a thread of its own and does one job at a time.
+    """Yield the results of `jobs` in order. Each of `workers` runs in its own thread, one job at a time.
 
-    Few jobs are begun before their turn, and those that are done together are of a `size` (in bytes) that the memory
-    holds, or only one. What a worker raises is raised here, in the job's place.
+    Only a few jobs start ahead of time, and jobs run together only if their `size` in bytes fits the memory. An
+    exception of a worker is raised here, in the job's place.
     """
     queue: SimpleQueue[_Task[Job, Result] | None] = SimpleQueue()
-    room = _Room(int(_SHARE * (available_memory() or _UNKNOWN)))
-    # No thread must keep a process that is to end from ending: what they do leaves nothing behind.
-    threads = [threading.Thread(target=_work, args=(queue, worker, room, size), daemon=True) for worker in workers]
+    memory = _Memory(int(_SHARE * (available_memory() or _UNKNOWN)))
+    # Daemon threads do not delay the exit of the process. They leave nothing to clean up.
+    threads = [threading.Thread(target=_work, args=(queue, worker, memory, size), daemon=True) for worker in workers]
     for thread in threads:
         thread.start()
     begun: deque[_Task[Job, Result]] = deque()
@@ -64,36 +64,36 @@ def in_order(
 
 def _result(task: _Task[Job, Result]) -> Result:
     task.done.acquire()
-    if task.wrong is not None:
-        raise task.wrong
+    if task.error is not None:
+        raise task.error
     return task.result
 
 
 def _work(
     queue: SimpleQueue[_Task[Job, Result] | None],
     worker: Callable[[Job], Result],
-    room: _Room,
+    memory: _Memory,
     size: Callable[[Job], int],
 ) -> None:
     while (task := queue.get()) is not None:
         try:
-            with room.of(size(task.job)):
+            with memory.reserve(size(task.job)):
                 task.result = worker(task.job)
-        except BaseException as error:  # whoever waits for the result must get it, whatever it is
-            task.wrong = error
+        except BaseException as error:  # the caller that waits for the result must get any exception
+            task.error = error
         task.done.release()
-        del task  # or its result stays until the next one comes
+        del task  # or its result would stay in memory until the next job
 
 
-class _Room:
-    """Memory that several share. Four large stills at once are too much for a board with 512 MB."""
+class _Memory:
+    """Memory shared by several jobs: four large stills at once are too much for a board with 512 MB."""
 
     def __init__(self, most: int) -> None:
         self._most, self._taken, self._changed = most, 0, threading.Condition()
 
     @contextmanager
-    def of(self, size: int) -> Iterator[None]:
-        """Wait until `size` fits beside the others, or there is nobody else."""
+    def reserve(self, size: int) -> Iterator[None]:
+        """Wait until `size` fits beside the other jobs, or no other job runs."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken or self._taken + size <= self._most)
             self._taken += size

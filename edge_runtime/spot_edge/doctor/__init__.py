@@ -1,1 +1,1 @@
-"""`spot-edge doctor`: what the machine is and what is wrong with it. No part of it takes another down."""
+"""`spot-edge doctor`: describe this machine and find problems. If one check fails, the others still run."""

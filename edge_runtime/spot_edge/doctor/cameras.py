@@ -1,4 +1,4 @@
-"""Which cameras there are, and whether this user may open them."""
+"""Cameras: what each offers, and whether this user may open them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from spot_edge.camera.v4l2 import Kernel
 from spot_edge.errors import CameraError
 from spot_edge.isolated import run_isolated
 
-__all__ = ["Cameras", "Seen", "read_cameras", "read_pi_cameras"]
+__all__ = ["CameraStatus", "Cameras", "read_cameras", "read_pi_cameras"]
 
 _TIMEOUT = 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One camera, the formats of its pictures, and what is wrong with it."""
+class CameraStatus:
+    """One camera, its image formats, and its problem, if any."""
 
     path: str
     name: str
@@ -31,23 +31,23 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Cameras:
-    """All cameras, and whether this user is of the group that may open them; None where that is not known."""
+    """All cameras, and whether this user is in the group that may open them (None if unknown)."""
 
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[CameraStatus, ...] = ()
     permitted: bool | None = None
 
 
 def read_cameras(kernel: Kernel) -> Cameras:
-    """The cameras that the kernel knows, and the Pi's own."""
+    """Find the cameras that the kernel knows, and the Pi camera."""
     seen = []
     for listed in list_cameras(kernel):
         problem = str(listed.problem) if listed.problem else None
         if not problem and not set(listed.formats) & set(FORMATS):
             offers = ", ".join(listed.formats)
-            problem = f"{listed.path}: offers {offers}; need {' or '.join(FORMATS)}: use another camera"
+            problem = f"{listed.path}: offers {offers}, but spot-edge needs {' or '.join(FORMATS)}: use another camera"
             if not offers:
-                problem = f"{listed.path}: offers no picture yet: is what should feed it running?"
-        seen.append(Seen(listed.path, listed.name, tuple(listed.formats), problem))
+                problem = f"{listed.path}: no frames yet. Is the program that feeds this device running?"
+        seen.append(CameraStatus(listed.path, listed.name, tuple(listed.formats), problem))
     return Cameras((*seen, *_pi_cameras()), _permitted())
 
 
@@ -59,22 +59,22 @@ def read_pi_cameras() -> Iterator[dict[str, Any]]:
         yield {"error": str(error)}
 
 
-def _pi_cameras() -> list[Seen]:
+def _pi_cameras() -> list[CameraStatus]:
     if find_spec("picamera2") is None:
         return []
     outcome = run_isolated(read_pi_cameras, timeout=_TIMEOUT)
     if not outcome.records:
-        return [Seen("pi", "?", problem=f"pi: picamera2 {outcome.reason}: see docs/how-to/use-a-camera.md")]
+        return [CameraStatus("pi", "?", problem=f"pi: picamera2 {outcome.reason}: see docs/how-to/use-a-camera.md")]
     answer = outcome.records[-1]
     if "error" in answer:
-        return [Seen("pi", "?", problem=answer["error"])]
-    return [Seen("pi", name) for name in answer["names"]]
+        return [CameraStatus("pi", "?", problem=answer["error"])]
+    return [CameraStatus("pi", name) for name in answer["names"]]
 
 
 def _permitted() -> bool | None:
-    """Whether the group that Debian gives cameras to is this user's."""
+    """Whether this user is root or in the group `video`, which owns cameras on Debian."""
     try:
-        import grp  # not on every system
+        import grp  # not available everywhere
 
         return os.geteuid() == 0 or grp.getgrnam("video").gr_gid in (os.getegid(), *os.getgroups())
     except (ImportError, KeyError):

@@ -1,8 +1,7 @@
-"""How much room there is for what is to be kept: on the disk and in memory.
+"""Everything that the doctor examines: machine, software, model, self-test, cameras, sensors and free space.
 
-Which Python and which packages there are, by what pip wrote down: nothing is imported that might be broken.
-
-Everything that the doctor looks at, each part by itself: one that fails leaves the others as they are."""
+If one part fails, the others still run. Package versions come from their metadata: a broken package is not imported.
+"""
 
 from __future__ import annotations
 
@@ -23,27 +22,27 @@ from spot_edge.machine import Machine, Reading, Sensors, available_memory, read_
 from spot_edge.model.file import ModelFile, read_model
 from spot_edge.model.interpreter import RUNTIMES, find_runtime, installed_runtimes
 
-__all__ = ["Findings", "Room", "Software", "examine", "read_room", "read_software"]
+__all__ = ["Findings", "FreeSpace", "Software", "examine", "read_free_space", "read_software"]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Free bytes; None where that is not known."""
+class FreeSpace:
+    """Free bytes, None if unknown."""
 
     here: int | None = None  # in the working directory
-    temporary: int | None = None  # where temporary files go
+    temporary: int | None = None  # in the folder for temporary files
     memory: int | None = None
 
 
-def read_room(root: Path = Path("/")) -> Room:
-    """The room that there is now, with the kernel's files read under `root`."""
-    return Room(_free("."), _free(_temporary()), available_memory(root))
+def read_free_space(root: Path = Path("/")) -> FreeSpace:
+    """Free disk space and memory. The kernel's files are read under `root`."""
+    return FreeSpace(_free("."), _free(_temporary()), available_memory(root))
 
 
 def _free(folder: str | None) -> int | None:
     try:
         return shutil.disk_usage(folder).free if folder else None
-    except OSError:  # a share that is away
+    except OSError:  # a network share that is not available
         return None
 
 
@@ -52,7 +51,7 @@ def _temporary() -> str | None:
 
     try:
         return tempfile.gettempdir()
-    except OSError:  # none that can be written
+    except OSError:  # there is no writable one
         return None
 
 
@@ -61,7 +60,7 @@ _PACKAGES = {"numpy": "numpy", "pillow": "Pillow", "click": "click"}
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """Versions; None for what is not installed, or does not tell."""
+    """Versions. None if not installed or unknown."""
 
     spot_edge: str = __version__
     python: str = platform.python_version()
@@ -72,7 +71,7 @@ class Software:
 
 
 def read_software() -> Software:
-    """What is installed in this environment, and which interpreter of it is used."""
+    """The installed packages and interpreters, and which interpreter is used."""
     interpreters = {name: _version(name) or _owner(RUNTIMES[name][1]) for name in installed_runtimes()}
     used, error = None, None
     try:
@@ -91,7 +90,7 @@ def _version(name: str) -> str | None:
 
 
 def _owner(module: str) -> str | None:
-    """The version of whatever brought `module`: tensorflow-cpu and the like have names of their own."""
+    """The version of the package that provides `module`, such as tensorflow-cpu."""
     names = metadata.packages_distributions().get(module)
     return _version(names[0]) if names else None
 
@@ -101,7 +100,7 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found; a part of which nothing is known holds its defaults."""
+    """The results. A part that could not be examined holds its defaults."""
 
     machine: Machine = field(default_factory=Machine)
     software: Software = field(default_factory=Software)
@@ -110,20 +109,20 @@ class Findings:
     cameras: Cameras = field(default_factory=Cameras)
     reading: Reading = field(default_factory=Reading)
     zones: dict[str, float] = field(default_factory=dict)
-    room: Room = field(default_factory=Room)
-    failed: tuple[str, ...] = ()  # parts that could not be looked at, and why
+    room: FreeSpace = field(default_factory=FreeSpace)
+    failed: tuple[str, ...] = ()  # parts that could not be examined, and why
 
 
 def examine(
     path: str | None = None, root: Path = Path("/"), kernel: Kernel | None = None, vcgencmd: str = "vcgencmd"
 ) -> Findings:
-    """Look at this machine, with the kernel's files read under `root`, and at the model at `path`."""
+    """Examine this machine and the model at `path`. The kernel's files are read under `root`."""
     failed: list[str] = []
 
     def part(name: str, read: Callable[[], _Part], nothing: _Part) -> _Part:
         try:
             return read()
-        except Exception as error:  # a bug, or a system such as nobody has seen: the rest is still to be told
+        except Exception as error:  # a bug or an unknown system: report the other parts
             failed.append(f"{name}: {type(error).__name__}: {error}")
             return nothing
 
@@ -132,7 +131,7 @@ def examine(
         machine=part("machine", lambda: read_machine(root), Machine()),
         reading=part("sensors", sensors.read, Reading()),  # before the self-test warms it up
         zones=part("temperature", sensors.zones, {}),
-        room=part("room", lambda: read_room(root), Room()),
+        room=part("room", lambda: read_free_space(root), FreeSpace()),
         software=part("software", read_software, Software()),
         model=part("model", lambda: _model(path), None),
         cameras=part("cameras", lambda: read_cameras(kernel or Kernel()), Cameras()),

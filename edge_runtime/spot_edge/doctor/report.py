@@ -1,8 +1,4 @@
-"""Taking the names of users out of what is to be shown to others.
-
-What was found, as one object of JSON.
-
-What was found, in lines for a bug report."""
+"""The doctor's report, as text for a bug report or as JSON, without the names of users."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from spot_edge.doctor.cameras import Seen
+from spot_edge.doctor.cameras import CameraStatus
 from spot_edge.doctor.examine import Findings
 from spot_edge.doctor.problems import Problem
 from spot_edge.doctor.selftest import EQUAL, SelfTest
@@ -28,7 +24,7 @@ _HOMES = re.compile(r"(/home/|/Users/|\\Users\\)[^/\\:'\"]+")
 
 
 def without_users(value: Any) -> Any:
-    """`value` with ~ for the home folders in its texts, however deep in lists and dictionaries they are."""
+    """`value` with ~ in place of home folders in all texts, at any depth."""
     if isinstance(value, str):
         home = os.path.expanduser("~")
         return _HOMES.sub("~", value.replace(home, "~") if len(home) > 1 else value)
@@ -41,7 +37,7 @@ SCHEMA = 1
 
 
 def as_record(findings: Findings, problems: Sequence[Problem]) -> dict[str, Any]:
-    """The JSON form, schema 1; null for what is not known."""
+    """The JSON form, schema 1. Unknown values are null."""
     software, selftest, reading = findings.software, findings.selftest, findings.reading
     record = {
         "schema": SCHEMA,
@@ -87,17 +83,17 @@ def _model_record(model: ModelFile | ModelError | None) -> dict[str, Any] | None
 
 
 _WIDTH, _KEY = 80, 12
-_NOT_KNOWN = "not known"
+_UNKNOWN = "unknown"
 
 
 def report_lines(findings: Findings, problems: Sequence[Problem]) -> list[str]:
-    """The report: a line or a few for each thing looked at, then what is wrong."""
+    """The report as lines: facts first, then problems and notes."""
     lines = []
     for key, value in _rows(findings):
         lines += _wrapped(f"{key:<{_KEY}}", value)
     stops = [problem.text for problem in problems if problem.exit_code]
     notes = [problem.text for problem in problems if not problem.exit_code]
-    none = "nothing stops it from working" if problems else "nothing wrong was found"
+    none = "classifying works" if problems else "none"
     lines += ["", "problems:" if stops else f"problems: {none}"]
     for texts, title in ((stops, []), (notes, ["", "notes:"])):
         lines += title if texts else []
@@ -110,19 +106,19 @@ def _rows(findings: Findings) -> Iterator[tuple[str, str]]:
     machine, software, room = findings.machine, findings.software, findings.room
     yield "spot-edge", software.spot_edge
     yield "python", _joined(software.python, machine.bits and f"{machine.bits} bits")
-    yield "machine", machine.board or machine.processor or _NOT_KNOWN
+    yield "machine", machine.board or machine.processor or _UNKNOWN
     yield (
         "processor",
         _joined(
             machine.board and machine.processor,
             machine.architecture,
-            machine.narrow and "a 64-bit kernel under 32-bit programs (see linux32 in docs/install.md)",
+            machine.narrow and "32-bit programs on a 64-bit kernel (see linux32 in docs/how-to/install.md)",
             machine.cores and f"{machine.cores} core{'s' * (machine.cores > 1)}",
         ),
     )
     yield "memory", _joined(_size(machine.memory), room.memory is not None and f"{_size(room.memory)} available")
     yield "system", _joined(machine.system, machine.kernel)
-    yield "packages", _joined(*(f"{name} {version or _NOT_KNOWN}" for name, version in software.packages.items()))
+    yield "packages", _joined(*(f"{name} {version or _UNKNOWN}" for name, version in software.packages.items()))
     found = software.interpreters.items()
     yield (
         "interpreter",
@@ -132,7 +128,7 @@ def _rows(findings: Findings) -> Iterator[tuple[str, str]]:
     )
     yield from _model_rows(findings.model)
     yield "self-test", _selftest(findings.selftest)
-    cameras = [_camera(seen) for seen in findings.cameras.seen] or ["none found"]
+    cameras = [_camera(status) for status in findings.cameras.seen] or ["none found"]
     yield "cameras", cameras[0]
     yield from (("", camera) for camera in cameras[1:])
     yield "temperature", _temperature(findings)
@@ -143,7 +139,7 @@ def _rows(findings: Findings) -> Iterator[tuple[str, str]]:
 
 def _model_rows(model: ModelFile | ModelError | None) -> Iterator[tuple[str, str]]:
     if not isinstance(model, ModelFile):
-        yield "model", _NOT_KNOWN if model is None else "refused"
+        yield "model", _UNKNOWN if model is None else "rejected"
         return
     spec = model.spec
     yield "model", f"{model.name}: '{spec.name}', variant {spec.variant}, {_size(len(model.content))}, undamaged"
@@ -153,22 +149,22 @@ def _model_rows(model: ModelFile | ModelError | None) -> Iterator[tuple[str, str
 
 def _selftest(selftest: SelfTest) -> str:
     if selftest.median_ms is None:
-        return f"failed at '{selftest.step}'" if selftest.step else _NOT_KNOWN
+        return f"failed at '{selftest.step}'" if selftest.step else _UNKNOWN
     median, first = _milliseconds(selftest.median_ms), _milliseconds(selftest.first_ms)
     word = "passed" if selftest.passed else "failed"
-    return f"{word}: {_answer(selftest.away)} in {median} (median of {selftest.runs}, first {first})"
+    return f"{word}: {_agreement(selftest.away)} in {median} (median of {selftest.runs}, first {first})"
 
 
-def _answer(away: float | None) -> str:
+def _agreement(away: float | None) -> str:
     if away is None:
-        return "an answer"
-    return f"scores up to {away:.2f} off the expected ones" if away > EQUAL else "the expected answer"
+        return "classified"
+    return f"scores up to {away:.2f} away from the expected ones" if away > EQUAL else "the expected scores"
 
 
-def _camera(seen: Seen) -> str:
-    if seen.name == "?":
-        return f"{seen.path}: cannot be opened"
-    return f"{seen.path}: {seen.name}" + f" ({', '.join(seen.formats)})" * bool(seen.formats)
+def _camera(status: CameraStatus) -> str:
+    if status.name == "?":
+        return f"{status.path}: cannot be opened"
+    return f"{status.path}: {status.name}" + f" ({', '.join(status.formats)})" * bool(status.formats)
 
 
 def _temperature(findings: Findings) -> str:
@@ -190,21 +186,21 @@ def _throttling(reading: Reading) -> str:
     now, ever = reading.signs(), reading.signs(since_boot=True)
     if now is not None:
         return f"now: {', '.join(now) or 'none'}; since the last start: {', '.join(ever or ()) or 'none'}"
-    return _NOT_KNOWN if reading.events is None else f"{reading.events} times since the last start"
+    return _UNKNOWN if reading.events is None else f"{reading.events} times since the last start"
 
 
 def _joined(*parts: str | bool | int | float | None) -> str:
-    return ", ".join(str(part) for part in parts if part) or _NOT_KNOWN
+    return ", ".join(str(part) for part in parts if part) or _UNKNOWN
 
 
 def _size(count: int | None) -> str:
     if count is None:
-        return _NOT_KNOWN
+        return _UNKNOWN
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
 
 
 def _milliseconds(time: float | None) -> str:
-    return _NOT_KNOWN if time is None else f"{time:.0f} ms" if time >= 100 else f"{time:.3g} ms"
+    return _UNKNOWN if time is None else f"{time:.0f} ms" if time >= 100 else f"{time:.3g} ms"
 
 
 def _wrapped(lead: str, text: str) -> list[str]:

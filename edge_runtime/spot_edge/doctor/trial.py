@@ -1,4 +1,4 @@
-"""The self-test as its process runs it: a drawn lesion, really classified, each step told before it is taken."""
+"""The self-test's subprocess: classify a drawn lesion, and announce each step before it runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZE = (600, 450)
 
 
 def try_model(path: str | None) -> Iterator[dict[str, Any]]:
-    """The steps, and at last a record with `scores` or with the `error` that ended the step before it."""
+    """Yield the steps, then a record with `scores`, or with the `error` of the last step."""
     try:
         for package, module in (("numpy", "numpy"), ("pillow", "PIL.Image")):
             yield {"step": f"import {package}", "package": package}
@@ -29,12 +29,12 @@ def try_model(path: str | None) -> Iterator[dict[str, Any]]:
         yield from _classify(path)
     except SpotError as error:
         yield {"error": str(error), "code": error.exit_code}
-    except Exception as error:  # whatever a broken package raises, it is to be told
+    except Exception as error:  # broken packages raise anything
         yield {"error": _cause(error), "code": None}
 
 
 def draw() -> NDArray[np.uint8]:
-    """A dark, lopsided blot on skin, by integer formulas alone: the same bytes wherever it is drawn."""
+    """Draw a dark, asymmetric spot on skin with integer formulas, so the bytes are the same everywhere."""
     import numpy as np
 
     width, height = _SIZE
@@ -55,7 +55,7 @@ def _classify(path: str | None) -> Iterator[dict[str, Any]]:
     runtime = find_runtime()
     yield {"step": f"import {runtime}", "package": runtime}
     for module in RUNTIMES[runtime]:
-        if not module.startswith("tensorflow"):  # which is imported in a way of its own, by the next step
+        if not module.startswith("tensorflow"):  # TensorFlow needs its own way to import, in the next step
             importlib.import_module(module)
     yield {"step": "load the model", "package": runtime}
     start = time.perf_counter()
@@ -67,12 +67,12 @@ def _classify(path: str | None) -> Iterator[dict[str, Any]]:
     classifier.prepare(jpeg)
     yield {"step": "classify", "package": runtime}
     took = [_milliseconds(classifier, jpeg) for _ in range(1 + REPEATS)]
-    answers = [classifier.classify(picture) for _ in range(2)]
+    predictions = [classifier.classify(picture) for _ in range(2)]
     yield {
         "model": model.id,
         "runtime": classifier.runtime.name,
-        "scores": [{score.label: score.score for score in answer.ranked} for answer in answers],
-        "notes": list(answers[0].notes),
+        "scores": [{score.label: score.score for score in each.ranked} for each in predictions],
+        "notes": list(predictions[0].notes),
         "load_ms": load_ms,
         "took_ms": took,
     }
@@ -93,7 +93,7 @@ def _milliseconds(classifier: Any, jpeg: bytes) -> float:
 
 
 def _cause(error: BaseException) -> str:
-    """What began it, in one line: numpy wraps a missing library in a page of advice."""
+    """The root cause in one line: numpy wraps a missing library in a page of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     said = str(error).strip().splitlines()

@@ -1,1 +1,1 @@
-"""From bytes to the tensor that the network reads, and checks of image quality."""
+"""From image files to the tensor that the network reads, and the image quality check."""

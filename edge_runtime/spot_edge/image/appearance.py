@@ -1,6 +1,6 @@
-"""What a picture looks like in a few numbers: how sharp, how bright, which colours, how coarse its structures.
+"""An image's appearance in a few numbers: sharpness, brightness, colours and how coarse its structures are.
 
-Taken from the network's own input, so that they cost next to nothing and are the same wherever the tensor is.
+They come from the network's input, so they cost almost nothing and are the same wherever the tensor is.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ APPEARANCE = (
     *("fine down", "fine across", "coarse down", "coarse across", "large down", "large across"),
     "green over red",
 )
-OOD_FEATURES = slice(5, None)  # of APPEARANCE: what distances are measured with; the first are judged alone
-_WHITE, _BLACK = 250, 20  # levels of green that count as burnt out, and as dark
-_CELLS = 8  # a side
-_LEAST = 0.5  # grey levels, added to differences: below them lies only rounding
+OOD_FEATURES = slice(5, None)  # the part of APPEARANCE that OOD distances use; each of the first five has its own limit
+_WHITE, _BLACK = 250, 20  # green levels from which a pixel counts as burnt out, and up to which it counts as dark
+_CELLS = 8  # per side
+_LEAST = 0.5  # grey levels, added to differences: anything smaller is rounding
 
 
 def appearance_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The numbers named by APPEARANCE, of a tensor `uint8[1,S,S,3]`.
+    """Return the features named by APPEARANCE for a tensor `uint8[1,S,S,3]`.
 
-    Sharpness is how large the differences between neighbouring pixels are against those four pixels apart, in the
-    direction in which they are smaller: blur and motion bring it to a quarter, whatever is in the picture.
+    Sharpness is the mean difference of neighbouring pixels divided by that of pixels four apart, in the direction where
+    it is smaller. Blur and motion bring it down to a quarter, whatever the image shows.
     """
     planes = np.ascontiguousarray(tensor[0].transpose(2, 0, 1), np.float32)
     red, green, blue = planes
@@ -42,7 +42,7 @@ def appearance_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
     reds, blues = red - green, blue - green
     step = len(green) // _CELLS
     side = _CELLS * step
-    rows = planes[:, :side, :side].reshape(3, _CELLS, step, side).sum(2)  # not by products: some BLAS are very slow
+    rows = planes[:, :side, :side].reshape(3, _CELLS, step, side).sum(2)  # no matrix product: some BLAS are very slow
     cells = rows.reshape(3, _CELLS, _CELLS, step).sum(3) / np.float32(255 * step * step)
     inner = cells[:, 2:-2, 2:-2]
     middle = inner.mean((1, 2))
@@ -65,12 +65,12 @@ def appearance_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _difference(plane: NDArray[np.float32], step: int, axis: int) -> float:
-    """The mean difference between pixels `step` apart."""
-    apart = plane[step:] - plane[:-step] if axis == 0 else plane[:, step:] - plane[:, :-step]
-    return float(np.abs(apart, out=apart).mean())
+    """The mean absolute difference of pixels that are `step` apart."""
+    difference = plane[step:] - plane[:-step] if axis == 0 else plane[:, step:] - plane[:, :-step]
+    return float(np.abs(difference, out=difference).mean())
 
 
 def _spread(plane: NDArray[np.float32]) -> float:
-    """The standard deviation, by one product: in one pass."""
+    """The standard deviation, in one pass."""
     values = plane.ravel() - plane.mean()
     return float(np.sqrt(values @ values / len(values)))

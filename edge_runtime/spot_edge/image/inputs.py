@@ -1,4 +1,4 @@
-"""Finding the pictures that a command line names: files, folders, globs and standard input."""
+"""Find the images that a command line names: files, folders, patterns and standard input."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from spot_edge.image.source import Source
 
 __all__ = ["HEATMAP", "MOST_FRAMES", "SUFFIXES", "Found", "find_images", "unique_name"]
 
-HEATMAP = ".heatmap.png"  # our own, which must not be judged as pictures when they lie in the folder
-MOST_FRAMES = 16  # of a burst, which takes as long as so many pictures
+HEATMAP = ".heatmap.png"  # suffix of our heat maps, which must not be classified
+MOST_FRAMES = 16  # of a burst
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 class Found(NamedTuple):
-    """A picture, and its path below the folder that was named (which names its results)."""
+    """An image that was found, or the reason why there is none."""
 
     path: str  # "-" for standard input
-    relative: str
-    problem: InputError | None = None  # why it stands for nothing
-    frame: Source | None = None  # what a camera has taken already
+    relative: str  # path below the named folder; the results are named after it
+    problem: InputError | None = None  # why there is no image
+    frame: Source | None = None  # an image that a camera has taken already
 
 
 def find_images(names: Sequence[str]) -> list[Found]:
-    """What `names` stand for, in their order; a name that stands for nothing has its problem told in its place.
+    """Return the images that `names` stand for, in order. A name without an image yields an entry with its problem.
 
-    A folder is searched recursively for files with a picture's suffix, hidden ones and heat maps left out; a file
-    that is named itself is taken whatever its suffix.
+    Folders are searched recursively for files with an image suffix, without hidden files and heat maps. A file that is
+    named directly counts whatever its suffix.
     """
     found: list[Found] = []
     for place, name in enumerate(names):
         try:
             if name == "-" and "-" in names[:place]:
-                raise InputError("-: named twice, and standard input can be read once")
+                raise InputError("-: named twice, but standard input can be read only once")
             found.extend(_expand(name))
         except InputError as error:
             found.append(Found(name, name, error))
@@ -44,13 +44,13 @@ def find_images(names: Sequence[str]) -> list[Found]:
 
 
 def unique_name(relative: str, taken: set[str]) -> str:
-    """A file name without folders or suffix for the results of `relative`, different from all in `taken`.
+    """Return a file name without folder and suffix for the results of `relative`, and add it to `taken`.
 
-    Names that differ in case alone count as the same: on a memory card they are.
+    It differs from all in `taken`, ignoring case, as file systems of memory cards do.
     """
     parts = [part for part in Path(relative).with_suffix("").parts if part not in ("/", "..", ".")]
     stem = "__".join(parts).replace("\0", "") if relative != "-" else "stdin"
-    stem = stem.encode(errors="ignore")[:200].decode(errors="ignore") or "picture"
+    stem = stem.encode(errors="ignore")[:200].decode(errors="ignore") or "image"
     name, number = stem, 1
     while name.casefold() in taken:
         number += 1
@@ -67,11 +67,11 @@ def _expand(name: str) -> Iterable[Found]:
     if os.path.isdir(name):
         inside = list(_walk(name))
         if not inside:
-            raise InputError(f"{name}: no pictures in this folder ({' '.join(SUFFIXES)})")
+            raise InputError(f"{name}: no images in this folder ({' '.join(SUFFIXES)})")
         return inside
     if os.path.lexists(name) or not any(character in name for character in "*?["):
-        return [Found(name, os.path.basename(name))]  # a missing file is refused when it is read
-    import glob  # slow to import, which is why its has_magic() is spelled out above
+        return [Found(name, os.path.basename(name))]  # a missing file fails when it is read
+    import glob  # slow to import, so its has_magic() is written out above
 
     matches = sorted(glob.glob(name, recursive=True))
     files = [match for match in matches if not os.path.isdir(match)]
@@ -84,7 +84,7 @@ def _walk(top: str) -> Iterator[Found]:
     closed: list[OSError] = []
     for where, folders, files in os.walk(top, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = os.path.relpath(where, top)  # once a folder: for each of 100,000 files it takes a second
+        below = os.path.relpath(where, top)  # once per folder: for each of 100,000 files it would take a second
         for file in sorted(files):
             if not file.startswith(".") and file.lower().endswith(SUFFIXES) and not file.endswith(HEATMAP):
                 yield Found(os.path.join(where, file), file if below == "." else os.path.join(below, file))

@@ -1,4 +1,4 @@
-"""What a prediction is made from: a file, bytes, an array or a camera frame."""
+"""Where an image comes from: a file, bytes, an array or a camera frame."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST", "Source", "SourceLike"]
 
-LARGEST = 512 * 1024 * 1024  # bytes of an encoded picture
+LARGEST = 512 * 1024 * 1024  # bytes of an encoded image
 
 Kind: TypeAlias = Literal["path", "bytes", "array", "frame"]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One picture to be judged, and where it came from.
+    """One image to classify, and where it came from.
 
     Use `Source.of` for a path, encoded bytes or an RGB array, and `Source.frame` for an encoded camera frame.
     """
@@ -36,7 +36,7 @@ class Source:
 
     @classmethod
     def of(cls, thing: SourceLike, name: str | None = None) -> Source:
-        """`thing` as a source: a path (`str` or path-like), encoded image `bytes`, or a `uint8[H,W,3]` RGB array."""
+        """Make a source from a path (`str` or path-like), encoded image `bytes`, or a `uint8[H,W,3]` RGB array."""
         if isinstance(thing, Source):
             return thing
         if isinstance(thing, (bytes, bytearray, memoryview)):
@@ -49,11 +49,11 @@ class Source:
 
     @classmethod
     def frame(cls, jpeg: bytes, camera: str, captured_at: float) -> Source:
-        """One encoded frame of `camera`, captured at `captured_at` (seconds since 1970)."""
+        """Make a source from an encoded frame of `camera`, captured at `captured_at` (seconds since 1970)."""
         return cls("frame", f"{camera} at {captured_at:.3f}", jpeg, camera, captured_at)
 
     def read(self) -> bytes:
-        """The encoded bytes of a path, bytes or frame source."""
+        """Return the encoded bytes of a path, bytes or frame source."""
         if isinstance(self.content, bytes):
             return self.content
         if not isinstance(self.content, Path):

@@ -1,7 +1,7 @@
-"""Image to tensor: the one place where bytes become numbers.
+"""Turn an image into the tensor `uint8[1,S,S,3]` that the network reads.
 
-Decode, upright by EXIF, 8-bit sRGB, the geometry and filter that the model file names, `uint8[1,S,S,3]`. Pixel scaling
-is inside the network. What cannot be judged honestly is refused with one line that names the input.
+Steps: decode, rotate upright by EXIF, convert to 8-bit sRGB, crop and resize as the model file says. Pixel scaling is
+part of the network. An image that cannot be classified reliably raises an InputError that names it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
 
 MAX_PIXELS = 50_000_000
-MAX_RUNS = 4_000_000  # pixels of a BMP that is run-length encoded: Pillow decodes that one kind of picture in Python
-MAX_SCANS = 100  # of a JPEG, each of which may visit every pixel; progressive ones have about ten
+MAX_RUNS = 4_000_000  # pixels of a run-length encoded BMP: Pillow decodes these in Python
+MAX_SCANS = 100  # of a JPEG: each may touch every pixel; progressive images have about ten
 SMALLEST_SIDE = 32
 
-# Aspect ratios (width to height) that are stretched to the square as they are; others are cropped to 4:3 first.
+# Aspect ratios (width to height) in this range are stretched to the square. Others are cropped to 4:3 first.
 STRETCHED = (1.2, 1.5)
 
 _UPRIGHT = {
@@ -47,29 +47,29 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
-_PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits in a PNG, as ImageMagick writes it
-_LONGEST_EXIF = 65_536  # bytes of it that are worth a look
-_BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF's tags, and the value that Pillow takes for granted
+_PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits, as ImageMagick writes them into PNGs
+_LONGEST_EXIF = 65_536  # bytes
+_BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF tags, and the value that Pillow assumes
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-_ROUNDING = 3  # grey levels by which profiles that are sRGB differ from one another
+_ROUNDING = 3  # grey levels by which sRGB profiles of different makers differ
 _muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A decoded picture, its tensor, and the record of what was done to make it."""
+    """A decoded image, its tensor, and how it was made."""
 
     source: Source
     spec: ImageSpec
     tensor: NDArray[np.uint8] = field(repr=False)
-    image: Image.Image = field(repr=False)  # upright 8-bit sRGB, whole
-    orientation: int  # of EXIF, 1 where there is none
-    crop: tuple[int, int, int, int] | None  # left, top, right, bottom of what was kept
+    image: Image.Image = field(repr=False)  # upright 8-bit sRGB, before the crop
+    orientation: int  # from EXIF; 1 if there is none
+    crop: tuple[int, int, int, int] | None  # left, top, right, bottom of the part that was used
     decode_ms: float
     resize_ms: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form of what was done."""
+        """The JSON form: sizes, orientation and crop."""
         return {
             "width": self.image.width,
             "height": self.image.height,
@@ -95,58 +95,60 @@ def prepare(source: Source, spec: ImageSpec) -> Prepared:
 
 
 def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
-    """The upright 8-bit sRGB picture in `data`, and the EXIF orientation that it was stored with.
+    """Return the image in `data` as upright 8-bit sRGB, and the EXIF orientation it was stored with.
 
-    Raises InputError for what is not an image, damaged, too large, animated, partly transparent, or of a pixel type
-    whose range is unknown.
+    Raises InputError if it is not an image, damaged, too large, animated, partly transparent, or if the range of its
+    pixel values is unknown.
     """
     if not data:
         raise InputError(f"{name}: empty")
-    _refuse_costly_tags(data, name)
+    _check_tags(data, name)
     try:
         with _quietly():
             image = open_image(data, name)
-            _refuse_unjudgeable(image, name)
+            _check_pixels(image, name)
             if image.format in ("JPEG", "TIFF", "BMP"):
-                _refuse_costly(image, data, name)
+                _check_decoding_cost(image, data, name)
             orientation = _orientation(image)
-        with _quietly() if image.format == "TIFF" else nullcontext():  # its odd tags are read, and warned of, late
+        with (
+            _quietly() if image.format == "TIFF" else nullcontext()
+        ):  # it reads unusual tags, and warns about them, only here
             image.load()
         picture = _to_rgb(image, name)
     except InputError:
         raise
-    except Exception as error:  # damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error …
+    except Exception as error:  # damaged files make Pillow raise almost any exception
         raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
-    # Turned whole: Pillow shrinks rows, then columns, rounding between, so a tensor turned afterwards is another one.
-    if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow itself turns a TIFF upright while it loads it
+    # Rotate before resizing: Pillow resizes rows first and rounds, so rotating the tensor would give other values.
+    if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow rotates TIFFs while it loads them
         picture = picture.transpose(_UPRIGHT[orientation])
-    if type(picture) is not Image.Image:  # still the file's own object, which remembers its EXIF and its tags
-        # Another object over the same pixels. Pillow's only public way copies them, and two large pieces of memory at
-        # once make the C library give both back after each picture: 500 page faults a call, a tenth of its time.
+    if type(picture) is not Image.Image:  # still the file's object, with its EXIF and tags
+        # A new object for the same pixels. Pillow's public way copies them, and two large blocks at once make the C
+        # library return both to the system after each image: 500 page faults per call, a tenth of its time.
         picture = Image.Image()._new(picture.im)
-    picture.info = {}  # comments, profiles and text of the file must not travel into anything that is saved
+    picture.info = {}  # comments, profiles and text must not end up in saved files
     return picture, orientation
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without Python's warnings, of which Pillow raises some over odd tags; one thread at a time, as they demand."""
+    """Silence the warnings that Pillow raises about unusual tags. Not thread-safe, hence the lock."""
     with _muting, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def to_tensor(picture: Image.Image, spec: ImageSpec) -> tuple[NDArray[np.uint8], tuple[int, int, int, int] | None]:
-    """`picture` (upright RGB) as `uint8[1,S,S,3]`, and the box it was cropped to, if it was."""
+    """Return `picture` (upright RGB) as `uint8[1,S,S,3]`, and the box it was cropped to, if any."""
     crop = _central_4_to_3(picture.width, picture.height)
     kept = picture.crop(crop) if crop else picture
-    # Pillow's bilinear widens its support when it shrinks: that is the antialiasing the filter's name promises.
+    # Pillow's bilinear filter widens when it shrinks an image: that is the antialiasing in the filter's name.
     resized = kept.resize((spec.size, spec.size), Image.Resampling.BILINEAR)
     return np.asarray(resized)[np.newaxis], crop
 
 
 def _central_4_to_3(width: int, height: int) -> tuple[int, int, int, int] | None:
-    """The box to keep, or None where the aspect ratio may be stretched as it is. Exact in integers."""
+    """The box to keep, or None if the whole image may be stretched. Integer arithmetic, so exact everywhere."""
     if STRETCHED[0] * height <= width <= STRETCHED[1] * height:
         return None
     if 3 * width > 4 * height:
@@ -165,14 +167,14 @@ def _from_array(source: Source) -> Image.Image:
             f"{source.name}: an array must be uint8[H,W,3] RGB, not {array.dtype}{list(array.shape)}"
             + (" (scale floats to 0..255 before casting)" if array.dtype.kind == "f" else "")
         )
-    _refuse_size(array.shape[1], array.shape[0], source.name)
+    _check_size(array.shape[1], array.shape[0], source.name)
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _refuse_unjudgeable(image: Image.Image, name: str) -> None:
-    _refuse_size(image.width, image.height, name)
-    if getattr(image, "is_animated", False):  # not n_frames, which walks through all of them
-        raise InputError(f"{name}: several pictures in one file: save the one that counts as a still image")
+def _check_pixels(image: Image.Image, name: str) -> None:
+    _check_size(image.width, image.height, name)
+    if getattr(image, "is_animated", False):  # not n_frames, which reads all of them
+        raise InputError(f"{name}: several images in one file: save the one to classify as a still image")
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")
     if image.format == "TIFF" and image.mode.startswith("I;"):
@@ -181,13 +183,13 @@ def _refuse_unjudgeable(image: Image.Image, name: str) -> None:
             raise InputError(f"{name}: grey values of an unusual range (12 bits, or white is zero): save as 8-bit")
 
 
-def _refuse_costly(image: Image.Image, data: bytes, name: str) -> None:
-    """Refuse a small file that would keep its decoder busy for minutes, or make it take gigabytes."""
-    if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:  # or such bytes in a preview or a profile
+def _check_decoding_cost(image: Image.Image, data: bytes, name: str) -> None:
+    """Reject a small file that would take its decoder minutes or gigabytes."""
+    if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:  # may include bytes of a preview or a profile
         from spot_edge.image.formats import count_scans
 
         if count_scans(data) > MAX_SCANS:
-            raise InputError(f"{name}: a JPEG of more than {MAX_SCANS} scans: refused before decoding")
+            raise InputError(f"{name}: a JPEG with more than {MAX_SCANS} scans, not decoded: save it again")
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         across, down = tags.get(_TILE_WIDTH) or 1, tags.get(_TILE_LENGTH) or 1
@@ -200,24 +202,24 @@ def _refuse_costly(image: Image.Image, data: bytes, name: str) -> None:
         )
 
 
-def _refuse_costly_tags(data: bytes, name: str) -> None:
-    """The same for what is read when a file is opened."""
-    if any(head in data for head in (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")):  # it is a TIFF, or has EXIF
-        from spot_edge.image.formats import claims_too_much
+def _check_tags(data: bytes, name: str) -> None:
+    """Reject a small file whose tags would take gigabytes when it is opened."""
+    if any(head in data for head in (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")):  # a TIFF, or EXIF
+        from spot_edge.image.formats import has_overlapping_tags
 
-        if claims_too_much(data):
-            raise InputError(f"{name}: its tags name more bytes than it has: refused before decoding")
+        if has_overlapping_tags(data):
+            raise InputError(f"{name}: corrupt tags, which reference more bytes than the file has")
 
 
-def _refuse_size(width: int, height: int, name: str) -> None:
+def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise _too_large(name)
     if min(width, height) < SMALLEST_SIDE:
-        raise InputError(f"{name}: {width}x{height} pixels are too few to judge (at least {SMALLEST_SIDE} a side)")
+        raise InputError(f"{name}: {width}x{height} pixels are too few: need at least {SMALLEST_SIDE} per side")
 
 
 def _too_large(name: str) -> InputError:
-    return InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels: refused before decoding")
+    return InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels, not decoded: save a smaller version")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -225,13 +227,13 @@ def _orientation(image: Image.Image) -> int:
         del image.info[_PACKED_EXIF]
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # unreadable EXIF says nothing about which way is up; the pixels still count
+    except Exception:  # unreadable EXIF: take the pixels as they are
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """8-bit sRGB from whatever mode the file has; 16-bit grey keeps its high byte, as 16-bit colour does in Pillow."""
+    """Convert any mode to 8-bit sRGB. 16-bit grey keeps its high byte, as 16-bit colour does in Pillow."""
     profile = image.info.get("icc_profile")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = _opaque(image, name)
@@ -245,8 +247,8 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _opaque(image: Image.Image, name: str) -> Image.Image:
-    """`image` without its alpha channel, which must hide nothing: below transparency lie colours nobody has seen."""
-    hidden = image.mode == "1" or image.mode.startswith("I")  # with a transparent colour, which Pillow would misread
+    """Remove an alpha channel that is opaque everywhere. Transparent parts hide colours that nobody has seen."""
+    hidden = image.mode == "1" or image.mode.startswith("I")  # Pillow misreads the transparent colour of these
     rgba = image.convert("RGBA")
     if hidden or rgba.getchannel("A").getextrema() != (255, 255):
         raise InputError(f"{name}: has transparent parts: save it without transparency")
@@ -254,7 +256,7 @@ def _opaque(image: Image.Image, name: str) -> Image.Image:
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """`image` in sRGB, by the colour profile it carries; a profile that is sRGB, or broken, changes nothing."""
+    """Convert `image` to sRGB by its colour profile. A broken profile, or one that is sRGB already, changes nothing."""
     from PIL import ImageCms  # rarely needed, and slow to import
 
     try:
@@ -269,7 +271,7 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether `transform` is sRGB to sRGB but for rounding. What it does decides: names of profiles lie both ways."""
+    """Whether `transform` maps sRGB to sRGB up to rounding. The names of profiles are not reliable."""
     from PIL import ImageCms
 
     steps = np.arange(0, 256, 17, dtype=np.uint8)

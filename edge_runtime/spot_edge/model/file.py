@@ -1,11 +1,8 @@
-"""The files in a zip that only stores them, as `seal` and `numpy.savez` do: the standard module is slow to import.
-
-A model file: a plain .tflite, a zip behind it, and a digest over every byte of both.
+"""Read, verify and write model files: a .tflite, followed by a zip and a digest over every byte of both.
 
     flatbuffer | zip of labels.txt, spot.json (and more) | archive comment "spot-sha256:<64 hex digits>"
 
-The digest is checked before anything else is looked at, and the verified bytes are what the interpreter gets. It finds
-damage, not malice.
+The digest is checked first, and the interpreter gets the verified bytes. It finds damage, not malice.
 """
 
 from __future__ import annotations
@@ -23,42 +20,42 @@ from spot_edge.model.spec import ModelSpec, parse_spec, render_spec
 
 __all__ = ["EMBEDDED", "ModelFile", "read_model", "read_stored", "seal", "verify"]
 
-_END, _ENTRY = 22, 46  # bytes of a zip's end record and of a directory entry
+_END, _ENTRY = 22, 46  # bytes of a zip's end record and of an entry in its directory
 
 
 def read_stored(content: bytes, end: int | None = None) -> dict[str, bytes]:
-    """The files in the zip whose end record ends at `end` of `content` (default: at its end).
+    """Return the members of an uncompressed zip that ends at `end` of `content` (default: at its end).
 
-    ValueError, with a reason to be told after a name, for what is no such zip.
+    This replaces the standard module, which is slow to import. Raises ValueError with the reason if it is no such zip.
     """
     try:
         record = struct.unpack_from("<4s4H2LH", content, (len(content) if end is None else end) - _END)
         mark, count, at = record[0], record[4], record[6]
         if mark != b"PK\5\6":
-            raise ValueError("no zip in front of its digest" if end else "no zip")
+            raise ValueError("corrupt archive: no zip before the digest" if end else "not a zip archive")
         members: dict[str, bytes] = {}
         held = 0
         for _ in range(count):
             entry = struct.unpack_from("<4s4B4HL2L5H2L", content, at)
             if entry[0] != b"PK\1\2":
-                raise ValueError("its zip cannot be read")
+                raise ValueError("corrupt archive: its directory cannot be read")
             if entry[6] != 0 or entry[10] != entry[11]:
-                raise ValueError("its zip is compressed, which MediaPipe cannot read")
+                raise ValueError("its archive is compressed, which MediaPipe cannot read")
             names, extras, comments, start = entry[12], entry[13], entry[14], entry[18]
             key = content[at + _ENTRY : at + _ENTRY + names].decode()
             inner, skipped = struct.unpack_from("<2H", content, start + 26)
             first = start + 30 + inner + skipped
             held += entry[11]
-            if held > len(content):  # files that share their bytes would unfold without end
-                raise ValueError("its zip holds more than its bytes")
-            if key in members:  # of which one reader takes the first, another the last
-                raise ValueError("its zip holds a name twice")
+            if held > len(content):  # entries that overlap could expand without limit
+                raise ValueError("corrupt archive: its entries exceed the file's size")
+            if key in members:  # readers disagree on which one counts
+                raise ValueError("corrupt archive: two entries have the same name")
             members[key] = content[first : first + entry[11]]
             if len(members[key]) != entry[11]:
-                raise ValueError("its zip cannot be read")
+                raise ValueError("corrupt archive: its directory cannot be read")
             at += _ENTRY + names + extras + comments
     except (struct.error, OverflowError, UnicodeDecodeError):  # OverflowError: offsets beyond 2 GB on 32 bits
-        raise ValueError("its zip cannot be read") from None
+        raise ValueError("corrupt archive: its directory cannot be read") from None
     return members
 
 
@@ -70,7 +67,7 @@ _COMMENT = len(_MARK) + 64
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A verified model file: its bytes, its digest (the model's id), and what it says about itself."""
+    """A verified model file: its bytes, its digest (which is the model's id), and its metadata."""
 
     name: str
     id: str
@@ -81,7 +78,7 @@ class ModelFile:
 
 
 def read_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
-    """The model in the file at `path`, or the embedded one; ModelError for any file that is not whole and ours."""
+    """Read and verify the model file at `path` (default: the embedded one). Raises ModelError if anything is wrong."""
     if path is None:
         name, content = EMBEDDED, _embedded()
     else:
@@ -95,16 +92,14 @@ def read_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
 
 
 def verify(content: bytes, name: str) -> ModelFile:
-    """`content` as a model file, digest first, then the zip, `spot.json` and the graph's inputs and outputs."""
+    """Verify `content`: first the digest, then the archive, `spot.json`, and the graph's inputs and outputs."""
     if not content:
         raise ModelError(f"{name}: empty model file")
     if content[-_COMMENT : -_COMMENT + len(_MARK)] != _MARK:
-        raise ModelError(
-            f"{name}: no spot-edge digest at its end: a truncated file, or not made by 'spot-edge convert'"
-        )
+        raise ModelError(f"{name}: no spot-edge digest at its end: truncated, or not made by 'spot-edge convert'")
     digest = hashlib.sha256(memoryview(content)[:-_COMMENT]).hexdigest()
     if content[-64:] != digest.encode():
-        raise ModelError(f"{name}: damaged: its bytes do not match its digest; copy or install it again")
+        raise ModelError(f"{name}: damaged: its bytes do not match its digest. Copy or install it again")
     try:
         members = read_stored(content, len(content) - _COMMENT)
     except ValueError as error:
@@ -112,25 +107,25 @@ def verify(content: bytes, name: str) -> ModelFile:
     try:
         spec, labels = parse_spec(members["spot.json"], name), members["labels.txt"]
     except KeyError as error:
-        raise ModelError(f"{name}: its zip lacks {error.args[0]}") from None
+        raise ModelError(f"{name}: its archive lacks {error.args[0]}") from None
     if labels != _labels_text(spec):
-        raise ModelError(f"{name}: labels.txt and spot.json name different labels")
+        raise ModelError(f"{name}: labels.txt and spot.json disagree on the labels")
     signature = read_signature(content, name)
     _check_shapes(signature, spec, name)
     return ModelFile(name, digest, content, spec, signature, members)
 
 
 def seal(flatbuffer: bytes, spec: ModelSpec, extra: dict[str, bytes] | None = None) -> bytes:
-    """`flatbuffer` with its zip and digest appended: a complete model file, the same bytes for the same input."""
+    """Append archive and digest to `flatbuffer`, which makes it a model file. Equal input gives equal bytes."""
     import io
     import zipfile
 
     members = {"labels.txt": _labels_text(spec), "spot.json": render_spec(spec)} | (extra or {})
     archive = io.BytesIO()
     archive.write(flatbuffer)
-    with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as bundle:  # stored: MediaPipe reads no other kind
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as bundle:  # MediaPipe reads only stored entries
         for member, content in members.items():
-            info = zipfile.ZipInfo(member)  # dated 1980, so that bytes do not depend on the clock
+            info = zipfile.ZipInfo(member)  # dated 1980, so the bytes do not depend on the clock
             info.create_system = 3
             bundle.writestr(info, content)
         bundle.comment = _MARK + b"0" * 64
@@ -142,7 +137,7 @@ def _embedded() -> bytes:
     try:
         return (Path(__file__).parent.parent / "models" / EMBEDDED).read_bytes()
     except FileNotFoundError:
-        raise ModelError("this build of spot-edge carries no model: name one with --model") from None
+        raise ModelError("this build of spot-edge has no embedded model: pass one with --model") from None
 
 
 def _labels_text(spec: ModelSpec) -> bytes:
@@ -162,4 +157,4 @@ def _check_shapes(signature: Signature, spec: ModelSpec, name: str) -> None:
         raise ModelError(f"{name}: scores of shape {outputs['scores'].shape} for {classes} labels")
     evidence, embedding = outputs["evidence"].shape, outputs["embedding"].shape
     if len(evidence) != 4 or evidence[0] != 1 or evidence[3] != classes or len(embedding) != 2 or embedding[0] != 1:
-        raise ModelError(f"{name}: evidence {evidence} and embedding {embedding} are not of our shapes")
+        raise ModelError(f"{name}: evidence {evidence} and embedding {embedding} have unexpected shapes")

@@ -1,6 +1,6 @@
-"""The little that is read from a .tflite flatbuffer before an interpreter sees it: its subgraph's inputs and outputs.
+"""Read the inputs and outputs of a .tflite flatbuffer before an interpreter loads it.
 
-Plain `struct` over the bytes, every offset checked by it: the device needs no flatbuffers package and no schema.
+It uses `struct`, which checks every offset, so the device needs neither the flatbuffers package nor a schema.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["Signature", "Table", "Tensor", "read_root", "read_signature"]
 
 TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 
-# Field numbers of the public TFLite schema (tensorflow/compiler/mlir/lite/schema/schema.fbs), stable by design.
+# Field numbers of the public TFLite schema (tensorflow/compiler/mlir/lite/schema/schema.fbs), which never change.
 _MODEL_SUBGRAPHS, _MODEL_SIGNATURES = 2, 7
 _SUBGRAPH_TENSORS = 0
 _TENSOR_SHAPE, _TENSOR_TYPE = 0, 1
 _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS = 0, 1
 _NAMED_NAME, _NAMED_INDEX = 0, 1
-_MANY = 8  # inputs, outputs and axes; offsets may share what they point to, so that a small file can claim any number
+_MANY = 8  # limit on inputs, outputs and axes: offsets may overlap, so a small file can claim any number
 
 
 class Tensor(NamedTuple):
@@ -32,21 +32,21 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """What goes in and what comes out, by signature name."""
+    """Inputs and outputs by their names in the signature."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
 
 
 def read_signature(data: bytes, name: str) -> Signature:
-    """The single signature of the single subgraph in `data`; ModelError where there is not exactly one of each."""
+    """Return the signature in `data`. Raises ModelError unless there is exactly one subgraph and one signature."""
     if len(data) < 16 or data[4:8] != b"TFL3":
         raise ModelError(f"{name}: not a .tflite file")
     try:
         root = read_root(data)
         graphs, signatures = root.count(_MODEL_SUBGRAPHS), root.count(_MODEL_SIGNATURES)
         if graphs != 1 or signatures != 1:
-            raise ModelError(f"{name}: {graphs} subgraphs and {signatures} signatures where one of each belongs")
+            raise ModelError(f"{name}: {graphs} subgraphs and {signatures} signatures, but one of each is needed")
         (graph,), (signature,) = root.tables(_MODEL_SUBGRAPHS), root.tables(_MODEL_SIGNATURES)
         inputs = _named(signature, _SIGNATURE_INPUTS, graph)
         outputs = _named(signature, _SIGNATURE_OUTPUTS, graph)
@@ -63,11 +63,11 @@ def read_root(data: bytes) -> Table:
 def _named(signature: Table, field: int, graph: Table) -> dict[str, Tensor]:
     named = {}
     if signature.count(field) > _MANY:
-        raise IndexError("more inputs or outputs than any model of ours has")
+        raise IndexError("too many inputs or outputs")
     for entry in signature.tables(field):
         tensor = graph.table(_SUBGRAPH_TENSORS, entry.scalar(_NAMED_INDEX, "<I"))
         if tensor.count(_TENSOR_SHAPE) > _MANY:
-            raise IndexError("more axes than a tensor has")
+            raise IndexError("too many axes")
         code = tensor.scalar(_TENSOR_TYPE, "<b")
         named[entry.text(_NAMED_NAME)] = Tensor(TYPES.get(code, f"type {code}"), tensor.integers(_TENSOR_SHAPE))
     return named

@@ -1,6 +1,6 @@
-"""One interface to the TFLite interpreters: LiteRT, tflite-runtime and TensorFlow's own, tried in that order.
+"""One interface to the TFLite interpreters LiteRT, tflite-runtime and TensorFlow, tried in that order.
 
-Nothing here needs numpy before a model is run: which interpreters are installed can be said where numpy is broken.
+Nothing here imports numpy before a model runs, so `doctor` can list the interpreters even if numpy is broken.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "resolver_without_delegate",
 ]
 
-# name on the package index → module that holds `Interpreter`, module that holds the version
+# package → module with `Interpreter`, module with `__version__`
 RUNTIMES: dict[str, tuple[str, str]] = {
     "ai-edge-litert": ("ai_edge_litert.interpreter", "ai_edge_litert"),
     "tflite-runtime": ("tflite_runtime.interpreter", "tflite_runtime"),
@@ -45,14 +45,14 @@ class Runtime(NamedTuple):
 
 
 class Interpreter:
-    """A loaded model, ready to run. Reads its outputs by signature name, never by position."""
+    """A loaded model, ready to run. Outputs are read by their names in the signature."""
 
     def __init__(
         self, model: ModelFile, *, runtime: str | None = None, threads: int | None = None, delegate: bool = True
     ) -> None:
-        """Load `model` in the named runtime (default: the first that is installed) with `threads` threads.
+        """Load `model` in the named runtime (default: the first one installed) with `threads` threads.
 
-        Without `delegate` the runtime's own kernels run it, not XNNPACK: for measuring what XNNPACK is worth.
+        Without `delegate` the runtime's own kernels are used instead of XNNPACK, to measure what XNNPACK gains.
         """
         name = find_runtime(runtime)
         module, versioned = RUNTIMES[name]
@@ -64,7 +64,7 @@ class Interpreter:
         self.threads = threads or default_threads()
         options: dict[str, Any] = {} if delegate else {"experimental_op_resolver_type": resolver_without_delegate(name)}
         if None in options.values():
-            raise InterpreterError(f"{name} {self.runtime.version} cannot switch its delegate off")
+            raise InterpreterError(f"{name} {self.runtime.version} cannot turn off its XNNPACK delegate")
         try:
             self._engine: Any = engine(model_content=model.content, num_threads=self.threads, **options)
             self._engine.allocate_tensors()
@@ -73,46 +73,46 @@ class Interpreter:
             self._outputs: dict[str, int] = {key: d["index"] for key, d in runner.get_output_details().items()}
         except (ValueError, RuntimeError, KeyError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InterpreterError(f"{model.name}: {name} {self.runtime.version} refuses it: {reason}") from error
+            raise InterpreterError(f"{model.name}: {name} {self.runtime.version} cannot load it: {reason}") from error
 
     def invoke(self, tensor: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Run the network on `uint8[1,S,S,3]`; scores, evidence and embedding, each without the batch axis."""
+        """Run the network on `uint8[1,S,S,3]`. Returns scores, evidence and embedding without the batch axis."""
         self._engine.set_tensor(self._input, tensor)
         self._engine.invoke()
         return {key: self._engine.get_tensor(index)[0] for key, index in self._outputs.items()}
 
 
 def installed_runtimes() -> list[str]:
-    """The names of the interpreters that are installed, in the order in which they are tried."""
+    """The installed interpreters, in the order in which they are tried."""
     return [name for name, (module, _) in RUNTIMES.items() if importlib.util.find_spec(module.split(".")[0])]
 
 
 def find_runtime(wanted: str | None = None) -> str:
-    """The name of the runtime to use: `wanted` if it is installed, else the first that is."""
+    """Return `wanted` if it is installed, or by default the first installed runtime. Raises InterpreterError."""
     if wanted is not None and wanted not in RUNTIMES:
-        raise InterpreterError(f"unknown runtime {wanted!r}: known are {', '.join(RUNTIMES)}")
+        raise InterpreterError(f"unknown runtime {wanted!r}: choose from {', '.join(RUNTIMES)}")
     for name, (module, _) in RUNTIMES.items():
         if wanted in (None, name) and importlib.util.find_spec(module.split(".")[0]):
             return name
     if wanted is not None:
-        raise InterpreterError(f"{wanted} is not installed here: pip install {wanted}")
+        raise InterpreterError(f"{wanted} is not installed: pip install {wanted}")
     if sys.maxsize < 2**32 and platform.system() == "Linux" and sys.version_info >= (3, 12):
         raise InterpreterError(
-            f"no TFLite interpreter exists for a 32-bit system with Python {platform.python_version()}: use a 64-bit "
-            "Raspberry Pi OS, or the 32-bit one named bookworm (Python 3.11)"
+            f"no TFLite interpreter exists for 32-bit systems with Python {platform.python_version()}: use a 64-bit "
+            "Raspberry Pi OS, or the 32-bit version called bookworm (Python 3.11)"
         )
     raise InterpreterError(f"no TFLite interpreter is installed: pip install {_advice()}")
 
 
 def resolver_without_delegate(runtime: str) -> Any:
-    """What tells the named runtime to leave XNNPACK out; None where it cannot."""
+    """The option value that turns off XNNPACK in the named runtime, or None if it has none."""
     module = _import(RUNTIMES[runtime][0])
     kinds = getattr(getattr(module, "experimental", module), "OpResolverType", None)
     return getattr(kinds, "BUILTIN_WITHOUT_DEFAULT_DELEGATES", None)
 
 
 def default_threads() -> int:
-    """As many threads as there are processors for this process, at most four."""
+    """The number of processors available to this process, at most four."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(4, count)
 

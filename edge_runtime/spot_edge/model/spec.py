@@ -41,7 +41,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class ImageSpec(NamedTuple):
-    """How a picture becomes the network's square input."""
+    """How an image becomes the network's square input."""
 
     size: int
     geometry: Geometry = "stretch"
@@ -49,7 +49,7 @@ class ImageSpec(NamedTuple):
 
 
 class Label(NamedTuple):
-    """One class: its short label, plain name, description, and whether it is malignant (None: not known)."""
+    """One class: its short label, plain name, description, and whether it is malignant (None: unknown)."""
 
     label: str
     name: str
@@ -58,7 +58,7 @@ class Label(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """A measured proportion with its 95 % interval and the number of lesions or cases it rests on."""
+    """A measured proportion with its 95 % interval, and the number of lesions or cases behind it."""
 
     value: float
     low: float
@@ -67,7 +67,7 @@ class Rate(NamedTuple):
 
 
 class OperatingPoint(NamedTuple):
-    """A threshold on the summed score of the malignant classes, and what it did where it was measured."""
+    """A threshold on the summed score of the malignant classes, with its measured sensitivity and specificity."""
 
     name: str
     threshold: float
@@ -77,22 +77,22 @@ class OperatingPoint(NamedTuple):
 
 
 class MeasuredIn(NamedTuple):
-    """The interpreter in which a file's temperature and figures were measured: they hold for this pair."""
+    """The interpreter in which the model's temperature and figures were measured. They hold only there."""
 
     runtime: str
     version: str
 
 
 class SetThreshold(NamedTuple):
-    """A class whose score reaches `threshold` belongs to the answer: so the true one does as often as `coverage`."""
+    """A class whose score reaches `threshold` is in the set, so that the true class is as often as `coverage`."""
 
     coverage: float
     threshold: float
-    n: int  # lesions that it was chosen on
+    n: int  # lesions behind this choice
 
 
 class Conformal(NamedTuple):
-    """Thresholds for sets of classes that hold the true one: one for any image, and one for each class."""
+    """Thresholds for prediction sets: one for all images, and one for each class."""
 
     marginal: SetThreshold
     classes: dict[str, SetThreshold]
@@ -100,37 +100,37 @@ class Conformal(NamedTuple):
 
 
 class QualityLimits(NamedTuple):
-    """Limits on what `spot_edge.image.quality` measures. An image beyond one of them gets no triage."""
+    """Limits of the image quality check. An image beyond one of them gets no triage."""
 
     limits: dict[str, float]
-    refused: Rate  # of good pictures, where the limits were chosen
+    refused: Rate  # of good images where the limits were measured
     measured_on: str
 
 
 class Criterion(NamedTuple):
-    """By how much a file is worse than the one it was made from, with its 95 % interval, and how much it may be."""
+    """How much worse a file is than its float32 baseline, with the 95 % interval and the allowed margin."""
 
     name: str
     worse_by: float
     low: float
     high: float
     margin: float
-    n: int  # lesions that it rests on
+    n: int  # lesions behind it
     verdict: Verdict
-    would_tell: int | None = None  # lesions that would decide, where these did not
+    would_tell: int | None = None  # lesions needed to decide, if undecided
 
 
 class Drift(NamedTuple):
-    """What quantizing did, against the float32 file of the same network and on the same images."""
+    """What quantization changed, compared with the float32 file of the same network on the same images."""
 
     verdict: Verdict
-    against: str  # id of the float32 file
+    against: str  # id of the float32 baseline
     measured_on: str
     criteria: tuple[Criterion, ...]
 
 
 class ModelSpec(NamedTuple):
-    """Everything in `spot.json`, schema 1. What a first model cannot know comes last, and is optional."""
+    """Everything in `spot.json`, schema 1. What a first model cannot know is optional and comes last."""
 
     name: str
     variant: str
@@ -138,7 +138,7 @@ class ModelSpec(NamedTuple):
     image: ImageSpec
     measured_in: MeasuredIn
     temperature: float
-    training: dict[str, str]  # where it came from, as far as that is known
+    training: dict[str, str]  # data, recipe and versions, as far as known
     operating_points: tuple[OperatingPoint, ...] = ()
     conformal: Conformal | None = None
     image_quality: QualityLimits | None = None
@@ -148,7 +148,7 @@ class ModelSpec(NamedTuple):
 
 
 def as_data(value: Any) -> Any:
-    """`value` as JSON knows it: named tuples, also those in tuples, lists and dicts, as objects of their fields."""
+    """`value` as JSON data: named tuples, at any depth, become objects."""
     if isinstance(value, (tuple, list)):
         names = getattr(value, "_fields", None)
         return [as_data(v) for v in value] if names is None else dict(zip(names, map(as_data, value), strict=True))
@@ -156,18 +156,18 @@ def as_data(value: Any) -> Any:
 
 
 def render_spec(spec: ModelSpec) -> bytes:
-    """`spec` as canonical JSON: the same spec gives the same bytes."""
+    """Render `spec` as canonical JSON: equal specs give equal bytes."""
     data = {"schema": SCHEMA} | as_data(spec)
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     if len(text) > LARGEST:
-        raise ModelError(f"spot.json would take {len(text)} bytes, more than {LARGEST}")
+        raise ModelError(f"spot.json would have {len(text)} bytes, the limit is {LARGEST}")
     return text
 
 
 def parse_spec(text: bytes, name: str) -> ModelSpec:
-    """The spec in `text`; ModelError names the file and the field that is missing, unknown or of another type."""
+    """Parse the spec in `text`. A ModelError names the file, and the field that is missing, unknown or wrong."""
     if len(text) > LARGEST:
-        raise ModelError(f"{name}: spot.json takes {len(text)} bytes, more than {LARGEST}")
+        raise ModelError(f"{name}: spot.json has {len(text)} bytes, the limit is {LARGEST}")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -181,12 +181,12 @@ def parse_spec(text: bytes, name: str) -> ModelSpec:
 
 
 def _is_control(character: str) -> bool:
-    """Whether a terminal would obey `character`, or no file could hold it (half of a surrogate pair)."""
+    """Whether `character` controls a terminal, or is half of a surrogate pair, which no file can hold."""
     return (character < " " and character != "\n") or "\x7f" <= character < "\xa0" or "\ud800" <= character <= "\udfff"
 
 
 class _Reader:
-    """Typed access to parsed JSON; the file's name and the field's path go into every complaint."""
+    """Typed access to parsed JSON. Every error names the file and the path of the field."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -199,7 +199,7 @@ class _Reader:
             raise self._bad(path, "an object")
         known, missing = {*required.split(), *optional.split()}, set(required.split()) - set(data)
         if missing or set(data) - known:
-            raise self._bad(path, f"an object with {required}" + (f" and perhaps {optional}" if optional else ""))
+            raise self._bad(path, f"an object with {required}" + (f" and optionally {optional}" if optional else ""))
         return data
 
     def _text(self, value: Any, path: str) -> str:
@@ -236,7 +236,7 @@ class _Reader:
             raise self._bad("labels", "all different")
         points = self._items(data.get("operating_points", []), "operating_points", 0, 8)
         if points and not any(label.malignant for label in labels):
-            raise self._bad("operating_points", "empty where no label is malignant")
+            raise self._bad("operating_points", "empty if no label is malignant")
         conformal, quality, drift = data.get("conformal"), data.get("image_quality"), data.get("drift")
         training = data.get("training", {})
         if not isinstance(training, dict):
@@ -256,7 +256,7 @@ class _Reader:
             conformal=None if conformal is None else self._conformal(conformal, labels),
             image_quality=None if quality is None else self._quality(quality),
             drift=None if drift is None else self._drift(drift),
-            training={self._text(k, "what training names"): self._text(v, "training") for k, v in training.items()},
+            training={self._text(k, "a key of training"): self._text(v, "training") for k, v in training.items()},
             licence=self._text(data.get("licence", ""), "licence"),
             notice=self._text(data.get("notice", ""), "notice"),
         )
@@ -313,7 +313,7 @@ class _Reader:
     def _quality(self, data: Any) -> QualityLimits:
         data = self._fields(data, "image_quality", "limits refused measured_on")
         limits, known = data["limits"], [check.name for check in CHECKS]
-        if not isinstance(limits, dict) or not set(limits) <= set(known):  # a limit that nobody holds protects nobody
+        if not isinstance(limits, dict) or not set(limits) <= set(known):  # an unknown limit would never be checked
             raise self._bad("image_quality.limits", f"an object of {', '.join(known)}")
         return QualityLimits(
             {key: self._number(value, f"image_quality.limits.{key}", -1e6, 1e6) for key, value in limits.items()},
@@ -336,13 +336,13 @@ class _Reader:
         numbers = {
             key: self._number(data[key], f"{path}.{key}", -1, 1) for key in ("worse_by", "low", "high", "margin")
         }
-        more = data.get("would_tell")
+        needed = data.get("would_tell")
         return Criterion(
             self._text(data["name"], f"{path}.name"),
             **numbers,
             n=self._whole(data["n"], f"{path}.n", 0, 10**9),
             verdict=self._verdict(data["verdict"], f"{path}.verdict"),
-            would_tell=None if more is None else self._whole(more, f"{path}.would_tell", 1, 10**15),
+            would_tell=None if needed is None else self._whole(needed, f"{path}.would_tell", 1, 10**15),
         )
 
     def _verdict(self, value: Any, path: str) -> Verdict:

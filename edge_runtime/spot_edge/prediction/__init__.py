@@ -1,1 +1,1 @@
-"""From scores to a prediction: ranking, triage, prediction sets, bursts, heat maps and wording."""
+"""From scores to a prediction: ranking, triage, prediction set, OOD distance, bursts, heat maps and wording."""

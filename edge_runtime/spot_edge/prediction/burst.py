@@ -1,4 +1,4 @@
-"""Several pictures of one lesion, taken in quick succession, as one answer."""
+"""One prediction for a burst: several images of one lesion, taken in quick succession."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 __all__ = ["Burst", "BurstResult", "mean_scores", "predict_burst"]
 
 _SHARPNESS = APPEARANCE.index("sharpness")
-_LEAST = 1e-12  # a score of nothing in one frame shall not outweigh all others
+_LEAST = 1e-12  # a zero score in one frame must not outweigh all others
 
 
 class Burst(NamedTuple):
-    """What an answer was made from, where that was several pictures of one lesion."""
+    """How the prediction of a burst was made."""
 
     frames: int
-    averaged: int  # of these, all that were fit to be judged, the scores are the mean
-    agreeing: int  # so many of them alone rank the same class first
-    kept: int  # number of the sharpest, from 1: the source, picture, evidence and embedding are its own
+    averaged: int  # frames that passed the image quality check; the scores are their mean
+    agreeing: int  # frames among them whose own top class is the same
+    kept: int  # number of the sharpest frame, from 1, which gives source, image, evidence and embedding
 
 
 class BurstResult(NamedTuple):
-    """The answer to a burst, and the frame that is kept."""
+    """The prediction of a burst, and its sharpest frame."""
 
     kept: Prepared
-    number: int  # of the frame that is kept, from 1
+    number: int  # of that frame, from 1
     prediction: Prediction
 
 
 def predict_burst(classifier: Classifier, frames: Iterable[Prepared]) -> BurstResult | None:
-    """What `Classifier.predict_burst` says of `frames`; None for none. It holds the sharpest and the latest."""
-    fit: list[Prediction] = []
+    """Do the work of `Classifier.predict_burst`. None for no frames. Holds two frames at a time in memory."""
+    usable: list[Prediction] = []
     times: dict[str, float] = {}
     best: BurstResult | None = None
     best_yet = (False, 0.0)
@@ -55,29 +55,29 @@ def predict_burst(classifier: Classifier, frames: Iterable[Prepared]) -> BurstRe
         if best is None or sharpness > best_yet:
             best, best_yet = BurstResult(prepared, number, prediction), sharpness
         if not prediction.quality:
-            fit.append(prediction)
+            usable.append(prediction)
     if best is None:
         return None
-    answer = _averaged(classifier.model.spec, best.prediction, fit) if fit else best.prediction
-    agreeing = sum(each.top.label == answer.top.label for each in fit)
-    burst = Burst(frames=number, averaged=len(fit), agreeing=agreeing, kept=best.number)
-    notes = (*answer.notes, *_notes(burst))
-    return best._replace(prediction=replace(answer, burst=burst, notes=notes, timings_ms=times))
+    merged = _averaged(classifier.model.spec, best.prediction, usable) if usable else best.prediction
+    agreeing = sum(each.top.label == merged.top.label for each in usable)
+    burst = Burst(frames=number, averaged=len(usable), agreeing=agreeing, kept=best.number)
+    notes = (*merged.notes, *_notes(burst))
+    return best._replace(prediction=replace(merged, burst=burst, notes=notes, timings_ms=times))
 
 
 def mean_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of scores [frames, classes]: geometric, made to sum to one again.
+    """The geometric mean of scores [frames, classes], scaled to sum to one: what the mean of the logits would give.
 
-    It is what the mean of the network's logits would score. On simulated captures of validation the arithmetic mean was
-    neither steadier nor better calibrated, and the mean of the sharper half alone was less steady than that of all.
+    On simulated captures of validation images, the arithmetic mean was neither steadier nor better calibrated, and the
+    mean of the sharper half was less steady than that of all frames.
     """
     products = np.exp(np.log(np.maximum(scores.astype(np.float64), _LEAST)).mean(axis=0))
     return np.asarray(products / products.sum(), np.float32)
 
 
-def _averaged(spec: ModelSpec, best: Prediction, fit: Sequence[Prediction]) -> Prediction:
-    """`best` with the mean scores of all that are `fit`, and what follows from them."""
-    by_label = [{each.label: each.score for each in prediction.ranked} for prediction in fit]
+def _averaged(spec: ModelSpec, best: Prediction, usable: Sequence[Prediction]) -> Prediction:
+    """`best` with the mean scores of all `usable` frames, and the triage and prediction set that follow."""
+    by_label = [{each.label: each.score for each in prediction.ranked} for prediction in usable]
     scores = mean_scores(np.array([[own[label] for label in best.labels] for own in by_label], np.float32))
     ranked = rank(spec.labels, scores)
     return replace(best, ranked=ranked, triage=triage_of(spec, scores), prediction_set=prediction_set_of(spec, ranked))
@@ -86,11 +86,11 @@ def _averaged(spec: ModelSpec, best: Prediction, fit: Sequence[Prediction]) -> P
 def _notes(burst: Burst) -> tuple[str, ...]:
     if burst.frames == 1:
         return ()
-    kept = f"number {burst.kept}, the sharpest, is kept"
+    kept = f"image {burst.kept} is the sharpest and is kept"
     if not burst.averaged:
-        return (f"none of {burst.frames} pictures is fit to be judged; {kept}",)
+        return (f"none of the {burst.frames} images passes the image quality check; {kept}",)
     share = f"{burst.frames}" if burst.averaged == burst.frames else f"{burst.averaged} of {burst.frames}"
     return (
-        f"scores are the mean of {share} pictures, {burst.agreeing} of which rank the same class first; {kept}",
-        "this file's figures were measured on single pictures",
+        f"scores are the mean of {share} images, {burst.agreeing} of which have this top class; {kept}",
+        "this model's figures were measured on single images",
     )

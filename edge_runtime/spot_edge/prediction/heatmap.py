@@ -1,4 +1,4 @@
-"""Where in the picture the network saw evidence for a class, drawn over the picture."""
+"""Heat maps: where in the image the network found evidence for a class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["evidence_for", "overlay", "overlay_png"]
 LONGEST_SIDE = 1024
 STRENGTH = 0.45
 
-# Colours of rising evidence (position, red, green, blue): a dark-to-light ramp that survives grey printing.
+# Position, red, green, blue: a ramp from dark to light, which also works when printed in grey.
 _RAMP = np.array(
     [
         (0.00, 59, 15, 112),
@@ -35,23 +35,23 @@ _RAMP = np.array(
 
 
 def evidence_for(prediction: Prediction, label: str | None = None) -> NDArray[np.float32]:
-    """Evidence for `label` (default: the first rank) beyond that for the average class, per position, from 0 to 1.
+    """The evidence for `label` (default: the top class) above the average class, from 0 to 1, for each position.
 
-    Adding the same amount to every class changes no score, so only the part above the average class counts.
+    Adding the same amount to every class changes no score, so only what exceeds the average counts.
     """
     label = prediction.top.label if label is None else label
     if label not in prediction.labels:
-        raise InputError(f"{label}: no class of this model: {', '.join(prediction.labels)}")
+        raise InputError(f"{label}: not a class of this model; its classes are {', '.join(prediction.labels)}")
     index, evidence = prediction.labels.index(label), prediction.evidence
     if evidence.size == 0:
-        raise InputError("this prediction carries no evidence map")
+        raise InputError("this prediction has no evidence map")
     above = np.maximum(evidence[:, :, index] - evidence.mean(axis=2), 0)
     highest = float(above.max())
     return np.asarray(above / highest if highest > 0 else above)
 
 
 def overlay(prepared: Prepared, prediction: Prediction, label: str | None = None) -> Image.Image:
-    """The upright picture, at most 1024 pixels a side, with the evidence for `label` glowing where it lies."""
+    """Draw the evidence for `label` (default: the top class) over the upright image, at most 1024 pixels per side."""
     picture = prepared.image
     scale = min(1.0, LONGEST_SIDE / max(picture.size))
     if scale < 1:
@@ -70,7 +70,7 @@ def overlay(prepared: Prepared, prediction: Prediction, label: str | None = None
 
 
 def overlay_png(prepared: Prepared, prediction: Prediction, label: str | None = None) -> bytes:
-    """`overlay` as the bytes of a PNG without any metadata."""
+    """`overlay` as a PNG without metadata."""
     encoded = io.BytesIO()
     overlay(prepared, prediction, label).save(encoded, "PNG")
     return encoded.getvalue()

@@ -1,4 +1,4 @@
-"""How unlike the pictures of training a picture is, by what it looks like and by what the network makes of it."""
+"""Out-of-distribution distance: how far an image lies from the training images, by appearance and by embedding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MEMBER", "OodReference", "ood_reference_of", "read_ood_reference"]
 
 MEMBER = "embedding.npz"
-# compiled when it is first used: not every model file has such a member
+# compiled on first use: not every model file has this member
 _NPY = (
     rb"(?s)\x93NUMPY\x01\0..\{'descr': '(<[fi][248])', "
     rb"'fortran_order': (?:False|(True)), 'shape': \(([0-9, ]*)\), \} *\n"
@@ -29,33 +29,33 @@ _NPY = (
 
 
 class OodReference(NamedTuple):
-    """Where training's pictures lie: the arrays of `embedding.npz`."""
+    """Where the training images lie. The fields are named like the arrays in `embedding.npz`."""
 
-    means: NDArray[np.float32]  # [C,D] embeddings of each class; NaN where there was no picture
-    axes: NDArray[np.float32]  # [r,D] along which embeddings scatter most around them
-    variances: NDArray[np.float32]  # [r] along the axes
-    rest: float  # along any other direction
-    look_mean: NDArray[np.float32]  # [K]
-    look_whitening: NDArray[np.float32]  # [K,K]: a look less the mean, times this, has unit variances
-    usual: NDArray[np.float32]  # [2,2]: mean and deviation of the logarithms of both distances, on validation
+    means: NDArray[np.float32]  # [C,D] mean embedding of each class; NaN for a class without images
+    axes: NDArray[np.float32]  # [r,D] directions in which embeddings vary most around the means
+    variances: NDArray[np.float32]  # [r] along these axes
+    rest: float  # variance in every other direction
+    look_mean: NDArray[np.float32]  # [K] mean of the appearance features
+    look_whitening: NDArray[np.float32]  # [K,K]: features minus their mean, times this, have unit variance
+    usual: NDArray[np.float32]  # [2,2]: mean and standard deviation of both log distances on validation images
 
-    def distances(self, look: NDArray[np.float32], embedding: NDArray[np.float32]) -> tuple[float, float]:
-        """The squared Mahalanobis distances of an embedding, from the nearest class, and of a look."""
-        apart = embedding - self.means
-        along = apart @ self.axes.T
-        across = (apart * apart).sum(1) - (along * along).sum(1)
-        own = np.fmin.reduce(across / self.rest + (along * along / self.variances).sum(1))  # NaN only where all are
-        white = (look[OOD_FEATURES] - self.look_mean) @ self.look_whitening
-        return float(own), float(white @ white)
+    def distances(self, appearance: NDArray[np.float32], embedding: NDArray[np.float32]) -> tuple[float, float]:
+        """Squared Mahalanobis distances: of the embedding from the nearest class, and of the appearance."""
+        offset = embedding - self.means
+        along = offset @ self.axes.T
+        across = (offset * offset).sum(1) - (along * along).sum(1)
+        nearest = np.fmin.reduce(across / self.rest + (along * along / self.variances).sum(1))  # ignores NaN
+        white = (appearance[OOD_FEATURES] - self.look_mean) @ self.look_whitening
+        return float(nearest), float(white @ white)
 
-    def ood_distance(self, look: NDArray[np.float32], embedding: NDArray[np.float32]) -> float:
-        """How far both distances lie beyond the usual ones, in deviations of their logarithms, summed."""
-        logarithms = [math.log(max(distance, 1e-9)) for distance in self.distances(look, embedding)]
+    def ood_distance(self, appearance: NDArray[np.float32], embedding: NDArray[np.float32]) -> float:
+        """Both log distances, standardized by those of validation images, and summed."""
+        logarithms = [math.log(max(distance, 1e-9)) for distance in self.distances(appearance, embedding)]
         return float(sum((value - mean) / spread for value, (mean, spread) in zip(logarithms, self.usual, strict=True)))
 
 
 def ood_reference_of(model: ModelFile) -> OodReference | None:
-    """What the model's own limit for unfamiliar pictures is measured with; None where it has no such limit."""
+    """The reference for the model's OOD limit, or None if it has no such limit."""
     if model.spec.image_quality is None or OOD not in model.spec.image_quality.limits:
         return None
     features = model.signature.outputs["embedding"].shape[1]
@@ -63,8 +63,8 @@ def ood_reference_of(model: ModelFile) -> OodReference | None:
 
 
 def read_ood_reference(content: bytes, features: int, name: str) -> OodReference:
-    """What `embedding.npz` of the model file `name` holds; ModelError where it is not of our shapes."""
-    wrong = ModelError(f"{name}: its {MEMBER} does not hold what distances are measured with")
+    """Parse `embedding.npz` of the model file `name`. Raises ModelError for unexpected content."""
+    wrong = ModelError(f"{name}: its {MEMBER} does not hold the arrays of an OOD reference")
     try:
         arrays = _arrays(content)
         found = OodReference(
@@ -73,12 +73,12 @@ def read_ood_reference(content: bytes, features: int, name: str) -> OodReference
         )
     except (KeyError, TypeError, ValueError):
         raise wrong from None
-    looks, axes = len(APPEARANCE[OOD_FEATURES]), len(found.variances) if found.variances.ndim == 1 else 0
+    count, axes = len(APPEARANCE[OOD_FEATURES]), len(found.variances) if found.variances.ndim == 1 else 0
     shapes = {
         "means": (len(found.means), features),
         "axes": (axes, features),
-        "look_mean": (looks,),
-        "look_whitening": (looks, looks),
+        "look_mean": (count,),
+        "look_whitening": (count, count),
         "usual": (2, 2),
     }
     if any(getattr(found, key).shape != shape for key, shape in shapes.items()) or not (
@@ -89,18 +89,18 @@ def read_ood_reference(content: bytes, features: int, name: str) -> OodReference
 
 
 def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of an `.npz` that `numpy.savez` wrote; ValueError for anything else."""
+    """The arrays of an `.npz` written by `numpy.savez`. Raises ValueError for anything else."""
     return {name.removesuffix(".npy"): _array(array) for name, array in read_stored(content).items()}
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    """The numbers of an `.npy`. numpy's own reader takes any Python literal for a header, and the memory it names."""
+    """Parse an `.npy`. Unlike numpy's reader, this allocates no memory that the file does not have."""
     header = re.match(_NPY, content)
     if header is None:
-        raise ValueError("no array of plain numbers")
-    kind, turned, sides = header.groups()
+        raise ValueError("not a plain numeric array")
+    kind, fortran, sides = header.groups()
     shape = [int(side) for side in sides.split(b",") if side.strip()]
     try:
-        return np.frombuffer(content, kind.decode(), offset=header.end()).reshape(shape, order="F" if turned else "C")
-    except OverflowError as error:  # a side of more than 64 bits
-        raise ValueError("no array of plain numbers") from error
+        return np.frombuffer(content, kind.decode(), offset=header.end()).reshape(shape, order="F" if fortran else "C")
+    except OverflowError as error:  # a side that exceeds 64 bits
+        raise ValueError("not a plain numeric array") from error

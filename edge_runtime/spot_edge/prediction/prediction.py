@@ -1,4 +1,4 @@
-"""The answer for one picture, and how it is judged from the scores."""
+"""The prediction for one image, and how triage and prediction set follow from the scores."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NEAR_TIE",
+    "NEUTRAL_NOTICE",
     "NOTICE",
     "SCHEMA",
     "Category",
@@ -34,14 +35,16 @@ __all__ = [
 
 SCHEMA = 1
 NOTICE = "An aid for trained people, not a diagnosis."
-# Between the first two scores: of .05, .1, .2 and .3 the least that held all answers which int8 changed on validation.
+NEUTRAL_NOTICE = "A prediction by a model: check it before you rely on it."
+# The largest difference of the top two scores in a near tie: of .05, .1, .2 and .3 the smallest that covers all images
+# whose top class int8 quantization flipped on validation.
 NEAR_TIE = 0.1
 
 Category: TypeAlias = Literal["review now", "review soon", "routine", "cannot assess"]
 
 
 class ClassScore(NamedTuple):
-    """One class and its model score."""
+    """One class and its score."""
 
     label: str
     name: str
@@ -50,7 +53,7 @@ class ClassScore(NamedTuple):
 
 
 class Triage(NamedTuple):
-    """How urgent the picture looks to the model, and the operating point behind that."""
+    """How urgent the lesion looks to the model, and the operating point behind that."""
 
     category: Category
     reason: str
@@ -59,7 +62,7 @@ class Triage(NamedTuple):
 
 
 class PredictionSet(NamedTuple):
-    """The classes that the picture may show, likeliest first, and what share of each class such sets are to hold."""
+    """The classes that the image may show, most likely first, and how often such sets contain each class."""
 
     labels: tuple[str, ...]
     coverage: dict[str, float]
@@ -67,20 +70,22 @@ class PredictionSet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says about one picture, or a burst of one lesion. `as_dict` is the JSON form that every client
-    speaks."""
+    """What the model says about one image, or about a burst of one lesion.
+
+    `as_dict` is the JSON form. A model whose label set marks no class as malignant has no triage.
+    """
 
     source: dict[str, Any]
     image: dict[str, Any]
     ranked: tuple[ClassScore, ...]
-    triage: Triage
-    labels: tuple[str, ...]  # in the order of the network's outputs, as in `evidence`
+    triage: Triage | None  # None if the label set marks no class as malignant
+    labels: tuple[str, ...]  # in the order of the network's outputs and of `evidence`
     model: dict[str, str]
     runtime: Runtime
     notes: tuple[str, ...]
     timings_ms: dict[str, float]
     prediction_set: PredictionSet | None = None
-    quality: tuple[Finding, ...] = ()  # what makes the picture unfit to be judged
+    quality: tuple[Finding, ...] = ()  # image quality checks that failed
     burst: Burst | None = None
     evidence: NDArray[np.float32] = field(
         repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 0), np.float32)
@@ -89,21 +94,28 @@ class Prediction:
 
     @property
     def top(self) -> ClassScore:
-        """The class that the lesion looks most like."""
+        """The top class: the one with the highest score."""
         return self.ranked[0]
 
     @property
     def near_tie(self) -> bool:
-        """Whether the first two scores are so near that little decides which of the two classes comes first."""
+        """Whether the top two scores are so close that small changes decide which class comes first."""
         return not self.quality and len(self.ranked) > 1 and self.top.score - self.ranked[1].score < NEAR_TIE
 
     @property
     def abstained(self) -> bool:
-        """Whether the model declines to say how urgent the picture looks."""
+        """Whether the model makes no statement: the triage category is "cannot assess", or there is no usable score."""
+        if self.triage is None:
+            return bool(self.quality) or not math.isfinite(self.top.score)
         return self.triage.category == "cannot assess"
 
+    @property
+    def notice(self) -> str:
+        """What everyone who sees this prediction must know."""
+        return NEUTRAL_NOTICE if self.triage is None else NOTICE
+
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form, schema 1; the evidence and embedding arrays stay out of it."""
+        """The JSON form, schema 1, without the evidence and embedding arrays."""
         return {
             "schema": SCHEMA,
             "source": self.source,
@@ -118,34 +130,36 @@ class Prediction:
             "notes": list(self.notes),
             "model": self.model,
             "runtime": as_data(self.runtime),
-            "notice": NOTICE,
+            "notice": self.notice,
             "timings_ms": {key: round(value, 3) for key, value in self.timings_ms.items()},
         }
 
 
 def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # JSON knows no NaN
+    return value if math.isfinite(value) else None  # JSON has no NaN
 
 
 def rank(labels: Sequence[Label], scores: NDArray[np.float32]) -> tuple[ClassScore, ...]:
-    """The classes by falling score; equal scores keep the order of the labels."""
+    """The classes by falling score. Equal scores keep the order of the labels."""
     order = np.argsort(-scores, kind="stable").tolist()
     values = scores.tolist()
     return tuple(ClassScore(labels[i].label, labels[i].name, values[i], labels[i].malignant) for i in order)
 
 
-def triage_of(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Finding] = ()) -> Triage:
-    """The triage category: the strictest operating point that the summed malignant score reaches decides.
+def triage_of(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Finding] = ()) -> Triage | None:
+    """The triage category: the highest threshold that the summed score of the malignant classes reaches decides.
 
-    The point of the highest threshold (and lowest sensitivity) means "review now", any other "review soon". A picture
-    with findings is not judged.
+    The operating point with the highest threshold (and lowest sensitivity) means "review now", any other "review
+    soon". An image that fails a quality check cannot be assessed. None if the label set marks no class as malignant.
     """
+    if not any(label.malignant for label in spec.labels):
+        return None
     if quality:
-        return Triage("cannot assess", "the picture is " + "; ".join(f"{e.problem}: {e.advice}" for e in quality))
+        return Triage("cannot assess", "the image is " + "; ".join(f"{e.problem}: {e.advice}" for e in quality))
     if not np.isfinite(scores).all():
-        return Triage("cannot assess", "the network's scores are not numbers")
+        return Triage("cannot assess", "the network's scores are not finite")
     if not spec.operating_points:
-        return Triage("cannot assess", "this model carries no measured operating point")
+        return Triage("cannot assess", "this model has no measured operating point")
     malignant = float(sum(float(s) for label, s in zip(spec.labels, scores, strict=True) if label.malignant))
     points = sorted(spec.operating_points, key=lambda point: -point.threshold)
     for point in points:
@@ -156,9 +170,9 @@ def triage_of(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Fi
 
 
 def prediction_set_of(spec: ModelSpec, ranked: Sequence[ClassScore]) -> PredictionSet | None:
-    """The classes whose score reaches their own conformal threshold; None where the model carries none.
+    """The classes whose score reaches their conformal threshold, or None if the model has no such thresholds.
 
-    A class without a threshold, because no validation image showed it, is always among them.
+    A class without a threshold, because no validation image shows it, is always in the set.
     """
     if spec.conformal is None:
         return None

@@ -1,4 +1,4 @@
-"""Predictions in words for a terminal, as careful products say them: an aid, never a diagnosis, never reassurance."""
+"""Predictions as text for a terminal: an aid, never a diagnosis, never reassurance."""
 
 from __future__ import annotations
 
@@ -6,28 +6,42 @@ import textwrap
 from collections.abc import Sequence
 
 from spot_edge.errors import one_line
-from spot_edge.prediction.prediction import NEAR_TIE, NOTICE, ClassScore, Prediction, PredictionSet, Triage
+from spot_edge.prediction.prediction import (
+    NEAR_TIE,
+    NEUTRAL_NOTICE,
+    NOTICE,
+    ClassScore,
+    Prediction,
+    PredictionSet,
+    Triage,
+)
 
-__all__ = ["DISCLAIMER", "answer", "describe", "triage_line"]
+__all__ = ["describe", "disclaimer", "prediction_lines", "triage_line"]
 
 WIDTH = 100
 _INDENT = 19
-DISCLAIMER = f"{NOTICE} Show a changing, bleeding or new lesion to a doctor, whatever the model says."
+
+
+def disclaimer(*, medical: bool) -> str:
+    """What must stand below every prediction. Not `medical`: of a model without malignant classes."""
+    if not medical:
+        return NEUTRAL_NOTICE
+    return f"{NOTICE} Show a changing, bleeding or new lesion to a doctor, whatever the model says."
 
 
 def describe(prediction: Prediction, top: int) -> str:
-    """A few lines for one picture: what it looks most like, how urgent, and what else must be said."""
-    return "\n".join([one_line(prediction.source["name"]), *answer(prediction, top)])
+    """A few lines for one image: what it looks most like, how urgent it is, and notes."""
+    return "\n".join([one_line(prediction.source["name"]), *prediction_lines(prediction, top)])
 
 
-def answer(prediction: Prediction, top: int, width: int = WIDTH, *, notes: bool = True) -> list[str]:
-    """`describe` without the picture's name, for `width` columns; with or without what else must be said."""
+def prediction_lines(prediction: Prediction, top: int, width: int = WIDTH, *, notes: bool = True) -> list[str]:
+    """`describe` without the image's name, for `width` columns, with or without the notes."""
     shown = prediction.ranked[:top]
     longest = max(len(score.name) for score in shown)
-    said = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
-    narrow = _INDENT + longest + 2 + max(map(len, said)) > width  # where a column of headings would leave too little
+    scores = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
+    narrow = _INDENT + longest + 2 + max(map(len, scores)) > width  # no room for a column of headings
     lines = []
-    ranks = [] if prediction.quality else zip(shown, said, strict=True)  # of an unfit picture they would only mislead
+    ranks = [] if prediction.quality else zip(shown, scores, strict=True)  # for a bad image they would mislead
     for place, (score, words) in enumerate(ranks):
         lead = "looks most like" if place == 0 else "then"
         if narrow:
@@ -36,14 +50,18 @@ def answer(prediction: Prediction, top: int, width: int = WIDTH, *, notes: bool 
             lines.append(f"  {lead:<15}  {score.name:<{longest}}  {words}")
     if prediction.prediction_set is not None and not prediction.quality:
         lines += _wrapped("may be", _set(prediction.prediction_set, prediction.ranked), width, narrow)
-    lines += _wrapped("triage", triage_line(prediction.triage), width, narrow)
+    if prediction.triage is not None:
+        lines += _wrapped("triage", triage_line(prediction.triage), width, narrow)
+    elif prediction.quality:
+        reasons = "; ".join(f"{each.problem}: {each.advice}" for each in prediction.quality)
+        lines += _wrapped("cannot assess", f"the image is {reasons}", width, narrow)
     for note in _notes(prediction) if notes else ():
         lines += _wrapped("note", note, width, narrow)
     return lines
 
 
 def triage_line(triage: Triage) -> str:
-    """The category, and what stands behind it with its measured figures."""
+    """The category, and the measured figures behind it."""
     if triage.category == "cannot assess" or triage.operating_point is None:
         return f"{triage.category.upper()}: {triage.reason}"
     point = triage.operating_point
@@ -51,7 +69,7 @@ def triage_line(triage: Triage) -> str:
     lesions = f"({point.measured_on}: {point.sensitivity.n} malignant and {point.specificity.n} other lesions)"
     if triage.category == "routine":
         missed = _percent(1 - point.sensitivity.value, 1 - point.sensitivity.high, 1 - point.sensitivity.low)
-        return f"ROUTINE: {score}, below {threshold}, where {missed} of malignant images were too {lesions}"
+        return f"ROUTINE: {score}, below {threshold}, as {missed} of malignant images were {lesions}"
     sensitivity, specificity = (_percent(r.value, r.low, r.high) for r in (point.sensitivity, point.specificity))
     return (
         f"{triage.category.upper()}: {score}, at or above {threshold}, where sensitivity was {sensitivity} and "
@@ -60,13 +78,13 @@ def triage_line(triage: Triage) -> str:
 
 
 def _set(found: PredictionSet, ranked: Sequence[ClassScore]) -> str:
-    """The classes in words; and where none of them is malignant, how often such sets leave a malignant one out."""
+    """The classes in words. If none is malignant, also how often such sets miss each malignant class."""
     within = [each for each in ranked if each.label in found.labels]
-    text = ", ".join(each.name for each in within) or "nothing that this model knows"
+    text = ", ".join(each.name for each in within) or "none of the classes of this model"
     if any(each.malignant for each in within):
         return text
     missed = [f"{100 * (1 - found.coverage[each.label]):.0f} % of {each.name}" for each in ranked if each.malignant]
-    return f"{text} (such sets leave out {', '.join(missed)})" if missed else text
+    return f"{text} (such sets miss {', '.join(missed)})" if missed else text
 
 
 def _percent(value: float, low: float, high: float) -> str:
@@ -83,11 +101,11 @@ def _notes(prediction: Prediction) -> list[str]:
     if prediction.near_tie:
         first, second = prediction.ranked[:2]
         notes.append(
-            f"near tie: {first.name} and {second.name} score alike (within {NEAR_TIE:.1f}), and little decides which "
-            f"comes first; take another {'burst' if prediction.burst else 'picture, or a burst'}"
+            f"near tie: {first.name} and {second.name} score almost the same (within {NEAR_TIE:.1f}); "
+            f"take another {'burst' if prediction.burst else 'picture, or a burst'} to be sure"
         )
     notes += prediction.notes
     crop = prediction.image.get("crop")
     if crop:
-        notes.append(f"only the central {crop[2] - crop[0]}x{crop[3] - crop[1]} pixels were looked at")
+        notes.append(f"only the central {crop[2] - crop[0]}x{crop[3] - crop[1]} pixels were used")
     return notes

@@ -1,4 +1,4 @@
-"""A kernel that follows a script, for the faults that no driver makes to order. Real drivers: make check TARGET=camera-vm."""
+"""A scripted kernel, for faults that no driver makes on demand. Real drivers: make check TARGET=camera-vm."""
 
 from __future__ import annotations
 

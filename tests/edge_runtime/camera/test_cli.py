@@ -66,14 +66,14 @@ def test_a_file_is_a_camera_of_one_picture(folder: Path, whole: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["a.jpg", "b.jpg", "d.png"])
 def test_pictures_that_are_not_whole_are_no_camera(name: str, folder: Path) -> None:
-    with pytest.raises(CameraError, match="holds no whole picture"):
+    with pytest.raises(CameraError, match="contains no complete image"):
         next(Camera(str(folder / name)))
 
 
 def test_an_empty_folder_is_no_camera(spot_edge, tmp_path) -> None:
     ended = spot_edge("camera", "capture", tmp_path)
     assert (ended.returncode, ended.stdout) == (9, b"")
-    assert ended.stderr.decode() == f"spot-edge: {tmp_path}: holds no whole picture\n"
+    assert ended.stderr.decode() == f"spot-edge: {tmp_path}: contains no complete image\n"
 
 
 def test_capture_keeps_a_picture_as_the_camera_sent_it(spot_edge, folder, whole, tmp_path) -> None:

@@ -50,8 +50,8 @@ def test_a_value_that_jumps_when_it_is_locked_is_set_back(jpeg, scripted, camera
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"controls": {"zoom": 3}}, "has no control 'zoom': it offers white-balance-auto, gain"),
-        ({"controls": {"focus": 256}}, "focus goes from 0 to 255, not to 256"),
+        ({"controls": {"zoom": 3}}, "has no control 'zoom'. It offers white-balance-auto, gain"),
+        ({"controls": {"focus": 256}}, "focus must be from 0 to 255, not 256"),
         ({"controls": {"focus": None}}, "focus needs a value"),
         ({"controls": {"snapshot-button": 1}}, "snapshot-button takes no value"),
     ],
@@ -70,4 +70,4 @@ def test_a_driver_that_refuses_a_control_is_told_of(jpeg, scripted, refused, con
 
 
 def test_a_camera_without_automatisms_cannot_be_locked(jpeg, scripted, refused) -> None:
-    assert "lets neither focus" in str(refused(scripted(*[jpeg] * 9), lock=True))
+    assert "cannot lock focus" in str(refused(scripted(*[jpeg] * 9), lock=True))

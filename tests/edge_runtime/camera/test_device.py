@@ -52,13 +52,13 @@ ODD_ANSWERS: dict[str, tuple[str, Any, str]] = {
         lambda data: struct.pack_into("II", data, v4l2.FORMAT.size - 200, 2**31, 2**31),
         "YUYV of 2147483648x2147483648 pixels",
     ),
-    "no buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 0), "gives 0 buffers"),
-    "endless buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 2**32 - 1), "gives 4294967295 buffers"),
-    "empty buffers": ("QUERYBUF", lambda data: None, "buffers that hold nothing"),
+    "no buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 0), "offers 0 buffers"),
+    "endless buffers": ("REQBUFS", lambda data: struct.pack_into("I", data, 0, 2**32 - 1), "offers 4294967295 buffers"),
+    "empty buffers": ("QUERYBUF", lambda data: None, "offers empty buffers"),
     "another's buffer": (
         "DQBUF",
         lambda data: data.__setitem__(slice(None), v4l2.BUFFER.pack(9, 1, 5, 0x2000, 1, int(time.monotonic()))),
-        "in a buffer that it does not have",
+        "in an unknown buffer",
     ),
 }
 
@@ -92,7 +92,7 @@ def test_frames_that_go_by_are_neither_looked_at_nor_kept(jpeg, warm, scripted, 
     with camera(kernel) as source:
         assert source.skip()
         assert source.skip()
-        with pytest.raises(CameraError, match=r"no picture within 0\.2 s \(nothing came\)") as caught:
+        with pytest.raises(CameraError, match=r"no image within 0\.2 s \(nothing arrived\)") as caught:
             source.skip()
         assert caught.value.transient
         assert kernel.open_handles == 0
@@ -128,13 +128,13 @@ def test_a_padded_frame_is_cut_to_its_picture(jpeg, warm, scripted, camera) -> N
 
 def test_nothing_but_empty_frames_ends_in_time(warm, scripted, refused) -> None:
     error = refused(scripted(*warm, *[b""] * 50, NOTHING))
-    assert "no picture within 0.2 s (the last frame: empty)" in str(error)
+    assert "no image within 0.2 s (the last frame: empty)" in str(error)
     assert error.transient
 
 
 def test_silence_ends_in_time_and_a_frame_that_comes_later_is_taken(warm, scripted, camera, numbered) -> None:
     source = camera(scripted(*warm, NOTHING, *warm, numbered(3)))
-    with pytest.raises(CameraError, match="nothing came"):
+    with pytest.raises(CameraError, match="nothing arrived"):
         next(source)
     assert next(source) == numbered(3)
 

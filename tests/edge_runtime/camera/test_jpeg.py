@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from spot_edge.camera.focus import read_quality
-from spot_edge.camera.frames import Yuyv, encode, whole
+from spot_edge.camera.frames import Yuyv, complete_jpeg, encode
 
 
 @pytest.fixture(scope="module")
@@ -47,47 +47,47 @@ def without_tables(jpeg: bytes) -> bytes:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_whole_jpeg_stays_as_it_is(form: str, jpegs) -> None:
-    assert whole(jpegs[form]) == jpegs[form]
+    assert complete_jpeg(jpegs[form]) == jpegs[form]
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_lies_before_and_behind_is_left_out(form: str, jpegs) -> None:
     jpeg = jpegs[form]
-    assert whole(jpeg + bytes(1_228_800 - len(jpeg))) == jpeg
-    assert whole(b"\0\xff\xd8\0" + jpeg + jpegs["optimized"]) == jpeg
+    assert complete_jpeg(jpeg + bytes(1_228_800 - len(jpeg))) == jpeg
+    assert complete_jpeg(b"\0\xff\xd8\0" + jpeg + jpegs["optimized"]) == jpeg
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_wherever_a_jpeg_is_cut_it_is_refused(form: str, jpegs) -> None:
     for kept in range(len(jpegs[form])):
-        with pytest.raises(ValueError, match=r"empty|no JPEG|cut short|damaged"):
-            whole(jpegs[form][:kept])
+        with pytest.raises(ValueError, match=r"empty|no JPEG|truncated|damaged"):
+            complete_jpeg(jpegs[form][:kept])
 
 
 def test_a_cut_jpeg_in_a_cleared_buffer_is_refused(jpegs) -> None:
     jpeg = jpegs["baseline"]
     for kept in range(0, len(jpeg) - 2, 7):
-        with pytest.raises(ValueError, match=r"no JPEG|cut short|damaged"):
-            whole(jpeg[:kept] + bytes(5000))
+        with pytest.raises(ValueError, match=r"no JPEG|truncated|damaged"):
+            complete_jpeg(jpeg[:kept] + bytes(5000))
 
 
 def test_a_jpeg_cut_by_the_next_one_is_refused(jpegs) -> None:
     with pytest.raises(ValueError, match="damaged"):
-        whole(jpegs["baseline"][:-300] + jpegs["baseline"])
+        complete_jpeg(jpegs["baseline"][:-300] + jpegs["baseline"])
 
 
 def test_noise_is_never_anything_but_refused() -> None:
     random = np.random.default_rng(0)
     for _ in range(300):
-        with pytest.raises(ValueError, match=r"no JPEG|cut short|damaged"):
-            whole(b"\xff\xd8\xff" + random.integers(0, 256, 400, np.uint8).tobytes())
+        with pytest.raises(ValueError, match=r"no JPEG|truncated|damaged"):
+            complete_jpeg(b"\xff\xd8\xff" + random.integers(0, 256, 400, np.uint8).tobytes())
 
 
 def test_motion_jpeg_without_tables_gets_the_standard_ones(jpegs) -> None:
     bare = without_tables(jpegs["baseline"])
     assert len(bare) < len(jpegs["baseline"]) - 400
-    assert b"\xff\xc4" in whole(bare + bytes(100))
-    assert np.array_equal(pixels(whole(bare)), pixels(jpegs["baseline"]))
+    assert b"\xff\xc4" in complete_jpeg(bare + bytes(100))
+    assert np.array_equal(pixels(complete_jpeg(bare)), pixels(jpegs["baseline"]))
 
 
 def test_what_we_encode_is_nearly_what_was_seen(draw) -> None:
@@ -109,7 +109,7 @@ COLOURS = {
 @pytest.mark.parametrize(("rgb", "yuv"), COLOURS.items())
 def test_colours_by_the_book(rgb: tuple[int, int, int], yuv: tuple[int, int, int]) -> None:
     y, u, v = yuv
-    picture = Yuyv(4, 2, 8).picture(bytes([y, u, y, v] * 4))
+    picture = Yuyv(4, 2, 8).to_rgb(bytes([y, u, y, v] * 4))
     assert picture.size == (4, 2)
     assert np.abs(np.asarray(picture).astype(int) - rgb).max() <= 2
 
@@ -117,20 +117,20 @@ def test_colours_by_the_book(rgb: tuple[int, int, int], yuv: tuple[int, int, int
 def test_the_driver_s_word_on_colours_counts() -> None:
     red_709, red_full = bytes([63, 102, 63, 240]), bytes([76, 85, 76, 255])
     for kind, data in ((Yuyv(2, 1, 4, colorspace=3), red_709), (Yuyv(2, 1, 4, encoding=2), red_709)):
-        assert np.abs(np.asarray(kind.picture(data)).astype(int) - (255, 0, 0)).max() <= 2
+        assert np.abs(np.asarray(kind.to_rgb(data)).astype(int) - (255, 0, 0)).max() <= 2
     for kind in (Yuyv(2, 1, 4, colorspace=7), Yuyv(2, 1, 4, quantization=1)):
-        assert np.abs(np.asarray(kind.picture(red_full)).astype(int) - (255, 0, 0)).max() <= 2
+        assert np.abs(np.asarray(kind.to_rgb(red_full)).astype(int) - (255, 0, 0)).max() <= 2
 
 
 def test_lines_may_be_padded_and_of_odd_width() -> None:
     line = bytes([81, 90, 81, 240] * 2) + b"\xaa" * 8
-    assert np.asarray(Yuyv(5, 3, 16).picture(line * 3 + b"rest")).shape == (3, 4, 3)
-    assert np.abs(np.asarray(Yuyv(4, 3, 16).picture(line * 3)).astype(int) - (255, 0, 0)).max() <= 2
+    assert np.asarray(Yuyv(5, 3, 16).to_rgb(line * 3 + b"rest")).shape == (3, 4, 3)
+    assert np.abs(np.asarray(Yuyv(4, 3, 16).to_rgb(line * 3)).astype(int) - (255, 0, 0)).max() <= 2
 
 
 def test_a_short_frame_is_refused() -> None:
-    with pytest.raises(ValueError, match="cut short: 15 of 16 bytes"):
-        Yuyv(4, 2, 8).picture(bytes(15))
+    with pytest.raises(ValueError, match="truncated: 15 of 16 bytes"):
+        Yuyv(4, 2, 8).to_rgb(bytes(15))
 
 
 def test_a_sharper_picture_reads_sharper_and_light_is_told(draw) -> None:
@@ -146,6 +146,6 @@ def test_a_buffer_full_of_ones_is_searched_once(jpegs, python) -> None:
     """A scan in which every byte may begin a marker: to search it from each of them anew would take hours."""
     start = jpegs["baseline"][:700]
     assert b"\xff\xda" in start
-    program = "import sys; from spot_edge.camera.frames import whole; whole(sys.stdin.buffer.read())"
+    program = "import sys; from spot_edge.camera.frames import complete_jpeg; complete_jpeg(sys.stdin.buffer.read())"
     ended = python("-c", program, input=start + b"\xff" * 8_000_000 + b"\0" + jpegs["baseline"][700:])
     assert ended.returncode == 0, ended.stderr

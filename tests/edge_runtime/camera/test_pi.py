@@ -103,7 +103,7 @@ def test_usb_cameras_that_libcamera_knows_are_not_it(monkeypatch) -> None:
 
 def test_it_is_listed(monkeypatch) -> None:
     monkeypatch.setattr(Kernel, "nodes", lambda self: [])
-    assert CliRunner().invoke(camera, ["list"]).output == "pi  the Pi's own camera\n"
+    assert CliRunner().invoke(camera, ["list"]).output == "pi  the Pi camera\n"
 
 
 def test_where_it_is_installed_but_broken_only_who_asks_for_it_is_told(monkeypatch) -> None:
@@ -120,7 +120,7 @@ def test_it_can_be_locked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(TimeoutError(), "no picture in time"), (RuntimeError("gone"), "pi: gone: another program")]
+    ("answer", "said"), [(TimeoutError(), "no image in time"), (RuntimeError("gone"), "pi: gone: another program")]
 )
 def test_what_it_raises_becomes_one_line_and_it_is_opened_anew(answer: Exception, said: str) -> None:
     Picamera2.answers = [RED] * 8 + [answer]
@@ -136,7 +136,7 @@ def test_frames_go_by() -> None:
     with Camera("pi") as camera:
         assert camera.skip()
         Picamera2.answers = [TimeoutError()]
-        with pytest.raises(CameraError, match="no picture in time"):
+        with pytest.raises(CameraError, match="no image in time"):
             camera.skip()
     assert Picamera2.open == 0
 

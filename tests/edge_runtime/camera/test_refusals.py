@@ -21,8 +21,8 @@ from spot_edge.camera.v4l2 import CAPABILITY
         ("open", errno.EBUSY, "in use by another program", True),
         ("S_FMT", errno.EBUSY, "in use by another program", True),
         ("REQBUFS", errno.EBUSY, "in use by another program", True),
-        ("STREAMON", errno.ENOSPC, "another socket", False),
-        ("STREAMON", errno.EIO, "USB cable", True),
+        ("STREAMON", errno.ENOSPC, "another port", False),
+        ("STREAMON", errno.EIO, "does not respond", True),
         ("QUERYBUF", errno.ENODEV, "unplugged", True),
         ("QUERYCAP", errno.ENOTTY, "not a camera", False),
         ("REQBUFS", errno.ENOMEM, "no memory", False),
@@ -50,13 +50,13 @@ def test_a_node_that_is_no_camera(capabilities: int, said: str, scripted, refuse
 
 
 def test_a_camera_of_other_formats_alone(scripted, refused) -> None:
-    assert "offers H264, pRAA; need MJPG or JPEG or YUYV" in str(refused(scripted(form="H264,pRAA")))
+    assert "offers H264, pRAA, but spot-edge needs MJPG or JPEG or YUYV" in str(refused(scripted(form="H264,pRAA")))
     assert find_camera(scripted(form="H264,pRAA")) is None
 
 
 def test_a_camera_that_nothing_feeds_yet(scripted, refused) -> None:
     error = refused(scripted(form=""))
-    assert "offers no picture yet" in str(error)
+    assert "no frames yet" in str(error)
     assert error.transient
 
 

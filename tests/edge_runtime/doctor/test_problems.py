@@ -15,15 +15,15 @@ import pytest
 from spot_edge.camera.v4l2 import CAPABILITY, Kernel
 from spot_edge.doctor import cameras as looking
 from spot_edge.doctor import examine as examining
-from spot_edge.doctor.cameras import Cameras, Seen, read_cameras
-from spot_edge.doctor.examine import Findings, Room, Software, examine, read_room
+from spot_edge.doctor.cameras import Cameras, CameraStatus, read_cameras
+from spot_edge.doctor.examine import Findings, FreeSpace, Software, examine, read_free_space
 from spot_edge.doctor.problems import Problem, find_problems
 from spot_edge.doctor.report import as_record, report_lines
 from spot_edge.doctor.selftest import SelfTest
 from spot_edge.errors import CheckError, InterpreterError, ModelError
 from spot_edge.machine import Machine, Reading
 
-SCOPE = Seen("/dev/video0", "Scope 2", ("MJPG", "YUYV"))
+SCOPE = CameraStatus("/dev/video0", "Scope 2", ("MJPG", "YUYV"))
 PASSED = SelfTest(load_ms=1.0, first_ms=16.2, median_ms=14.6, runs=9, away=0.0)
 WELL = Findings(cameras=Cameras((SCOPE,), True), selftest=PASSED)
 USERMOD = 'run `sudo usermod -aG video "$USER"`, then log in again'
@@ -61,7 +61,7 @@ def texts(findings: Findings) -> list[str]:
 
 def test_nothing_wrong_is_said_so() -> None:
     assert find_problems(WELL) == []
-    assert report_lines(WELL, [])[-1] == "problems: nothing wrong was found"
+    assert report_lines(WELL, [])[-1] == "problems: none"
 
 
 @pytest.mark.parametrize(
@@ -71,24 +71,26 @@ def test_nothing_wrong_is_said_so() -> None:
         ({"cameras": Cameras((), None)}, ["no camera found: plug one in"]),
         ({"cameras": Cameras((), False)}, ["no camera found: plug one in", "this user is not in the group video: run"]),
         ({"cameras": Cameras((SCOPE,), False)}, []),  # opened all the same
-        ({"cameras": Cameras((SCOPE, Seen("/dev/video2", "?", (), "/dev/video2: busy")), True)}, ["/dev/video2: busy"]),
-        ({"cameras": Cameras((Seen("/dev/video0", "?", (), f"closed: {USERMOD}"),), False)}, [f"closed: {USERMOD}"]),
-        ({"reading": Reading(flags=0x1)}, ["under-voltage now: use the power supply made for this board"]),
-        ({"reading": Reading(flags=0x10000)}, ["under-voltage since the last start: use the power supply"]),
+        ({"cameras": Cameras((SCOPE, CameraStatus("/dev/video2", "?", (), "/dev/video2: busy")), True)},
+         ["/dev/video2: busy"]),
+        ({"cameras": Cameras((CameraStatus("/dev/video0", "?", (), f"closed: {USERMOD}"),), False)},
+         [f"closed: {USERMOD}"]),
+        ({"reading": Reading(flags=0x1)}, ["under-voltage now: use the official power supply"]),
+        ({"reading": Reading(flags=0x10000)}, ["under-voltage since the last start: use the official"]),
         ({"reading": Reading(flags=0x10001)}, ["under-voltage now: "]),
         ({"reading": Reading(flags=0xE0008)},
          ["slowed down now (soft temperature limit)", "slowed down since the last start (clock capped, throttled)"]),
         ({"reading": Reading(flags=0)}, []),
-        ({"reading": Reading(temperature_c=80.2)}, ["hot: 80 C: "]),
+        ({"reading": Reading(temperature_c=80.2)}, ["hot (80 C): "]),
         ({"reading": Reading(temperature_c=79.9)}, []),
-        ({"zones": {"cpu-thermal": 84.0, "board": 30.0}}, ["hot: 84 C: "]),
+        ({"zones": {"cpu-thermal": 84.0, "board": 30.0}}, ["hot (84 C): "]),
         ({"reading": Reading(governor="powersave"), "machine": Machine(clock_driver="cpufreq-dt")},
-         ["the clock governor powersave holds the processor at its slowest: echo ondemand"]),
+         ["the clock governor powersave keeps the processor at its lowest speed. Change it: echo ondemand"]),
         ({"reading": Reading(governor="powersave"), "machine": Machine(clock_driver="intel_pstate")}, []),
-        ({"room": Room(199_000_000, 10**9, 10**9)}, ["the disk is nearly full: 199 MB free in this folder"]),
-        ({"room": Room(10**9, 0, 10**9)}, ["the disk is nearly full: 0 MB free for temporary files"]),
-        ({"room": Room(10**9, 10**9, 99_000_000)}, ["little memory: 99 MB available"]),
-        ({"failed": ("sensors: KeyError: 1",)}, ["the doctor could not look at the sensors: KeyError: 1: please"]),
+        ({"room": FreeSpace(199_000_000, 10**9, 10**9)}, ["the disk is nearly full, 199 MB free in this folder"]),
+        ({"room": FreeSpace(10**9, 0, 10**9)}, ["the disk is nearly full, 0 MB free for temporary files"]),
+        ({"room": FreeSpace(10**9, 10**9, 99_000_000)}, ["little memory, 99 MB available"]),
+        ({"failed": ("sensors: KeyError: 1",)}, ["the doctor could not examine the sensors: KeyError: 1: please"]),
         ({"selftest": replace(PASSED, notes=("measured elsewhere",))}, ["measured elsewhere"]),
     ],
 )  # fmt: skip
@@ -119,7 +121,7 @@ def test_cameras_that_are_not_permitted_or_of_no_use(monkeypatch) -> None:
         ("/dev/video0", "?"),
         ("/dev/video1", "?"),
     ]
-    assert found[0].problem == "/dev/video2: offers no picture yet: is what should feed it running?"
+    assert found[0].problem == "/dev/video2: no frames yet. Is the program that feeds this device running?"
     assert found[1].problem == f"/dev/video0: no permission: {USERMOD}"
     assert "in use by another program" in str(found[2].problem)
 
@@ -141,7 +143,7 @@ def test_the_report_of_a_raspberry_pi(name: str, board, firmware) -> None:
     assert "\ntemperature 48.3 C (cpu-thermal)\n" in said
     assert re.search(r"^clock       600 MHz now, \d{4} MHz at most, governor ondemand$", said, re.MULTILINE)
     assert "\nthrottling  now: none; since the last start: under-voltage, throttled\n" in said
-    assert "under-voltage since the last start: use the power supply made for this board" in said
+    assert "under-voltage since the last start: use the official power supply" in said
     assert "deadbeef" not in said
     assert max(map(len, said.splitlines())) <= 80
     record = as_record(findings, find_problems(findings))
@@ -154,7 +156,7 @@ def test_the_report_of_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     findings = examine(None, tmp_path, Nodes(), str(tmp_path / "missing"))
     said = "\n".join(report_lines(findings, find_problems(findings)))
     for key in ("machine", "memory", "temperature", "clock", "throttling"):
-        assert f"\n{key:<11} not known\n" in said
+        assert f"\n{key:<11} unknown\n" in said
     assert as_record(findings, [])["throttling"] == {"now": None, "since_boot": None}
 
 
@@ -167,7 +169,7 @@ def fail(*arguments: object) -> None:
     ("name", "part"),
     [
         ("read_machine", "machine"),
-        ("read_room", "room"),
+        ("read_free_space", "room"),
         ("read_software", "software"),
         ("read_model", "model"),
         ("read_cameras", "cameras"),
@@ -180,7 +182,7 @@ def test_a_part_that_fails_leaves_the_others(name: str, part: str, board, firmwa
     findings = examine(None, board("pi4"), Nodes(), firmware("0x0"))
     assert findings.failed == (f"{part}: ZeroDivisionError: a bug",)
     lines, before = (report_lines(each, find_problems(each)) for each in (findings, whole))
-    assert f"could not look at the {part}: ZeroDivisionError: a bug" in " ".join("\n".join(lines).split())
+    assert f"could not examine the {part}: ZeroDivisionError: a bug" in " ".join("\n".join(lines).split())
     assert len(set(before) - set(lines)) <= 8
     assert json.dumps(as_record(findings, find_problems(findings)))
 
@@ -190,7 +192,7 @@ def test_no_folder_for_temporary_files(monkeypatch) -> None:
         raise FileNotFoundError("no usable temporary directory")
 
     monkeypatch.setattr("tempfile.gettempdir", none)
-    found = read_room()
+    found = read_free_space()
     assert found.here
     assert found.temporary is None
 
@@ -206,4 +208,6 @@ def test_long_texts_are_wrapped_and_control_characters_shown() -> None:
 
 def test_a_32_bit_program_on_a_64_bit_kernel_is_said(plant: Callable[..., Path]) -> None:
     lines = report_lines(replace(WELL, machine=Machine(bits=32, architecture="aarch64", cores=4)), [])
-    assert "32-bit programs (see linux32 in docs/install.md)" in " ".join(" ".join(lines).split())
+    assert "32-bit programs on a 64-bit kernel (see linux32 in docs/how-to/install.md)" in " ".join(
+        " ".join(lines).split()
+    )

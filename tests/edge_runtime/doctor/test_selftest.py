@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_edge.doctor.selftest import ANSWER, Answer, SelfTest, assess, read_expected, run_selftest
+from spot_edge.doctor.selftest import EXPECTED, Expected, SelfTest, assess, read_expected, run_selftest
 from spot_edge.doctor.trial import draw
 from spot_edge.errors import CheckError, InterpreterError, ModelError
 from spot_edge.isolated import Outcome, run_isolated
@@ -19,7 +19,7 @@ from spot_edge.model.interpreter import installed_runtimes
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 SCORES = {"a": 0.7, "b": 0.3}
-KEPT = Answer("id", "ai-edge-litert", SCORES)
+KEPT = Expected("id", "ai-edge-litert", SCORES)
 WELL = {
     "model": "id",
     "runtime": "ai-edge-litert",
@@ -48,11 +48,11 @@ def test_a_good_answer() -> None:
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
-        ([{"a": math.nan, "b": 0.3}] * 2, "scores that are no numbers"),
-        ([{"a": math.inf, "b": 0.3}] * 2, "scores that are no numbers"),
-        ([{"a": 0.7, "b": 0.4}] * 2, "scores that add up to 1.100 and not to 1"),
-        ([SCORES, {"a": 0.6, "b": 0.4}], "two answers to the same picture"),
-        ([{"a": 0.3, "b": 0.7}] * 2, "a wrong answer to a known picture (scores up to 0.40 away)"),
+        ([{"a": math.nan, "b": 0.3}] * 2, "scores are not finite"),
+        ([{"a": math.inf, "b": 0.3}] * 2, "scores are not finite"),
+        ([{"a": 0.7, "b": 0.4}] * 2, "scores add up to 1.100 instead of 1"),
+        ([SCORES, {"a": 0.6, "b": 0.4}], "the same image got different scores"),
+        ([{"a": 0.3, "b": 0.7}] * 2, "wrong scores for a known image (up to 0.40 away)"),
     ],
 )
 def test_a_wrong_answer(scores: list[dict[str, float]], said: str) -> None:
@@ -71,7 +71,7 @@ def test_an_answer_that_was_rounded_elsewhere_is_a_remark_at_most(runtime: str, 
 
 
 @pytest.mark.parametrize("kept", [None, replace(KEPT, model="another")])
-def test_another_model_s_answer_is_not_known(kept: Answer | None) -> None:
+def test_another_model_s_answer_is_not_known(kept: Expected | None) -> None:
     found = assess(Outcome([WELL | {"scores": [{"a": 0.3, "b": 0.7}] * 2}]), kept)
     assert (found.passed, found.away) == (True, None)
 
@@ -80,19 +80,19 @@ def test_another_model_s_answer_is_not_known(kept: Answer | None) -> None:
     ("outcome", "kind", "said"),
     [
         (Outcome([{"step": "load the model", "package": "x"}], "crashed with signal 4 (illegal instruction)", 4),
-         InterpreterError, "at 'load the model': this build of x may not fit this processor: install another version"),
+         InterpreterError, "at 'load the model': this build of x may not support this processor. Install"),
         (Outcome([{"step": "import numpy", "package": "numpy"}], "crashed with signal 4 (illegal instruction)", 4),
-         CheckError, "at 'import numpy': this build of numpy may not fit this processor"),
+         CheckError, "at 'import numpy': this build of numpy may not support this processor"),
         (Outcome([{"step": "classify", "package": "x"}], "crashed with signal 9 (killed)", 9),
-         InterpreterError, "memory may have run out: end other programs"),
+         InterpreterError, "memory may have run out. Close other programs"),
         (Outcome([{"step": "classify", "package": "x"}], "did not finish within 120 s", timed_out=True),
-         InterpreterError, "did not finish within 120 s at 'classify': end other programs and try again"),
+         InterpreterError, "did not finish within 120 s at 'classify': close other programs and try again"),
         (Outcome([{"step": "read the model"}, {"error": "a: damaged", "code": 4}]), ModelError, "a: damaged"),
         (Outcome([{"step": "classify", "package": "x"}, {"error": "TypeError: y", "code": None}]),
-         InterpreterError, "self-test: TypeError: y at 'classify': install x again"),
+         InterpreterError, "self-test: TypeError: y at 'classify': reinstall x"),
         (Outcome([{"step": "write and read a JPEG", "package": "pillow"}, {"error": "bytes: no decoder", "code": 3}]),
-         CheckError, "self-test: bytes: no decoder at 'write and read a JPEG': install pillow again"),
-        (Outcome(), CheckError, "self-test: exited without a result at 'start Python': please report it"),
+         CheckError, "self-test: bytes: no decoder at 'write and read a JPEG': reinstall pillow"),
+        (Outcome(), CheckError, "self-test: exited without a result at 'start Python': please report this"),
     ],
 )  # fmt: skip
 def test_an_end_before_the_answer(outcome: Outcome, kind: type[Exception], said: str) -> None:
@@ -115,7 +115,7 @@ def test_the_kept_answer_is_the_embedded_model_s(model, classifier) -> None:
         "runtime": answer.runtime.name,
         "scores": {score.label: round(score.score, 6) for score in answer.ranked},
     }
-    renew = f"put this into {ANSWER.name}, as LiteRT answers on x86-64:\n{json.dumps(new, indent=2)}"
+    renew = f"put this into {EXPECTED.name}, as LiteRT answers on x86-64:\n{json.dumps(new, indent=2)}"
     assert kept is not None, renew
     assert kept.model == model.id, renew
     assert kept.runtime == model.spec.measured_in.runtime

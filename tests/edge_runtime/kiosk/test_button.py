@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="Linux's input device
 
 WIDE = struct.Struct("<qqHHi")
 NARROW = struct.Struct("<iiHHi")
-# One press of KEY_CAMERA as Linux 6.1 on arm64 wrote it to a 64-bit and to a 32-bit program (make check TARGET=camera-vm): down, the
-# end of that report, up, the end of that report.
+# One press of KEY_CAMERA as Linux 6.1 on arm64 wrote it to a 64-bit and to a 32-bit program (make check
+# TARGET=camera-vm): down, the end of that report, up, the end of that report.
 WIDE_PRESS = bytes.fromhex(
     "cf10026b00000000f93a0d00000000000100d40001000000cf10026b00000000f93a0d00000000000000000000000000"
     "cf10026b0000000055040e00000000000100d40000000000cf10026b0000000055040e00000000000000000000000000"
@@ -56,7 +56,7 @@ def test_events_are_laid_out_as_this_system_s_kernel_does() -> None:
 
 def test_without_input_devices_there_is_no_trigger(tmp_path: Path) -> None:
     with Buttons(str(tmp_path / "none")) as buttons:
-        assert (buttons.look(), buttons.pressed(), buttons.closed) == ([], False, ())
+        assert (buttons.find(), buttons.pressed(), buttons.closed) == ([], False, ())
 
 
 def test_what_lacks_the_key_is_let_go(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_what_lacks_the_key_is_let_go(tmp_path: Path) -> None:
     (tmp_path / "event1").write_bytes(events(EVENT, (1, 0xD4, 1)))
     (tmp_path / "mouse0").touch()
     with Buttons(str(tmp_path)) as buttons:
-        assert buttons.look() == []
+        assert buttons.find() == []
         assert not buttons.pressed()
 
 
@@ -72,15 +72,15 @@ def test_what_lacks_the_key_is_let_go(tmp_path: Path) -> None:
 def looking(monkeypatch) -> None:
     """Pipes stand for triggers, and every look is a look."""
     monkeypatch.setattr(button, "_has_trigger", lambda handle: True)
-    monkeypatch.setattr(button, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(button, "_SCAN_EVERY", 0.0)
 
 
 def test_a_press_is_seen_once_and_a_trigger_may_come_and_go(looking, tmp_path: Path) -> None:
     with Buttons(str(tmp_path)) as buttons:
-        assert buttons.look() == []
+        assert buttons.find() == []
         os.mkfifo(tmp_path / "event3")
-        (handle,) = buttons.look()
-        assert buttons.look() == [handle]
+        (handle,) = buttons.find()
+        assert buttons.find() == [handle]
         plugged = os.open(tmp_path / "event3", os.O_WRONLY)
         os.write(plugged, events(EVENT, (1, 0xD4, 1), (1, 0xD4, 0), (1, 0xD4, 1)))
         assert buttons.pressed()
@@ -88,9 +88,9 @@ def test_a_press_is_seen_once_and_a_trigger_may_come_and_go(looking, tmp_path: P
         os.close(plugged)
         (tmp_path / "event3").rename(tmp_path / "gone")  # its inode stays taken: what comes now has another
         assert not buttons.pressed()
-        assert buttons.look() == []
+        assert buttons.find() == []
         os.mkfifo(tmp_path / "event3")
-        assert len(buttons.look()) == 1
+        assert len(buttons.find()) == 1
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(handle)
 
@@ -100,8 +100,8 @@ def test_a_device_that_stays_closed_is_named_and_one_that_is_opened_to_us_is_rea
     path = tmp_path / "event0"
     os.mkfifo(path, 0)
     with Buttons(str(tmp_path)) as buttons:
-        assert (buttons.look(), buttons.closed) == ([], ())  # udev may be about to open it
-        assert (buttons.look(), buttons.closed) == ([], (str(path),))
+        assert (buttons.find(), buttons.closed) == ([], ())  # udev may be about to open it
+        assert (buttons.find(), buttons.closed) == ([], (str(path),))
         path.chmod(0o600)
-        assert len(buttons.look()) == 1
+        assert len(buttons.find()) == 1
         assert buttons.closed == ()

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from spot_edge.classifier import Classifier
-from spot_edge.commands.screen import Screen, banner, judged, ready, refused
+from spot_edge.commands.screen import Screen, banner, error_text, ready_text, result_text
 from spot_edge.image.source import Source
-from spot_edge.prediction.wording import DISCLAIMER
+from spot_edge.prediction.wording import disclaimer
 
 SIZES = [(columns, lines) for columns in (38, 48, 58, 78, 98, 158) for lines in (13, 18, 22, 40)]
 
@@ -27,13 +27,17 @@ def flowing(lines: list[str]) -> str:
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
 def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: int, prediction) -> None:
-    for text in (ready("spot"), judged(prediction), refused("/dev/video0: the camera was unplugged")):
+    for text in (
+        ready_text("spot", medical=True),
+        result_text(prediction),
+        error_text("/dev/video0: the camera was unplugged"),
+    ):
         shown = text(columns, lines)
         assert len(shown) <= lines
         assert max(map(len, shown)) <= columns
-        assert "End: q." in flowing(shown)
-    shown = flowing(judged(prediction)(columns, lines))
-    assert DISCLAIMER in shown
+        assert "Quit: q." in flowing(shown)
+    shown = flowing(result_text(prediction)(columns, lines))
+    assert disclaimer(medical=True) in shown
     assert f"{prediction.triage.category.upper()}: malignant score" in shown
     if lines > 18:
         assert "by /dev/video0" in shown
@@ -41,31 +45,31 @@ def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: i
 
 
 def test_a_remark_does_not_push_the_disclaimer_out(prediction) -> None:
-    remarked = replace(prediction, notes=("this file's figures were measured in another interpreter",) * 3)
-    assert DISCLAIMER in flowing(judged(remarked)(38, 13))
+    remarked = replace(prediction, notes=("this model's figures were measured in another interpreter",) * 3)
+    assert disclaimer(medical=True) in flowing(result_text(remarked)(38, 13))
 
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
 def test_a_near_tie_shows_both_classes_and_pushes_nothing_out(columns: int, lines: int, prediction) -> None:
     first, second, *rest = prediction.ranked
     tied = replace(prediction, ranked=(first._replace(score=0.45), second._replace(score=0.41), *rest))
-    shown = judged(tied)(columns, lines)
+    shown = result_text(tied)(columns, lines)
     assert len(shown) <= lines
-    assert DISCLAIMER in flowing(shown)
+    assert disclaimer(medical=True) in flowing(shown)
     assert second.name in flowing(shown)
     if lines > 18:
-        assert f"near tie: {first.name} and {second.name} score alike" in flowing(shown)
+        assert f"near tie: {first.name} and {second.name} score almost the same" in flowing(shown)
 
 
 def test_the_larger_the_screen_the_larger_the_letters(prediction) -> None:
     category = prediction.triage.category
-    assert judged(prediction)(78, 22)[:5] == banner(category, 78)
-    assert judged(prediction)(78, 14)[:3] == banner(category, 78, small=True)
-    assert "model score" in judged(prediction)(78, 10)[1]
+    assert result_text(prediction)(78, 22)[:5] == banner(category, 78)
+    assert result_text(prediction)(78, 14)[:3] == banner(category, 78, small=True)
+    assert "model score" in result_text(prediction)(78, 10)[1]
 
 
 def test_a_screen_that_is_too_small_says_so(prediction) -> None:
-    shown = judged(prediction)(38, 8)
+    shown = result_text(prediction)(38, 8)
     assert len(shown) == 8
     assert "too small" in shown[-1]
 
@@ -98,7 +102,7 @@ class Terminal(io.TextIOWrapper):
 def test_letters_for_a_terminal_without_blocks(encoding: str, prediction) -> None:
     with Terminal(io.BytesIO(), encoding=encoding) as stream:
         with Screen(stream) as screen:
-            screen.show(judged(prediction))
+            screen.show(result_text(prediction))
         shown = stream.buffer.getvalue().decode(encoding)
     assert ("█" in shown) == (encoding == "utf-8")
     assert ("####" in shown) == (encoding != "utf-8")
@@ -107,10 +111,10 @@ def test_letters_for_a_terminal_without_blocks(encoding: str, prediction) -> Non
 def test_a_note_stays_below_the_text_until_the_next_one() -> None:
     with Terminal(io.BytesIO(), encoding="utf-8") as stream:
         screen = Screen(stream)
-        screen.show(ready("spot"))
+        screen.show(ready_text("spot", medical=True))
         screen.note("No permission\x1b for it.")
         last = stream.buffer.getvalue().decode().split("\033[H")[-1]
         assert last.endswith("No permission\\x1b for it.")
         assert "Model spot." in last
-        screen.show(refused("gone"))
+        screen.show(error_text("gone"))
         assert "permission" not in stream.buffer.getvalue().decode().split("\033[H")[-1]

@@ -45,7 +45,7 @@ def test_space_and_enter_take_pictures_and_q_ends(terminal, frames: Path) -> Non
     for count, key in enumerate([b" ", b"\r", b"\n"], 1):  # one more than there are pictures
         kiosk.press(b"x\033[A" + key)
         kiosk.until(ANSWER, count)
-        kiosk.until(b"End: q.", count + 1)
+        kiosk.until(b"Quit: q.", count + 1)
     kiosk.press(b"q")
     assert kiosk.ended() == 0
     screens = kiosk.shown.split(CLEAR)
@@ -67,7 +67,7 @@ def test_it_says_what_classify_says(terminal, frames: Path, spot_edge) -> None:
     kiosk = terminal(frames, size=(140, 40))
     kiosk.until(b"space or Enter")
     kiosk.press(b" ")
-    kiosk.until(b"End: q.", 2)
+    kiosk.until(b"Quit: q.", 2)
     shown = " ".join(kiosk.shown.decode().split(CLEAR.decode())[-1].split())
     for line in said.split("\n\n")[0].splitlines()[1:3]:
         assert " ".join(line.split()) in shown
@@ -78,7 +78,7 @@ def test_pressing_twice_takes_one_picture(terminal, frames: Path) -> None:
     kiosk = terminal(frames)
     kiosk.until(b"space or Enter")
     kiosk.press(b"  \r ")
-    kiosk.until(b"End: q.", 2)
+    kiosk.until(b"Quit: q.", 2)
     kiosk.press(b"q")
     assert kiosk.ended() == 0
     assert kiosk.shown.count(ANSWER) == 1
@@ -137,7 +137,7 @@ def test_a_camera_that_is_not_there_is_waited_for(terminal, frames: Path, tmp_pa
     kiosk = terminal(later, size=(300, 24))  # however long the path, it is not broken
     kiosk.until(b"later: no such")
     kiosk.press(b" ")
-    kiosk.until(b"No answer.")
+    kiosk.until(b"No result.")
     frames.rename(later)
     kiosk.press(b" ")
     kiosk.until(ANSWER)
@@ -160,8 +160,8 @@ def test_a_picture_that_cannot_be_judged_is_told_and_the_next_one_is_judged(term
     kiosk = terminal(frames)
     kiosk.until(b"space or Enter")
     kiosk.press(b" ")
-    kiosk.until(b"No answer.")
-    kiosk.until(b"End: q.", 2)
+    kiosk.until(b"No result.")
+    kiosk.until(b"Quit: q.", 2)
     kiosk.press(b" ")
     kiosk.until(ANSWER)
     kiosk.press(b"q")
@@ -186,7 +186,7 @@ def test_answers_and_pictures_are_kept_where_that_is_asked_for(terminal, frames:
     kiosk.until(b"space or Enter")
     for count in (1, 2):
         kiosk.press(b" ")
-        kiosk.until(b"End: q.", 1 + count)
+        kiosk.until(b"Quit: q.", 1 + count)
     kiosk.press(b"q")
     assert kiosk.ended() == 0
     assert sorted(path.suffix for path in kept.iterdir()) == [".jpg", ".jpg", ".json", ".json"]

@@ -6,7 +6,7 @@ import struct
 
 from fuzzed.refusals import NAME, refused_well
 from spot_edge.camera.focus import read_quality
-from spot_edge.camera.frames import Yuyv, encode, whole
+from spot_edge.camera.frames import Yuyv, complete_jpeg, encode
 from spot_edge.errors import InputError
 from spot_edge.image.tensor import decode
 
@@ -19,8 +19,8 @@ def run(data: bytes) -> None:
     """The frame's picture, or a refusal."""
     with refused_well(ValueError, InputError):
         if data.startswith(b"\0YUYV\0") and len(data) >= LAYOUT.size:
-            frame = encode(Yuyv(*LAYOUT.unpack_from(data)[1:]).picture(data[LAYOUT.size :]))
+            frame = encode(Yuyv(*LAYOUT.unpack_from(data)[1:]).to_rgb(data[LAYOUT.size :]))
         else:
-            frame = whole(data)
-            assert whole(frame) == frame
+            frame = complete_jpeg(data)
+            assert complete_jpeg(frame) == frame
         read_quality(decode(frame, NAME)[0])
