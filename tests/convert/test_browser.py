@@ -1,12 +1,10 @@
-"""What of the files for browsers needs no browser: folders, refusals, and the exchange with one that is imitated.
-
-`make check TARGET=browser` does the rest in a real Chromium.
-"""
+"""Files for browsers, tested with an imitation of Chromium. `make check TARGET=browser` uses a real one."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from spot_edge import read_model
 from spot_edge.errors import CheckError, DataError
 from spot_edge.model.interpreter import Interpreter
 
-# A program called chromium that does what the page does, with LiteRT for LiteRT.js.
+# A program named chromium that does what the page does, with LiteRT instead of LiteRT.js.
 IMITATION = """#!{python}
 import sys, urllib.request
 from spot_edge.model.interpreter import Interpreter
@@ -42,14 +40,14 @@ while True:
         continue
     size = model._engine.get_input_details()[0]["shape"]
     found = model.invoke(np.frombuffer(work.read(), np.uint8).reshape(size))
-    {answer}
+    {send}
 """
-ALL = 'post("answer", b"".join(found[key].astype("<f4").tobytes() for key in ("scores", "evidence", "embedding")))'
+ALL = 'post("outputs", b"".join(found[key].astype("<f4").tobytes() for key in ("scores", "evidence", "embedding")))'
 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A folder in which npm seems to have installed LiteRT.js."""
+    """A folder that looks as if npm installed LiteRT.js in it."""
     package = tmp_path / "web" / "node_modules" / "@litertjs" / "core"
     for name in ("dist/index.js", "wasm/litert_wasm_internal.js", "wasm/litert_wasm_internal.wasm"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -66,41 +64,41 @@ def put_on_path(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PATH", str(folder))
 
 
-def imitation(answer: str) -> str:
-    return IMITATION.format(python=sys.executable, answer=answer)
+def imitation(send: str) -> str:
+    return IMITATION.format(python=sys.executable, send=send)
 
 
 def test_litert_js_is_found_where_npm_puts_it(installed: Path) -> None:
     assert litertjs_version(installed) == "2.5.3"
 
 
-def test_folders_without_litert_js_are_refused_with_what_to_do(installed: Path, tmp_path: Path) -> None:
+def test_folders_without_litert_js_are_reported_with_what_to_do(installed: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"npm install @litertjs/core.*--browser"):
         litertjs_version(None)
-    with pytest.raises(DataError, match=r"holds no node_modules/@litertjs/core: run 'npm install"):
+    with pytest.raises(DataError, match=r"contains no node_modules/@litertjs/core: run 'npm install"):
         litertjs_version(tmp_path)
     package = installed / "node_modules" / "@litertjs" / "core"
     (package / "wasm" / "litert_wasm_internal.wasm").unlink()
     with pytest.raises(DataError, match=r"lacks wasm/litert_wasm_internal\.wasm"):
         litertjs_version(installed)
     (package / "package.json").write_text("[]")
-    with pytest.raises(DataError, match="holds no"):
+    with pytest.raises(DataError, match="contains no"):
         litertjs_version(installed)
 
 
 def test_without_folder_or_browser_nothing_is_converted(
-    shapes_run: Path, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Path, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(DataError, match="name it with --browser"):
-        convert_run(shapes_run, out, variants=["browser"], log=print)
+        convert_run(small_run, out, variants=["browser"], log=print)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DataError, match="no Chromium on the PATH"):
-        convert_run(shapes_run, out, variants=["browser"], environments=Environments(browser=installed), log=print)
+    with pytest.raises(DataError, match="needs Chromium, and none is on the PATH"):
+        convert_run(small_run, out, variants=["browser"], environments=Environments(browser=installed), log=print)
     assert not out.exists()
 
 
-def test_tensors_go_to_the_page_and_answers_come_back(
+def test_tensors_go_to_the_page_and_outputs_come_back(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_on_path(tmp_path / "bin", imitation(ALL), monkeypatch)
@@ -119,13 +117,13 @@ def test_tensors_go_to_the_page_and_answers_come_back(
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ("#!/bin/sh\nexit 0\n", "the browser ended before it had answered"),
-        (imitation('post("failed", b"Error: none such\\nat line 1")'), r"LiteRT\.js \S+ does not run it: .*none such$"),
-        (imitation('post("answer", b"1234")'), "gave 1 numbers instead of"),
+        ("#!/bin/sh\nexit 0\n", "the browser exited without a result"),
+        (imitation('post("failed", b"Error: none such\\nat line 1")'), r"LiteRT\.js \S+ cannot run it: .*none such$"),
+        (imitation('post("outputs", b"1234")'), "returned 1 numbers instead of"),
     ],
-    ids=["ends", "fail", "answers too little"],
+    ids=["exits", "fails", "returns too little"],
 )  # fmt: skip
-def test_what_goes_wrong_in_the_browser_is_said_in_one_line(
+def test_browser_errors_are_one_line(
     program: str, said: str, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_on_path(tmp_path / "bin", program, monkeypatch)
@@ -133,14 +131,14 @@ def test_what_goes_wrong_in_the_browser_is_said_in_one_line(
         browser.invoke(np.zeros((1, 192, 192, 3), np.uint8))
 
 
-def test_the_variant_is_fitted_on_the_browsers_answers(
-    shapes_run: Path, shapes_family: Path, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_variant_is_fitted_on_the_browsers_outputs(
+    small_run: Path, small_file: Callable[[str], Path], installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_on_path(tmp_path / "bin", imitation(ALL), monkeypatch)
     (made,) = convert_run(
-        shapes_run, tmp_path / "out", variants=["browser"], environments=Environments(browser=installed), log=print
+        small_run, tmp_path / "out", variants=["browser"], environments=Environments(browser=installed), log=print
     )
-    spec, int8 = made.model.spec, read_model(shapes_family / "shapes-int8.tflite").spec
+    spec, int8 = made.model.spec, read_model(small_file("int8")).spec
     assert (spec.variant, spec.measured_in) == ("browser", ("LiteRT.js", "2.5.3"))
     assert spec.temperature == int8.temperature  # the same body, and here the same kernels
     assert spec.drift is not None

@@ -1,4 +1,4 @@
-"""What of the files for microcontrollers needs no tflite-micro; `make check TARGET=micro` does the rest in it."""
+"""Files for microcontrollers, as far as tflite-micro is not needed. `make check TARGET=micro` tests the rest."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from spot_convert.checks.parity import operator_names
 from spot_convert.images import EvaluationImages
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.pipeline import convert_run
+from spot_convert.run import Run
 from spot_convert.runtimes.compatibility import try_runtimes
 from spot_convert.runtimes.micro.source import flatbuffer_of, registrations, source_files
 from spot_convert.variants.catalog import TFLITE_MICRO
@@ -22,7 +23,7 @@ from spot_edge.errors import DataError
 from spot_edge.model.file import seal, verify
 
 NEEDS = {"arena_bytes": 100_001, "head_bytes": 90_000, "tail_bytes": 10_001, "operators": ["AddConv2D", "AddSoftmax"]}
-# Enough of tflite-micro's header to see that the source is C++.
+# Enough of tflite-micro's header to compile the source.
 HEADER = """
 enum TfLiteStatus { kTfLiteOk, kTfLiteError };
 namespace tflite {
@@ -44,18 +45,20 @@ int main() {
 """
 
 
-def missing(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return True
-    return False
+@pytest.fixture
+def without_tflite_micro(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide tflite-micro, if it is installed."""
+    version = metadata.version
+
+    def visible(package: str) -> str:
+        if package == TFLITE_MICRO:
+            raise metadata.PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(metadata, "version", visible)
 
 
-without = pytest.mark.skipif(not missing(TFLITE_MICRO), reason="tflite-micro is installed here")
-
-
-def test_operators_are_registered_under_the_names_of_tflite_micro() -> None:
+def test_operators_have_the_names_of_tflite_micros_methods() -> None:
     assert registrations(operator_names(read_model().content)) == [
         *("AddAdd", "AddConv2D", "AddDepthwiseConv2D", "AddDequantize", "AddDiv", "AddMean", "AddQuantize"),
         "AddSoftmax",
@@ -65,7 +68,7 @@ def test_operators_are_registered_under_the_names_of_tflite_micro() -> None:
         assert registrations([kind]) == [name]
 
 
-def test_the_source_is_the_flatbuffer_without_the_zip() -> None:
+def test_the_source_holds_the_flatbuffer_without_the_zip() -> None:
     model = read_model()
     content = flatbuffer_of(model)
     assert model.content.startswith(content)
@@ -77,7 +80,7 @@ def test_the_source_is_the_flatbuffer_without_the_zip() -> None:
     assert f"kSpotModelBytes = {len(content)};" in source
 
 
-def test_the_header_says_arena_operators_labels_and_notice() -> None:
+def test_the_header_has_arena_operators_labels_and_notice() -> None:
     model = read_model()
     header = source_files(model, NEEDS, "1")["spot_model.h"].decode()
     arena = re.search(r"kSpotArenaBytes = (\d+);", header)
@@ -91,7 +94,7 @@ def test_the_header_says_arena_operators_labels_and_notice() -> None:
     assert all(f'"{label.label}"' in header for label in model.spec.labels)
 
 
-def test_a_name_that_is_no_word_of_c_becomes_one() -> None:
+def test_any_model_name_becomes_a_valid_identifier() -> None:
     model = read_model()
     content = flatbuffer_of(model)
     renamed = verify(seal(content, model.spec._replace(name="7 classes-2")), "x.tflite")
@@ -100,7 +103,7 @@ def test_a_name_that_is_no_word_of_c_becomes_one() -> None:
     assert "k7Classes2Model[]" in files["_7_classes_2_model.cc"].decode()
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="NOT RUN: no g++ here: the C++ source was not compiled")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="NOT RUN: no g++: the C++ source was not compiled")
 def test_the_source_compiles_and_holds_the_model(tmp_path: Path) -> None:
     model = read_model()
     include = tmp_path / "tensorflow" / "lite" / "micro"
@@ -114,29 +117,27 @@ def test_the_source_compiles_and_holds_the_model(tmp_path: Path) -> None:
     assert subprocess.run([tmp_path / "main"], check=True, stdout=subprocess.PIPE).stdout == flatbuffer_of(model)
 
 
-@without
-def test_without_tflite_micro_the_variant_is_refused_in_one_line(shapes_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"tflite-micro is not installed here.*pip install 'spot-edge-toolkit\[micro\]'"
-    ):
-        convert_run(shapes_run, tmp_path / "out", variants=["microcontroller"], log=print)
+@pytest.mark.usefixtures("without_tflite_micro")
+def test_a_missing_tflite_micro_is_reported_with_how_to_install_it(small_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"tflite-micro is not installed\. .* pip install .*'\.\[micro\]'"):
+        convert_run(small_run, tmp_path / "out", variants=["microcontroller"], log=print)
     assert not (tmp_path / "out").exists()
 
 
-@without
-def test_without_tflite_micro_inspect_says_that_it_was_not_tried() -> None:
+@pytest.mark.usefixtures("without_tflite_micro")
+def test_inspect_reports_that_tflite_micro_is_not_installed() -> None:
     content = read_model().content
     *_, micro = try_runtimes(content, read_flatbuffer(content, "x"))
     assert (micro.runtime, micro.runs, micro.untried) == (TFLITE_MICRO, None, "not installed here")
 
 
-def test_a_slow_runtime_answers_all_of_validation_and_a_sample_of_the_rest(shapes_run: Path) -> None:
-    from spot_convert.run import read_run
-
-    run = read_run(shapes_run)
-    whole = EvaluationImages.of(run.manifest, run.manifest.split("calibrate").items)
-    few = whole.reduced()
-    assert few.names["val"] == whole.names["val"]
-    assert few.names["train"] < whole.names["train"] or len(whole.names["train"]) <= 200
-    assert "test" not in few.names
-    assert sum(map(len, few.names.values())) == len(few.manifest.items)
+def test_a_slow_runtime_evaluates_all_of_validation_and_samples_of_the_rest(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spot_convert.images._REDUCED", {"calibrate": 5, "train": 20})
+    complete = EvaluationImages.of(run.manifest, run.manifest.split("calibrate").items)
+    reduced = complete.reduced()
+    assert reduced.names["val"] == complete.names["val"]
+    assert {split: len(names) for split, names in reduced.names.items()} == {"val": 42, "calibrate": 5, "train": 20}
+    assert all(reduced.names[split] <= complete.names[split] for split in reduced.names)
+    assert len(reduced.manifest.items) == 67

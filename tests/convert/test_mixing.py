@@ -1,21 +1,20 @@
-"""Layers in different numbers: ranges, corrected biases, and the search for the layers that need more."""
+"""Per-layer precision: calibration, bias correction, and the search for the layers that need more bits."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from spot_bench.data.drawn import draw_lesion
 from spot_bench.run.settings import Budget, budget_from
-from spot_convert.commands.convert import convert
 from spot_convert.engines.litert_quantizer import BODIES, INT4, _between_ends, _calibrated, mixed_body
 from spot_convert.engines.tflite_converter import calibration_inputs, float_body, scaled_body
 from spot_convert.images import choose_calibration_images, image_tensors
@@ -31,16 +30,11 @@ from spot_convert.quantize.layers import (
 )
 from spot_convert.quantize.mixing import logits, mixed_plan
 from spot_convert.quantize.ranges import Ranges, activation_ranges, interpreter_of_all
-from spot_convert.run import Run, read_run
+from spot_convert.run import Run
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 
-Watched = tuple[bytes, Ranges, list[NDArray[np.float32]]]
-
-
-@pytest.fixture(scope="module")
-def run(shapes_run: Path) -> Run:
-    return read_run(shapes_run)
+Calibrated = tuple[bytes, Ranges, list[NDArray[np.float32]]]
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +43,14 @@ def calibration(run: Run) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def watched(run: Run, calibration: NDArray[np.uint8]) -> Watched:
+def calibrated(run: Run, calibration: NDArray[np.uint8]) -> Calibrated:
     body = without_dead_channels(scaled_body(run))
     inputs = list(calibration_inputs(run, calibration))
     return body, activation_ranges(body, inputs), inputs
 
 
 def weight_types(flatbuffer: bytes) -> dict[str, int]:
-    """The type of the weights of each convolution, by the name of its output."""
+    """Return the type of the weights of each convolution, by the name of its output."""
     graph = Graph(unpack(flatbuffer))
     kinds = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
     return {
@@ -66,8 +60,8 @@ def weight_types(flatbuffer: bytes) -> dict[str, int]:
     }
 
 
-def test_ranges_hold_every_picture(watched: Watched) -> None:
-    body, ranges, inputs = watched
+def test_ranges_cover_every_image_and_are_tight(calibrated: Calibrated) -> None:
+    body, ranges, inputs = calibrated
     engine = interpreter_of_all(body)
     details = {detail["name"]: detail["index"] for detail in engine.get_tensor_details()}
     reached = dict.fromkeys(ranges, False)
@@ -83,40 +77,40 @@ def test_ranges_hold_every_picture(watched: Watched) -> None:
     assert {layer.name for layer in layers_of(body)} <= set(ranges)
 
 
-def test_layers_are_counted_as_the_network_has_them(run: Run, watched: Watched) -> None:
+def test_layers_match_those_of_the_network(run: Run, calibrated: Calibrated) -> None:
     kernels = [
         layer.kernel.shape
         for layer in run.body.layers
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
     ]
-    layers = layers_of(watched[0])
+    layers = layers_of(calibrated[0])
     assert [layer.weights for layer in layers] == [int(np.prod(shape)) for shape in kernels]
     assert any(layer.depthwise for layer in layers)
     assert layers[-1].products == layers[-1].weights * np.prod(run.body.output["evidence"].shape[1:3])
 
 
 @pytest.mark.parametrize("plan", [Plan(), INT4], ids=["int8", "int4"])
-def test_measured_correction_keeps_the_means(watched: Watched, plan: Plan) -> None:
-    body, ranges, inputs = watched
+def test_measured_correction_keeps_the_means(calibrated: Calibrated, plan: Plan) -> None:
+    body, ranges, inputs = calibrated
     wanted = logits(body, inputs).mean(axis=0)
     rounded = logits(quantized(body, ranges, plan), inputs).mean(axis=0)
-    settled = logits(quantized(corrected(body, ranges, plan, inputs), ranges, plan), inputs).mean(axis=0)
-    assert np.abs(settled - wanted).mean() < 0.5 * np.abs(rounded - wanted).mean()
+    corrected_ = logits(quantized(corrected(body, ranges, plan, inputs), ranges, plan), inputs).mean(axis=0)
+    assert np.abs(corrected_ - wanted).mean() < 0.5 * np.abs(rounded - wanted).mean()
 
 
-def test_float16_keeps_the_means_too(run: Run, calibration: NDArray[np.uint8]) -> None:
-    """Against the same file merely rounded: weights that nearly cancel move the means, however finely."""
+def test_correction_for_float16_keeps_the_means(run: Run, calibration: NDArray[np.uint8]) -> None:
+    """Rounding moves the means even in float16, if weights nearly cancel."""
     pictures = [picture[np.newaxis] for picture in calibration]
     wanted = logits(float_body(run, calibration), pictures)
-    settled = logits(BODIES["float16"](run, calibration), pictures) - wanted
+    corrected_ = logits(BODIES["float16"](run, calibration), pictures) - wanted
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spot_convert.engines.litert_quantizer.corrected_for_float16", lambda body, inputs: body)
         rounded = logits(BODIES["float16"](run, calibration), pictures) - wanted
-    assert np.abs(settled.mean(axis=0)).max() < 0.5 * np.abs(rounded.mean(axis=0)).max()
-    assert np.abs(settled).mean() < np.abs(rounded).mean()
+    assert np.abs(corrected_.mean(axis=0)).max() < 0.5 * np.abs(rounded.mean(axis=0)).max()
+    assert np.abs(corrected_).mean() < np.abs(rounded).mean()
 
 
-def test_weights_that_float16_cannot_hold_are_refused(run: Run, calibration: NDArray[np.uint8]) -> None:
+def test_weights_beyond_the_range_of_float16_are_reported(run: Run, calibration: NDArray[np.uint8]) -> None:
     graph = Graph(unpack(float_body(run, calibration)))
     weights = next(
         operator.inputs[1]
@@ -124,12 +118,12 @@ def test_weights_that_float16_cannot_hold_are_refused(run: Run, calibration: NDA
         if graph.model.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D
     )
     graph.fill(weights, np.full_like(graph.floats(weights), 70_000))
-    with pytest.raises(CheckError, match="float16: weights of 70000 are beyond what 16 bits can hold"):
+    with pytest.raises(CheckError, match="float16: weights of 70000 exceed the range of float16"):
         corrected_for_float16(pack(graph.model), [calibration[:1]])
 
 
-def test_four_bits_are_half_a_byte_and_depthwise_layers_keep_eight(watched: Watched) -> None:
-    body, ranges, _ = watched
+def test_int4_weights_take_half_a_byte_except_in_depthwise_layers(calibrated: Calibrated) -> None:
+    body, ranges, _ = calibrated
     four, eight = (quantized(body, ranges, plan) for plan in (INT4, Plan()))
     types = weight_types(four)
     for layer in layers_of(body):
@@ -138,16 +132,16 @@ def test_four_bits_are_half_a_byte_and_depthwise_layers_keep_eight(watched: Watc
     assert len(eight) - len(four) == pytest.approx(dense / 2, rel=0.1)
 
 
-def test_a_layer_is_left_in_float_by_its_whole_name(watched: Watched) -> None:
-    body, ranges, inputs = watched
+def test_a_single_layer_can_stay_in_float(calibrated: Calibrated) -> None:
+    body, ranges, inputs = calibrated
     layer = layers_of(body)[3]
     types = weight_types(quantized(body, ranges, Plan().but(layer, FLOAT)))
     assert [name for name, kind in types.items() if kind == schema.TensorType.FLOAT32] == [layer.name]
     assert np.isfinite(logits(quantized(body, ranges, Plan().but(layer, FLOAT)), inputs[:2])).all()
 
 
-def test_a_search_raises_within_its_budget_and_takes_the_best(run: Run, watched: Watched) -> None:
-    body, ranges, inputs = watched
+def test_the_search_stays_within_its_budget_and_takes_the_best_step(run: Run, calibrated: Calibrated) -> None:
+    body, ranges, inputs = calibrated
     lines: list[str] = []
     strict = dataclasses.replace(run, margins=dataclasses.replace(run.margins, agreement=1.0, ece=0.0))
     strict = dataclasses.replace(strict, budget=Budget(bytes=1.5, products=0.5))
@@ -162,15 +156,16 @@ def test_a_search_raises_within_its_budget_and_takes_the_best(run: Run, watched:
     assert set(plan.layers.values()) <= {8}
 
 
-def test_no_room_means_no_layer(run: Run, calibration: NDArray[np.uint8]) -> None:
+def test_without_a_budget_no_layer_is_raised(run: Run, calibration: NDArray[np.uint8]) -> None:
     poor = dataclasses.replace(run, budget=Budget(bytes=1.0, products=0.0))
     body, steps = mixed_body("int8-mixed", poor, calibration[:16], lambda line: None)
     assert [step.raised for step in steps] == [0]
     assert schema.TensorType.FLOAT32 not in weight_types(body).values()
 
 
-def test_layers_in_float_still_take_grey_levels(run: Run, calibration: NDArray[np.uint8]) -> None:
-    """Whatever stands first and last."""
+def test_float_layers_at_both_ends_keep_the_uint8_input_and_float_outputs(
+    run: Run, calibration: NDArray[np.uint8]
+) -> None:
     body, ranges, _ = _calibrated(run, calibration)
     layers = layers_of(body)
     ends = Plan().but(layers[0], FLOAT).but(layers[-1], FLOAT)
@@ -179,17 +174,19 @@ def test_layers_in_float_still_take_grey_levels(run: Run, calibration: NDArray[n
     assert {graph.graph.tensors[number].type for number in graph.graph.outputs} == {schema.TensorType.FLOAT32}
 
 
-def test_int16x8_says_why_it_cannot_be(run: Run, calibration: NDArray[np.uint8]) -> None:
-    """The same network with activations so small that the runtime cannot count to ReLU6's six in their steps."""
-    faint = keras.models.clone_model(run.body)
+def test_int16x8_reports_a_dead_layer(run: Run, calibration: NDArray[np.uint8]) -> None:
+    """Activations this small have int16 steps in which 32 bits cannot express the 6 of ReLU6."""
+    weak = keras.models.clone_model(run.body)
     weights = run.body.get_weights()
-    faint.set_weights([values * 1e-4 if values.ndim == 4 else values * 1e-6 for values in weights])
-    with pytest.raises(CheckError, match=r"int16x8: a layer gives nothing above .* the six of its ReLU6"):
-        BODIES["int16x8"](dataclasses.replace(run, body=faint), calibration[:8])
+    weak.set_weights([values * 1e-4 if values.ndim == 4 else values * 1e-6 for values in weights])
+    with pytest.raises(CheckError, match=r"int16x8: the outputs of a layer never exceed .* the 6 of its ReLU6"):
+        BODIES["int16x8"](dataclasses.replace(run, body=weak), calibration[:8])
 
 
-def test_sixteen_bits_are_nearer_than_eight(run: Run, calibration: NDArray[np.uint8], watched: Watched) -> None:
-    body, ranges, inputs = watched
+def test_int16_activations_are_more_accurate_than_int8(
+    run: Run, calibration: NDArray[np.uint8], calibrated: Calibrated
+) -> None:
+    body, ranges, inputs = calibrated
     few = inputs[:6]
     wanted = logits(body, few)
     eight = logits(quantized(body, ranges, Plan()), few)
@@ -200,27 +197,16 @@ def test_sixteen_bits_are_nearer_than_eight(run: Run, calibration: NDArray[np.ui
     assert {graph.graph.tensors[number].type for number in graph.graph.outputs} == {schema.TensorType.FLOAT32}
 
 
-@pytest.fixture(scope="module")
-def mixed_family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("mixed") / "family"
-    done = CliRunner().invoke(convert, [str(shapes_run), "--variants", "int8-mixed,int4", "--out", str(out)])
-    assert done.exit_code == 0 or isinstance(done.exception, CheckError), done.output  # the gate may refuse four bits
-    return out
-
-
-@pytest.mark.parametrize("variant", ["int8-mixed", "int4"])
-def test_they_are_model_files_like_any_other(mixed_family: Path, variant: str) -> None:
-    (file,) = mixed_family.rglob(f"shapes-{variant}.tflite")
-    classifier = Classifier.load(file)
-    (entry,) = (one for one in record(mixed_family)["files"] if one["variant"] == variant)
-    assert entry["bytes"] == file.stat().st_size
-    assert classifier.model.spec.variant == variant
-    assert ("search" in entry) == (variant == "int8-mixed")
-    assert len(classifier.classify(draw_lesion(1)).ranked) == len(classifier.model.spec.labels)
-
-
-def record(family: Path) -> dict:
-    return json.loads((family / "report.json").read_text())
+def test_the_report_describes_the_search(small_family: Path, small_file: Callable[[str], Path]) -> None:
+    files = {entry["variant"]: entry for entry in json.loads((small_family / "report.json").read_text())["files"]}
+    assert {variant for variant, entry in files.items() if "search" in entry} == {"int8-mixed"}
+    search = files["int8-mixed"]["search"]
+    assert [step["raised"] for step in search] == sorted({step["raised"] for step in search})
+    assert search[0]["raised"] == 0
+    types = weight_types(small_file("int8-mixed").read_bytes())
+    raised = sum(kind == schema.TensorType.FLOAT32 for kind in types.values())
+    assert raised in {step["raised"] for step in search}
+    assert len(Classifier.load(small_file("int8-mixed")).classify(draw_lesion(1)).ranked) == 3
 
 
 @pytest.mark.parametrize(
@@ -234,6 +220,6 @@ def record(family: Path) -> dict:
         ({"products": 2}, "mix.products must be a number from 0 to 1"),
     ],
 )
-def test_a_budget_that_cannot_be(table: object, why: str) -> None:
+def test_invalid_budgets_are_reported(table: object, why: str) -> None:
     with pytest.raises(DataError, match=f"^here: .*{why}"):
         budget_from(table, "here")

@@ -1,4 +1,4 @@
-"""A file that is written, and what is found in the embedded model."""
+"""Write files to inspect, and inspect the embedded model once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of `spot-edge inspect` share: .tflite files whose insides are known, made by hand, and the command."""
+"""Small .tflite files with known contents, made by hand, and the inspect command. For tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pack(model: Any) -> bytes:
 
 
 class Made:
-    """A .tflite made by hand: one graph, built up operator by operator."""
+    """A .tflite file with one graph, built operator by operator."""
 
     def __init__(self) -> None:
         self.model, self.graph = schema.ModelT(), schema.SubGraphT()
@@ -86,7 +86,7 @@ class Made:
 
 
 def dense(weights: str) -> bytes:
-    """One FULLY_CONNECTED of float activations, with weights of the given kind."""
+    """Return one FULLY_CONNECTED with float activations and weights of the given kind."""
     made = Made()
     fed, given = made.tensor("fed", [1, 2]), made.tensor("given", [1, 3])
     values = np.arange(6, dtype=np.int8).reshape(3, 2)
@@ -119,7 +119,7 @@ def chain_weights(seed: int = 0) -> list[np.ndarray]:
 
 
 def chain(weights: Sequence[np.ndarray], *, int8: bool, shift: Sequence[float] = (0, 0, 0, 0, 0)) -> bytes:
-    """1x1 convolutions in a row, over a float picture, in float32 or with int8 weights; `shift` is each one's bias."""
+    """Return a chain of 1x1 convolutions with float32 or int8 weights; `shift` holds their biases."""
     made = Made()
     last = fed = made.tensor("picture", [1, SIZE, SIZE, 3])
     for number, (values, bias) in enumerate(zip(weights, shift, strict=True)):
@@ -139,7 +139,7 @@ def chain(weights: Sequence[np.ndarray], *, int8: bool, shift: Sequence[float] =
 
 
 def run(*arguments: object) -> Result:
-    """The command's result; a SpotError is its exception."""
+    """Return the result of the command; a SpotError is its exception."""
     done = CliRunner().invoke(inspect, [str(argument) for argument in arguments])
     if done.exception and not isinstance(done.exception, (SystemExit, SpotError)):
         raise done.exception

@@ -1,4 +1,4 @@
-"""A kit that the tests share."""
+"""The kit that these tests share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An imitation app, written apart from the exporter: it makes each usual mistake on purpose."""
+"""An imitation app, written independently of the exporter, that makes each common mistake on purpose."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def smooth(picture: Pixels, width: int, height: int) -> Pixels:
 
 
 def bilinear(picture: Pixels, width: int, height: int, centre: float = 0.5) -> Pixels:
-    """From the four nearest pixels: by their centres as OpenCV and tf.image do it, or by their corners as MediaPipe."""
+    """Interpolate four pixels, from their centres like OpenCV and tf.image, or from their corners like MediaPipe."""
 
     def places(new: int, old: int) -> tuple[Any, Any, Any]:
         at = np.clip((np.arange(new) + centre) * old / new - centre, 0, old - 1)
@@ -126,7 +126,7 @@ def softmax(values: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class App:
-    """How an imitation app prepares pictures, what it does to the tensor, and what it reads."""
+    """How an imitation app prepares images, what it does to the tensor, and what it reads."""
 
     prepare: Callable[[Pixels, int], Pixels] = right_way
     change: Callable[[Pixels], Pixels] = lambda tensor: tensor
@@ -139,7 +139,7 @@ class App:
     kernels: OpResolverType = OpResolverType.AUTO
 
     def run(self, kit: Path, part: str = "vectors") -> dict[str, Any]:
-        """The results file's content."""
+        """Return the contents of the results file."""
         random, scores, entries = np.random.default_rng(7), [], []
         for name, tensor, outputs in _answers(kit, part, self.prepare, self.change, self.kernels):
             entry: dict[str, Any] = {"image": name}
@@ -163,7 +163,7 @@ def _answers(
     change: Callable[[Pixels], Pixels],
     kernels: OpResolverType,
 ) -> list[tuple[str, Pixels, dict[str, NDArray[Any]]]]:
-    """Each picture's name, the tensor that is fed, and what the network answers."""
+    """Return each image's name, the tensor fed, and the network's outputs."""
     file = str(kit / "spot-int8.tflite")
     engine = Interpreter(model_path=file, num_threads=1, experimental_op_resolver_type=kernels)
     network = engine.get_signature_runner()
@@ -177,7 +177,7 @@ def _answers(
 
 
 def verdict(kit: Path, tmp_path: Path, *runs: dict[str, Any]) -> dict[str, Any]:
-    """What check-kit says in JSON about these results; its exit code must say the same."""
+    """Return the verdict of `kit check` on these results; its exit code must agree."""
     record = {**runs[0], "results": [entry for run in runs for entry in run["results"]]}
     (tmp_path / "results.json").write_text(json.dumps(record))
     done = run_command(cli.kit.commands["check"], kit, tmp_path / "results.json", "--json")

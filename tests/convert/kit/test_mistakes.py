@@ -1,4 +1,4 @@
-"""An app's mistakes, each named after what it did to the answers."""
+"""The check names the mistakes of an app from its scores."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def test_a_wrong_tensor_is_named_after_either_resizing(
 
 @NOISE
 @pytest.mark.parametrize("how", DARK)
-def test_a_nearly_black_picture_is_named_however_it_came_about(
-    kit: Path, tmp_path: Path, how: str, noise: float
-) -> None:
+def test_an_almost_black_image_is_named_whatever_the_cause(kit: Path, tmp_path: Path, how: str, noise: float) -> None:
     assert mistakes(verdict(kit, tmp_path, App(change=DARK[how], noise=noise).run(kit))) == ["dark"]
 
 
@@ -101,7 +99,7 @@ def test_a_stale_buffer_is_named(kit: Path, tmp_path: Path, noise: float) -> Non
     assert mistakes(verdict(kit, tmp_path, behind.run(kit))) == ["behind"]
 
 
-def test_the_same_answer_that_is_none_of_the_kits_is_named(kit: Path, tmp_path: Path) -> None:
+def test_constant_scores_are_named(kit: Path, tmp_path: Path) -> None:
     app = App(report=lambda scores: [np.array([0.3, 0.0, 0.2, 0.3, 0.0, 0.2, 0.0])] * len(scores))
     assert mistakes(verdict(kit, tmp_path, app.run(kit))) == ["constant"]
 
@@ -114,9 +112,7 @@ def test_scores_in_another_order_are_named_with_it(kit: Path, tmp_path: Path, no
     assert "nv, mel, bkl" in said["findings"][0]["causes"][0]["what"]
 
 
-def test_labels_sorted_alphabetically_are_named_where_the_model_has_them_in_another_order(
-    kit: Path, tmp_path: Path
-) -> None:
+def test_alphabetically_sorted_labels_are_named(kit: Path, tmp_path: Path) -> None:
     known = replace(read_kit(kit), labels=("nv", "mel", "bkl", "vasc", "df", "bcc", "akiec"))
     order = sorted(range(7), key=known.labels.__getitem__)
     run = App(report=lambda scores: [row[order] for row in scores]).run(kit)
@@ -125,7 +121,7 @@ def test_labels_sorted_alphabetically_are_named_where_the_model_has_them_in_anot
     assert [cause.mistake for cause in finding.causes] == ["sorted-labels"]
 
 
-def test_labels_beside_the_scores_put_them_in_order(kit: Path, tmp_path: Path) -> None:
+def test_labels_in_the_results_define_the_order(kit: Path, tmp_path: Path) -> None:
     run = App(report=lambda scores: [row[::-1] for row in scores]).run(kit)
     labels = (kit / "labels.txt").read_text().split()
     for entry in run["results"]:
@@ -133,23 +129,23 @@ def test_labels_beside_the_scores_put_them_in_order(kit: Path, tmp_path: Path) -
     assert verdict(kit, tmp_path, run)["conforms"]
 
 
-def test_preparing_what_is_prepared_already_is_named(kit: Path, tmp_path: Path) -> None:
+def test_preparing_an_image_twice_is_named(kit: Path, tmp_path: Path) -> None:
     app = App(change=lambda tensor: right_way(tensor, len(tensor)))
     assert mistakes(verdict(kit, tmp_path, app.run(kit, "inputs"))) == ["again"]
 
 
-def test_a_stock_client_conforms_where_it_says_that_it_is_one(kit: Path, tmp_path: Path) -> None:
+def test_a_stock_client_conforms_if_it_declares_that(kit: Path, tmp_path: Path) -> None:
     assert verdict(kit, tmp_path, App(mediapipe_way, says={"resize": "stock"}).run(kit))["conforms"]
     app = App(stock_way, says={"resize": "stock"})
     said = verdict(kit, tmp_path, app.run(kit), app.run(kit, "inputs"))
     assert said["conforms"]
-    assert [finding["part"] for finding in said["findings"]] == ["inputs", "vectors"]
+    assert [finding["folder"] for finding in said["findings"]] == ["inputs", "vectors"]
     assert mistakes(verdict(kit, tmp_path, replace(app, change=np.fliplr).run(kit))) == ["mirrored"]
 
 
-def test_right_inputs_and_wrong_pictures_are_told_apart(kit: Path, tmp_path: Path) -> None:
+def test_correct_inputs_and_wrong_vectors_are_distinguished(kit: Path, tmp_path: Path) -> None:
     said = verdict(kit, tmp_path, App().run(kit, "inputs"), App(centre_crop).run(kit))
-    assert [(finding["part"], finding["conforms"]) for finding in said["findings"]] == [
+    assert [(finding["folder"], finding["conforms"]) for finding in said["findings"]] == [
         ("inputs", True),
         ("vectors", False),
     ]
@@ -162,7 +158,7 @@ def test_another_model_file_is_named_by_its_id(kit: Path, tmp_path: Path) -> Non
     assert verdict(kit, tmp_path, App(says={"model": read_model().id}).run(kit))["conforms"]
 
 
-def test_wild_answers_to_the_right_input_point_to_the_file(kit: Path, tmp_path: Path) -> None:
+def test_random_scores_for_correct_inputs_point_to_the_file(kit: Path, tmp_path: Path) -> None:
     wild = np.random.default_rng(1).dirichlet(np.ones(7), 11)
     app = App(report=lambda scores: list(wild))
     said = verdict(kit, tmp_path, app.run(kit, "inputs"))
@@ -172,7 +168,7 @@ def test_wild_answers_to_the_right_input_point_to_the_file(kit: Path, tmp_path: 
     assert "another model file" in said["findings"][0]["notes"][0]
 
 
-def test_what_was_fed_decides_where_the_scores_do_not(kit: Path, tmp_path: Path) -> None:
+def test_input_digests_decide_if_scores_do_not(kit: Path, tmp_path: Path) -> None:
     wild = np.random.default_rng(1).dirichlet(np.ones(7), 11)
     app = App(change=FED["bgr"], report=lambda scores: list(wild), digests=True)
     (note,) = verdict(kit, tmp_path, app.run(kit, "inputs"))["findings"][0]["notes"]
@@ -184,30 +180,29 @@ def test_what_was_fed_decides_where_the_scores_do_not(kit: Path, tmp_path: Path)
     assert not verdict(kit, tmp_path, lying)["conforms"]
 
 
-def test_the_report_says_it_in_words(kit: Path, tmp_path: Path) -> None:
+def test_the_report_in_words(kit: Path, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(App(stock_way, FED["bgr"]).run(kit)))
     done = run_command(cli.kit.commands["check"], kit, tmp_path / "results.json")
-    assert "red and blue are swapped: BGR where RGB is wanted; besides, the resizing is a stock client's" in done.stdout
-    assert "to mend: feed RGB" in done.stdout
-    assert str(done.exception).endswith("a stock client's")
+    assert "red and blue are swapped: BGR instead of RGB; also, the app uses stock resizing" in done.stdout
+    assert "fix: feed RGB" in done.stdout
+    assert str(done.exception).endswith("the app uses stock resizing")
     assert "\n" not in str(done.exception)
     wild = App(
         report=lambda scores: [np.full(7, 1 / 7) + 0.1 * (row > 0.5) for row in scores], says={"model": "f" * 64}
     )
     (tmp_path / "results.json").write_text(json.dumps(wild.run(kit)))
     done = run_command(cli.kit.commands["check"], kit, tmp_path / "results.json")
-    assert "another file: its id is ffffffffffff" in done.stdout
-    assert "none of the usual mistakes explains the answers" in done.stdout
-    assert "the nearest, still" in done.stdout
+    assert "the app used another file, with id ffffffffffff" in done.stdout
+    assert "no common mistake explains the scores" in done.stdout
+    assert "nearest, with a difference of" in done.stdout
     (tmp_path / "results.json").write_text(json.dumps(App().run(kit)))
     assert (
-        "vectors  11 pictures: conform\n"
-        in run_command(cli.kit.commands["check"], kit, tmp_path / "results.json").stdout
+        "vectors  11 images: conform\n" in run_command(cli.kit.commands["check"], kit, tmp_path / "results.json").stdout
     )
 
 
-def test_input_means_of_no_usual_mistake_are_remarked_upon(kit: Path, tmp_path: Path) -> None:
+def test_input_means_that_match_no_mistake_are_noted(kit: Path, tmp_path: Path) -> None:
     run = App().run(kit, "inputs")
     for entry in run["results"]:
         entry["input_mean"] = [300, -50, 0]
-    assert "of no usual mistake" in verdict(kit, tmp_path, run)["findings"][0]["notes"][0]
+    assert "match no common mistake" in verdict(kit, tmp_path, run)["findings"][0]["notes"][0]

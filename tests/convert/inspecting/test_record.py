@@ -1,4 +1,4 @@
-"""What `spot-edge inspect` says of a file alone."""
+"""What `spot-edge inspect` reports about a single file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_embedded_model_is_full_int8_with_a_float_tail(embedded: dict[str, A
     assert {(row["computes"], row["count"]) for row in convolutions} == {("int8", 36), ("int8", 17)}
 
 
-def test_litert_really_runs_the_embedded_model(embedded: dict[str, Any]) -> None:
+def test_litert_runs_the_embedded_model(embedded: dict[str, Any]) -> None:
     litert, old, _ = embedded["runtimes"]
     assert (litert["runtime"], litert["runs"], litert["opened"], litert["notes"]) == (
         "ai-edge-litert",
@@ -48,33 +48,33 @@ def test_litert_really_runs_the_embedded_model(embedded: dict[str, Any]) -> None
     assert (old["runtime"], old["runs"]) == ("tflite-runtime", True)
 
 
-def test_layers_are_called_by_their_names(embedded: dict[str, Any]) -> None:
+def test_layers_have_short_names(embedded: dict[str, Any]) -> None:
     names = [layer["short"] for layer in embedded["layers"]]
     assert {"Conv1_1", "block_3_expand_1", "block_2_add_1", "evidence", "logits", "scores"} <= set(names)
     assert len(set(names)) == len(names)
 
 
-def test_the_same_last_name_is_told_apart() -> None:
+def test_short_names_are_unique() -> None:
     names = ["net/a/query/MatMul", "net/b/query/MatMul", "net/a/Relu;net/a/norm/add;net/stem/Conv2D", "x" * 90, ""]
     first, second, stem, long, none = short_names(names)
     assert (first, second, stem, none) == ("a/query/MatMul", "b/query/MatMul", "stem", "")
     assert len(long) == 40
 
 
-def test_a_flatbuffer_without_our_seal_is_fine(write: Callable[[bytes], Path]) -> None:
+def test_any_flatbuffer_is_accepted(write: Callable[[bytes], Path]) -> None:
     bare = write(pack(schema.ModelT.InitFromPackedBuf(EMBEDDED.read_bytes(), 0)))
     found = record(bare)
     assert found["sealed"] == {"state": "no"}
     assert found["members"] == {}
     assert found["quantization"]["kind"] == "full int8 body with float tail"
     assert found["runtimes"][0]["runs"]
-    assert "not one of ours" in run(bare).output
+    assert "not a spot-edge model file" in run(bare).output
 
 
-def test_a_damaged_file_of_ours_is_said(write: Callable[[bytes], Path]) -> None:
+def test_a_damaged_model_file_is_reported(write: Callable[[bytes], Path]) -> None:
     content = bytearray(EMBEDDED.read_bytes())
     content[len(content) // 2] ^= 1
-    assert "one of ours, but damaged: its bytes do not match its digest" in run(write(bytes(content))).output
+    assert "spot-edge model file, but damaged: its bytes do not match its digest" in run(write(bytes(content))).output
     assert record(write(EMBEDDED.read_bytes()[:-30]))["sealed"]["state"] == "damaged"
 
 
@@ -87,7 +87,7 @@ def test_a_damaged_file_of_ours_is_said(write: Callable[[bytes], Path]) -> None:
         ("float16", "float16 weights", "float32, float16 weights dequantized"),
     ],
 )
-def test_kinds_of_quantization_are_told_apart(
+def test_kinds_of_quantization_are_recognized(
     weights: str, kind: str, computes: str, write: Callable[[bytes], Path]
 ) -> None:
     found = record(write(dense(weights)))
@@ -113,27 +113,27 @@ def test_an_int8_file_with_a_convolution_in_float_is_mixed(write: Callable[[byte
         (lists_operator(Codes.FULLY_CONNECTED, 10), []),
         (lists_operator(Codes.FULLY_CONNECTED, 12), ["FULLY_CONNECTED version 12 (it has up to 10)"]),
         (lists_operator(Codes.BROADCAST_TO, 1), ["BROADCAST_TO version 1 (it has 2 and up)"]),
-        (lists_operator(Codes.STABLEHLO_ADD), ["STABLEHLO_ADD (it has none)"]),
-        (lists_operator(Codes.CUSTOM, custom="Mine"), ["custom operator 'Mine' (it has none so named)"]),
+        (lists_operator(Codes.STABLEHLO_ADD), ["STABLEHLO_ADD (unknown to it)"]),
+        (lists_operator(Codes.CUSTOM, custom="Mine"), ["custom operator 'Mine' (unknown to it)"]),
         (lists_operator(Codes.CUSTOM, custom="TFLite_Detection_PostProcess"), []),
     ],
 )
-def test_operators_that_the_old_runtime_lacks_are_named(content: bytes, lacking: list[str]) -> None:
+def test_operators_that_tflite_runtime_lacks_are_named(content: bytes, lacking: list[str]) -> None:
     assert unsupported(content) == lacking
 
 
-def test_a_type_that_the_old_runtime_lacks_is_named() -> None:
+def test_types_that_tflite_runtime_lacks_are_named() -> None:
     made = Made()
     fed = made.tensor("fed", [1], Types.BFLOAT16)
     assert unsupported(made.bytes([fed], [fed])) == ["tensors of type bfloat16"]
 
 
-def test_a_file_that_litert_refuses_is_shown_with_the_reason(write: Callable[[bytes], Path]) -> None:
+def test_a_file_that_litert_cannot_run_is_shown_with_the_reason(write: Callable[[bytes], Path]) -> None:
     path = write(lists_operator(Codes.CUSTOM, custom="Nowhere"))
     litert = record(path)["runtimes"][0]
     assert not litert["runs"]
     assert "Nowhere" in litert["notes"][0]
-    assert re.search(r"LiteRT \S+ +refuses it: allocating its tensors: .*Nowhere", run(path).output)
+    assert re.search(r"LiteRT \S+ +cannot run it: allocating its tensors: .*Nowhere", run(path).output)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_file_that_litert_refuses_is_shown_with_the_reason(write: Callable[[by
         ("raise ImportError('numpy 2')\n", (True, False, "it does not work here: numpy 2")),
     ],
 )
-def test_an_old_runtime_that_is_installed_is_really_tried(
+def test_an_installed_tflite_runtime_is_tried(
     body: str, verdict: tuple[bool, bool, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "tflite_runtime"
@@ -160,9 +160,7 @@ def test_an_old_runtime_that_is_installed_is_really_tried(
     assert old.version.startswith("2.14")
 
 
-def test_weights_outside_the_flatbuffer_are_the_same_weights(
-    embedded: dict[str, Any], write: Callable[[bytes], Path]
-) -> None:
+def test_weights_behind_the_flatbuffer_are_read(embedded: dict[str, Any], write: Callable[[bytes], Path]) -> None:
     model = schema.ModelT.InitFromPackedBuf(EMBEDDED.read_bytes(), 0)
     moved = [(buffer, bytes(buffer.data)) for buffer in model.buffers if buffer.data is not None]
     for buffer, data in moved:
@@ -187,7 +185,7 @@ def test_range_and_spread_of_weights_are_those_of_the_real_values(write: Callabl
     own = made.tensor("own", [3, 2], Types.INT8, steps, [0.1, 1.0, 0.002])
     given = made.tensor("given", [1, 3])
     made.operator(Codes.FULLY_CONNECTED, [fed, own], given, options=schema.FullyConnectedOptionsT())
-    packed = np.array([0x87, 0x10, 0x0F], np.uint8)  # two in a byte: 7 -8, 0 1, -1 0
+    packed = np.array([0x87, 0x10, 0x0F], np.uint8)  # two per byte: 7 -8, 0 1, -1 0
     table = made.tensor("table", [3, 2], Types.INT4, packed, [2.0])
     looked = made.tensor("looked", [1, 3])
     made.operator(Codes.FULLY_CONNECTED, [fed, table], looked, options=schema.FullyConnectedOptionsT())

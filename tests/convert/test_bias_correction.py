@@ -1,4 +1,4 @@
-"""Bias correction: after rounding to int8 the corrected network is nearer to the float one, above all in the mean."""
+"""Bias correction brings the int8 network closer to the float network, especially in the mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spot_edge.model.spec import ImageSpec
 
 
 def network() -> keras.Model:
-    """Edge detectors whose large weights cancel, behind a bright input, as in MobileNetV2's first layers."""
+    """Edge detectors whose large weights cancel, after a bright input, as in the first layers of MobileNetV2."""
     keras.utils.set_random_seed(3)
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 255)(image)
@@ -38,17 +38,17 @@ def rounded(body: keras.Model) -> keras.Model:
     return copy
 
 
-def test_rounding_moves_the_corrected_network_less() -> None:
+def test_rounding_changes_the_corrected_network_less() -> None:
     body = network()
-    pictures = np.concatenate([to_tensor(draw_lesion(seed), ImageSpec(32))[0] for seed in range(24)])
-    float_answers = body.predict_on_batch(pictures)
-    plain = rounded(body).predict_on_batch(pictures) - float_answers
-    corrected = rounded(corrected_body(body, pictures)).predict_on_batch(pictures) - float_answers
+    images = np.concatenate([to_tensor(draw_lesion(seed), ImageSpec(32))[0] for seed in range(24)])
+    expected = body.predict_on_batch(images)
+    plain = rounded(body).predict_on_batch(images) - expected
+    corrected = rounded(corrected_body(body, images)).predict_on_batch(images) - expected
     assert np.abs(corrected.mean(axis=(0, 1, 2))).max() < np.abs(plain.mean(axis=(0, 1, 2))).max() / 2
     assert np.abs(corrected).mean() < np.abs(plain).mean()
 
 
-def test_the_network_itself_stays_as_it_is() -> None:
+def test_the_original_network_stays_unchanged() -> None:
     body = network()
     before = [array.copy() for array in body.get_weights()]
     corrected_body(body, np.concatenate([to_tensor(draw_lesion(seed), ImageSpec(32))[0] for seed in range(4)]))

@@ -1,4 +1,4 @@
-"""Limits for pictures: few good ones beyond them, strangers far beyond, and the same on the device as here."""
+"""Fitted image quality limits reject few good images and all unlike ones, here as on the device."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from spot_edge.prediction.ood import OodReference, read_ood_reference
 FEATURES, CLASSES = 64, 3
 
 
-def pictures(seed: int, count: int, shift: float = 0.0) -> Predictions:
-    """Answers whose embeddings and looks scatter around a few places; `shift` moves all of them away."""
+def images(seed: int, count: int, shift: float = 0.0) -> Predictions:
+    """Return predictions whose embeddings and appearance scatter around class centres; `shift` moves them away."""
     random = np.random.default_rng(seed)
     truth = np.arange(count) % CLASSES
     places, scales = np.random.default_rng(0).normal(0, 4, (CLASSES, FEATURES)), np.geomspace(4, 0.2, FEATURES)
@@ -43,7 +43,7 @@ def pictures(seed: int, count: int, shift: float = 0.0) -> Predictions:
     )
 
 
-TRAINING, VALIDATION, TEST = pictures(1, 900), pictures(2, 1000), pictures(3, 1500)
+TRAINING, VALIDATION, TEST = images(1, 900), images(2, 1000), images(3, 1500)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def ood_reference() -> OodReference:
     return fit_ood_reference(TRAINING, VALIDATION, CLASSES)
 
 
-def test_what_the_device_reads_is_what_was_fitted(ood_reference: OodReference) -> None:
+def test_the_device_reads_what_was_fitted(ood_reference: OodReference) -> None:
     content = ood_member(ood_reference)
     again = read_ood_reference(content, FEATURES, "m")
     for name, ours in ood_reference._asdict().items():
@@ -60,8 +60,7 @@ def test_what_the_device_reads_is_what_was_fitted(ood_reference: OodReference) -
     assert again.axes.shape == (AXES, FEATURES)
 
 
-def test_distances_are_those_of_the_whole_covariance_where_axes_are_enough() -> None:
-    """With as many axes as features would need: along the kept axes the low-rank distance is the exact one."""
+def test_distances_along_the_axes_match_the_full_covariance() -> None:
     few = fit_ood_reference(TRAINING, VALIDATION, CLASSES)
     values = np.asarray(TRAINING.embeddings, np.float64)
     apart = values - np.array([values[TRAINING.truth == label].mean(0) for label in range(CLASSES)])[TRAINING.truth]
@@ -71,59 +70,59 @@ def test_distances_are_those_of_the_whole_covariance_where_axes_are_enough() -> 
     assert few.rest == pytest.approx((np.trace(covariance) - few.variances.sum()) / (FEATURES - AXES), rel=0.01)
 
 
-def test_looks_are_whitened(ood_reference: OodReference) -> None:
+def test_appearance_is_whitened(ood_reference: OodReference) -> None:
     assert TRAINING.appearance is not None
     white = (TRAINING.appearance[:, 5:] - ood_reference.look_mean) @ ood_reference.look_whitening
     np.testing.assert_allclose(np.cov(white.T), np.eye(white.shape[1]), atol=0.05)
 
 
-def test_usual_pictures_are_around_zero_and_strangers_beyond(ood_reference: OodReference) -> None:
+def test_usual_images_have_distances_around_zero_and_unlike_ones_larger(ood_reference: OodReference) -> None:
     usual = ood_distances(ood_reference, VALIDATION)
     assert abs(usual.mean()) < 0.01
-    assert np.median(ood_distances(ood_reference, pictures(4, 60, shift=3))) > usual.max()
+    assert np.median(ood_distances(ood_reference, images(4, 60, shift=3))) > usual.max()
 
 
-def test_few_good_pictures_are_refused_and_strangers_are(ood_reference: OodReference) -> None:
-    capture = choose_limits(ood_reference, VALIDATION, TEST, "test")
-    assert capture is not None
-    assert set(capture.limits) == {check.name for check in CHECKS} == set(REJECTED)
-    assert sum(REJECTED.values()) < 0.02  # what the house allows
-    assert capture.measured_on == "test"
-    assert capture.refused.n == 1500
-    assert 0.005 < capture.refused.value < 0.035
+def test_few_good_images_are_rejected_and_all_unlike_ones(ood_reference: OodReference) -> None:
+    quality = choose_limits(ood_reference, VALIDATION, TEST, "test")
+    assert quality is not None
+    assert set(quality.limits) == {check.name for check in CHECKS} == set(REJECTED)
+    assert sum(REJECTED.values()) < 0.02  # at most 2 % of good images in total
+    assert quality.measured_on == "test"
+    assert quality.refused.n == 1500
+    assert 0.005 < quality.refused.value < 0.035
 
-    def refused(answers: Predictions) -> list[bool]:
-        unlike = ood_distances(ood_reference, answers)
-        assert answers.appearance is not None
-        values = [dict(zip(APPEARANCE, look, strict=True)) for look in answers.appearance.tolist()]
-        return [bool(findings(v | {OOD: u}, capture.limits)) for v, u in zip(values, unlike.tolist(), strict=True)]
+    def rejected(predictions: Predictions) -> list[bool]:
+        unlike = ood_distances(ood_reference, predictions)
+        assert predictions.appearance is not None
+        values = [dict(zip(APPEARANCE, look, strict=True)) for look in predictions.appearance.tolist()]
+        return [bool(findings(v | {OOD: u}, quality.limits)) for v, u in zip(values, unlike.tolist(), strict=True)]
 
-    assert np.mean(refused(TEST)) == pytest.approx(capture.refused.value)  # the device's own checks agree
+    assert np.mean(rejected(TEST)) == pytest.approx(quality.refused.value)  # the device's own checks agree
     own = choose_limits(ood_reference, VALIDATION, VALIDATION, "validation")
     assert own is not None
     assert own.refused.value <= sum(REJECTED.values())
-    assert all(refused(pictures(4, 60, shift=3)))
+    assert all(rejected(images(4, 60, shift=3)))
 
 
-def test_the_limits_hold_the_share_of_validation_that_they_are_to_refuse(ood_reference: OodReference) -> None:
-    capture = choose_limits(ood_reference, VALIDATION, TEST, "test")
-    assert capture is not None
+def test_each_limit_rejects_its_share_of_validation(ood_reference: OodReference) -> None:
+    quality = choose_limits(ood_reference, VALIDATION, TEST, "test")
+    assert quality is not None
     assert VALIDATION.appearance is not None
     values = dict(zip(APPEARANCE, VALIDATION.appearance.T, strict=True)) | {
         OOD: ood_distances(ood_reference, VALIDATION)
     }
     for check in CHECKS:
         beyond = (
-            values[check.name] < capture.limits[check.name]
+            values[check.name] < quality.limits[check.name]
             if check.least
-            else (values[check.name] > capture.limits[check.name])
+            else (values[check.name] > quality.limits[check.name])
         )
         assert round(1000 * REJECTED[check.name]) - 1 <= beyond.sum() <= round(1000 * REJECTED[check.name]), check.name
 
 
-def test_too_few_validation_images_choose_nothing(ood_reference: OodReference) -> None:
-    assert choose_limits(ood_reference, pictures(5, MIN_VALIDATION - 1), TEST, "test") is None
-    assert choose_limits(ood_reference, pictures(5, MIN_VALIDATION), TEST, "test") is not None
+def test_too_few_validation_images_give_no_limits(ood_reference: OodReference) -> None:
+    assert choose_limits(ood_reference, images(5, MIN_VALIDATION - 1), TEST, "test") is None
+    assert choose_limits(ood_reference, images(5, MIN_VALIDATION), TEST, "test") is not None
 
 
 def test_a_class_without_training_images_and_a_wide_embedding() -> None:
