@@ -1,8 +1,8 @@
-"""`board.py pi2|pi3|pi4|pi5 FOLDER`: what the kernel of a Raspberry Pi tells in /proc and /sys, written below FOLDER.
+"""Write what the kernel of a Raspberry Pi shows in /proc and /sys into a folder: `board.py pi2|pi3|pi4|pi5 FOLDER`.
 
-The interpreters choose their kernels by the processor that is described there, and give up their fast ones where none
-is; emulation alone would show them the PC that it runs on. Written from what is published of the boards, not copied
-from any.
+The interpreters read there which processor they run on and choose their kernels by it. If they find no description,
+they do without their fast kernels. Emulation alone would show them the PC it runs on. The values come from published
+descriptions of the boards, not from a board.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Board:
     model: str
-    part: int  # of ARM's processors
+    part: int  # ARM's number of the processor
     revision: int
     megahertz: int
     features: str
-    caches: tuple[tuple[int, str, int, bool], ...]  # level, kind, kB, whether all cores share it
+    caches: tuple[tuple[int, str, int, bool], ...]  # level, kind, kB, shared by all cores
     variant: int = 0
     architecture: int = 8
 
@@ -70,8 +70,8 @@ CORES = range(4)
 
 
 def files(board: Board) -> dict[str, str]:
-    """Paths below the root, and what they hold."""
-    found = {
+    """Paths below the root, and the content of each."""
+    contents = {
         "proc/cpuinfo": "".join(
             f"processor\t: {core}\nBogoMIPS\t: 108.00\nFeatures\t: {board.features}\nCPU implementer\t: 0x41\n"
             f"CPU architecture: {board.architecture}\nCPU variant\t: {board.variant:#x}\nCPU part\t: {board.part:#x}\n"
@@ -84,27 +84,27 @@ def files(board: Board) -> dict[str, str]:
         "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
     }
     cpu = "sys/devices/system/cpu"
-    found |= {f"{cpu}/{name}": "0-3\n" for name in ("possible", "present", "online")}
+    contents |= {f"{cpu}/{name}": "0-3\n" for name in ("possible", "present", "online")}
     for core in CORES:
-        own = f"{cpu}/cpu{core}"
-        found |= {
-            f"{own}/cpufreq/cpuinfo_max_freq": f"{1000 * board.megahertz}\n",
-            f"{own}/cpufreq/cpuinfo_min_freq": "600000\n",
-            f"{own}/topology/physical_package_id": "0\n",
-            f"{own}/topology/core_id": f"{core}\n",
-            f"{own}/topology/core_siblings_list": "0-3\n",
-            f"{own}/topology/thread_siblings_list": f"{core}\n",
+        core_folder = f"{cpu}/cpu{core}"
+        contents |= {
+            f"{core_folder}/cpufreq/cpuinfo_max_freq": f"{1000 * board.megahertz}\n",
+            f"{core_folder}/cpufreq/cpuinfo_min_freq": "600000\n",
+            f"{core_folder}/topology/physical_package_id": "0\n",
+            f"{core_folder}/topology/core_id": f"{core}\n",
+            f"{core_folder}/topology/core_siblings_list": "0-3\n",
+            f"{core_folder}/topology/thread_siblings_list": f"{core}\n",
         }
         for index, (level, kind, kilobytes, shared) in enumerate(board.caches):
-            cache = f"{own}/cache/index{index}"
-            found |= {
+            cache = f"{core_folder}/cache/index{index}"
+            contents |= {
                 f"{cache}/level": f"{level}\n",
                 f"{cache}/type": f"{kind}\n",
                 f"{cache}/size": f"{kilobytes}K\n",
                 f"{cache}/shared_cpu_list": "0-3\n" if shared else f"{core}\n",
                 f"{cache}/coherency_line_size": "64\n",
             }
-    return found
+    return contents
 
 
 def main() -> None:

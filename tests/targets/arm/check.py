@@ -1,9 +1,10 @@
-"""`make check TARGET=arm`: the device package's tests on ARM, and the instructions it takes there, under emulation.
+"""`make check TARGET=arm`: run the device package's tests on emulated ARM systems, and count its instructions there.
 
-check.py              everything
-check.py NAME …       only these of its steps
-check.py run SYSTEM ARGUMENT…   Python in one of the systems, such as: run pi4-litert -m spot_edge.cli info
-check.py networks OUT.json FILE…   the instructions that other model files' networks take
+check.py                           all steps
+check.py NAME …                    only these steps
+check.py quick                     a few steps that take minutes
+check.py run SYSTEM ARGUMENT…      Python in one of the systems, for example: run pi4-litert -m spot_edge.cli info
+check.py networks OUT.json FILE…   count the instructions of other model files' networks
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from systems import HERE, SYSTEMS
 
 TESTS = Path("/opt/check/tests/edge_runtime")
 INFERENCE = ("test_interpreter.py", "test_classifier.py", "test_golden_answers.py")
-SLOW = ("doctor", "kiosk")  # they start Python over and over
+SLOW = ("doctor", "kiosk")  # these start Python many times
 OTHERS = (".", *(f"--ignore={TESTS / name}" for name in SLOW))
-CANNOT = 75  # what unpack.sh ends with where this machine cannot
+CANNOT_RUN = 75  # the exit code of unpack.sh if this machine cannot run these checks
 
 _WHERE_AM_I = """
 import platform, sys, spot_edge
@@ -36,12 +37,12 @@ print(platform.machine(), "%d.%d" % sys.version_info[:2], find_runtime(), spot_e
 
 
 def check(name: str, *files: str) -> str:
-    """Run a system's tests, all or those in `files`; their last line. Raises RuntimeError with what went wrong."""
+    """Run a system's tests, all or those in `files`, and return pytest's last line. A failure raises RuntimeError."""
     system = SYSTEMS[name]
     found = system.run("-c", _WHERE_AM_I, capture_output=True)
     expected = f"{system.machine} {system.python} {system.runtime} /opt/spot/spot_edge/__init__.py"
     if found.stdout.strip() != expected:
-        raise RuntimeError(f"this should be {expected}, but is: {found.stdout}{found.stderr}")
+        raise RuntimeError(f"expected the system {expected}, found {found.stdout}{found.stderr}")
     options = (
         "-q",
         "--color=no",
@@ -59,7 +60,7 @@ def check(name: str, *files: str) -> str:
     return f"{expected.rpartition(' ')[0]}: {done.stdout.splitlines()[-1]}"
 
 
-# the longest first, for as many run at once as there are processors
+# The longest first: as many run at once as there are processors.
 STEPS: dict[str, Callable[[], str]] = {
     "pi4-litert-slow": partial(check, "pi4-litert", *SLOW),
     "pi4-litert": partial(check, "pi4-litert", *OTHERS),
@@ -70,28 +71,28 @@ STEPS: dict[str, Callable[[], str]] = {
     "forky": partial(check, "forky"),
     **{name: partial(check, name, *INFERENCE) for name in ("pi3-litert", "pi5-litert", "pi3-tflite", "pi5-tflite")},
 }
-ASKED_FOR: dict[str, Callable[[], str]] = {
-    "guide": run_guide,  # takes minutes, and the package index
+ON_REQUEST: dict[str, Callable[[], str]] = {
+    "guide": run_guide,  # takes minutes and needs the package index
     **{f"{name}-slow": partial(check, name, *SLOW) for name in ("pi4-tflite", "32-bit")},
-    **{f"{name}-answers": partial(check, name, *INFERENCE) for name in ("pi4-litert", "pi4-tflite", "32-bit")},
+    **{f"{name}-inference": partial(check, name, *INFERENCE) for name in ("pi4-litert", "pi4-tflite", "32-bit")},
 }
-QUICK = ("counts", "pi3-litert", "pi5-litert", *(name for name in ASKED_FOR if name.endswith("-answers")))
+QUICK = ("counts", "pi3-litert", "pi5-litert", *(name for name in ON_REQUEST if name.endswith("-inference")))
 
 
 def step(name: str) -> bool:
-    """Run a step and say how it ended."""
+    """Run a step, print its result, and return whether it passed."""
     start = time.monotonic()
     try:
-        said, ended_well = (STEPS | ASKED_FOR)[name](), True
+        result, passed = (STEPS | ON_REQUEST)[name](), True
     except RuntimeError as error:
-        said, ended_well = str(error), False
-    heading = f"{'==' if ended_well else '!! FAILED:'} {name}, {time.monotonic() - start:.0f} s"
-    print(f"{heading}\n{said.rstrip()}", flush=True)
-    return ended_well
+        result, passed = str(error), False
+    heading = f"{'==' if passed else '!! FAILED:'} {name}, {time.monotonic() - start:.0f} s"
+    print(f"{heading}\n{result.rstrip()}", flush=True)
+    return passed
 
 
 def networks(arguments: list[str]) -> int:
-    """Count other model files' networks, and print the table."""
+    """Count the instructions of other model files' networks and print the table."""
     try:
         print(count_networks(Path(arguments[0]), [Path(argument) for argument in arguments[1:]]))
     except (RuntimeError, OSError) as error:
@@ -104,19 +105,19 @@ def main() -> int:
     start = time.monotonic()
     arguments = sys.argv[1:]
     verb = arguments[0] if arguments[:1] in (["run"], ["networks"], ["quick"]) else ""
-    known = SYSTEMS if verb == "run" else STEPS | ASKED_FOR
+    known = SYSTEMS if verb == "run" else STEPS | ON_REQUEST
     for name in arguments[1:2] if verb == "run" else [] if verb else arguments:
         if name not in known:
-            print(f"make check TARGET=arm: no {name!r}: there are {', '.join(known)}", file=sys.stderr)
+            print(f"make check TARGET=arm: no {name!r}. Choose from {', '.join(known)}.", file=sys.stderr)
             return 2
     if verb == "networks" and len(arguments) < 3:
         print(
-            'make check TARGET=arm: say which file to write and what to count: ARGS="networks OUT.json FILE …"',
+            'make check TARGET=arm: name the file to write and the model files: ARGS="networks OUT.json FILE …"',
             file=sys.stderr,
         )
         return 2
     unpacked = subprocess.run([HERE / "unpack.sh"], check=False, stdout=subprocess.PIPE, text=True)
-    if unpacked.returncode == CANNOT:
+    if unpacked.returncode == CANNOT_RUN:
         print(f"!! NOT RUN: make check TARGET=arm: {unpacked.stdout.strip()}")
         return 0
     if unpacked.returncode:
@@ -128,9 +129,9 @@ def main() -> int:
         return SYSTEMS[arguments[1]].run(*arguments[2:]).returncode
     print(f"== unpacked, {time.monotonic() - start:.0f} s", flush=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ended = list(pool.map(step, QUICK if verb == "quick" else arguments or STEPS))
-    print(f"== {sum(ended)} of {len(ended)} steps ended well, {time.monotonic() - start:.0f} s")
-    return 0 if all(ended) else 1
+        passed = list(pool.map(step, QUICK if verb == "quick" else arguments or STEPS))
+    print(f"== {sum(passed)} of {len(passed)} steps passed, {time.monotonic() - start:.0f} s")
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-/* A plugin of QEMU's user emulation that counts the instructions which one process retires (in its first thread's order:
-   run it single-threaded). At kill(getpid(), 0), which does nothing else, and at the end it appends the count since the
-   start to the file named by its argument `out`, one line each. QEMU 7.2 installs no header for plugins: what is
-   used of its interface is declared here. */
+/* A plugin for QEMU's user emulation that counts the instructions that a single-threaded process retires. At each
+   kill(getpid(), 0), which has no other effect, and at exit it appends the count since the start as one line to the
+   file named by its argument `out`. QEMU 7.2 installs no plugin header, so the functions used are declared here. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,7 +24,7 @@ extern void qemu_plugin_register_vcpu_syscall_cb(plugin_id, void (*)(plugin_id, 
                                                                      uint64_t));
 
 static const char *out;
-static int64_t kill_number = 129; /* aarch64's; 32-bit ARM's is 37 */
+static int64_t kill_number = 129; /* on aarch64; on 32-bit ARM it is 37 */
 static uint64_t count;
 
 static void append_count(void)
@@ -52,7 +51,7 @@ static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t process,
         append_count();
 }
 
-static void ended(plugin_id id, void *nothing)
+static void at_exit(plugin_id id, void *nothing)
 {
     append_count();
 }
@@ -69,6 +68,6 @@ __attribute__((visibility("default"))) int qemu_plugin_install(plugin_id id, con
         return 1;
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
     qemu_plugin_register_vcpu_syscall_cb(id, called);
-    qemu_plugin_register_atexit_cb(id, ended, NULL);
+    qemu_plugin_register_atexit_cb(id, at_exit, NULL);
     return 0;
 }

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# inside.sh ROOT COMMAND…: runs a command in an unpacked system, of this processor's kind or another, without being root
-# and without telling the machine: in a namespace where an emulator ($emulator, of the kind $binary) is registered for
-# its programs, and where /proc and /sys are those of $board, a folder. $core is the processor that is emulated; with
-# $network programs find this machine's name servers, certificates and package index.
+# inside.sh ROOT COMMAND…: run a command in an unpacked system, for this processor or another one.
+# It needs no root and changes nothing on the machine: the command runs in a namespace of its own. Variables:
+#   emulator, binary   the emulator to register there, and the kind of its programs: aarch64 or arm
+#   core               the processor to emulate
+#   board              a folder with the /proc and /sys to show
+#   network            if set, programs find this machine's name servers, certificates and package index
+#   python_path, library_path   PYTHONPATH and LD_LIBRARY_PATH of the command
 set -euo pipefail
 if [ -z "${in_namespace-}" ]; then
     in_namespace=1 exec unshare --user --map-root-user --mount --pid --fork --kill-child "$0" "$@"
@@ -32,7 +35,7 @@ else
     mount -t proc none "$root/proc"
 fi
 cd "$root"
-# a home as on a Raspberry Pi
+# The home folder is as on a Raspberry Pi.
 environment=(PATH=/usr/bin:/bin:/usr/sbin HOME=/home/pi LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
 [ -z "${core-}" ] || environment+=("QEMU_CPU=$core" TESTS_FORK=1)
 [ -z "${python_path-}" ] || environment+=("PYTHONPATH=$python_path")

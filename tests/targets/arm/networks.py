@@ -1,8 +1,8 @@
-"""How many instructions one run of any model file's network takes: `make check TARGET=arm ARGS="networks OUT.json FILE …"`.
+"""Count the instructions of any network's run: `make check TARGET=arm ARGS="networks OUT.json FILE …"`.
 
-FILE is a model file, or a folder with some, such as a family. Each is run in every system of COUNTED, with XNNPACK and
-without; a file that a system's interpreter does not take is noted as refused, with what it said. What OUT.json holds of
-the same file is not run again, so that a family can grow.
+FILE is a model file or a folder of model files. Each one runs in every system of COUNTED, with and without XNNPACK. If
+a system's interpreter rejects a file, the table says "refused" and OUT.json has the message. Files that are already in
+OUT.json do not run again.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from spot_edge.files import write_file
 from spot_edge.model.file import read_model
 
 SCHEMA = 1
-AT_ONCE = 2  # emulators
+EMULATORS = 2  # at the same time
 
 
 def count_networks(out: Path, files: list[Path]) -> str:
-    """Count each of `files`, write them to `out` after every one, and return what `out` then holds as a table."""
+    """Count each of `files`, update `out` after each one, and return the content of `out` as a table."""
     versions = {name: {key: value for key, value in versions_in(name).items() if key != "model"} for name in COUNTED}
-    report = _begun(out, versions)
+    report = _existing(out, versions)
     for file in _models(files):
         about = _about(file)
         if about["sha256"] in {known["sha256"] for known in report["networks"]}:
             continue
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(EMULATORS) as pool:
             counts = dict(zip(COUNTED, pool.map(partial(_count, file), COUNTED), strict=True))
         report["networks"].append(about | {"counts": counts})
         write_file(out, (json.dumps(report, indent=1) + "\n").encode())
-        print(f"{file}: {', '.join(_words(count) for count in counts.values())}", flush=True)
+        print(f"{file}: {', '.join(_cell(count) for count in counts.values())}", flush=True)
     return _table(report)
 
 
-def _begun(out: Path, versions: dict[str, Any]) -> dict[str, Any]:
-    """What `out` holds already, where the same versions counted it."""
+def _existing(out: Path, versions: dict[str, Any]) -> dict[str, Any]:
+    """The report in `out`, or an empty one. Raises RuntimeError if other versions wrote it."""
     empty = {"report": "instructions", "schema": SCHEMA, "versions": versions, "networks": []}
     if not out.exists():
         return empty
@@ -50,19 +50,19 @@ def _begun(out: Path, versions: dict[str, Any]) -> dict[str, Any]:
     except ValueError:
         report = {}
     if {key: report.get(key) for key in ("report", "schema", "versions")} | {"networks": []} != empty:
-        raise RuntimeError(f"{out}: not of this counting, or of other versions: name another file")
+        raise RuntimeError(f"{out} is not a report of these versions. Name another file.")
     return report
 
 
 def _models(files: list[Path]) -> list[Path]:
     found = [model for file in files for model in (sorted(file.rglob("*.tflite")) if file.is_dir() else [file])]
     if not found:
-        raise RuntimeError("no model file: name some, or a folder that holds some")
+        raise RuntimeError("no model file found. Name model files, or a folder that contains some.")
     return found
 
 
 def _about(file: Path) -> dict[str, Any]:
-    """Which file it is; name, variant and id are those of a model file of ours."""
+    """Describe a file. Its name, variant and id are None unless it is a model file of ours."""
     content = file.read_bytes()
     about = {"file": file.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     try:
@@ -80,18 +80,18 @@ def _count(file: Path, name: str) -> dict[str, Any]:
     return {"invoke": sections["invoke"], "without_xnnpack": sections["without XNNPACK"]}
 
 
-def _words(count: dict[str, Any]) -> str:
+def _cell(count: dict[str, Any]) -> str:
     return "refused" if "refused" in count else f"{count['invoke'] / 1e6:.1f}"
 
 
 def _table(report: dict[str, Any]) -> str:
-    """As in docs/reports/arm.md, in millions."""
+    """The counts in millions, as a table of docs/reports/arm.md."""
     lines = ["| million instructions | " + " | ".join(f"{name} | without XNNPACK" for name in COUNTED) + " |"]
     lines.append("|---|" + "---|---|" * len(COUNTED))
     for network in report["networks"]:
         cells = []
         for count in network["counts"].values():
             bare = "" if "refused" in count else f"{count['without_xnnpack'] / 1e6:.1f}"
-            cells += [_words(count), bare]
+            cells += [_cell(count), bare]
         lines.append(f"| {network['file']} | {' | '.join(cells)} |")
     return "\n".join(lines)

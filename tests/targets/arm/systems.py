@@ -1,4 +1,4 @@
-"""The systems that `make check TARGET=arm` runs under emulation, or beside this one, and how a command is run in one of them."""
+"""The systems that `make check TARGET=arm` runs, most of them under emulation, and how to run Python in one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DEBIAN_BLAS", "HERE", "SYSTEMS", "WORK", "System"]
 HERE = Path(__file__).parent
 WORK = HERE.parents[2] / "build" / "arm"
 
-# Debian chooses its numpy's libraries by links that unpacking does not make
+# Debian's numpy finds these libraries through links that unpacking does not make.
 DEBIAN_BLAS = ":".join(
     f"/usr/lib/{kind}-linux-gnu{abi}/{name}"
     for kind, abi in (("aarch64", ""), ("arm", "eabihf"))
@@ -23,31 +23,31 @@ DEBIAN_BLAS = ":".join(
 
 @dataclass(frozen=True)
 class System:
-    """A root that was unpacked, and what is used of it."""
+    """An unpacked root, and what to run in it."""
 
     root: str
     python: str
     machine: str
-    runtime: str  # the interpreter whose packages are used
-    core: str | None = None  # the processor that is emulated
-    board: str | None = None  # whose /proc and /sys are seen
+    runtime: str  # the TFLite interpreter
+    core: str | None = None  # the emulated processor
+    board: str | None = None  # the board whose /proc and /sys are shown
 
     def command(self, *arguments: str | Path) -> list[str]:
-        """Python in this system with `arguments`, as a command of this machine."""
+        """The command of this machine that runs Python in this system with `arguments`."""
         return [str(HERE / "inside.sh"), str(WORK / self.root), f"/usr/bin/python{self.python}", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """What `inside.sh` is told by variables."""
-        told = {"python_path": f"/opt/spot:/opt/{'litert' if self.runtime == 'ai-edge-litert' else 'tflite'}"}
+        """The environment variables that `inside.sh` reads."""
+        settings = {"python_path": f"/opt/spot:/opt/{'litert' if self.runtime == 'ai-edge-litert' else 'tflite'}"}
         if self.core:
             binary = {"aarch64": "aarch64", "armv7l": "arm"}[self.machine]
             emulator = WORK / "tools" / "usr" / "bin" / f"qemu-{binary}-static"
-            told |= {"core": self.core, "binary": binary, "emulator": str(emulator)}
+            settings |= {"core": self.core, "binary": binary, "emulator": str(emulator)}
         if self.board:
-            told["board"] = str(WORK / "boards" / self.board)
+            settings["board"] = str(WORK / "boards" / self.board)
         if self.root == "armhf":
-            told["library_path"] = DEBIAN_BLAS
-        return os.environ | told
+            settings["library_path"] = DEBIAN_BLAS
+        return os.environ | settings
 
     def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run Python in this system."""

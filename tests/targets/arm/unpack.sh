@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Unpacks below build/arm what `make check TARGET=arm` runs: emulators, Debian for arm64, armhf and two newer Debians for this
-# processor, wheels for each from this machine's own apt and pip sources, and the device package's built wheel with its
-# tests. Ends with 75 and one line where this machine cannot do so.
+# Unpack what `make check TARGET=arm` runs into build/arm: emulators, Debian for arm64 and armhf, two newer Debians for
+# this processor, wheels for each of them, and the device package's wheel with its tests. Packages come from this
+# machine's own apt and pip sources. If this machine cannot do that, print one line and exit with 75.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 : "${VENV:=.venv}"
@@ -11,7 +11,7 @@ work=$PWD/build/arm
 
 cannot() { echo "$1" && exit 75; }
 
-# a Debian for this processor in which /bin and /lib are links, as its packages take for granted: newer SUITE PACKAGE…
+# newer SUITE PACKAGE…: a newer Debian for this processor. Its packages expect that /bin and /lib are links.
 newer() {
     local folder
     for folder in bin sbin lib lib64; do
@@ -22,8 +22,8 @@ newer() {
 }
 
 emulators() {
-    without='^(libc6|libc-bin)_' unpack bookworm-amd64 "$work/tools" qemu-user && # whose plugins count; this machine's own libc
-        unpack_only bookworm-amd64 "$work/tools" qemu-user-static                  # which needs nothing in another root
+    without='^(libc6|libc-bin)_' unpack bookworm-amd64 "$work/tools" qemu-user && # counts with a plugin; uses this machine's libc
+        unpack_only bookworm-amd64 "$work/tools" qemu-user-static                  # needs no library in another root
 }
 
 packages() {
@@ -35,7 +35,7 @@ packages() {
     newer forky python3.14 libstdc++6 busybox-static & steps+=($!)
     wheels arm64/opt/litert 3.11 aarch64 dev ai-edge-litert numpy pillow click pytest & steps+=($!)
     wheels arm64/opt/tflite 3.11 aarch64 bookworm tflite-runtime numpy pillow click pytest & steps+=($!)
-    # numpy and Pillow are Debian's there: the package index has none for 32 bits
+    # numpy and Pillow are Debian's here: the package index has none for 32 bits
     wheels armhf/opt/tflite 3.11 armv7l bookworm --no-deps tflite-runtime click pytest iniconfig packaging pluggy pygments & steps+=($!)
     wheels trixie/opt/litert 3.13 x86_64 newer ai-edge-litert numpy pillow click pytest & steps+=($!)
     wheels forky/opt/litert 3.14 x86_64 newer ai-edge-litert numpy pillow click pytest & steps+=($!)
@@ -45,7 +45,7 @@ packages() {
 complete() {
     local root name
     for root in arm64 armhf trixie forky; do
-        mkdir -p "$work/$root"/{proc,sys} # which boards are mounted on
+        mkdir -p "$work/$root"/{proc,sys} # mount points
         for name in sh cat head; do ln -sf /bin/busybox "$work/$root/bin/$name"; done
     done
     for name in pi2 pi3 pi4 pi5; do "$python" tests/targets/arm/board.py $name "$work/boards/$name"; done
@@ -66,7 +66,7 @@ under_test() {
         cp -r tests/conftest.py tests/edge_runtime "$work/$root/opt/check/tests"
         cp -r examples "$work/$root/opt/check"
     done
-    # what Debian and pip do when they install; without it every start would compile all that is imported
+    # Debian and pip do this at installation. Without it every start would compile all imported modules.
     for root in arm64 armhf; do
         "$python" -m compileall -q -s "$work/$root" -p / "$work/$root/"{usr/lib/python3.11,usr/lib/python3,opt}
     done
@@ -74,15 +74,15 @@ under_test() {
     tests/targets/arm/inside.sh "$work/forky" /usr/bin/python3.14 -m compileall -q /usr/lib/python3.14 /opt
 }
 
-[ "$(uname -sm)" = "Linux x86_64" ] || cannot "it is made for Linux on x86-64, this is $(uname -sm)"
+[ "$(uname -sm)" = "Linux x86_64" ] || cannot "it needs Linux on x86-64, this is $(uname -sm)"
 for name in apt-get dpkg unshare ${CC:-cc}; do command -v "$name" >/dev/null || cannot "this machine has no $name"; done
-[ -n "$mirror" ] || cannot "apt knows no Debian archive here"
+[ -n "$mirror" ] || cannot "apt has no Debian archive configured here"
 unshare --user --map-root-user --mount sh -c 'mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && test -w /proc/sys/fs/binfmt_misc/register' ||
-    cannot "a namespace of our own cannot register an emulator here (that takes Linux 6.7 and user namespaces)"
+    cannot "a namespace cannot register an emulator here (needs Linux 6.7 and user namespaces)"
 if [ ! -e "$work/ready" ]; then
     rm -rf "$work"
     mkdir -p "$work"
-    packages || cannot "packages could not be had, as said above"
+    packages || cannot "some packages could not be downloaded, see above"
     complete
 fi
 under_test

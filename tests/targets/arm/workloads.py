@@ -1,6 +1,7 @@
-"""What is counted, run inside the emulated system: `counted.py OUT sections|start PICTURE`, or `… OUT invoke MODEL`.
+"""The code whose instructions are counted: `workloads.py OUT sections|start IMAGE` or `workloads.py OUT invoke MODEL`.
 
-Before each mark its name is appended to OUT, behind which the counting plugin puts the instructions since the start.
+It runs inside the emulated system. At each mark it appends the mark's name to OUT, and the counting plugin appends the
+number of instructions since the start.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ PACKAGES = ("click", "numpy", "PIL", "ai_edge_litert", "tflite_runtime", "spot_e
 
 
 def mark(name: str) -> None:
-    """Have the plugin write the count so far, under `name`."""
+    """Make the plugin write the count so far, under `name`."""
     os.write(_file, f"{name} ".encode())
     os.kill(_process, 0)
 
 
 def sections(path: str) -> None:
-    """One classification, its halves, and the same decoding, resizing and running without our code around them."""
+    """Mark one classification, its two halves, and bare decoding, resizing and inference without our code."""
     from dataclasses import replace
 
     import numpy as np
@@ -35,7 +36,7 @@ def sections(path: str) -> None:
     from spot_edge import Classifier
     from spot_edge.model.interpreter import RUNTIMES, find_runtime
 
-    picture = Path(path).read_bytes()
+    image = Path(path).read_bytes()
     classifier = Classifier.load(threads=1)
     model = classifier.model
     unchecked = Classifier(replace(model, spec=model.spec._replace(image_quality=None)), threads=1)
@@ -45,75 +46,75 @@ def sections(path: str) -> None:
     index, size = bare.get_input_details()[0]["index"], classifier.model.spec.image.size
 
     def decode_and_resize() -> Any:
-        image = Image.open(io.BytesIO(picture)).convert("RGB")
-        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))[np.newaxis]
+        decoded = Image.open(io.BytesIO(image)).convert("RGB")
+        return np.asarray(decoded.resize((size, size), Image.Resampling.BILINEAR))[np.newaxis]
 
     tensor = decode_and_resize()
-    prepared = classifier.prepare(picture)
+    prepared = classifier.prepare(image)
     bare.set_tensor(index, tensor)
     runs: dict[str, Callable[[], Any]] = {
         "invoke": bare.invoke,
         "decode-resize": decode_and_resize,
-        "prepare": lambda: classifier.prepare(picture),
-        "judge": lambda: classifier.predict(prepared),
-        "classify": lambda: classifier.classify(picture),
-        "unchecked": lambda: unchecked.classify(picture),
+        "prepare": lambda: classifier.prepare(image),
+        "predict": lambda: classifier.predict(prepared),
+        "classify": lambda: classifier.classify(image),
+        "unchecked": lambda: unchecked.classify(image),
     }
     for name, run in runs.items():
-        for _ in range(3):  # a first call is dearer: caches are made
+        for _ in range(3):  # the first calls cost more: they fill caches
             run()
         mark(f"before-{name}")
         run()
         mark(name)
 
 
-def start(picture: str) -> None:
-    """The command `spot-edge classify PICTURE` from its start to its end, with marks where a package is imported first.
+def start(image: str) -> None:
+    """Run `spot-edge classify IMAGE` from start to exit, with a mark at the first import of each package.
 
-    A mark names what has run since the mark before it.
+    A mark names what ran since the mark before it.
     """
     mark("python")
-    inside = ["our own code"]
-    known = builtins.__import__
+    stack = ["our own code"]
+    original_import = builtins.__import__
 
     def importing(name: str, *arguments: Any, **options: Any) -> Any:
         package = name.partition(".")[0]
         first = package in PACKAGES and package not in sys.modules
         if first:
-            mark(inside[-1])
-            inside.append(f"import {package}")
+            mark(stack[-1])
+            stack.append(f"import {package}")
         try:
-            return known(name, *arguments, **options)
+            return original_import(name, *arguments, **options)
         finally:
             if first:
-                mark(inside.pop())
+                mark(stack.pop())
 
     builtins.__import__ = importing
-    from spot_edge import classifier as room
+    from spot_edge import classifier as module
     from spot_edge.cli import main
 
     def within(owner: Any, attribute: str, name: str) -> None:
         run = getattr(owner, attribute)
 
         def timed(*arguments: Any, **options: Any) -> Any:
-            mark(inside[-1])
-            inside.append(name)
+            mark(stack[-1])
+            stack.append(name)
             try:
                 return run(*arguments, **options)
             finally:
-                mark(inside.pop())
+                mark(stack.pop())
 
         setattr(owner, attribute, timed)
 
-    within(room, "read_model", "read and verify the model")
-    within(room, "Interpreter", "load the model")
-    within(room.Classifier, "prepare", "decode and resize")
-    within(room.Classifier, "predict", "run the network and judge")
-    main(["classify", "--threads", "1", picture])
+    within(module, "read_model", "read and verify the model")
+    within(module, "Interpreter", "load the model")
+    within(module.Classifier, "prepare", "decode and resize")
+    within(module.Classifier, "predict", "run the network and interpret the scores")
+    main(["classify", "--threads", "1", image])
 
 
 def invoke(model: str) -> None:
-    """One run of a model file's network with XNNPACK, and one without it: of our kind, or any other .tflite."""
+    """Mark one run of a network with XNNPACK and one without it. Any .tflite file will do."""
     import numpy as np
 
     from spot_edge.errors import ModelError
@@ -136,7 +137,7 @@ def invoke(model: str) -> None:
 
 
 def _invoke_bare(model: str) -> None:
-    """The same for a file that only the interpreter itself knows."""
+    """The same for a .tflite file that is not a model file of ours."""
     import numpy as np
 
     from spot_edge.model.interpreter import RUNTIMES, find_runtime, resolver_without_delegate
