@@ -203,7 +203,7 @@ def test_half_of_the_models_make_an_exemplar() -> None:
     assert strata(np.array([0.0, EDGES[0], 0.99])).tolist() == [0, 1, len(EDGES)]
 
 
-def test_a_concentration_is_found_where_it_is() -> None:
+def test_a_concentration_is_found() -> None:
     """A third of the men's lesions are flipped, and a ninth of the women's, whatever the margin."""
     random = np.random.default_rng(1)
     lesions = np.arange(1200)

@@ -146,7 +146,7 @@ def decided(margins: Margins = Margins(), **changes: object) -> Drift:  # noqa: 
     return evaluate_drift(compared(**changes), margins, measured_on="val")
 
 
-def test_each_criterion_says_by_how_much_the_file_is_worse() -> None:
+def test_each_criterion_states_the_loss() -> None:
     drift = decided(
         balanced_accuracy=estimate(-0.004, -0.009, 0.001, 70),
         recall_mel=estimate(0.002, -0.01, 0.012, 70),
@@ -198,7 +198,7 @@ def test_the_interval_decides_and_its_ends_count_as_inside(low: float, high: flo
         (0.009, -0.02, 0.04, None),  # 31 times as far: about a thousand times the lesions
     ],
 )
-def test_an_undecided_criterion_says_how_many_lesions_would_decide(
+def test_an_undecided_criterion_estimates_the_lesions_needed(
     value: float, low: float, high: float, lesions: int | None
 ) -> None:
     found = criterion(decided(ece=estimate(value, low, high)), "ECE")
@@ -213,7 +213,7 @@ def test_a_thousand_times_the_lesions_are_no_advice() -> None:
 
 
 @pytest.mark.parametrize("missing", ["value", "low", "high"])
-def test_what_could_not_be_computed_is_undecided(missing: str) -> None:
+def test_a_missing_figure_is_undecided(missing: str) -> None:
     known = estimate(0.001, -0.002, 0.004) | {missing: None}
     assert tuple(criterion(decided(ece=known), "ECE"))[1:] == (0.0, -1.0, 1.0, 0.01, 100, "undecided", None)
     nothing = estimate(None, 0.0, 1.0)
