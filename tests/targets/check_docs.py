@@ -1,8 +1,7 @@
-"""The built documentation site in a real Chromium: it asks no other host for anything, search works, every public name
-has its entry.
+"""Check the built documentation site in a real Chromium: no request to another host, search, the API reference.
 
-`make docs` builds the site into build/docs; SITE and MKDOCS in the environment name another folder and command. Needs
-chromium and chromedriver. Screenshots of the pages are left in build/docs-pictures, to look at.
+`make docs` builds the site into build/docs. The environment variables SITE and MKDOCS name another folder and command.
+Needs chromium and chromedriver. Writes screenshots of the pages to build/docs-screenshots.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ REPOSITORY = Path(__file__).parents[2]
 SITE = Path(os.environ.get("SITE", REPOSITORY / "build" / "docs"))
 MKDOCS = os.environ.get("MKDOCS", str(REPOSITORY / ".venv-docs" / "bin" / "mkdocs"))
 SITE_HOOKS = REPOSITORY / "docs" / "site_hooks.py"
-PICTURES = REPOSITORY / "build" / "docs-pictures"
+SCREENSHOTS = REPOSITORY / "build" / "docs-screenshots"
 PATIENCE = 60  # seconds
 PAGES = [
     "index.html",
@@ -58,34 +57,33 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-features=OptimizationHints,MediaRouter,AutofillServerCommunication",
-    "--gaia-url=http://127.0.0.1:9",  # the browser's own question at its start, whatever page is open
+    "--gaia-url=http://127.0.0.1:9",  # Chromium sends a request of its own there when it starts
     "--window-size=1280,1000",
 ]
-# Debian's Chromium would open a search engine's page at its start.
+# Debian's Chromium would otherwise open a search engine's page at start.
 PREFERENCES = {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"], "homepage": "about:blank"}
-OWN = re.compile(
-    r"(http://)?update\.googleapis\.com[:/]"
-)  # the browser looks for updates of its parts in spite of the option
+# Chromium looks for component updates in spite of the option.
+OWN = re.compile(r"(http://)?update\.googleapis\.com[:/]")
 FOREIGN = "http://elsewhere.invalid/picture.png"
 
 
 class Recorder(BaseHTTPRequestHandler):
-    """A proxy that notes what it is asked for and gives nothing."""
+    """A proxy that records each request and answers with an error."""
 
-    asked: list[str]
+    requested: list[str]
 
     def _note(self) -> None:
-        self.asked.append(self.path)
+        self.requested.append(self.path)
         self.send_error(502)
 
-    do_GET = do_POST = do_HEAD = do_CONNECT = do_OPTIONS = _note  # noqa: N815 - names that http.server looks for
+    do_GET = do_POST = do_HEAD = do_CONNECT = do_OPTIONS = _note  # noqa: N815 - http.server needs these names
 
     def log_message(self, *arguments: object) -> None:
         pass
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """The site, without a line for every request; one page more, which does ask another host for something."""
+    """Serve the site without logging, and one more page that loads an image from another host."""
 
     def do_GET(self) -> None:
         if self.path != "/control.html":
@@ -111,10 +109,10 @@ def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[int]:
 
 
 class Browser:
-    """A Chromium that every request to another host than this machine takes through a recording proxy."""
+    """A Chromium that sends every request to another host through the recording proxy."""
 
-    def __init__(self, driver: str, folder: Path, proxy: int, asked: list[str]) -> None:
-        self.asked = asked
+    def __init__(self, driver: str, folder: Path, proxy: int, requested: list[str]) -> None:
+        self.requested = requested
         arguments = [*OPTIONS, f"--user-data-dir={folder}", f"--proxy-server=127.0.0.1:{proxy}"]
         wanted = {
             "browserName": "chrome",
@@ -138,7 +136,7 @@ class Browser:
         return self._call("POST", "/execute/sync", {"script": script, "args": []})
 
     def wait(self, script: str) -> Any:
-        """What `script` returns once that is true."""
+        """Run `script` until its result is true, and return that."""
         end = time.monotonic() + PATIENCE
         while not (value := self.run(script)):
             assert time.monotonic() < end, f"still false after {PATIENCE} s: {script}"
@@ -146,13 +144,13 @@ class Browser:
         return value
 
     def requests(self) -> list[str]:
-        """The addresses that pages asked for since the last call, from the browser's own log."""
+        """The addresses that pages requested since the last call, from the browser's log."""
         entries = self._call("POST", "/se/log", {"type": "performance"})
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         return [url for url in sent if not url.startswith(("data:", "blob:", "chrome:", "about:"))]
 
-    def picture(self, path: Path) -> None:
+    def screenshot(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
 
@@ -164,8 +162,8 @@ class Browser:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     assert shutil.which("chromium"), "install chromium"
     assert shutil.which("chromedriver"), "install chromedriver (Debian: chromium-driver)"
-    asked: list[str] = []
-    recorder = type("Recording", (Recorder,), {"asked": asked})
+    requested: list[str] = []
+    recorder = type("Recording", (Recorder,), {"requested": requested})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -175,7 +173,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     ):
         try:
             _until_open(port)
-            opened = Browser(f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("profile"), proxy, asked)
+            opened = Browser(f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("profile"), proxy, requested)
             yield opened
             opened.close()
         finally:
@@ -195,33 +193,33 @@ def _until_open(port: int) -> None:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    assert (SITE / "index.html").is_file(), f"{SITE} holds no site: run `make docs` first"
+    assert (SITE / "index.html").is_file(), f"{SITE} contains no site: run `make docs` first"
     with serving(partial(Quiet, directory=str(SITE))) as port:
         yield f"http://127.0.0.1:{port}"
 
 
-def _elsewhere(browser: Browser, site: str) -> list[str]:
-    """What pages asked other hosts for, by the browser's log (workers of a page have none) and by the proxy's."""
-    by_proxy = [asked for asked in browser.asked if not OWN.match(asked)]
+def _foreign_requests(browser: Browser, site: str) -> list[str]:
+    """Requests to other hosts, from the browser's log and the proxy's. The browser does not log those of workers."""
+    by_proxy = [url for url in browser.requested if not OWN.match(url)]
     return [url for url in browser.requests() if not url.startswith(site)] + by_proxy
 
 
-def test_a_request_to_another_host_would_be_seen(browser: Browser, site: str) -> None:
+def test_requests_to_another_host_are_detected(browser: Browser, site: str) -> None:
     browser.open(f"{site}/control.html")
     browser.wait("return document.images[0].complete")
-    assert FOREIGN in browser.asked
+    assert FOREIGN in browser.requested
     assert FOREIGN in browser.requests()
-    browser.asked.clear()
+    browser.requested.clear()
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_asks_no_other_host(browser: Browser, site: str, page: str) -> None:
+def test_page_requests_nothing_from_another_host(browser: Browser, site: str, page: str) -> None:
     browser.open(f"{site}/{page}")
     browser.wait("return document.readyState == 'complete' && document.querySelector('article h1')")
     fonts = "return getComputedStyle(document.querySelector('article p')).fontFamily"
     assert "Roboto" not in browser.run(fonts)
-    browser.picture(PICTURES / f"{page.removesuffix('.html').replace('/', '-')}.png")
-    assert _elsewhere(browser, site) == []
+    browser.screenshot(SCREENSHOTS / f"{page.removesuffix('.html').replace('/', '-')}.png")
+    assert _foreign_requests(browser, site) == []
 
 
 @pytest.mark.parametrize(
@@ -232,37 +230,37 @@ def test_a_page_asks_no_other_host(browser: Browser, site: str, page: str) -> No
         ("read_model", "reference/python-api"),
     ],
 )
-def test_search_finds_a_page(browser: Browser, site: str, words: str, page: str) -> None:
+def test_search_finds_the_page(browser: Browser, site: str, words: str, page: str) -> None:
     browser.open(f"{site}/index.html?q={words.replace(' ', '+')}")
     found = """return [...document.querySelectorAll('.md-search-result__link')].map(e => e.href).join(' ')"""
     assert page in browser.wait(found)
-    browser.picture(PICTURES / f"search-{words.replace(' ', '-')}.png")
-    assert _elsewhere(browser, site) == []
+    browser.screenshot(SCREENSHOTS / f"search-{words.replace(' ', '-')}.png")
+    assert _foreign_requests(browser, site) == []
 
 
-def test_no_page_loads_anything_from_another_host() -> None:
-    """Also on the pages that were not opened: nothing but links leads out of the site."""
+def test_no_page_embeds_a_resource_of_another_host() -> None:
+    """All pages, also those that no test opens: only links lead out of the site."""
     loaded = re.compile(r"""<(?:script|img|iframe|source|video|link)\b[^>]*?\s(?:src|href)=["']?(?:https?:)?//[^>]*>""")
     for page in SITE.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not [tag for tag in loaded.findall(text) if 'rel="canonical"' not in tag], page
 
 
-PAGES_OF_TWO = {"index.md": "# Home", "other.md": "# Other"}
+TWO_PAGES = {"index.md": "# Home", "other.md": "# Other"}
 BROKEN: dict[str, dict[str, str | None]] = {
     "a dead link": {"index.md": "# Home\n\n[there](nowhere.md)"},
     "a missing anchor": {"index.md": "# Home\n\n[there](other.md#nowhere)"},
     "a page outside the menu": {"forgotten.md": "# Forgotten"},
-    "a page that is not there": {"other.md": None},
+    "a missing page": {"other.md": None},
     "nothing": {},
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_the_build_is_strict(broken: str, tmp_path: Path) -> None:
-    """With the settings of mkdocs.yml, on two pages, and quiet as `make docs` is."""
+def test_build_is_strict(broken: str, tmp_path: Path) -> None:
+    """A two-page site with the settings of mkdocs.yml fails to build if something is wrong with it."""
     (tmp_path / "docs").mkdir()
-    for name, text in {**PAGES_OF_TWO, **BROKEN[broken]}.items():
+    for name, text in {**TWO_PAGES, **BROKEN[broken]}.items():
         if text is not None:
             (tmp_path / "docs" / name).write_text(text)
     pages = f"nav: [index.md, other.md]\nextra_css: []\nhooks: [{tmp_path}/hooks.py]\nplugins: [search]\n"
@@ -276,7 +274,7 @@ def test_the_build_is_strict(broken: str, tmp_path: Path) -> None:
     assert (done.returncode == 0) == (broken == "nothing"), done.stderr
 
 
-def test_the_reference_holds_every_public_name() -> None:
+def test_reference_lists_every_public_name() -> None:
     page = _ids("reference/python-api.html")
     assert {f"spot_edge.{name}" for name in spot_edge.__all__} - page == set()
 
@@ -284,7 +282,7 @@ def test_the_reference_holds_every_public_name() -> None:
 @pytest.mark.parametrize(
     ("folder", "package"), [("benchmarks", "spot_bench"), ("train", "spot_train"), ("convert", "spot_convert")]
 )
-def test_the_reference_holds_the_public_names_of_the_workstation(folder: str, package: str) -> None:
+def test_reference_lists_the_public_names_of_the_toolkit(folder: str, package: str) -> None:
     page, wanted = _ids(f"reference/python-api-{package}.html"), set()
     for path in (REPOSITORY / folder / package).rglob("*.py"):
         module = ".".join(path.relative_to(REPOSITORY / folder).with_suffix("").parts).removesuffix(".__init__")
@@ -293,7 +291,7 @@ def test_the_reference_holds_the_public_names_of_the_workstation(folder: str, pa
     assert wanted - page == set()
 
 
-def test_the_reference_holds_every_command_and_option() -> None:
+def test_reference_lists_every_command_and_option() -> None:
     page = (SITE / "reference" / "command-line.html").read_text(encoding="utf-8")
     ids, options = _ids("reference/command-line.html"), set(re.findall(r"--[a-z][a-z-]+", html.unescape(page)))
     commands = dict(_commands(spot_edge_command, "spot-edge"))
