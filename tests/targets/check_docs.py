@@ -63,7 +63,7 @@ OPTIONS = [
 # Debian's Chromium would otherwise open a search engine's page at start.
 PREFERENCES = {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"], "homepage": "about:blank"}
 # Chromium looks for component updates in spite of the option.
-OWN = re.compile(r"(http://)?update\.googleapis\.com[:/]")
+OWN = re.compile(r"(http://)?(update\.googleapis|clients2\.google)\.com[:/]")  # updates, and the time
 FOREIGN = "http://elsewhere.invalid/picture.png"
 
 
