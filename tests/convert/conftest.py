@@ -1,7 +1,7 @@
 """A small network that is trained in seconds, the run directory around it, and the model files made from it.
 
-Tests of conversion need a network with every kind of layer, not a good one. The files of a MobileNetV2 are tested as
-`shapes_family`, which other packages share.
+Tests of conversion need a network with every kind of layer, not a good one. Tests of other packages convert a
+MobileNetV2: `shapes_family` in tests/conftest.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IMAGES = {"train": 40, "val": 14, "calibrate": 8, "test": 2}  # of each kind
 RECIPE = """
 name = "small"
 [retrain]
-steps = 20
+steps = 10
 sparsity = 0.4
 clusters = 31
 [mix]

@@ -40,7 +40,7 @@ def rounded(body: keras.Model) -> keras.Model:
 
 def test_rounding_changes_the_corrected_network_less() -> None:
     body = network()
-    images = np.concatenate([to_tensor(draw_lesion(seed), ImageSpec(32))[0] for seed in range(24)])
+    images = np.concatenate([to_tensor(draw_lesion(seed, 64, 48), ImageSpec(32))[0] for seed in range(24)])
     expected = body.predict_on_batch(images)
     plain = rounded(body).predict_on_batch(images) - expected
     corrected = rounded(corrected_body(body, images)).predict_on_batch(images) - expected
@@ -51,6 +51,6 @@ def test_rounding_changes_the_corrected_network_less() -> None:
 def test_the_original_network_stays_unchanged() -> None:
     body = network()
     before = [array.copy() for array in body.get_weights()]
-    corrected_body(body, np.concatenate([to_tensor(draw_lesion(seed), ImageSpec(32))[0] for seed in range(4)]))
+    corrected_body(body, np.concatenate([to_tensor(draw_lesion(seed, 64, 48), ImageSpec(32))[0] for seed in range(4)]))
     for array, kept in zip(body.get_weights(), before, strict=True):
         np.testing.assert_array_equal(array, kept)

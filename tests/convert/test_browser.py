@@ -115,7 +115,7 @@ def test_tensors_go_to_the_page_and_outputs_come_back(
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "message"),
     [
         ("#!/bin/sh\nexit 0\n", "the browser exited without a result"),
         (imitation('post("failed", b"Error: none such\\nat line 1")'), r"LiteRT\.js \S+ cannot run it: .*none such$"),
@@ -124,10 +124,10 @@ def test_tensors_go_to_the_page_and_outputs_come_back(
     ids=["exits", "fails", "returns too little"],
 )  # fmt: skip
 def test_browser_errors_are_one_line(
-    program: str, said: str, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, message: str, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_on_path(tmp_path / "bin", program, monkeypatch)
-    with in_browser(read_model(), installed) as browser, pytest.raises(CheckError, match=said):
+    with in_browser(read_model(), installed) as browser, pytest.raises(CheckError, match=message):
         browser.invoke(np.zeros((1, 192, 192, 3), np.uint8))
 
 

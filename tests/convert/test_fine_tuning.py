@@ -91,7 +91,7 @@ def test_fine_tuned_variants_are_not_made_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({"step": 3}, "unknown key 'step' of retrain; did you mean 'steps'?"),
         ({"steps": 0}, "retrain.steps must be a whole number from 1"),
@@ -105,11 +105,11 @@ def test_fine_tuned_variants_are_not_made_by_default() -> None:
         ([], "retrain must be a table"),
     ],
 )
-def test_invalid_settings_are_one_line(table: object, said: str) -> None:
+def test_invalid_settings_are_one_line(table: object, message: str) -> None:
     with pytest.raises(DataError) as caught:
         retraining_from(table, "recipe.toml")
     assert str(caught.value).startswith("recipe.toml: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -201,10 +201,10 @@ def rebuilt(body: keras.Model) -> keras.Model:
 
 def test_a_folded_network_has_the_outputs_of_the_original() -> None:
     body = network()
-    pictures = np.random.default_rng(7).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    wanted = body(pictures, training=False)
+    images = np.random.default_rng(7).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    wanted = body(images, training=False)
     body(keras.Input((32, 32, 3), dtype="uint8"))  # the converter, too, calls it on other inputs
-    found = rebuilt(body)(pictures / np.float32(127.5) - 1, training=False)
+    found = rebuilt(body)(images / np.float32(127.5) - 1, training=False)
     for key in ("evidence", "embedding"):
         np.testing.assert_allclose(found[key], wanted[key], rtol=1e-4, atol=1e-4)
 
@@ -220,7 +220,7 @@ def test_a_dead_channel_gets_a_weight_that_int8_can_express_its_bias_with() -> N
 
 
 @pytest.mark.parametrize(
-    ("layer", "said"),
+    ("layer", "message"),
     [
         (
             lambda x: keras.layers.Conv2DTranspose(8, 1, name="odd")(x),
@@ -233,11 +233,11 @@ def test_a_dead_channel_gets_a_weight_that_int8_can_express_its_bias_with() -> N
         ),
     ],
 )
-def test_an_unsupported_layer_is_named(layer: Callable[..., object], said: str) -> None:
+def test_an_unsupported_layer_is_named(layer: Callable[..., object], message: str) -> None:
     image = keras.Input((32, 32, 3), dtype="uint8")
     x = layer(keras.layers.ReLU()(keras.layers.Rescaling(1 / 255)(image)))
     outputs = {"evidence": keras.layers.Conv2D(3, 1)(x), "embedding": keras.layers.GlobalAveragePooling2D()(x)}
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         fold(keras.Model(image, outputs))
     assert "\n" not in str(caught.value)
 
@@ -248,10 +248,10 @@ def test_distillation_repairs_a_damaged_network() -> None:
     student.set_weights(teacher.get_weights())
     kernel, bias = student.get_layer("evidence").get_weights()
     student.get_layer("evidence").set_weights([kernel * 0.8, bias + 0.3])
-    pictures = np.random.default_rng(8).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    images = np.random.default_rng(8).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
 
     def difference() -> float:
-        found, wanted = (np.asarray(one(pictures, training=False)["evidence"]) for one in (student, teacher))
+        found, wanted = (np.asarray(one(images, training=False)["evidence"]) for one in (student, teacher))
         return float(np.abs(found - wanted).mean())
 
     before, done = difference(), []
@@ -259,7 +259,7 @@ def test_distillation_repairs_a_damaged_network() -> None:
         lambda batch: student(batch, training=False),
         lambda batch: teacher(batch, training=False),
         [Weight(one.value, 3 if one.name == "kernel" else None) for one in student.get_layer("evidence").weights],
-        pictures,
+        images,
         steps=40,
         rate=0.02,
         advance=done.append,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from spot_convert.runtimes.micro.source import flatbuffer_of, registrations, sou
 from spot_convert.variants.catalog import TFLITE_MICRO
 from spot_edge import read_model
 from spot_edge.errors import DataError
-from spot_edge.model.file import seal, verify
+from spot_edge.model.file import ModelFile, seal, verify
 
 NEEDS = {"arena_bytes": 100_001, "head_bytes": 90_000, "tail_bytes": 10_001, "operators": ["AddConv2D", "AddSoftmax"]}
 # Enough of tflite-micro's header to compile the source.
@@ -68,12 +69,18 @@ def test_operators_have_the_names_of_tflite_micros_methods() -> None:
         assert registrations([kind]) == [name]
 
 
-def test_the_source_holds_the_flatbuffer_without_the_zip() -> None:
-    model = read_model()
-    content = flatbuffer_of(model)
-    assert model.content.startswith(content)
-    assert model.content[len(content) :].startswith(b"PK\3\4")
-    source = source_files(model, NEEDS, "1")["spot_model.cc"].decode()
+@pytest.fixture(scope="module")
+def spot(small_file: Callable[[str], Path]) -> ModelFile:
+    """A small model file named "spot"."""
+    model = read_model(small_file("int8"))
+    return verify(seal(flatbuffer_of(model), model.spec._replace(name="spot")), "spot.tflite")
+
+
+def test_the_source_holds_the_flatbuffer_without_the_zip(spot: ModelFile) -> None:
+    content = flatbuffer_of(spot)
+    assert spot.content.startswith(content)
+    assert spot.content[len(content) :].startswith(b"PK\3\4")
+    source = source_files(spot, NEEDS, "1")["spot_model.cc"].decode()
     array = re.search(r"kSpotModel\[\] = \{(.*?)\};", source, re.DOTALL)
     assert array is not None
     assert bytes(int(byte) for byte in array[1].split(",") if byte.strip()) == content
@@ -104,17 +111,16 @@ def test_any_model_name_becomes_a_valid_identifier() -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="NOT RUN: no g++: the C++ source was not compiled")
-def test_the_source_compiles_and_holds_the_model(tmp_path: Path) -> None:
-    model = read_model()
+def test_the_source_compiles_and_holds_the_model(spot: ModelFile, tmp_path: Path) -> None:
     include = tmp_path / "tensorflow" / "lite" / "micro"
     include.mkdir(parents=True)
     (include / "micro_mutable_op_resolver.h").write_text(HEADER)
-    for name, content in source_files(model, NEEDS, "1").items():
+    for name, content in source_files(spot, NEEDS, "1").items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "main.cc").write_text(PROGRAM)
     command = ["g++", "-std=c++17", "-Wall", "-Werror", "-I", ".", "main.cc", "spot_model.cc", "-o", "main"]
     subprocess.run(command, cwd=tmp_path, check=True)
-    assert subprocess.run([tmp_path / "main"], check=True, stdout=subprocess.PIPE).stdout == flatbuffer_of(model)
+    assert subprocess.run([tmp_path / "main"], check=True, stdout=subprocess.PIPE).stdout == flatbuffer_of(spot)
 
 
 @pytest.mark.usefixtures("without_tflite_micro")

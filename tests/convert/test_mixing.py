@@ -94,20 +94,20 @@ def test_measured_correction_keeps_the_means(calibrated: Calibrated, plan: Plan)
     body, ranges, inputs = calibrated
     wanted = logits(body, inputs).mean(axis=0)
     rounded = logits(quantized(body, ranges, plan), inputs).mean(axis=0)
-    corrected_ = logits(quantized(corrected(body, ranges, plan, inputs), ranges, plan), inputs).mean(axis=0)
-    assert np.abs(corrected_ - wanted).mean() < 0.5 * np.abs(rounded - wanted).mean()
+    corrections = logits(quantized(corrected(body, ranges, plan, inputs), ranges, plan), inputs).mean(axis=0)
+    assert np.abs(corrections - wanted).mean() < 0.5 * np.abs(rounded - wanted).mean()
 
 
 def test_correction_for_float16_keeps_the_means(run: Run, calibration: NDArray[np.uint8]) -> None:
     """Rounding moves the means even in float16, if weights nearly cancel."""
-    pictures = [picture[np.newaxis] for picture in calibration]
-    wanted = logits(float_body(run, calibration), pictures)
-    corrected_ = logits(BODIES["float16"](run, calibration), pictures) - wanted
+    images = [image[np.newaxis] for image in calibration]
+    wanted = logits(float_body(run, calibration), images)
+    corrections = logits(BODIES["float16"](run, calibration), images) - wanted
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spot_convert.engines.litert_quantizer.corrected_for_float16", lambda body, inputs: body)
-        rounded = logits(BODIES["float16"](run, calibration), pictures) - wanted
-    assert np.abs(corrected_.mean(axis=0)).max() < 0.5 * np.abs(rounded.mean(axis=0)).max()
-    assert np.abs(corrected_).mean() < np.abs(rounded).mean()
+        rounded = logits(BODIES["float16"](run, calibration), images) - wanted
+    assert np.abs(corrections.mean(axis=0)).max() < 0.5 * np.abs(rounded.mean(axis=0)).max()
+    assert np.abs(corrections).mean() < np.abs(rounded).mean()
 
 
 def test_weights_beyond_the_range_of_float16_are_reported(run: Run, calibration: NDArray[np.uint8]) -> None:

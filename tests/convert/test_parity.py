@@ -94,5 +94,5 @@ def test_operators_that_tflite_runtime_lacks_are_rejected_for_it_alone(small_fil
     check_operators(pack(model), "x", "tflite-runtime")
     model.operatorCodes[0].version = 99
     check_operators(pack(model), "x", "ai-edge-litert")
-    with pytest.raises(CheckError, match="x: tflite-runtime cannot run QUANTIZE version 99"):
+    with pytest.raises(CheckError, match=r"x: tflite-runtime cannot run \w+ version 99"):
         check_operators(pack(model), "x", "tflite-runtime")

@@ -119,7 +119,7 @@ def test_bad_input_is_reported_in_one_line(small_file: Callable[[str], Path], da
     (tmp_path / "spoilt" / "circle").mkdir(parents=True)
     (tmp_path / "spoilt" / "circle" / "a.jpg").write_bytes(b"not an image")
     for arguments, kind, message in (
-        ([tmp_path / "none.tflite", "--data", data], ModelError, "none.tflite: model file cannot be read"),
+        ([tmp_path / "none.tflite", "--data", data], ModelError, "none.tflite: cannot read this model file"),
         ([tmp_path / "broken.tflite", "--data", data], ModelError, "broken.tflite: no spot-edge digest"),
         ([good, "--data", tmp_path / "none"], DataError, "none: no such file or folder"),
         ([good, "--data", tmp_path / "others"], DataError, "does not have the labels star"),
@@ -138,11 +138,11 @@ def test_one_image_in_a_hundred_may_be_bad_in_a_slower_runtime(
     """Of all images, not of those that one processor gets."""
     monkeypatch.setattr(kernels, "micro_version", lambda: "0")
     monkeypatch.setattr(kernels, "default_threads", lambda: 4)
-    pictures = sorted(data.glob("*/*"))
+    images = sorted(data.glob("*/*"))
     for number in range(120):
-        place = tmp_path / "many" / pictures[number % 12].parent.name / f"{number:03}.png"
+        place = tmp_path / "many" / images[number % 12].parent.name / f"{number:03}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(b"not an image" if number == 60 else pictures[number % 12].read_bytes())
+        place.write_bytes(b"not an image" if number == 60 else images[number % 12].read_bytes())
     model, images = read_model(small_file("int8")), read_manifest(tmp_path / "many")
     found = kernels.micro_predictions(model, images, lambda count: None)
     assert (len(found.truth), len(found.skipped)) == (119, 1)

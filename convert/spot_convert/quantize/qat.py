@@ -30,7 +30,7 @@ def check_trainer(python: Path | None) -> None:
             "qat-int8 needs the Python of an environment with TF Model Optimization: name it with --qat "
             "(docs/how-to/convert-a-model.md shows how to make one)"
         )
-    require_environment(python, ("spot_convert", "tensorflow", "tf_keras"), _PACKAGE)
+    require_environment(python, ("tf_keras", "spot_convert", "tensorflow"), _PACKAGE)
 
 
 def qat_body(

@@ -121,7 +121,7 @@ def chain_weights(seed: int = 0) -> list[np.ndarray]:
 def chain(weights: Sequence[np.ndarray], *, int8: bool, shift: Sequence[float] = (0, 0, 0, 0, 0)) -> bytes:
     """Return a chain of 1x1 convolutions with float32 or int8 weights; `shift` holds their biases."""
     made = Made()
-    last = fed = made.tensor("picture", [1, SIZE, SIZE, 3])
+    last = fed = made.tensor("image", [1, SIZE, SIZE, 3])
     for number, (values, bias) in enumerate(zip(weights, shift, strict=True)):
         if int8:
             scales = np.abs(values).max(axis=(1, 2, 3)) / 127

@@ -76,7 +76,7 @@ def test_the_baseline_gets_the_values_that_a_quantized_input_stands_for(
 def test_an_int8_layer_is_compared_in_real_values(write: Callable[[bytes], Path]) -> None:
     shape, step, zero = [1, SIZE, SIZE, 3], 0.01, -20
     own, baseline = Made(), Made()
-    fed = own.tensor("picture", shape)
+    fed = own.tensor("image", shape)
     small, kept = (own.tensor(name, shape, Types.INT8, scales=[step]) for name in ("small", "kept"))
     for place in (small, kept):
         own.graph.tensors[place].quantization.zeroPoint[:] = zero
@@ -84,7 +84,7 @@ def test_an_int8_layer_is_compared_in_real_values(write: Callable[[bytes], Path]
     own.operator(Codes.QUANTIZE, [fed], small)
     own.operator(Codes.RELU, [small], kept, version=2)
     own.operator(Codes.DEQUANTIZE, [kept], given, version=2)
-    other, result = baseline.tensor("picture", shape), baseline.tensor("result", shape)
+    other, result = baseline.tensor("image", shape), baseline.tensor("result", shape)
     baseline.operator(Codes.RELU, [other], result)
     contents = own.bytes([fed], [given]), baseline.bytes([other], [result])
     (found,) = errors(record(write(contents[0]), "--layers", "--against", write(contents[1])))

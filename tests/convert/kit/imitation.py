@@ -27,25 +27,25 @@ def run_command(command: Any, *arguments: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
-def crop_to_4_3(picture: Pixels) -> Pixels:
-    height, width = picture.shape[:2]
+def crop_to_4_3(image: Pixels) -> Pixels:
+    height, width = image.shape[:2]
     if 1.2 <= width / height <= 1.5:
-        return picture
+        return image
     if width / height > 4 / 3:
-        return centred(picture, -(-4 * height // 3), height)
-    return centred(picture, width, -(-3 * width // 4))
+        return centred(image, -(-4 * height // 3), height)
+    return centred(image, width, -(-3 * width // 4))
 
 
-def centred(picture: Pixels, width: int, height: int) -> Pixels:
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return picture[top : top + height, left : left + width]
+def centred(image: Pixels, width: int, height: int) -> Pixels:
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
 
 
-def smooth(picture: Pixels, width: int, height: int) -> Pixels:
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+def smooth(image: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def bilinear(picture: Pixels, width: int, height: int, centre: float = 0.5) -> Pixels:
+def bilinear(image: Pixels, width: int, height: int, centre: float = 0.5) -> Pixels:
     """Interpolate four pixels, from their centres like OpenCV and tf.image, or from their corners like MediaPipe."""
 
     def places(new: int, old: int) -> tuple[Any, Any, Any]:
@@ -53,57 +53,57 @@ def bilinear(picture: Pixels, width: int, height: int, centre: float = 0.5) -> P
         low = np.floor(at).astype(int)
         return low, np.minimum(low + 1, old - 1), at - low
 
-    top, bottom, v = places(height, picture.shape[0])
-    left, right, u = places(width, picture.shape[1])
-    values, v, u = picture.astype(np.float64), v[:, None, None], u[None, :, None]
+    top, bottom, v = places(height, image.shape[0])
+    left, right, u = places(width, image.shape[1])
+    values, v, u = image.astype(np.float64), v[:, None, None], u[None, :, None]
     upper = values[top][:, left] * (1 - u) + values[top][:, right] * u
     lower = values[bottom][:, left] * (1 - u) + values[bottom][:, right] * u
     return np.round(upper * (1 - v) + lower * v).astype(np.uint8)
 
 
-def nearest(picture: Pixels, width: int, height: int) -> Pixels:
-    rows = (np.arange(height) + 0.5) * picture.shape[0] / height
-    columns = (np.arange(width) + 0.5) * picture.shape[1] / width
-    return picture[rows.astype(int)][:, columns.astype(int)]
+def nearest(image: Pixels, width: int, height: int) -> Pixels:
+    rows = (np.arange(height) + 0.5) * image.shape[0] / height
+    columns = (np.arange(width) + 0.5) * image.shape[1] / width
+    return image[rows.astype(int)][:, columns.astype(int)]
 
 
-def area(picture: Pixels, width: int, height: int) -> Pixels:
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+def area(image: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 
 def to_square(resize: Callable[[Pixels, int, int], Pixels]) -> Callable[[Pixels, int], Pixels]:
-    return lambda picture, size: resize(picture, size, size)
+    return lambda image, size: resize(image, size, size)
 
 
-def right_way(picture: Pixels, size: int) -> Pixels:
-    return smooth(crop_to_4_3(picture), size, size)
+def right_way(image: Pixels, size: int) -> Pixels:
+    return smooth(crop_to_4_3(image), size, size)
 
 
-def stock_way(picture: Pixels, size: int) -> Pixels:
-    return bilinear(picture, size, size)
+def stock_way(image: Pixels, size: int) -> Pixels:
+    return bilinear(image, size, size)
 
 
-def mediapipe_way(picture: Pixels, size: int) -> Pixels:
-    return bilinear(picture, size, size, centre=0.0)
+def mediapipe_way(image: Pixels, size: int) -> Pixels:
+    return bilinear(image, size, size, centre=0.0)
 
 
-def letterbox(picture: Pixels, size: int) -> Pixels:
-    height, width = picture.shape[:2]
+def letterbox(image: Pixels, size: int) -> Pixels:
+    height, width = image.shape[:2]
     scale = size / max(height, width)
-    small = bilinear(picture, round(width * scale), round(height * scale))
+    small = bilinear(image, round(width * scale), round(height * scale))
     canvas = np.zeros((size, size, 3), np.uint8)
     top, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2
     canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     return canvas
 
 
-def centre_crop(picture: Pixels, size: int) -> Pixels:
-    side = min(picture.shape[:2])
-    return bilinear(centred(picture, side, side), size, size)
+def centre_crop(image: Pixels, size: int) -> Pixels:
+    side = min(image.shape[:2])
+    return bilinear(centred(image, side, side), size, size)
 
 
-def wrong_strides(picture: Pixels, size: int) -> Pixels:
-    return right_way(picture.reshape(picture.shape[1], picture.shape[0], 3), size)
+def wrong_strides(image: Pixels, size: int) -> Pixels:
+    return right_way(image.reshape(image.shape[1], image.shape[0], 3), size)
 
 
 def with_alpha(tensor: Pixels) -> Pixels:
@@ -141,7 +141,7 @@ class App:
     def run(self, kit: Path, part: str = "vectors") -> dict[str, Any]:
         """Return the contents of the results file."""
         random, scores, entries = np.random.default_rng(7), [], []
-        for name, tensor, outputs in _answers(kit, part, self.prepare, self.change, self.kernels):
+        for name, tensor, outputs in _outputs(kit, part, self.prepare, self.change, self.kernels):
             entry: dict[str, Any] = {"image": name}
             if self.digests:
                 entry["input_sha256"] = hashlib.sha256(tensor.tobytes()).hexdigest()
@@ -156,7 +156,7 @@ class App:
 
 
 @cache
-def _answers(
+def _outputs(
     kit: Path,
     part: str,
     prepare: Callable[[Pixels, int], Pixels],
@@ -168,12 +168,12 @@ def _answers(
     engine = Interpreter(model_path=file, num_threads=1, experimental_op_resolver_type=kernels)
     network = engine.get_signature_runner()
     size = network.get_input_details()["image"]["shape"][1]
-    answers = []
+    found = []
     for path in sorted((kit / part).iterdir()):
-        picture = np.asarray(Image.open(path))
-        tensor = np.ascontiguousarray(change(prepare(picture, size) if part == "vectors" else picture))
-        answers.append((f"{part}/{path.name}", tensor, network(image=tensor[np.newaxis])))
-    return answers
+        image = np.asarray(Image.open(path))
+        tensor = np.ascontiguousarray(change(prepare(image, size) if part == "vectors" else image))
+        found.append((f"{part}/{path.name}", tensor, network(image=tensor[np.newaxis])))
+    return found
 
 
 def verdict(kit: Path, tmp_path: Path, *runs: dict[str, Any]) -> dict[str, Any]:
@@ -181,21 +181,21 @@ def verdict(kit: Path, tmp_path: Path, *runs: dict[str, Any]) -> dict[str, Any]:
     record = {**runs[0], "results": [entry for run in runs for entry in run["results"]]}
     (tmp_path / "results.json").write_text(json.dumps(record))
     done = run_command(cli.kit.commands["check"], kit, tmp_path / "results.json", "--json")
-    said: dict[str, Any] = json.loads(done.stdout)
-    assert said["conforms"] == (done.exit_code == 0), said
-    assert said["conforms"] or isinstance(done.exception, CheckError), done.exception
-    return said
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["conforms"] == (done.exit_code == 0), found
+    assert found["conforms"] or isinstance(done.exception, CheckError), done.exception
+    return found
 
 
-def mistakes(said: dict[str, Any]) -> list[str]:
-    (finding,) = said["findings"]
+def mistakes(found: dict[str, Any]) -> list[str]:
+    (finding,) = found["findings"]
     return [cause["mistake"] for cause in finding["causes"]]
 
 
 PREPARED = {
     "stock": App(stock_way),
     "whole-area": App(to_square(area)),
-    "contract-plain": App(lambda picture, size: bilinear(crop_to_4_3(picture), size, size)),
+    "contract-plain": App(lambda image, size: bilinear(crop_to_4_3(image), size, size)),
     "whole-nearest": App(to_square(nearest)),
     "bars-plain": App(letterbox),
     "square-plain": App(centre_crop),

@@ -64,13 +64,13 @@ def test_changed_or_missing_images_are_detected(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "not a kit"), ("{", "not JSON"), ("[]", "not written by"), ('{"schema":2}', "schema 2")],
 )
-def test_a_folder_that_is_not_a_kit_is_reported(tmp_path: Path, content: str | None, said: str) -> None:
+def test_a_folder_that_is_not_a_kit_is_reported(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "vectors.json").write_text(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_kit(tmp_path)
 
 

@@ -36,16 +36,16 @@ from spot_edge import read_model
 @pytest.mark.parametrize("part", ["inputs", "vectors"])
 @NOISE
 def test_an_app_without_a_mistake_conforms(kit: Path, tmp_path: Path, part: str, noise: float) -> None:
-    said = verdict(kit, tmp_path, App(noise=noise, digests=True, means=True).run(kit, part))
-    assert said["conforms"]
-    assert mistakes(said) == []
+    found = verdict(kit, tmp_path, App(noise=noise, digests=True, means=True).run(kit, part))
+    assert found["conforms"]
+    assert mistakes(found) == []
 
 
 def test_other_kernels_conform_and_their_mistakes_are_named(kit: Path, tmp_path: Path) -> None:
     app = App(kernels=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-    said = verdict(kit, tmp_path, app.run(kit, "inputs"))
-    assert said["conforms"]
-    assert 0.001 < said["findings"][0]["largest"] < said["tolerance"]["score"] / 2
+    found = verdict(kit, tmp_path, app.run(kit, "inputs"))
+    assert found["conforms"]
+    assert 0.001 < found["findings"][0]["largest"] < found["tolerance"]["score"] / 2
     for mistake in ("bgr", "mirrored"):
         assert mistakes(verdict(kit, tmp_path, replace(app, change=FED[mistake]).run(kit, "inputs"))) == [mistake]
 
@@ -53,8 +53,8 @@ def test_other_kernels_conform_and_their_mistakes_are_named(kit: Path, tmp_path:
 @NOISE
 @pytest.mark.parametrize("mistake", PREPARED)
 def test_wrong_resizing_is_named(kit: Path, tmp_path: Path, mistake: str, noise: float) -> None:
-    said = verdict(kit, tmp_path, replace(PREPARED[mistake], noise=noise).run(kit))
-    assert mistakes(said) == [mistake]
+    found = verdict(kit, tmp_path, replace(PREPARED[mistake], noise=noise).run(kit))
+    assert mistakes(found) == [mistake]
 
 
 @NOISE
@@ -64,8 +64,8 @@ def test_a_wrong_tensor_is_named_after_either_resizing(
     kit: Path, tmp_path: Path, mistake: str, resized: Any, noise: float
 ) -> None:
     app = App(resized or right_way, FED[mistake], noise=noise)
-    said = verdict(kit, tmp_path, app.run(kit, "vectors" if resized else "inputs"))
-    assert mistakes(said) == [mistake]
+    found = verdict(kit, tmp_path, app.run(kit, "vectors" if resized else "inputs"))
+    assert mistakes(found) == [mistake]
 
 
 @NOISE
@@ -80,8 +80,8 @@ def test_an_almost_black_image_is_named_whatever_the_cause(kit: Path, tmp_path: 
 def test_a_wrong_reading_is_named_after_either_resizing(
     kit: Path, tmp_path: Path, mistake: str, prepare: Any, noise: float
 ) -> None:
-    said = verdict(kit, tmp_path, App(prepare, read=READ[mistake], noise=noise).run(kit))
-    assert mistakes(said) == [mistake]
+    found = verdict(kit, tmp_path, App(prepare, read=READ[mistake], noise=noise).run(kit))
+    assert mistakes(found) == [mistake]
 
 
 @NOISE
@@ -107,9 +107,9 @@ def test_constant_scores_are_named(kit: Path, tmp_path: Path) -> None:
 @NOISE
 def test_scores_in_another_order_are_named_with_it(kit: Path, tmp_path: Path, noise: float) -> None:
     app = App(report=lambda scores: [row[[5, 4, 2, 3, 1, 0, 6]] for row in scores], noise=noise)
-    said = verdict(kit, tmp_path, app.run(kit))
-    assert mistakes(said) == ["order"]
-    assert "nv, mel, bkl" in said["findings"][0]["causes"][0]["what"]
+    found = verdict(kit, tmp_path, app.run(kit))
+    assert mistakes(found) == ["order"]
+    assert "nv, mel, bkl" in found["findings"][0]["causes"][0]["what"]
 
 
 def test_alphabetically_sorted_labels_are_named(kit: Path, tmp_path: Path) -> None:
@@ -137,35 +137,35 @@ def test_preparing_an_image_twice_is_named(kit: Path, tmp_path: Path) -> None:
 def test_a_stock_client_conforms_if_it_declares_that(kit: Path, tmp_path: Path) -> None:
     assert verdict(kit, tmp_path, App(mediapipe_way, says={"resize": "stock"}).run(kit))["conforms"]
     app = App(stock_way, says={"resize": "stock"})
-    said = verdict(kit, tmp_path, app.run(kit), app.run(kit, "inputs"))
-    assert said["conforms"]
-    assert [finding["folder"] for finding in said["findings"]] == ["inputs", "vectors"]
+    found = verdict(kit, tmp_path, app.run(kit), app.run(kit, "inputs"))
+    assert found["conforms"]
+    assert [finding["folder"] for finding in found["findings"]] == ["inputs", "vectors"]
     assert mistakes(verdict(kit, tmp_path, replace(app, change=np.fliplr).run(kit))) == ["mirrored"]
 
 
 def test_correct_inputs_and_wrong_vectors_are_distinguished(kit: Path, tmp_path: Path) -> None:
-    said = verdict(kit, tmp_path, App().run(kit, "inputs"), App(centre_crop).run(kit))
-    assert [(finding["folder"], finding["conforms"]) for finding in said["findings"]] == [
+    found = verdict(kit, tmp_path, App().run(kit, "inputs"), App(centre_crop).run(kit))
+    assert [(finding["folder"], finding["conforms"]) for finding in found["findings"]] == [
         ("inputs", True),
         ("vectors", False),
     ]
 
 
 def test_another_model_file_is_named_by_its_id(kit: Path, tmp_path: Path) -> None:
-    said = verdict(kit, tmp_path, App(says={"model": "0" * 64}).run(kit))
-    assert not said["conforms"]
-    assert said["other_model"] == "0" * 64
+    found = verdict(kit, tmp_path, App(says={"model": "0" * 64}).run(kit))
+    assert not found["conforms"]
+    assert found["other_model"] == "0" * 64
     assert verdict(kit, tmp_path, App(says={"model": read_model().id}).run(kit))["conforms"]
 
 
 def test_random_scores_for_correct_inputs_point_to_the_file(kit: Path, tmp_path: Path) -> None:
     wild = np.random.default_rng(1).dirichlet(np.ones(7), 11)
     app = App(report=lambda scores: list(wild))
-    said = verdict(kit, tmp_path, app.run(kit, "inputs"))
-    assert mistakes(said) == []
-    assert said["findings"][0]["nearest"] is not None
-    said = verdict(kit, tmp_path, replace(app, digests=True).run(kit, "inputs"))
-    assert "another model file" in said["findings"][0]["notes"][0]
+    found = verdict(kit, tmp_path, app.run(kit, "inputs"))
+    assert mistakes(found) == []
+    assert found["findings"][0]["nearest"] is not None
+    found = verdict(kit, tmp_path, replace(app, digests=True).run(kit, "inputs"))
+    assert "another model file" in found["findings"][0]["notes"][0]
 
 
 def test_input_digests_decide_if_scores_do_not(kit: Path, tmp_path: Path) -> None:

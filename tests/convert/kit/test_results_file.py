@@ -18,7 +18,7 @@ def _spoil(record: dict[str, Any], **first: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda r: {**r, "schema": 2}, '"schema": 1'),
         (lambda r: [r], '"schema": 1'),
@@ -39,11 +39,11 @@ def _spoil(record: dict[str, Any], **first: Any) -> dict[str, Any]:
         (lambda r: _spoil(r, input_mean=[1.0]), "three numbers"),
     ],
 )
-def test_invalid_results_are_reported(kit: Path, tmp_path: Path, spoil: Any, said: str) -> None:
+def test_invalid_results_are_reported(kit: Path, tmp_path: Path, spoil: Any, message: str) -> None:
     names = sorted(path.name for path in (kit / "inputs").iterdir())
     record = {"schema": 1, "results": [{"image": f"inputs/{name}", "scores": [1 / 7] * 7} for name in names]}
     (tmp_path / "results.json").write_text(json.dumps(spoil(record)))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_results(tmp_path / "results.json", read_kit(kit))
 
 
