@@ -1,6 +1,6 @@
-"""The same recipe under Keras' three backends: it learns, survives kill -9, and leaves a file that converts here.
+"""Train the same recipe with Keras' three backends. It learns, survives kill -9, and its network converts here.
 
-Run by `make check TARGET=backends`, which makes the environments: .venv-jax and .venv-torch have no TensorFlow in them.
+`make check TARGET=backends` runs this and makes the environments. .venv-jax and .venv-torch contain no TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PYTHONS = {
     "jax": str(REPOSITORY / ".venv-jax" / "bin" / "python"),
     "torch": str(REPOSITORY / ".venv-torch" / "bin" / "python"),
 }
-LOGITS = 1e-4  # of logits of the order of one; seen: 1e-5
+LOGIT_TOLERANCE = 1e-4  # logits are of order 1; the largest difference seen was 1e-5
 
 RECIPE = """
 name = "colours"
@@ -63,7 +63,7 @@ head_epochs = 0
 epochs = 1
 precision = "mixed_bfloat16"
 """
-ANSWER = """
+PREDICT = """
 import sys, keras, numpy
 from spot_train.loop.fit import predict_logits
 body = keras.saving.load_model(sys.argv[1], compile=False)
@@ -73,7 +73,7 @@ assert keras.config.backend() == "tensorflow" or "tensorflow" not in sys.modules
 
 
 def draw_colours(folder: Path) -> None:
-    """Class folders of red, green and blue clouds: so easy that a few steps are enough, on any backend."""
+    """Class folders of red, green and blue clouds. Every backend learns them in a few steps."""
     random = np.random.default_rng(3)
     for channel, name in enumerate(("red", "green", "blue")):
         (folder / name).mkdir(parents=True)
@@ -83,58 +83,59 @@ def draw_colours(folder: Path) -> None:
             Image.fromarray(coarse).resize((96, 72)).save(folder / name / f"{number:02}.png")
 
 
-def started(backend: str, *arguments: object) -> subprocess.Popen[str]:
+def start(backend: str, *arguments: object) -> subprocess.Popen[str]:
     command = [PYTHONS[backend], *map(str, arguments)]
     environment = os.environ | {"KERAS_BACKEND": backend}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finished(process: subprocess.Popen[str], code: int = 0) -> str:
-    said = process.communicate()[0]
-    assert process.returncode == code, said
-    return said
+def output_of(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for the process, check its exit code, and return its output."""
+    output = process.communicate()[0]
+    assert process.returncode == code, output
+    return output
 
 
-def training(backend: str, out: Path, *more: object) -> subprocess.Popen[str]:
-    """`spot-edge train` of the recipe that the folder of the run is named after."""
-    recipe, data = out.with_name(f"{out.name.partition('-')[0]}.toml"), out.with_name("pictures")
-    return started(backend, "-m", "spot_edge.cli", "train", recipe, "--data", data, "--out", out, *more)
+def start_training(backend: str, out: Path, *options: object) -> subprocess.Popen[str]:
+    """Start `spot-edge train` with the recipe whose name begins the name of the run directory."""
+    recipe, data = out.with_name(f"{out.name.partition('-')[0]}.toml"), out.with_name("images")
+    return start(backend, "-m", "spot_edge.cli", "train", recipe, "--data", data, "--out", out, *options)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all backends have left what they trained and what it answers."""
+    """The runs that all backends trained, and their predictions."""
     folder = tmp_path_factory.mktemp("backends")
-    draw_colours(folder / "pictures")
+    draw_colours(folder / "images")
     restore(REPOSITORY / "models" / "spot", folder / "spot")
     (folder / "colours.toml").write_text(RECIPE)
     (folder / "mixed.toml").write_text(MIXED)
-    np.save(folder / "pictures.npy", np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8))
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8))
     with ThreadPoolExecutor() as together:
-        list(together.map(lambda backend: train_and_answer(backend, folder), PYTHONS))
+        list(together.map(lambda backend: train_and_predict(backend, folder), PYTHONS))
     return folder
 
 
-def train_and_answer(backend: str, folder: Path) -> None:
+def train_and_predict(backend: str, folder: Path) -> None:
     run = folder / f"colours-{backend}"
     state = folder / f"{run.name}.unfinished" / "state.npz"
     weights = ("--weights", folder / "spot" / "model.keras")
-    process = training(backend, run, *weights)
+    process = start_training(backend, run, *weights)
     while process.poll() is None and not state.exists():
         time.sleep(0.1)
     process.kill()
-    said = process.communicate()[0]
-    assert state.exists(), said
-    if backend == "torch":  # once is enough
-        said = finished(training("jax", run, *weights, "--resume"), 7)
-        assert "began with another backend" in said
-    finished(training(backend, run, *weights, "--resume"))
-    finished(started(backend, "-c", ANSWER, run / "model.keras", folder / "pictures.npy", folder / f"{backend}.npy"))
-    finished(training(backend, folder / f"mixed-{backend}", "--weights", "none"))
+    output = process.communicate()[0]
+    assert state.exists(), output
+    if backend == "torch":  # checked once only
+        output = output_of(start_training("jax", run, *weights, "--resume"), 7)
+        assert "started with different backend" in output
+    output_of(start_training(backend, run, *weights, "--resume"))
+    output_of(start(backend, "-c", PREDICT, run / "model.keras", folder / "images.npy", folder / f"{backend}.npy"))
+    output_of(start_training(backend, folder / f"mixed-{backend}", "--weights", "none"))
 
 
 @pytest.mark.parametrize("backend", PYTHONS)
-def test_a_killed_training_goes_on_to_its_end_and_has_learned(folder: Path, backend: str) -> None:
+def test_killed_training_resumes_and_learns(folder: Path, backend: str) -> None:
     run = folder / f"colours-{backend}"
     with open(run / "history.csv", newline="") as file:
         epochs = [(row["phase"], row["epoch"]) for row in csv.DictReader(file)]
@@ -145,28 +146,27 @@ def test_a_killed_training_goes_on_to_its_end_and_has_learned(folder: Path, back
 
 
 @pytest.mark.parametrize("backend", PYTHONS)
-def test_its_file_gives_the_same_logits_under_tensorflow(folder: Path, backend: str) -> None:
+def test_saved_network_gives_the_same_logits_in_tensorflow(folder: Path, backend: str) -> None:
     body = keras.saving.load_model(folder / f"colours-{backend}" / "model.keras", compile=False)
-    here, there = predict_logits(body, np.load(folder / "pictures.npy")), np.load(folder / f"{backend}.npy")
+    here, there = predict_logits(body, np.load(folder / "images.npy")), np.load(folder / f"{backend}.npy")
     print(f"{backend}: logits up to {np.abs(here).max():.2f} differ by {np.abs(here - there).max():.1e} at most")
-    np.testing.assert_allclose(here, there, atol=LOGITS)
+    np.testing.assert_allclose(here, there, atol=LOGIT_TOLERANCE)
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_its_run_converts_to_int8_here(folder: Path, backend: str) -> None:
+def test_run_converts_to_int8(folder: Path, backend: str) -> None:
     run, out = folder / f"colours-{backend}", folder / f"family-{backend}"
-    process = started("tensorflow", "-m", "spot_edge.cli", "convert", run, "--out", out, "--variants", "float32,int8")
-    said = process.communicate()[0]
-    assert process.returncode in {0, CheckError.exit_code}, (
-        said
-    )  # on 18 images the gate may keep a file apart: that is no fault
+    process = start("tensorflow", "-m", "spot_edge.cli", "convert", run, "--out", out, "--variants", "float32,int8")
+    output = process.communicate()[0]
+    # With 18 images the drift gate may reject a file, which is no fault of the backend.
+    assert process.returncode in {0, CheckError.exit_code}, output
     (file,) = out.rglob("colours-int8.tflite")
-    info = finished(started("tensorflow", "-m", "spot_edge.cli", "info", file, "--json"))
+    info = output_of(start("tensorflow", "-m", "spot_edge.cli", "info", file, "--json"))
     assert [label["label"] for label in json.loads(info)["spec"]["labels"]] == ["blue", "green", "red"]
 
 
 @pytest.mark.parametrize("backend", PYTHONS)
-def test_mixed_precision_leaves_a_float32_file(folder: Path, backend: str) -> None:
+def test_mixed_precision_saves_a_float32_network(folder: Path, backend: str) -> None:
     body = keras.saving.load_model(folder / f"mixed-{backend}" / "model.keras", compile=False)
     assert {weight.dtype for weight in body.weights} == {"float32"}
     assert {layer.compute_dtype for layer in body.layers} == {"float32"}

@@ -1,7 +1,7 @@
-"""LiteRT.js in a real Chromium: the variant `browser`, and the page and module that `examples/web` offers to apps.
+"""Check the variant `browser` and the page and module in `examples/web` with LiteRT.js in a real Chromium.
 
-Run by `make check TARGET=browser`, which installs LiteRT.js into build/web, with `-s` to show the figures. FAMILY in the environment
-is a folder of further model files to compare.
+`make check TARGET=browser` runs this with `-s`, to show the figures, and installs LiteRT.js into build/web. The
+environment variable FAMILY names a folder of further model files to compare.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from ham10000 import first_images
+from images import drawn_lesions, first_images
+from in_runtime import predict_in_runtime, tensor_of
 
-from spot_bench.commands.bench import bench
 from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes
 from spot_bench.data.predictions import load_predictions
 from spot_convert.commands.kit import kit
@@ -53,7 +53,7 @@ new MutationObserver(() => ["done", "failed"].includes(document.body.dataset.sta
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """The folder as it is, but pages tell when they have finished."""
+    """Serve the folder, with a script added to each page that reports when the page has finished."""
 
     def __init__(self, finished: queue.Queue[str], *arguments: Any, **options: Any) -> None:
         self.finished = finished
@@ -82,7 +82,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an app developer's folder holds: the example, the embedded model, its kit, LiteRT.js."""
+    """A folder as an app developer has it: the example, the embedded model, its kit and LiteRT.js."""
     folder = tmp_path_factory.mktemp("site")
     for file in [*(REPOSITORY / "examples" / "web").iterdir(), *(REPOSITORY / "examples").glob("*.jpg")]:
         shutil.copy(file, folder)
@@ -94,7 +94,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finished_page(site: Path, page: str) -> str:
-    """The page as it is once it has done its work, in a Chromium."""
+    """Open the page in Chromium and return its HTML once it has finished."""
     finished: queue.Queue[str] = queue.Queue()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, finished, directory=str(site))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -106,24 +106,24 @@ def finished_page(site: Path, page: str) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_says_what_the_device_says(site: Path, kind: str) -> None:
-    (picture,) = (REPOSITORY / "examples").glob(f"drawn-{kind}-*.jpg")
-    ours = Classifier.load(threads=1).classify(picture)
-    page = html.unescape(finished_page(site, f"index.html?picture={picture.name}"))
+def test_page_shows_the_prediction_of_the_device(site: Path, kind: str) -> None:
+    (image,) = (REPOSITORY / "examples").glob(f"drawn-{kind}-*.jpg")
+    ours = Classifier.load(threads=1).classify(image)
+    page = html.unescape(finished_page(site, f"index.html?picture={image.name}"))
     assert 'data-state="done"' in page
     scores = {name: float(score) for name, score in re.findall(r'<span>(.*?)</span><span class="score">(.*?)<', page)}
     assert scores.keys() == {each.name + " (malignant)" * bool(each.malignant) for each in ours.ranked}
     gaps = [abs(scores[each.name + " (malignant)" * bool(each.malignant)] - each.score) for each in ours.ranked]
-    assert max(gaps) <= TOLERANCE + 0.005  # which are printed with two digits
+    assert max(gaps) <= TOLERANCE + 0.005  # the page rounds to two digits
     heading = re.search("<h2.*?>(.*?)</h2>", page)
     assert heading is not None
-    if ours.triage.category != "cannot assess":  # the page does not measure how well a picture was taken
+    if ours.triage.category != "cannot assess":  # the page has no image quality check
         assert heading[1].lower() == ours.triage.category
         assert (f"Near tie: {ours.top.name}" in page) == ours.near_tie
     assert "An aid for trained people, not a diagnosis." in page
 
 
-def test_the_page_says_that_two_classes_score_alike(site: Path) -> None:
+def test_page_shows_a_near_tie(site: Path) -> None:
     classifier = Classifier.load(threads=1)
     lesions = ((lesion, classifier.classify(np.asarray(lesion))) for lesion in map(draw_lesion, range(200)))
     drawn, ours = next(both for both in lesions if both[1].near_tie)
@@ -133,7 +133,7 @@ def test_the_page_says_that_two_classes_score_alike(site: Path) -> None:
     assert f"Near tie: {first.name} and {second.name} score alike" in page
 
 
-def test_the_module_conforms_to_the_kit(site: Path) -> None:
+def test_module_conforms_to_the_kit(site: Path) -> None:
     page = finished_page(site, "check.html")
     found = re.search('<pre id="results".*?>(.*?)</pre>', page, re.DOTALL)
     assert found is not None
@@ -142,22 +142,24 @@ def test_the_module_conforms_to_the_kit(site: Path) -> None:
     done = CliRunner().invoke(kit, ["check", str(site / "kit"), str(site / "results.json")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     known = json.loads((site / "kit" / "vectors.json").read_text())["images"]
-    fed = {
+    inputs = {
         entry["image"]: entry["input_sha256"] for entry in json.loads((site / "results.json").read_text())["results"]
     }
-    right = [
-        fed[each[part]] == each["outputs"]["spot-edge"]["input_sha256"] for each in known for part in ("image", "input")
+    equal = [
+        inputs[each[part]] == each["outputs"]["spot-edge"]["input_sha256"]
+        for each in known
+        for part in ("image", "input")
     ]
-    assert all(right)  # bytes that Pillow and the canvas agree about
+    assert all(equal)  # Pillow and the canvas decode and resize to the same bytes
 
 
-@pytest.mark.parametrize("pictures", ["drawn", "HAM10000"])
+@pytest.mark.parametrize("images", ["drawn", "HAM10000"])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name if file else "embedded")
-def test_the_same_tensor_gets_the_devices_scores(file: Path | None, pictures: str) -> None:
+def test_same_tensor_gives_the_scores_of_the_device(file: Path | None, images: str) -> None:
     model, gaps, agree, milliseconds = read_model(file), [], 0, []
     device = Interpreter(model, threads=1)
     with in_browser(model, FOLDER) as browser:
-        for tensor in drawn(model) if pictures == "drawn" else ham10000(model):
+        for tensor in tensors(model, images):
             start = time.perf_counter()
             theirs = browser.invoke(tensor)["scores"]
             milliseconds.append(1e3 * (time.perf_counter() - start))
@@ -165,24 +167,21 @@ def test_the_same_tensor_gets_the_devices_scores(file: Path | None, pictures: st
             gaps.append(float(np.abs(theirs - ours).max()))
             agree += int(theirs.argmax() == ours.argmax())
     print(
-        f"\n{Path(model.name).name} in LiteRT.js {litertjs_version(FOLDER)}, n={len(gaps)} {pictures}: "
-        f"largest |score - device's| {max(gaps):.1e}, mean over pictures {np.mean(gaps):.1e}, same first rank {agree}; "
-        f"{np.median(milliseconds):.0f} ms a picture with its way to the page and back"
+        f"\n{Path(model.name).name} in LiteRT.js {litertjs_version(FOLDER)}, n={len(gaps)} {images}: "
+        f"largest |score - device's| {max(gaps):.1e}, mean over images {np.mean(gaps):.1e}, same top class {agree}; "
+        f"{np.median(milliseconds):.0f} ms an image, including the transfer to the page and back"
     )
     assert max(gaps) <= TOLERANCE
 
 
-def drawn(model: ModelFile) -> Iterator[np.ndarray]:
-    for seed in range(IMAGES):
-        yield to_tensor(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]), model.spec.image)[0]
+def tensors(model: ModelFile, images: str = "drawn") -> Iterator[np.ndarray]:
+    if images == "drawn":
+        yield from (to_tensor(image, model.spec.image)[0] for image in drawn_lesions(IMAGES))
+    else:
+        yield from (prepare(Source.of(content), model.spec.image).tensor for content in first_images(IMAGES))
 
 
-def ham10000(model: ModelFile) -> Iterator[np.ndarray]:
-    for content in first_images(IMAGES):
-        yield prepare(Source.of(content), model.spec.image).tensor
-
-
-def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_path: Path) -> None:
+def test_variant_is_calibrated_and_compared_in_the_browser(shapes_run: Path, tmp_path: Path) -> None:
     made = convert_run(
         shapes_run, tmp_path / "out", variants=["int8", "browser"], environments=Environments(browser=FOLDER), log=print
     )
@@ -193,38 +192,25 @@ def test_the_variant_is_fitted_and_judged_in_the_browser(shapes_run: Path, tmp_p
     assert report["files"][1]["measured_in"] == {"runtime": LITERT_JS, "version": litertjs_version(FOLDER)}
 
 
-def test_its_answers_to_other_images_are_kept(shapes_run: Path, tmp_path: Path) -> None:
+def test_bench_predict_runs_the_browser(shapes_run: Path, tmp_path: Path) -> None:
     convert_run(
         shapes_run, tmp_path / "out", variants=["browser"], environments=Environments(browser=FOLDER), log=print
     )
     draw_shapes(tmp_path / "data", 4, 99)
-    model = read_model(tmp_path / "out" / "shapes-browser.tflite")
-    told = [
-        "predict",
-        model.name,
-        "--in-runtime",
-        "--data",
-        tmp_path / "data",
-        "--split",
-        "all",
-        "--out",
-        tmp_path,
-        "--browser",
-        FOLDER,
-    ]
-    assert CliRunner().invoke(bench, list(map(str, told)), catch_exceptions=False).exit_code == 0
-    kept, device = load_predictions(tmp_path / "predictions.npz"), Interpreter(model, threads=1)
-    assert (kept.model["runtime"], len(kept.images)) == (LITERT_JS, 12)
-    for name, scores in zip(kept.images, kept.scores, strict=True):
-        tensor = prepare(Source.of(tmp_path / "data" / str(name)), model.spec.image).tensor
+    model = tmp_path / "out" / "shapes-browser.tflite"
+    predict_in_runtime(model, tmp_path / "data", tmp_path, "--browser", FOLDER)
+    saved, device = load_predictions(tmp_path / "predictions.npz"), Interpreter(read_model(model), threads=1)
+    assert (saved.model["runtime"], len(saved.images)) == (LITERT_JS, 12)
+    for name, scores in zip(saved.images, saved.scores, strict=True):
+        tensor = tensor_of(model, tmp_path / "data" / str(name))
         np.testing.assert_allclose(scores, device.invoke(tensor)["scores"], atol=TOLERANCE)
 
 
-def test_a_file_that_it_cannot_run_is_refused_with_its_reason() -> None:
+def test_error_says_why_a_file_cannot_run() -> None:
     model = read_model()
     broken = ModelFile(model.name, model.id, model.content[:1000], model.spec, model.signature, model.members)
     with (
         in_browser(broken, FOLDER) as browser,
         pytest.raises(CheckError, match=r"LiteRT\.js \S+ cannot run it: \S+"),
     ):
-        browser.invoke(next(drawn(model)))
+        browser.invoke(next(tensors(model)))

@@ -1,23 +1,21 @@
-"""MediaPipe's ImageClassifier on the embedded model: the same ranking and scores as ours, given the same input.
+"""MediaPipe's ImageClassifier ranks and scores as spot-edge does on the embedded model, given the same input.
 
-How far it strays when it resizes the pictures itself is printed, not judged. Run by tests/targets/run.sh in an
-environment of its own, with `-s` to show the figures.
+If MediaPipe resizes the images itself, the differences are printed but not limited. tests/targets/run.sh runs this in
+an environment of its own, with `-s` to show the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
 import mediapipe
 import numpy as np
 import pytest
-from ham10000 import first_images
+from images import drawn_lesions, first_images
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
 
-from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_edge import Classifier
 
 IMAGES = 200
@@ -26,7 +24,7 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Pair:
-    """The scores of one picture in the order of the labels: ours, and MediaPipe's from our input and from its own."""
+    """One image's scores in label order: ours, and MediaPipe's from our input and from its own resizing."""
 
     ours: np.ndarray
     same_input: np.ndarray
@@ -41,16 +39,16 @@ def theirs() -> ImageClassifier:
 
 @pytest.fixture(scope="module", params=["drawn", "HAM10000"])
 def pairs(request: pytest.FixtureRequest, theirs: ImageClassifier) -> list[Pair]:
-    """Both answers to 200 pictures."""
+    """The scores of 200 images."""
     ours = Classifier.load(threads=1)
     labels = [label.label for label in ours.model.spec.labels]
     found = []
-    for picture in _drawn() if request.param == "drawn" else first_images(IMAGES):
-        prepared = ours.prepare(picture)
-        answer = {score.label: score.score for score in ours.predict(prepared).ranked}
+    for image in map(np.asarray, drawn_lesions(IMAGES)) if request.param == "drawn" else first_images(IMAGES):
+        prepared = ours.prepare(image)
+        scores = {score.label: score.score for score in ours.predict(prepared).ranked}
         found.append(
             Pair(
-                np.array([answer[label] for label in labels]),
+                np.array([scores[label] for label in labels]),
                 _scores(theirs, prepared.tensor[0], labels),
                 _scores(theirs, np.asarray(prepared.image), labels),
             )
@@ -59,24 +57,24 @@ def pairs(request: pytest.FixtureRequest, theirs: ImageClassifier) -> list[Pair]
     return found
 
 
-def test_the_same_input_gets_the_same_scores(pairs: list[Pair]) -> None:
+def test_same_input_gives_the_same_scores(pairs: list[Pair]) -> None:
     gaps = [float(np.abs(pair.same_input - pair.ours).max()) for pair in pairs]
     print(f"\nsame input, n={len(gaps)}: largest |score - ours| {max(gaps):.4f}, mean {np.mean(gaps):.4f}")
     assert max(gaps) <= TOLERANCE
 
 
-def test_the_same_input_gets_the_same_ranking(pairs: list[Pair]) -> None:
-    """Labels in MediaPipe's order never rise in our scores, but for scores that are nearly the same."""
+def test_same_input_gives_the_same_ranking(pairs: list[Pair]) -> None:
+    """In MediaPipe's order our scores never increase by more than the tolerance."""
     for pair in pairs:
         in_their_order = pair.ours[np.argsort(-pair.same_input, kind="stable")]
         assert np.all(np.diff(in_their_order) <= TOLERANCE)
 
 
-def test_its_own_resizing_is_reported(pairs: list[Pair]) -> None:
+def test_own_resizing_is_reported(pairs: list[Pair]) -> None:
     gaps = np.array([np.abs(pair.own_input - pair.ours).max() for pair in pairs])
     agree = sum(int(pair.own_input.argmax() == pair.ours.argmax()) for pair in pairs)
     print(
-        f"\nits own resizing, n={len(gaps)}: same first rank {agree}, largest |score - ours| of a picture: "
+        f"\nits own resizing, n={len(gaps)}: same top class {agree}, largest |score - ours| of an image: "
         f"mean {gaps.mean():.3f}, max {gaps.max():.3f}"
     )
     assert np.isfinite(gaps).all()
@@ -89,8 +87,3 @@ def _scores(theirs: ImageClassifier, pixels: np.ndarray, labels: list[str]) -> n
     assert [category.score for category in found] == sorted(scores.values(), reverse=True)
     assert sorted(scores) == sorted(labels)
     return np.array([scores[label] for label in labels])
-
-
-def _drawn() -> Iterator[np.ndarray]:
-    for seed in range(IMAGES):
-        yield np.asarray(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]))

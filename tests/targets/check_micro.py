@@ -1,4 +1,7 @@
-"""The variant `microcontroller` in tflite-micro's interpreter. Run by `make check TARGET=micro`, with `-s` to show the figures."""
+"""Check the variant `microcontroller` in tflite-micro's interpreter.
+
+`make check TARGET=micro` runs this with `-s`, to show the figures.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from spot_convert.inspect.isolated import apart
+from images import drawn_lesions
+from in_runtime import predict_in_runtime, tensor_of
 
-from spot_bench.commands.bench import bench
-from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes
+from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.predictions import load_predictions
 from spot_convert.commands.kit import kit
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.pipeline import convert_run
 from spot_convert.runtimes.compatibility import try_runtimes
-from spot_convert.runtimes.micro.kernels import PROVEN, ReferenceKernels, micro_version, prove_equal, try_apart
+from spot_convert.runtimes.micro.kernels import PROVEN, ReferenceKernels, micro_version, prove_equal, try_isolated
 from spot_convert.runtimes.micro.trial import try_in_micro
 from spot_convert.variants.catalog import TFLITE_MICRO
 from spot_edge import read_model
-from spot_edge.image.source import Source
-from spot_edge.image.tensor import prepare, to_tensor
+from spot_edge.image.tensor import to_tensor
+from spot_edge.isolated import call_isolated
 from spot_edge.model.interpreter import Interpreter
 
 IMAGES = 24
@@ -47,13 +50,11 @@ def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def drawn() -> np.ndarray:
     spec = read_model().spec.image
-    return np.concatenate(
-        [to_tensor(draw_lesion(seed, 320, 240, KINDS[seed % len(KINDS)]), spec)[0] for seed in range(IMAGES)]
-    )
+    return np.concatenate([to_tensor(image, spec)[0] for image in drawn_lesions(IMAGES)])
 
 
-def test_the_reference_kernels_answer_as_tflite_micro_does(drawn: np.ndarray) -> None:
-    """Bit for bit, or the variant's figures would be those of something else. And how far the device's are."""
+def test_reference_kernels_equal_tflite_micro(drawn: np.ndarray) -> None:
+    """They agree bit for bit, so the variant's figures hold for tflite-micro. Prints how far the device differs."""
     model = read_model()
     start = time.perf_counter()
     needs = prove_equal(model, drawn)
@@ -64,15 +65,15 @@ def test_the_reference_kernels_answer_as_tflite_micro_does(drawn: np.ndarray) ->
     gaps = np.abs(theirs - ours).max(axis=1)
     agree = int((theirs.argmax(axis=1) == ours.argmax(axis=1)).sum())
     print(
-        f"\ntflite-micro {micro_version()}, n={len(drawn)} drawn lesions, both ways in {took:.0f} s: {needs}\n"
-        f"against the device's LiteRT: largest |score - device's| {gaps.max():.3f}, mean over pictures of the largest "
-        f"{gaps.mean():.4f}, same first rank {agree}"
+        f"\ntflite-micro {micro_version()}, n={len(drawn)} drawn lesions, both in {took:.0f} s: {needs}\n"
+        f"against the device's LiteRT: largest |score - device's| {gaps.max():.3f}, mean over images of the largest "
+        f"{gaps.mean():.4f}, same top class {agree}"
     )
     assert needs["images_proven_equal"] == IMAGES
 
 
-def test_the_arena_is_the_smallest(tmp_path: Path) -> None:
-    trial = try_apart(read_model(), np.zeros((0,), np.uint8))
+def test_arena_is_the_smallest_that_works(tmp_path: Path) -> None:
+    trial = try_isolated(read_model(), np.zeros((0,), np.uint8))
     assert trial.arena >= trial.head + trial.tail > 0
     (file := tmp_path / "spot.tflite").write_bytes(read_model().content)
     for arena, starts in ((trial.arena, True), (trial.arena - 16, False)):
@@ -80,7 +81,7 @@ def test_the_arena_is_the_smallest(tmp_path: Path) -> None:
         assert (done.returncode == 0) == starts, done.stderr
 
 
-def test_the_variant_says_what_a_microcontroller_needs(family: Path) -> None:
+def test_report_lists_what_a_microcontroller_needs(family: Path) -> None:
     model = read_model(family / "shapes-microcontroller.tflite")
     assert model.spec.measured_in == (TFLITE_MICRO, micro_version())
     int8, micro = json.loads((family / "report.json").read_text())["files"]
@@ -92,27 +93,14 @@ def test_the_variant_says_what_a_microcontroller_needs(family: Path) -> None:
     assert needs["images"]["val"] == micro["comparison_on_validation"]["agreement"]["all"]["n"]
 
 
-def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> None:
+def test_bench_predict_runs_the_reference_kernels(family: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "data", 7, 99)
     model = family / "shapes-microcontroller.tflite"
-    told = [
-        "predict",
-        model,
-        "--in-runtime",
-        "--data",
-        tmp_path / "data",
-        "--split",
-        "all",
-        "--out",
-        tmp_path,
-        "--json",
-    ]
-    done = CliRunner().invoke(bench, list(map(str, told)), catch_exceptions=False)
-    about = json.loads(done.stdout)
+    about = json.loads(predict_in_runtime(model, tmp_path / "data", tmp_path, "--json"))
     assert (about["runtime"], about["images"], about["images_proven_equal"]) == (TFLITE_MICRO, 21, PROVEN)
-    kept, kernels = load_predictions(tmp_path / "predictions.npz"), ReferenceKernels(read_model(model))
-    for name, scores in zip(kept.images, kept.scores, strict=True):
-        tensor = prepare(Source.of(tmp_path / "data" / str(name)), read_model(model).spec.image).tensor
+    saved, kernels = load_predictions(tmp_path / "predictions.npz"), ReferenceKernels(read_model(model))
+    for name, scores in zip(saved.images, saved.scores, strict=True):
+        tensor = tensor_of(model, tmp_path / "data" / str(name))
         np.testing.assert_array_equal(scores, kernels.invoke(tensor)["scores"])
 
 
@@ -126,13 +114,13 @@ def test_inspect_shows_arena_and_operators(family: Path) -> None:
     assert list(micro.needs["operators"]) == report["operators"]
 
 
-def test_float_ends_of_other_types_are_refused_with_the_reason(shapes_family: Path) -> None:
-    trial = apart(60, try_in_micro, (shapes_family / "shapes-float32.tflite").read_bytes())
+def test_error_says_why_a_file_cannot_run(shapes_family: Path) -> None:
+    trial = call_isolated(60, try_in_micro, (shapes_family / "shapes-float32.tflite").read_bytes())
     assert trial.note.startswith("running it on zeros: ")
-    assert apart(60, try_in_micro, b"no flatbuffer at all").note.startswith("allocating its tensors: ")
+    assert call_isolated(60, try_in_micro, b"no flatbuffer at all").note.startswith("allocating its tensors: ")
 
 
-def test_the_kit_of_such_a_file_holds_its_source(family: Path, tmp_path: Path) -> None:
+def test_kit_contains_the_source_for_a_microcontroller(family: Path, tmp_path: Path) -> None:
     model = family / "shapes-microcontroller.tflite"
     done = CliRunner().invoke(kit, ["export", str(model), "--out", str(tmp_path / "kit")], catch_exceptions=False)
     assert done.exit_code == 0

@@ -1,4 +1,4 @@
-"""`qat-int8`, trained in its own environment: run by `make check TARGET=targets`, which makes that."""
+"""Check the variant `qat-int8`, which trains in its own environment. `make check TARGET=qat` makes it and runs this."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from spot_convert.quantize.qat import qat_body
 from spot_convert.run import read_run
 run = read_run(Path(sys.argv[1]))
 object.__setattr__(run, "retraining", Retraining(steps=100_000))
-pictures = np.random.default_rng(0).integers(0, 256, (8, run.image.size, run.image.size, 3), dtype=np.uint8)
-qat_body(run, pictures, pictures, Path(sys.argv[2]), lambda more: print("step", flush=True))
+images = np.random.default_rng(0).integers(0, 256, (8, run.image.size, run.image.size, 3), dtype=np.uint8)
+qat_body(run, images, images, Path(sys.argv[2]), lambda steps: print("step", flush=True))
 """
 
 
@@ -55,7 +55,7 @@ def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def test_the_file_is_an_int8_file_as_the_other_one(family: Path) -> None:
+def test_file_has_the_input_and_operators_of_the_int8_variant(family: Path) -> None:
     content = read_model(next(family.rglob("shapes-qat-int8.tflite"))).content
     graph = unpack(content).subgraphs[0]
     image = graph.tensors[graph.inputs[0]]
@@ -66,7 +66,7 @@ def test_the_file_is_an_int8_file_as_the_other_one(family: Path) -> None:
     assert sorted(operator_names(content)) == sorted(plain)
 
 
-def test_every_channel_has_its_own_scale_depthwise_kernels_too(family: Path) -> None:
+def test_every_channel_has_its_own_scale(family: Path) -> None:
     content = read_model(next(family.rglob("shapes-qat-int8.tflite"))).content
     graph = unpack(content).subgraphs[0]
     axes = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
@@ -79,31 +79,31 @@ def test_every_channel_has_its_own_scale_depthwise_kernels_too(family: Path) -> 
     assert seen == set(axes)
 
 
-def test_it_answers_as_the_float_network(family: Path) -> None:
+def test_predictions_agree_with_the_float_network(family: Path) -> None:
     files = {entry["variant"]: entry for entry in json.loads((family / "report.json").read_text())["files"]}
     assert files["qat-int8"]["comparison_on_validation"]["agreement"]["all"]["value"] > 0.9
     assert files["qat-int8"]["bytes"] < 1.05 * files["int8"]["bytes"]
 
 
-def test_the_same_run_gives_the_same_body(shapes_run: Path) -> None:
+def test_training_is_deterministic(shapes_run: Path) -> None:
     run = dataclasses.replace(read_run(shapes_run), retraining=Retraining(steps=2))
-    pictures = image_tensors(choose_calibration_images(run.manifest), run.image)
-    lessons = training_tensors(run, no_bar)
-    told: list[int] = []
-    one, two = (qat_body(run, pictures, lessons, PYTHON, told.append) for _ in range(2))
+    calibration = image_tensors(choose_calibration_images(run.manifest), run.image)
+    training = training_tensors(run, no_bar)
+    steps: list[int] = []
+    one, two = (qat_body(run, calibration, training, PYTHON, steps.append) for _ in range(2))
     assert one == two
-    assert sum(told) == 4
+    assert sum(steps) == 4
 
 
-def test_what_goes_wrong_over_there_is_one_line(shapes_run: Path) -> None:
+def test_failure_in_the_subprocess_is_one_line(shapes_run: Path) -> None:
     run = read_run(shapes_run)
     wrong = np.zeros((8, 8, 8, 3), np.uint8)
     with pytest.raises(CheckError, match=r"qat-int8: training in .* failed: ") as caught:
-        qat_body(run, wrong, wrong, PYTHON, lambda more: None)
+        qat_body(run, wrong, wrong, PYTHON, lambda steps: None)
     assert "\n" not in str(caught.value)
 
 
-def test_ctrl_c_ends_both_processes(shapes_run: Path) -> None:
+def test_ctrl_c_stops_both_processes(shapes_run: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", ENDLESS, shapes_run, PYTHON],
         stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ def test_ctrl_c_ends_both_processes(shapes_run: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "step\n"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert said.strip().endswith("KeyboardInterrupt")
+    _, stderr = process.communicate(timeout=120)
+    assert stderr.strip().endswith("KeyboardInterrupt")
     with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)  # nobody of its session is left
+        os.killpg(process.pid, 0)  # no process of its session is left

@@ -1,4 +1,7 @@
-"""The variants for tflite-runtime, fitted and judged in it: run by `make check TARGET=targets`, which makes the environment."""
+"""Check the variants for tflite-runtime, calibrated and compared in it.
+
+`make check TARGET=targets` makes the environment and runs this.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from in_runtime import predict_in_runtime
 
-from spot_bench.commands.bench import bench
 from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.predictions import load_predictions
 from spot_convert.pipeline import convert_run
@@ -31,7 +33,7 @@ def family(shapes_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def classified(model: Path, folder: Path) -> list[dict[str, object]]:
+def classify(model: Path, folder: Path) -> list[dict[str, object]]:
     command = [PYTHON, "-m", "spot_edge.cli", "classify", "--model", model, "--json", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -39,52 +41,38 @@ def classified(model: Path, folder: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_file_says_where_it_was_measured_and_runs_there_without_remark(
-    family: Path, tmp_path: Path, name: str
-) -> None:
+def test_file_runs_without_notes_in_its_own_runtime(family: Path, tmp_path: Path, name: str) -> None:
     model = family / f"shapes-{name}.tflite"
     spec = read_model(model).spec
     assert (spec.measured_in.runtime, spec.variant) == (TFLITE_RUNTIME, name)
     assert spec.drift is not None
     draw_shapes(tmp_path, 4, 99)
-    found = classified(model, tmp_path)
+    found = classify(model, tmp_path)
     assert len(found) == 12
     assert all(not prediction["notes"] for prediction in found)
-    right = [Path(str(p["source"]["name"])).parent.name == p["ranked"][0]["label"] for p in found]  # type: ignore[index]
-    assert sum(right) > 8
+    correct = [Path(str(p["source"]["name"])).parent.name == p["ranked"][0]["label"] for p in found]  # type: ignore[index]
+    assert sum(correct) > 8
 
 
-def test_its_answers_to_other_images_are_kept(family: Path, tmp_path: Path) -> None:
+def test_bench_predict_runs_tflite_runtime(family: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "real", 4, 99)
     (tmp_path / "list").mkdir()
-    (tmp_path / "list" / "shapes").symlink_to(tmp_path / "real")  # names are kept that lead through links
+    (tmp_path / "list" / "shapes").symlink_to(tmp_path / "real")  # image names may lead through links
     images = sorted((tmp_path / "list" / "shapes").glob("*/*"))
     rows = [f"{image.relative_to(tmp_path / 'list')},{image.parent.name}" for image in images]
     (tmp_path / "list" / "data.csv").write_text("\n".join(["image,label", *rows, ""]))
     model = family / "shapes-int8-tflite-runtime.tflite"
-    told = [
-        "predict",
-        model,
-        "--in-runtime",
-        "--data",
-        tmp_path / "list" / "data.csv",
-        "--split",
-        "all",
-        "--out",
-        tmp_path,
-    ]
-    told += ["--tflite-runtime", PYTHON]
-    assert CliRunner().invoke(bench, list(map(str, told)), catch_exceptions=False).exit_code == 0
-    kept, said = load_predictions(tmp_path / "predictions.npz"), classified(model, tmp_path / "list" / "shapes")
-    assert kept.model["runtime"] == TFLITE_RUNTIME
-    assert kept.images.tolist() == [row.partition(",")[0] for row in rows]
-    firsts = {str(answer["source"]["name"]): answer["ranked"][0]["label"] for answer in said}  # type: ignore[index]
-    assert [kept.labels[row.argmax()] for row in kept.scores] == [
-        firsts[str(tmp_path / "list" / str(name))] for name in kept.images
+    predict_in_runtime(model, tmp_path / "list" / "data.csv", tmp_path, "--tflite-runtime", PYTHON)
+    saved, predictions = load_predictions(tmp_path / "predictions.npz"), classify(model, tmp_path / "list" / "shapes")
+    assert saved.model["runtime"] == TFLITE_RUNTIME
+    assert saved.images.tolist() == [row.partition(",")[0] for row in rows]
+    top = {str(each["source"]["name"]): each["ranked"][0]["label"] for each in predictions}  # type: ignore[index]
+    assert [saved.labels[row.argmax()] for row in saved.scores] == [
+        top[str(tmp_path / "list" / str(name))] for name in saved.images
     ]
 
 
-def test_the_same_body_has_another_temperature_in_the_other_runtime(family: Path) -> None:
+def test_score_calibration_is_per_runtime(family: Path) -> None:
     here, there = (read_model(family / f"shapes-{name}.tflite") for name in ("int8", "int8-tflite-runtime"))
     assert here.spec.temperature != there.spec.temperature
     assert here.spec.conformal != there.spec.conformal

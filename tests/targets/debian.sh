@@ -1,10 +1,10 @@
-# Sourced by checks that need a Debian other than this machine's: packages from this machine's own apt sources, and wheels
-# from its package index, unpacked below $work for any suite and architecture. Nothing is installed here, and nobody needs
-# to be root. $python is one that has pip.
+# Sourced by checks that need another Debian than this machine's. Unpacks packages from this machine's apt sources and
+# wheels from its package index into $work, for any suite and architecture. Installs nothing and needs no root.
+# $python names a Python with pip.
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' 2>/dev/null | grep -m1 '/debian/*$' || true)
 
-# apt with lists and a state of its own: in_apt SUITE-ARCHITECTURE COMMAND…
+# in_apt SUITE-ARCHITECTURE COMMAND…: run a command with separate lists and state of apt
 in_apt() {
     local suite=${1%-*} architecture=${1#*-} apt=$work/apt-$1
     if [ ! -e "$apt/ready" ]; then
@@ -23,7 +23,7 @@ END
     APT_CONFIG=$apt/apt.conf "${@:2}"
 }
 
-# every package of a list and what it needs, but those whose file names match $without: unpack SUITE-ARCHITECTURE FOLDER PACKAGE…
+# unpack SUITE-ARCHITECTURE FOLDER PACKAGE…: unpack packages and their dependencies, except files that match $without
 unpack() {
     local archives=$work/apt-$1/cache/archives package
     in_apt "$1" apt-get -qq -y --download-only install "${@:3}" >/dev/null || return
@@ -36,7 +36,7 @@ unpack() {
     rm "$archives"/*.deb
 }
 
-# these packages alone, unpacked: unpack_only SUITE-ARCHITECTURE FOLDER PACKAGE…
+# unpack_only SUITE-ARCHITECTURE FOLDER PACKAGE…: unpack packages without their dependencies
 unpack_only() {
     local debs
     debs=$(mktemp -d "$work/debs-XXXX")
@@ -45,13 +45,13 @@ unpack_only() {
     rm -r "$debs"
 }
 
-# one of the programs that were unpacked into $work/tools, or one that runs them: tool COMMAND…
+# tool COMMAND…: run a command that finds the programs unpacked into $work/tools
 tool() {
     local libraries=$work/tools/usr/lib/x86_64-linux-gnu:$work/tools/lib/x86_64-linux-gnu
     PATH=$work/tools/usr/bin:$work/tools/bin:$PATH LD_LIBRARY_PATH=$libraries "$@"
 }
 
-# wheels for another system, chosen by this machine's pip: wheels FOLDER PYTHON MACHINE CONSTRAINTS PACKAGE…
+# wheels FOLDER PYTHON MACHINE CONSTRAINTS PACKAGE…: install wheels for another system with this machine's pip
 wheels() {
     local platforms=(--platform "manylinux2014_$3") glibc
     for glibc in 17 27 28 34; do platforms+=(--platform "manylinux_2_${glibc}_$3"); done
@@ -59,7 +59,7 @@ wheels() {
         --implementation cp --python-version "$2" "${platforms[@]}" --target "$work/$1" -c "constraints/$4.txt" "${@:5}"
 }
 
-# wait for all of these, that were begun in the background; fails where one has: finish PROCESS…
+# finish PROCESS…: wait for background processes; fails if one of them failed
 finish() {
     local step failed=
     for step in "$@"; do wait "$step" || failed=1; done

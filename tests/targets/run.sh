@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The device package in the environments that it is meant for, from its built wheel: an old one with tflite-runtime, one
-# with MediaPipe, and every newer Python that this machine has; and the converter with its environment for training
-# (.venv-qat, made by the Makefile). What cannot be run here is said loudly.
+# Test the built wheels in other environments: tflite-runtime with old packages, quantization-aware training (.venv-qat,
+# made by the Makefile), MediaPipe, tflite-micro, a browser, and every newer Python that this machine has. Prints NOT RUN
+# for each that cannot run here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${PYTHON:=python3.11}" "${VENV:=.venv}"
@@ -17,7 +17,7 @@ fresh() { # PYTHON FOLDER: an empty environment
     "$1" -m venv "$2"
 }
 
-echo "== bookworm's end: tflite-runtime, numpy 1.24, Pillow 9.4"
+echo "== bookworm: tflite-runtime, numpy 1.24, Pillow 9.4"
 fresh "$PYTHON" .venv-bookworm
 .venv-bookworm/bin/python "${install[@]}" -c constraints/bookworm.txt tflite-runtime numpy pillow click pytest pytest-xdist
 .venv-bookworm/bin/python "${install[@]}" --no-deps "$wheel"
@@ -26,19 +26,19 @@ fresh "$PYTHON" .venv-bookworm
 TFLITE_RUNTIME_PYTHON=.venv-bookworm/bin/python TF_CPP_MIN_LOG_LEVEL=3 \
     "$VENV/bin/python" -m pytest -q tests/targets/check_tflite_runtime.py
 
-echo "== quantization-aware training: TF Model Optimization, the older Keras, numpy 1"
+echo "== quantization-aware training: TF Model Optimization, older Keras, numpy 1"
 QAT_PYTHON=.venv-qat/bin/python TF_CPP_MIN_LOG_LEVEL=3 "$VENV/bin/python" -m pytest -q tests/targets/check_qat.py
 
 echo "== MediaPipe on the embedded model"
 fresh "$PYTHON" .venv-mediapipe
 .venv-mediapipe/bin/python "${install[@]}" -c constraints/mediapipe.txt mediapipe pytest "$wheel"
-PYTHONPATH=benchmarks .venv-mediapipe/bin/python -m pytest -q -s tests/targets/check_mediapipe.py # drawings: spot_bench
+PYTHONPATH=benchmarks .venv-mediapipe/bin/python -m pytest -q -s tests/targets/check_mediapipe.py # spot_bench draws the images
 
 echo "== tflite-micro: files for microcontrollers"
 if [ "$(uname -sm)" = "Linux x86_64" ]; then
     make --silent check TARGET=micro VENV="$VENV"
 else
-    echo "!! NOT RUN: tflite-micro is built for 64-bit x86 Linux alone"
+    echo "!! NOT RUN: tflite-micro has wheels for 64-bit x86 Linux only"
 fi
 
 echo "== LiteRT.js in a Chromium: files for browsers, and the example page"
