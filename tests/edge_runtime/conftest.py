@@ -21,6 +21,14 @@ from PIL import Image
 from spot_edge.classifier import Classifier
 from spot_edge.model.file import ModelFile, read_model
 
+# At the start of a process that gets signals. The caller of pytest may ignore them, as nohup does.
+DEFAULT_SIGNALS = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
+
 
 def _draw(width: int, height: int) -> np.ndarray:
     """A brown spot with a net on cloudy skin, by integer formulas alone: the same bytes wherever it is drawn.
@@ -92,12 +100,12 @@ def many(tmp_path: Path, lesion: bytes) -> list[Path]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """start(*arguments, before, stdout, stderr, ...): the command line in a process that goes on while the test looks
-    at it, after the lines of Python in `before`."""
+    """start(*arguments, before, stdout, stderr, ...): the command line in a process that runs beside the test, after
+    the lines of Python in `before`. Signals that the test's own caller ignores (nohup) are not ignored."""
     with ExitStack() as started:
 
         def begin(*arguments: object, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
-            script = ["-c", f"{before}\nfrom spot_edge.cli import main\nmain()"] if before else ["-m", "spot_edge.cli"]
+            script = ["-c", f"{DEFAULT_SIGNALS}\n{before}\nfrom spot_edge.cli import main\nmain()"]
             # Without a buffer of ours: `communicate` would not know what that holds.
             streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0} | options
             running = started.enter_context(

@@ -128,8 +128,10 @@ def test_a_reader_that_goes_hides_no_failure(start, lesion: bytes, tmp_path: Pat
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "a.png").write_bytes(b"no picture")
     (tmp_path / "scans" / "b.png").write_bytes(lesion)
-    running = start("classify", tmp_path / "scans", "--json", "--save", tmp_path / "kept")
-    running.stdout.close()
+    ours, theirs = os.pipe()
+    os.close(ours)  # before the process starts, so that its first line finds no reader
+    running = start("classify", tmp_path / "scans", "--json", "--save", tmp_path / "kept", stdout=theirs)
+    os.close(theirs)
     said = running.stderr.read().decode()
     assert running.wait(60) == 3
     assert "a.png: " in said

@@ -114,7 +114,7 @@ def test_a_damaged_model_ends_with_4_and_the_rest_is_told(spot_edge, tmp_path: P
     said = ended.stdout.decode()
     assert "model       rejected\n" in said
     assert "self-test   failed at 'read the model'\n" in said
-    assert problems(said).startswith("- mine.tflite: damaged: its bytes do not match its digest; copy or install")
+    assert problems(said).startswith("- mine.tflite: damaged: its bytes do not match its digest. Copy or install")
     assert problems(said).count("damaged") == 1
     assert "(used)" in said
 

@@ -23,9 +23,14 @@ if os.name == "posix":
     import struct
     import termios
 
-# As a login shell would start it: in a session of its own, the terminal on standard input its own.
+# As a login shell starts it: in its own session, with the terminal on standard input, and no signal ignored.
+SIGNALS = """
+import signal
+for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    signal.signal(number, handler)
+"""
 RUN = """
-import fcntl, os, signal, sys, termios
+import fcntl, os, sys, termios
 if os.isatty(0):
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from spot_edge.cli import main
@@ -79,7 +84,7 @@ def stack() -> Iterator[ExitStack]:
 def _begin(stack: ExitStack, arguments: tuple[object, ...], before: str, **streams: Any) -> Any:
     """The kiosk in a process that first runs the lines of Python in `before`."""
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    command = [sys.executable, "-c", before + RUN, *map(str, arguments)]
+    command = [sys.executable, "-c", SIGNALS + before + RUN, *map(str, arguments)]
     environment |= {"PYTHONUTF8": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True, **streams)
     stack.callback(process.wait)
