@@ -1,4 +1,4 @@
-"""Commands that pages show exist and have the options given; pages that code names exist."""
+"""The commands and options in the documentation exist, and so do the pages that the code names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGES = sorted(
         *(REPOSITORY / "docs").rglob("*.md"),
         *(REPOSITORY / "docs").rglob("*.ipynb"),
     ]
-    if path.name != "CHANGELOG.md"  # lists the names of before
+    if path.name != "CHANGELOG.md"  # mentions old names
 )
 END = re.compile(r"\s#|[|;&><…]|\s$")
 
@@ -35,7 +35,7 @@ def text_of(page: Path) -> str:
 
 
 def shown(text: str, program: str = "spot-edge") -> Iterator[str]:
-    """What stands behind the name of a program in blocks of code and in inline code, each on one line."""
+    """The arguments of a program in code blocks and in inline code, one string for each call."""
     fenced = False
     for line in text.replace("\\\n", " ").splitlines():
         fenced ^= line.startswith("```")
@@ -47,7 +47,7 @@ def shown(text: str, program: str = "spot-edge") -> Iterator[str]:
 
 
 def problem(arguments: str) -> str | None:
-    """What is wrong with these arguments of `spot-edge`, without running anything."""
+    """What is wrong with these arguments of `spot-edge`, found without running them."""
     command: click.Command = spot_edge
     words = arguments.split()
     while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
@@ -64,19 +64,19 @@ def problem(arguments: str) -> str | None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_in_a_page_exist(page: str) -> None:
+def test_commands_in_the_page_exist(page: str) -> None:
     assert [found for found in map(problem, shown(text_of(REPOSITORY / page))) if found] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_verbs_of_make_in_a_page_exist(page: str) -> None:
-    verbs = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+def test_make_targets_in_the_page_exist(page: str) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     named = [words.split() for words in shown(text_of(REPOSITORY / page), "make")]
-    assert {verb for words in named for verb in words if re.fullmatch(r"[a-z][a-z-]*", verb)} <= verbs
+    assert {word for words in named for word in words if re.fullmatch(r"[a-z][a-z-]*", word)} <= targets
 
 
-def test_pages_that_code_names_exist() -> None:
-    """Messages send people to pages, and generators read and write them."""
+def test_pages_named_in_the_code_exist() -> None:
+    """Messages refer to pages, and generators read and write them."""
     listed = ["git", "ls-files", "-z", *(f"*.{kind}" for kind in ("py", "sh", "toml", "js", "html", "service", "yml"))]
     names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split("\0")
     code = [REPOSITORY / name for name in names if name and (REPOSITORY / name).exists()]
@@ -89,7 +89,7 @@ def test_pages_that_code_names_exist() -> None:
     assert [each for each in sorted(named) if not (REPOSITORY / each.split(": ")[1]).exists()] == []
 
 
-def test_old_names_and_slips_are_found() -> None:
+def test_unknown_commands_and_options_are_detected() -> None:
     page = "    spot-edge pack-run runs/x\n\nRun `spot-edge train\nspot --trunk FILE` and `spot-edge doctor --json`.\n"
     assert [*shown(page)] == ["pack-run runs/x", "train spot --trunk FILE", "doctor --json"]
     assert [problem(each) is None for each in shown(page)] == [False, False, True]

@@ -1,4 +1,4 @@
-"""What surrounds the code of a public project: workflows, templates, citation, project URLs and distributions."""
+"""Workflows, issue forms, citation, project URLs and distributions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ruamel.yaml import YAML
 
 import spot_edge
 
-HOUSE = Path(__file__).parents[2]
-GITHUB = HOUSE / ".github"
+ROOT = Path(__file__).parents[2]
+GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 FORMS = sorted(path for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 CHECKED = {
     "vendor.github-workflows": WORKFLOWS,
     "vendor.github-issue-forms": FORMS,
     "vendor.github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
-    "vendor.citation-file-format": [HOUSE / "CITATION.cff"],
+    "vendor.citation-file-format": [ROOT / "CITATION.cff"],
 }
 PACKAGES = {
     "spot_edge": ["edge_runtime/spot_edge"],
@@ -52,26 +52,26 @@ def steps(workflow: Path) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]
 
 
 @pytest.mark.parametrize("schema", CHECKED)
-def test_files_for_the_host_follow_their_schemas(schema: str) -> None:
+def test_files_follow_their_schemas(schema: str) -> None:
     assert CHECKED[schema]
     done = check_schema(schema, *CHECKED[schema])
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_broken_workflow_does_not_follow_the_schema(tmp_path: Path) -> None:
+def test_broken_workflow_violates_its_schema(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
     broken.write_text(WORKFLOWS[0].read_text().replace("runs-on:", "run-on:"))
     assert check_schema("vendor.github-workflows", broken).returncode == 1
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_workflows_pin_actions_limit_permissions_and_time(workflow: Path) -> None:
+def test_workflow_pins_actions_and_limits_permissions_and_time(workflow: Path) -> None:
     content = load(workflow)
     assert content["permissions"] == {"contents": "read"}
     used = [step["uses"] for _, step in steps(workflow) if "uses" in step]
     called = [job["uses"] for job in content["jobs"].values() if "uses" in job]
     assert all(re.fullmatch(r"[\w.-]+/[\w.-]+@v\d+\.\d+\.\d+", name) for name in used), used
-    assert all((HOUSE / name).is_file() for name in called), called
+    assert all((ROOT / name).is_file() for name in called), called
     assert all("timeout-minutes" in job for job in content["jobs"].values() if "uses" not in job)
 
 
@@ -88,22 +88,22 @@ def make_commands() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", sorted(set(make_commands())))
-def test_workflows_call_targets_that_the_makefile_has(command: str) -> None:
+def test_make_target_of_a_workflow_exists(command: str) -> None:
     done = subprocess.run(
-        [*shlex.split(command), "--dry-run"], cwd=HOUSE, capture_output=True, text=True, timeout=60, check=False
+        [*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     scripts = re.findall(r"(?<![\w./-])((?:[\w-]+/)+[\w-]+\.(?:py|sh))\b", done.stdout)
-    assert {name for name in scripts if not (HOUSE / name).is_file()} == set()
+    assert {name for name in scripts if not (ROOT / name).is_file()} == set()
 
 
-def test_the_makefile_rejects_an_unknown_check() -> None:
+def test_makefile_rejects_an_unknown_check() -> None:
     command = ["make", "--dry-run", "check", "TARGET=nonsense"]
-    assert subprocess.run(command, cwd=HOUSE, capture_output=True, timeout=60, check=False).returncode == 2
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 2
 
 
-def test_every_check_that_needs_no_data_runs_each_night() -> None:
-    (listed,) = re.findall(r"^CHECKS := (.*)$", (HOUSE / "Makefile").read_text(), re.MULTILINE)
+def test_nightly_workflow_runs_every_check_that_needs_no_data() -> None:
+    (listed,) = re.findall(r"^CHECKS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     jobs = load(GITHUB / "workflows" / "nightly.yml")["jobs"]
     nightly = [name for job in jobs.values() for name in job.get("strategy", {}).get("matrix", {}).get("target", [])]
     assert sorted(nightly) == sorted(set(listed.split()) - {"quality"})  # quality needs HAM10000
@@ -113,26 +113,26 @@ def test_workflows_name_files_that_exist() -> None:
     options = [step.get("with", {}) for workflow in WORKFLOWS for _, step in steps(workflow)]
     locked = {each["cache-dependency-path"] for each in options if "cache-dependency-path" in each}
     assert locked
-    assert {name for name in locked if not (HOUSE / name).is_file()} == set()
+    assert {name for name in locked if not (ROOT / name).is_file()} == set()
     (published,) = [
         step["with"]["path"] for _, step in steps(GITHUB / "workflows" / "docs.yml") if "path" in step.get("with", {})
     ]
-    assert published == re.search(r"^site_dir: (\S+)", (HOUSE / "mkdocs.yml").read_text(), re.MULTILINE)[1]  # type: ignore[index]
+    assert published == re.search(r"^site_dir: (\S+)", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)[1]  # type: ignore[index]
 
 
-def test_the_device_package_is_tested_on_every_python_that_it_names() -> None:
+def test_device_package_is_tested_on_every_python_it_supports() -> None:
     jobs = load(GITHUB / "workflows" / "test.yml")["jobs"]
     (toolkit,) = [
         step["with"]["python-version"] for step in jobs["toolkit"]["steps"] if "python-version" in step.get("with", {})
     ]
     tested = {toolkit, *jobs["device"]["strategy"]["matrix"]["python"]}
-    project = tomllib.loads((HOUSE / "edge_runtime" / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "edge_runtime" / "pyproject.toml").read_text())["project"]
     named = {line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r"Python :: 3\.\d+$", line)}
     assert tested == named
 
 
-def test_the_hooks_of_pre_commit_are_tools_of_this_environment() -> None:
-    config = HOUSE / ".pre-commit-config.yaml"
+def test_pre_commit_hooks_are_tools_of_this_environment() -> None:
+    config = ROOT / ".pre-commit-config.yaml"
     done = subprocess.run(
         [sys.executable, "-m", "pre_commit", "validate-config", str(config)],
         capture_output=True,
@@ -145,8 +145,8 @@ def test_the_hooks_of_pre_commit_are_tools_of_this_environment() -> None:
     assert {path.name for path in entries if not (Path(sys.prefix) / "bin" / path.name).exists()} == set()
 
 
-def test_the_citation_names_this_version_and_repository() -> None:
-    citation = load(HOUSE / "CITATION.cff")
+def test_citation_has_this_version_and_repository() -> None:
+    citation = load(ROOT / "CITATION.cff")
     assert citation["version"] == spot_edge.__version__
     assert citation.get("repository-code", "") == spot_edge.REPOSITORY
     assert [author["name"] for author in citation["authors"]] == ["the spot-edge contributors"]
@@ -169,8 +169,8 @@ def test_one_constant_sets_the_urls_of_both_distributions(tmp_path: Path) -> Non
     for name in ("pyproject.toml", "README.md", "LICENSE", "edge_runtime", *PACKAGES["spot_edge_toolkit"]):
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (HOUSE / name).is_dir() else shutil.copy
-        copy(HOUSE / name, target)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, target)
     module = source / "edge_runtime" / "spot_edge" / "__init__.py"
     text = module.read_text()
     found: dict[str, dict[str, list[str]]] = {}
@@ -188,9 +188,9 @@ def test_one_constant_sets_the_urls_of_both_distributions(tmp_path: Path) -> Non
     }
 
 
-def test_the_repository_address_is_written_once() -> None:
+def test_repository_address_is_written_once() -> None:
     assert spot_edge.REPOSITORY == "" or re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", spot_edge.REPOSITORY)
-    for path in (HOUSE / "pyproject.toml", HOUSE / "edge_runtime" / "pyproject.toml"):
+    for path in (ROOT / "pyproject.toml", ROOT / "edge_runtime" / "pyproject.toml"):
         project = tomllib.loads(path.read_text())["project"]
         assert "urls" not in project
         assert set(project["dynamic"]) == {"version", "urls"}
@@ -199,8 +199,8 @@ def test_the_repository_address_is_written_once() -> None:
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, str(HOUSE / "release" / "dist.py"), "--out", str(out)]
-    # a umask and a time zone that must not show in what is built
+    command = [sys.executable, str(ROOT / "release" / "dist.py"), "--out", str(out)]
+    # This umask and time zone must not change the distributions.
     done = subprocess.run(command, capture_output=True, text=True, umask=0o077, env={"TZ": "Asia/Tokyo"}, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
@@ -208,19 +208,19 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def committed(*folders: str) -> set[str]:
     listed = subprocess.run(
-        ["git", "ls-tree", "-r", "--name-only", "HEAD", *folders], cwd=HOUSE, check=True, capture_output=True
+        ["git", "ls-tree", "-r", "--name-only", "HEAD", *folders], cwd=ROOT, check=True, capture_output=True
     )
     return set(listed.stdout.decode().splitlines())
 
 
-def test_both_distributions_are_built_in_one_version(dist: Path) -> None:
+def test_both_distributions_have_one_version(dist: Path) -> None:
     version = spot_edge.__version__
     wheels = {f"{name}-{version}-py3-none-any.whl" for name in PACKAGES}
     assert {path.name for path in dist.iterdir()} == wheels | {f"{name}-{version}.tar.gz" for name in PACKAGES}
 
 
 @pytest.mark.parametrize("distribution", PACKAGES)
-def test_a_wheel_holds_its_packages_and_licenses_and_nothing_else(dist: Path, distribution: str) -> None:
+def test_wheel_contains_only_its_packages_and_licenses(dist: Path, distribution: str) -> None:
     with zipfile.ZipFile(next(dist.glob(f"{distribution}-*.whl"))) as wheel:
         entries = wheel.infolist()
     information = f"{distribution}-{spot_edge.__version__}.dist-info/"
@@ -234,7 +234,7 @@ def test_a_wheel_holds_its_packages_and_licenses_and_nothing_else(dist: Path, di
     assert {entry.external_attr >> 16 & 0o777 for entry in entries} <= {0o644, 0o664, 0o755}
     when = subprocess.run(
         ["git", "log", "-1", "--format=%cd", "--date=format-local:%Y %m %d"],
-        cwd=HOUSE,
+        cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,
@@ -244,7 +244,7 @@ def test_a_wheel_holds_its_packages_and_licenses_and_nothing_else(dist: Path, di
 
 
 @pytest.mark.parametrize("distribution", PACKAGES)
-def test_a_source_distribution_holds_what_the_wheel_is_built_from(dist: Path, distribution: str) -> None:
+def test_source_distribution_contains_what_its_wheel_needs(dist: Path, distribution: str) -> None:
     root = f"{distribution}-{spot_edge.__version__}/"
     with tarfile.open(next(dist.glob(f"{distribution}-*.tar.gz"))) as archive:
         members = archive.getmembers()

@@ -1,4 +1,4 @@
-"""The reference pages hold what the code holds: exit codes, recipe keys, public names, schemas."""
+"""The reference pages match the code: exit codes, recipe keys, public names, schemas."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from spot_edge.errors import EXIT_CODES
 from spot_train.recipes.recipe import Recipe
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-MOST_WORDS = 3000
+WORD_LIMIT = 3000
 
 
 def _rows(page: str) -> list[list[str]]:
-    """The cells of every table row of a page, without heads."""
+    """The cells of every table row of a page, without headings."""
     lines = (REFERENCE / page).read_text(encoding="utf-8").splitlines()
     heads = [number for number, line in enumerate(lines) if line.startswith("|---")]
     rows = [line for number, line in enumerate(lines) if line.startswith("|") and number + 1 not in heads]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if not row.startswith("|---")]
 
 
-def test_the_exit_codes() -> None:
+def test_exit_codes_match() -> None:
     assert {int(code): meaning for code, meaning in _rows("exit-codes.md")} == EXIT_CODES
 
 
-def test_every_recipe_key_with_its_default() -> None:
-    said = {key.strip("`"): default.strip("`") for key, default, _ in _rows("recipes.md")}
+def test_every_recipe_key_has_its_default() -> None:
+    shown = {key.strip("`"): default.strip("`") for key, default, _ in _rows("recipes.md")}
     known = dict(_settings(Recipe))
-    assert set(said) == set(known)
+    assert set(shown) == set(known)
     for key, default in known.items():
-        value = tomllib.loads(f"x = {said[key]}")["x"] if said[key] else dataclasses.MISSING
+        value = tomllib.loads(f"x = {shown[key]}")["x"] if shown[key] else dataclasses.MISSING
         assert value == (list(default) if isinstance(default, tuple) else default), key
 
 
 def _settings(table: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of a recipe and its default; MISSING where there is none."""
+    """Every recipe key and its default. MISSING if it has none."""
     for field in dataclasses.fields(table):
         factory = field.default_factory
         if factory is not dataclasses.MISSING and dataclasses.is_dataclass(factory):
@@ -57,12 +57,12 @@ def test_every_public_name_has_an_entry() -> None:
     assert set(re.findall(r"^::: spot_edge\.(\w+)$", page, re.M)) == set(spot_edge.__all__)
 
 
-def test_every_schema_is_named_on_a_page_and_every_named_one_exists() -> None:
+def test_pages_link_to_every_schema_and_no_other() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md"))
     named = set(re.findall(r"\(schemas/([\w.-]+)\)", text))
     assert named == {schema.name for schema in (REFERENCE / "schemas").glob("*.json")}
 
 
-def test_the_pages_stay_short() -> None:
+def test_pages_stay_short() -> None:
     words = [word for page in REFERENCE.glob("*.md") for word in page.read_text(encoding="utf-8").split()]
-    assert sum(any(map(str.isalnum, word)) for word in words) <= MOST_WORDS
+    assert sum(any(map(str.isalnum, word)) for word in words) <= WORD_LIMIT

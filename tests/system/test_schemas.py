@@ -1,4 +1,4 @@
-"""The JSON Schemas in docs/reference/schemas hold for what the commands write, and refuse what they do not."""
+"""The JSON Schemas in docs/reference/schemas accept what the commands write and reject changes of it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from spot_train.commands.data import data
 REPOSITORY = Path(__file__).parents[2]
 SCHEMAS = REPOSITORY / "docs" / "reference" / "schemas"
 NAMES = sorted(path.name.removesuffix(".schema.json") for path in SCHEMAS.glob("*.schema.json"))
-OPEN = {"results"}  # what others write may hold more
-MOST_CHANGES = 12  # for each document
+OPEN = {"results"}  # apps write these and may add keys
+MAX_CHANGES = 12  # of each document
 EMBEDDED = Path(spot_edge.__file__).parent / "models" / "spot-int8.tflite"
 
 
@@ -44,20 +44,20 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 def validate(name: str, document: Any) -> Any:
-    """`document`, which must be valid, and must not be with a key more in any kind of its objects."""
+    """Check that `document` is valid, and invalid with an extra key in any kind of object. Returns it."""
     validator = Draft202012Validator(schema_of(name), format_checker=FormatChecker())
     validator.validate(document)
     if name not in OPEN:
         places = {_kind(path): path for path in _paths(document)}
-        for path in [*places.values()][:: 1 + len(places) // MOST_CHANGES]:
+        for path in [*places.values()][:: 1 + len(places) // MAX_CHANGES]:
             changed = copy.deepcopy(document)
-            _at(changed, path)["unexpected"] = [[]]  # no value of any map
-            assert not validator.is_valid(changed), f"{name}: {path} takes any key"
+            _at(changed, path)["unexpected"] = [[]]  # a value that no map allows
+            assert not validator.is_valid(changed), f"{name}: {path} accepts any key"
     return document
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the objects in a document are."""
+    """The path of every object in a document."""
     if isinstance(value, dict):
         yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
@@ -74,8 +74,8 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def told(command: click.Command, *arguments: object, error: type[SpotError] | None = None) -> Any:
-    """The JSON that a command prints, also one that then ends with `error`."""
+def json_of(command: click.Command, *arguments: object, error: type[SpotError] | None = None) -> Any:
+    """Run a command, which may have to fail with `error`, and return the JSON that it prints."""
     done = CliRunner().invoke(command, [*map(str, arguments), "--json"])
     assert done.exception is None if error is None else isinstance(done.exception, error), done.output
     return json.loads(done.stdout.splitlines()[-1])
@@ -94,7 +94,7 @@ def files(shapes_family: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def images(shapes_run: Path, shapes: Path, work: Path) -> tuple[object, ...]:
-    """Options that name a few of the shapes, with ages and sexes."""
+    """Options that select a few of the shapes, with ages and sexes."""
     header, *rows = (shapes_run / "split.csv").read_text().splitlines()
     few = [row for row in rows if row.split(",")[header.split(",").index("split")] == "val"]
     path = work / "few.csv"
@@ -103,7 +103,7 @@ def images(shapes_run: Path, shapes: Path, work: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_schema_is_one(name: str) -> None:
+def test_schema_is_valid(name: str) -> None:
     schema = schema_of(name)
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -121,7 +121,7 @@ def test_shared_definitions_agree() -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OPEN])
 def test_every_object_is_closed(name: str) -> None:
-    """Else a misspelt key would go unseen."""
+    """Otherwise nobody would notice a misspelled key."""
     assert all("additionalProperties" in each for each in _objects(schema_of(name)))
 
 
@@ -143,33 +143,33 @@ def test_predictions(work: Path, files: tuple[Path, Path], shapes: Path) -> None
     blurred.write_bytes(_png(np.full((120, 160, 3), 128, np.uint8)))
     drawn = REPOSITORY / "examples" / "drawn-melanoma-001.jpg"
     done = CliRunner().invoke(classify, [str(drawn), str(bad), str(blurred), "--json"])
-    good, failed, refused = map(json.loads, done.stdout.splitlines())
-    for prediction in (good, failed, refused):
+    good, failed, rejected = map(json.loads, done.stdout.splitlines())
+    for prediction in (good, failed, rejected):
         validate("prediction", prediction)
     assert good["prediction_set"] is not None
     assert failed["error"]
-    assert refused["quality"]
+    assert rejected["quality"]
     shape = next(shapes.rglob("*.jpg"))
-    assert validate("prediction", told(classify, shape, "--model", files[0]))["triage"] is None
+    assert validate("prediction", json_of(classify, shape, "--model", files[0]))["triage"] is None
     folder = work / "burst"
     folder.mkdir()
     for number in range(2):
         (folder / f"{number}.jpg").write_bytes(drawn.read_bytes())
-    assert validate("prediction", told(classify, folder, "--burst", 2))["burst"]["frames"] == 2
+    assert validate("prediction", json_of(classify, folder, "--burst", 2))["burst"]["frames"] == 2
 
 
 def test_model_files(files: tuple[Path, Path]) -> None:
     for path in (*files, EMBEDDED):
-        about = validate("info", told(info, path))
+        about = validate("info", json_of(info, path))
         with zipfile.ZipFile(path) as bundle:
             own = json.loads(bundle.read("spot.json"))
-        if path != EMBEDDED:  # whose names are those of before; `info` gives today's
+        if path != EMBEDDED:  # it has old names, which `info` translates
             validate("spot", own)
         validate("spot", {"schema": own["schema"], **about["spec"]})
 
 
 def test_doctor(work: Path) -> None:
-    validate("doctor", told(doctor))
+    validate("doctor", json_of(doctor))
     done = CliRunner().invoke(doctor, [str(work / "no-file.tflite"), "--json"])
     assert done.exit_code == ModelError.exit_code
     assert validate("doctor", json.loads(done.stdout))["model"] is None
@@ -188,16 +188,16 @@ def test_conversion(shapes_family: Path) -> None:
 
 
 def test_inspection(files: tuple[Path, Path], work: Path) -> None:
-    validate("inspect", told(inspect, files[0]))
-    assert validate("inspect", told(inspect, files[0], "--layers", "--against", files[1]))["against"]
+    validate("inspect", json_of(inspect, files[0]))
+    assert validate("inspect", json_of(inspect, files[0], "--layers", "--against", files[1]))["against"]
     content = files[0].read_bytes()
     damaged = work / "damaged.tflite"
     damaged.write_bytes(content[:-100] + bytes(100))
-    validate("inspect", told(inspect, damaged))
+    validate("inspect", json_of(inspect, damaged))
 
 
 def test_kit(made_once: Callable[[str, Callable[[Path], None]], Path], work: Path) -> None:
-    def make(folder: Path) -> None:  # as the kit's own tests make it: one kit does for all
+    def make(folder: Path) -> None:  # the same as in the kit's own tests, which share it
         done = CliRunner().invoke(kit, ["export", "--out", str(folder / "kit")])
         assert done.exit_code == 0, done.output
 
@@ -205,53 +205,53 @@ def test_kit(made_once: Callable[[str, Callable[[Path], None]], Path], work: Pat
     vectors = json.loads((folder / "vectors.json").read_text())
     for image in vectors["images"]:
         Draft202012Validator(schema_of("vectors")).validate(vectors | {"images": [image]})
-    small = {key: vectors["images"][0]["outputs"][key] for key in ("spot-edge", "bgr")}  # the others are alike
+    small = {key: vectors["images"][0]["outputs"][key] for key in ("spot-edge", "bgr")}  # the others look the same
     validate("vectors", vectors | {"images": [vectors["images"][0] | {"outputs": small}]})
     entries = [{"image": each["image"]} | each["outputs"]["spot-edge"] for each in vectors["images"]]
-    kept = ("image", "scores", "input_sha256", "input_mean")
-    right = [{key: entry[key] for key in kept} for entry in entries]
-    swapped = [entry | {"scores": entry["scores"][::-1], "labels": vectors["labels"]} for entry in right]
+    keys = ("image", "scores", "input_sha256", "input_mean")
+    correct = [{key: entry[key] for key in keys} for entry in entries]
+    swapped = [entry | {"scores": entry["scores"][::-1], "labels": vectors["labels"]} for entry in correct]
     about = {"schema": 1, "platform": "test", "model": vectors["model"]["id"], "resize": "spot-edge"}
-    for answers, conforms in ((right, True), (swapped, False)):
+    for answers, conforms in ((correct, True), (swapped, False)):
         results.write_text(json.dumps(validate("results", about | {"results": answers})))
-        verdict = told(kit, "check", folder, results, error=None if conforms else CheckError)
+        verdict = json_of(kit, "check", folder, results, error=None if conforms else CheckError)
         assert validate("kit-check", verdict)["conforms"] is conforms
 
 
 def test_data_check(shapes: Path, work: Path) -> None:
-    validate("data-check", told(data, "check", shapes))
+    validate("data-check", json_of(data, "check", shapes))
     folder = work / "one-class" / "nv"
     folder.mkdir(parents=True)
     (folder / "0.jpg").write_bytes(encode_jpeg(draw_lesion(0)))
-    assert validate("data-check", told(data, "check", folder.parent, error=DataError))["findings"]
+    assert validate("data-check", json_of(data, "check", folder.parent, error=DataError))["findings"]
 
 
 def test_drift(files: tuple[Path, Path], shapes_family: Path, images: tuple[object, ...], work: Path) -> None:
     latency = validate(
         "latency",
-        told(
+        json_of(
             bench, "latency", *files, "--samples", 6, "--seconds", 0, "--cold", 1, "--threads", 1, "--out", work / "t"
         ),
     )
     assert latency["models"][0]["against_float32"]
-    validate("compare", told(bench, "compare", work / "t" / "report.json", work / "t" / "report.json"))
+    validate("compare", json_of(bench, "compare", work / "t" / "report.json", work / "t" / "report.json"))
     dynamic = shapes_family / "shapes-dynamic.tflite"
     options = ("--baseline", files[1], *images, "--latency", work / "t" / "report.json", "--out", work / "drift")
-    report = validate("drift", told(bench, "drift", files[0], dynamic, *options))
+    report = validate("drift", json_of(bench, "drift", files[0], dynamic, *options))
     assert report == json.loads((work / "drift" / "report.json").read_text())
     assert report["comparisons"][0]["subgroups"]
 
 
 def test_predict(files: tuple[Path, Path], images: tuple[object, ...], work: Path) -> None:
-    validate("predict", told(bench, "predict", files[0], *images, "--out", work / "predictions"))
+    validate("predict", json_of(bench, "predict", files[0], *images, "--out", work / "predictions"))
 
 
 def test_external(files: tuple[Path, Path], images: tuple[object, ...]) -> None:
-    validate("external", told(bench, "external", files[0], *images, "--positive", "circle", "--class", "square"))
+    validate("external", json_of(bench, "external", files[0], *images, "--positive", "circle", "--class", "square"))
 
 
 def test_robustness(files: tuple[Path, Path], images: tuple[object, ...]) -> None:
-    validate("robustness", told(bench, "robustness", files[0], *images, "--images", 4))
+    validate("robustness", json_of(bench, "robustness", files[0], *images, "--images", 4))
 
 
 @pytest.fixture
@@ -269,13 +269,13 @@ def test_burst(lesions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from spot_bench.robustness import bursts
 
     monkeypatch.setattr(bursts, "measure_bursts", partial(bursts.measure_bursts, repeats=2, within=1.0))
-    validate("burst", told(bench, "burst", EMBEDDED, "--data", lesions, "--split", "all", "--burst", 2))
+    validate("burst", json_of(bench, "burst", EMBEDDED, "--data", lesions, "--split", "all", "--burst", 2))
 
 
 def test_quality(lesions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "DRAWN", 2)
     options = ("--data", lesions, "--split", "all", "--images", 2, "--other", f"again={lesions / 'nv'}")
-    assert len(validate("quality", told(bench, "quality", EMBEDDED, *options))["others"]) > 1
+    assert len(validate("quality", json_of(bench, "quality", EMBEDDED, *options))["others"]) > 1
 
 
 def test_overhead() -> None:
@@ -285,11 +285,11 @@ def test_overhead() -> None:
 
 
 def test_folder(lesions: Path, files: tuple[Path, Path]) -> None:
-    validate("folder", told(bench, "folder", lesions, "--model", files[0], "--repeats", 2))
+    validate("folder", json_of(bench, "folder", lesions, "--model", files[0], "--repeats", 2))
 
 
 def test_soak(files: tuple[Path, Path], shapes: Path) -> None:
-    """Whether the machine is quiet enough to keep the limits does not matter here."""
+    """On a busy machine the limits may be exceeded, which does not matter here."""
     arguments = ["soak", str(next(shapes.rglob("*.jpg"))), "--images", "800", "--model", str(files[0]), "--json"]
     done = CliRunner().invoke(bench, arguments)
     assert done.exception is None or isinstance(done.exception, CheckError)
@@ -297,20 +297,20 @@ def test_soak(files: tuple[Path, Path], shapes: Path) -> None:
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "a key more": lambda record: record.update(more=1),
-    "a key less": lambda record: record.pop("notes"),
-    "another schema": lambda record: record.update(schema=2),
+    "an extra key": lambda record: record.update(extra=1),
+    "a missing key": lambda record: record.pop("notes"),
+    "another schema version": lambda record: record.update(schema=2),
     "an old name": lambda record: record.update(remarks=record.pop("notes")),
     "another category": lambda record: record["triage"].update(category="perhaps"),
     "a score above 1": lambda record: record["ranked"][0].update(score=1.5),
-    "a text for a number": lambda record: record["timings_ms"].update(decode="fast"),
-    "no digest": lambda record: record["model"].update(id="spot"),
+    "text instead of a number": lambda record: record["timings_ms"].update(decode="fast"),
+    "an id that is no digest": lambda record: record["model"].update(id="spot"),
     "an error and a prediction": lambda record: record.update(error="none"),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_prediction_is_refused(change: str) -> None:
+def test_changed_prediction_is_rejected(change: str) -> None:
     record = spot_edge.Classifier.load().classify(REPOSITORY / "examples" / "drawn-melanoma-001.jpg").as_dict()
     validate("prediction", json.loads(json.dumps(record)))
     CHANGES[change](record)
@@ -318,7 +318,7 @@ def test_a_changed_prediction_is_refused(change: str) -> None:
         validate("prediction", json.loads(json.dumps(record)))
 
 
-def test_a_changed_report_is_refused(shapes_run: Path, shapes_family: Path) -> None:
+def test_changed_report_is_rejected(shapes_run: Path, shapes_family: Path) -> None:
     for name, path, where in (
         ("run", shapes_run / "run.json", ("weights", "sha256")),
         ("run", shapes_run / "run.json", ("image", "geometry")),

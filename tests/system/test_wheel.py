@@ -1,4 +1,4 @@
-"""The device package as it is installed: its built wheel, alone, in a clean environment."""
+"""The device package's wheel, installed alone in a clean environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-LARGEST_WITHOUT_MODEL = 120_000
+SIZE_LIMIT = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter of an environment that holds the wheel and what it asks for, and nothing else."""
+    """The Python of an environment with only the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder, with_pip=True)
-    found = folder / "bin" / "python"
+    python = folder / "bin" / "python"
     install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([found, *install, "-c", repository / "constraints" / "dev.txt", wheel], check=True)
-    return found
+    subprocess.run([python, *install, "-c", repository / "constraints" / "dev.txt", wheel], check=True)
+    return python
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def python(wheel: Path, repository: Path, tmp_path_factory: pytest.TempPathFacto
         ("aarch64", "3.13", "ai-edge-litert"),
         ("arm64", "3.14", "ai-edge-litert"),
         ("armv7l", "3.11", "tflite-runtime"),
-        ("armv8l", "3.11", "tflite-runtime"),  # what linux32 makes of a 64-bit kernel
+        ("armv8l", "3.11", "tflite-runtime"),  # a 64-bit kernel under linux32
         ("armv7l", "3.13", None),
     ],
 )
-def test_each_system_gets_the_interpreter_that_exists_for_it(
+def test_wheel_requires_the_interpreter_for_the_system(
     wheel: Path, machine: str, version: str, interpreter: str | None
 ) -> None:
     with zipfile.ZipFile(wheel) as archive:
@@ -60,32 +60,32 @@ def run(python: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProc
     return subprocess.run([python, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
 
 
-def test_without_its_model_the_wheel_takes_less_than_120_kb(wheel: Path) -> None:
+def test_wheel_without_its_model_is_below_120_kb(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         code = sum(entry.compress_size for entry in archive.infolist() if not entry.filename.endswith(".tflite"))
         models = [entry.filename for entry in archive.infolist() if entry.filename.endswith(".tflite")]
-    assert code < LARGEST_WITHOUT_MODEL
+    assert code < SIZE_LIMIT
     assert models == ["spot_edge/models/spot-int8.tflite"]
 
 
-def test_the_wheel_alone_classifies_a_drawn_lesion(python: Path, repository: Path, tmp_path: Path) -> None:
-    picture = repository / "examples" / "drawn-melanoma-001.jpg"
-    done = run(python, "-m", "spot_edge.cli", "classify", picture, "--json", "--heatmap", tmp_path, cwd=tmp_path)
+def test_wheel_alone_classifies_a_drawn_lesion(python: Path, repository: Path, tmp_path: Path) -> None:
+    image = repository / "examples" / "drawn-melanoma-001.jpg"
+    done = run(python, "-m", "spot_edge.cli", "classify", image, "--json", "--heatmap", tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert len(answer["ranked"]) == 7
-    assert answer["triage"]["category"] in ("review now", "review soon", "routine")
+    prediction = json.loads(done.stdout)
+    assert len(prediction["ranked"]) == 7
+    assert prediction["triage"]["category"] in ("review now", "review soon", "routine")
     assert (tmp_path / "drawn-melanoma-001.heatmap.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_a_clean_environment_holds_no_workstation_package(python: Path, tmp_path: Path) -> None:
+def test_clean_environment_has_no_toolkit_package(python: Path, tmp_path: Path) -> None:
     listed = json.loads(run(python, "-m", "pip", "list", "--format=json", cwd=tmp_path).stdout)
     names = {entry["name"].lower() for entry in listed}
     assert "spot-edge" in names
     assert not names & {"tensorflow", "keras", "scipy", "pandas", "matplotlib", "spot-edge-toolkit", "opencv-python"}
 
 
-def test_a_toolkit_command_says_what_to_install(python: Path, tmp_path: Path) -> None:
+def test_toolkit_command_says_how_to_install_the_toolkit(python: Path, tmp_path: Path) -> None:
     done = run(python, "-m", "spot_edge.cli", "train", "spot", cwd=tmp_path)
     assert done.returncode == 2
-    assert "pip install spot-edge-toolkit" in done.stderr
+    assert "from a clone of spot-edge: pip install ./edge_runtime ." in done.stderr

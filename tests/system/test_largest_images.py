@@ -1,4 +1,4 @@
-"""What it takes to decode the largest pictures that are taken: less than a gigabyte, whatever their format."""
+"""Decoding the largest images that cameras take needs less than a gigabyte in every format."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from PIL import Image
 DECODE = """
 import sys
 from spot_edge.image.tensor import decode
-picture, _ = decode(sys.stdin.buffer.read(), "largest")
-print(picture.width * picture.height, peak() // 1024)
+image, _ = decode(sys.stdin.buffer.read(), "largest")
+print(image.width * image.height, peak() // 1024)
 """
 
 
-# Flat pictures: what memory they take does not depend on what they show.
+# The images are flat: the memory needed does not depend on the content.
 @pytest.mark.parametrize(
     ("form", "mode", "options"),
     [
@@ -29,17 +29,17 @@ print(picture.width * picture.height, peak() // 1024)
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_largest_picture_fits_into_a_gigabyte(form: str, mode: str, options: dict[str, Any], peak: str) -> None:
-    turned = Image.Exif()
-    turned[0x0112] = 6
+def test_largest_image_decodes_in_a_gigabyte(form: str, mode: str, options: dict[str, Any], peak: str) -> None:
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
     encoded = io.BytesIO()
     flat = Image.new(mode, (8000, 6240))
-    flat.save(encoded, form, exif=turned, **options)
-    ended = subprocess.run(
+    flat.save(encoded, form, exif=rotated, **options)
+    done = subprocess.run(
         [sys.executable, "-c", peak + DECODE], input=encoded.getvalue(), capture_output=True, check=False
     )
-    assert ended.returncode == 0, ended.stderr
-    pixels, megabytes = map(int, ended.stdout.split())
+    assert done.returncode == 0, done.stderr
+    pixels, megabytes = map(int, done.stdout.split())
     print(f"{form} {mode}: {megabytes} MB for {pixels / 1e6:.0f} megapixels")
     assert pixels == 8000 * 6240
     assert 100 < megabytes < 1000
