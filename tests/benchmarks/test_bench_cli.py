@@ -52,11 +52,11 @@ def test_bad_input_raises_our_own_errors(tmp_path: Path) -> None:
     data.write_text("image,label,split\ndata.csv,nv,train\n")
     with pytest.raises(DataError, match="no split 'test'"):
         run("drift", "m.tflite", "--data", data, "--baseline", missing)
-    with pytest.raises(ModelError, match="cannot read"):
+    with pytest.raises(ModelError, match="cannot be read"):
         run("drift", "m.tflite", "--data", data, "--baseline", missing, "--split", "train")
-    with pytest.raises(ModelError, match="cannot read"):
+    with pytest.raises(ModelError, match="cannot be read"):
         run("latency", missing)
-    with pytest.raises(ModelError, match="cannot read"):
+    with pytest.raises(ModelError, match="cannot be read"):
         run("overhead", "--model", missing)
 
 
