@@ -25,15 +25,14 @@ RECIPE = """
 name = "merged"
 labels = "ham10000-malignant"
 [network]
-backbone = "mobilenet"
-width = 0.25
 size = 32
 [train]
 batch = 16
 stored_size = 32
 head_epochs = 0
 epochs = 3
-learning_rate = 2e-3
+learning_rate = 1e-3
+frozen_layers = 54
 batch_norm = "adapt"
 batch_norm_momentum = 0.8
 """
@@ -105,7 +104,7 @@ def test_invalid_merges_are_refused(members: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def merged(restored_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with images of seven labels, dark if malignant, and the run of a binary recipe on them."""
     folder = tmp_path_factory.mktemp("merged")
     rows = [["image", "label", "group", "split"]]
@@ -120,7 +119,7 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "data.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     (folder / "merged.toml").write_text(RECIPE)
-    arguments = ["--data", folder / "data.csv", "--out", folder / "run", "--weights", "none"]
+    arguments = ["--data", folder / "data.csv", "--out", folder / "run", "--weights", restored_run / "model.keras"]
     done = CliRunner().invoke(train, list(map(str, [folder / "merged.toml", *arguments])), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return folder
