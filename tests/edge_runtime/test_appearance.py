@@ -61,7 +61,7 @@ def test_light_white_black_and_contrast_follow_the_levels(skin: Image.Image) -> 
 
 
 @pytest.mark.parametrize("level", [0, 20, 21, 249, 250, 255])
-def test_a_picture_of_one_level_is_all_numbers(level: int) -> None:
+def test_an_image_of_one_level_is_all_numbers(level: int) -> None:
     found = look(Image.new("RGB", (64, 48), (level, level, level)))
     assert np.isfinite(list(found.values())).all()
     assert found["white"] == (level >= 250)

@@ -99,7 +99,7 @@ def test_the_sharpest_is_kept(limited: Callable[..., Classifier], frames: list) 
         np.testing.assert_array_equal(answer.embedding, own.embedding)
 
 
-def test_copies_of_one_picture_answer_as_it_does(limited: Callable[..., Classifier], frames: list) -> None:
+def test_copies_of_one_image_answer_as_it_does(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited()
     alone, copies = classifier.classify(frames[0]), classifier.classify_burst([frames[0]] * 4)
     np.testing.assert_allclose(scores(copies), scores(alone), rtol=1e-6)
@@ -109,7 +109,7 @@ def test_copies_of_one_picture_answer_as_it_does(limited: Callable[..., Classifi
     assert (only.burst, only.notes) == (Burst(1, 1, 1, 1), alone.notes)
 
 
-def test_frames_that_are_unfit_are_left_out(limited: Callable[..., Classifier], frames: list) -> None:
+def test_bad_frames_are_left_out(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited({"sharpness": 0.3})
     fit = [not classifier.classify(frame).quality for frame in frames]
     assert (fit[1], fit[3]) == (True, False)
@@ -122,7 +122,7 @@ def test_frames_that_are_unfit_are_left_out(limited: Callable[..., Classifier], 
     assert f"the mean of {sum(fit)} of 4 images" in " ".join(describe(answer, 1).split())
 
 
-def test_where_no_frame_is_fit_nothing_is_assessed(limited: Callable[..., Classifier], frames: list) -> None:
+def test_a_burst_without_a_good_frame_is_not_assessed(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited({"sharpness": 0.999})
     answer, sharpest = classifier.classify_burst(frames), classifier.classify(frames[1])
     assert answer.abstained
@@ -141,12 +141,12 @@ def test_the_json_form_and_the_words(limited: Callable[..., Classifier], frames:
     assert json.loads(json.dumps(classifier.classify(frames[0]).as_dict()))["burst"] is None
 
 
-def test_none_is_no_burst(limited: Callable[..., Classifier]) -> None:
+def test_a_burst_needs_an_image(limited: Callable[..., Classifier]) -> None:
     with pytest.raises(InputError, match="at least one image"):
         limited().classify_burst([])
 
 
-def test_few_pictures_are_held_however_many_come(limited: Callable[..., Classifier], frames: list) -> None:
+def test_few_images_are_held_however_many_come(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited()
     pictures: list[weakref.ref[Image.Image]] = []
     held = []

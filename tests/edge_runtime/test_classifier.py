@@ -46,19 +46,19 @@ def test_a_prediction_is_complete(classifier, picture, model) -> None:
     assert json.loads(json.dumps(prediction.as_dict(), allow_nan=False))["image"]["width"] == 120
 
 
-def test_different_pictures_get_different_scores(classifier, draw) -> None:
+def test_different_images_get_different_scores(classifier, draw) -> None:
     first, second = (classifier.classify(picture) for picture in (draw(120, 90), 255 - draw(120, 90)))
     assert scores(first) != scores(second)
 
 
-def test_what_cannot_be_judged_is_an_input_error(classifier, tmp_path) -> None:
+def test_what_cannot_be_classified_is_an_input_error(classifier, tmp_path) -> None:
     with pytest.raises(InputError, match="no such file"):
         classifier.classify(tmp_path / "gone.jpg")
     with pytest.raises(InputError, match="bytes: empty"):
         classifier.classify(b"")
 
 
-def test_another_runtime_than_the_measured_one_is_remarked(model, flatbuffer, lesion) -> None:
+def test_another_runtime_than_the_measured_one_is_noted(model, flatbuffer, lesion) -> None:
     for measured, notes in (("an-older-runtime", 1), (Classifier(model).runtime.name, 0)):
         spec = model.spec._replace(measured_in=MeasuredIn(measured, "0.9"))
         prediction = Classifier(verify(seal(flatbuffer, spec, {MEMBER: model.members[MEMBER]}), "m")).classify(lesion)
@@ -79,7 +79,7 @@ def test_the_embedded_model_is_the_default(classifier, model) -> None:
     ("width", "height", "shown"),
     [(120, 90, (120, 90)), (2048, 1536, (1024, 768)), (90, 200, (90, 200)), (3000, 40, (1024, 14))],
 )
-def test_a_heat_map_has_the_picture_s_shape_and_glows_where_it_was_looked_at(
+def test_a_heat_map_has_the_shape_of_the_image_and_glows_where_the_evidence_is(
     width, height, shown, classifier, draw
 ) -> None:
     prepared = classifier.prepare(draw(width, height))

@@ -66,7 +66,7 @@ def test_a_folder_of_too_many_is_no_burst_and_the_rest_goes_on(spot_edge, visits
     assert ended.stderr.decode().splitlines()[-1] == "spot-edge: 1 of 2 bursts could not be classified completely"
 
 
-def test_a_broken_picture_is_told_and_left_out(spot_edge, visits, tmp_path) -> None:
+def test_a_broken_image_is_reported_and_left_out(spot_edge, visits, tmp_path) -> None:
     (visits / "arm" / "1.jpg").write_text("<html>")
     out = tmp_path / "kept"
     ended = spot_edge("classify", visits, "--burst", "3", "--json", "--save", out)
@@ -81,7 +81,7 @@ def test_a_broken_picture_is_told_and_left_out(spot_edge, visits, tmp_path) -> N
     assert len(list(out.iterdir())) == 4
 
 
-def test_a_burst_of_nothing_has_no_answer(spot_edge, visits, tmp_path, lesion) -> None:
+def test_a_burst_of_nothing_has_no_prediction(spot_edge, visits, tmp_path, lesion) -> None:
     for file in (visits / "arm").iterdir():
         file.write_bytes(b"")
     ended = spot_edge("classify", visits / "arm", tmp_path / "gone.jpg", "-", "--burst", "3", "--json", input=lesion)
@@ -107,7 +107,7 @@ def test_frames_of_a_camera(spot_edge, visits, tmp_path, classifier) -> None:
     assert shorter["burst"]["frames"] == 5  # there are no more
 
 
-def test_one_picture_alone_has_no_burst(spot_edge, picture) -> None:
+def test_one_image_alone_has_no_burst(spot_edge, picture) -> None:
     (record,) = lines(spot_edge("classify", picture, "--json").stdout)
     assert record["burst"] is None
 

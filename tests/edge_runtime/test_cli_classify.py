@@ -154,7 +154,7 @@ def test_a_terminal_that_knows_no_umlaut(spot_edge, lesion, tmp_path) -> None:
     assert b"l\\xe4sion.png" in ended.stdout
 
 
-def test_the_runtime_and_threads_that_were_asked_for(spot_edge, picture, classifier) -> None:
+def test_the_runtime_and_threads_that_were_requested(spot_edge, picture, classifier) -> None:
     name = classifier.runtime.name
     (record,) = lines(spot_edge("classify", picture, "--json", "--runtime", name, "--threads", "1").stdout)
     assert record["runtime"]["name"] == name

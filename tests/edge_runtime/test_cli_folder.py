@@ -46,7 +46,7 @@ def test_answers_and_their_order_do_not_depend_on_the_threads(spot_edge, folder,
     assert alone.stderr.splitlines()[-1] == b"spot-edge: 6 of 40 images could not be classified"
 
 
-def test_results_are_named_in_the_order_of_the_pictures(spot_edge, folder, tmp_path) -> None:
+def test_results_are_named_in_the_order_of_the_images(spot_edge, folder, tmp_path) -> None:
     """Forty pictures of one name: which of them gets which number must not depend on who is ready first."""
     for path in list(folder.iterdir()):
         (folder / path.stem).mkdir()

@@ -25,7 +25,7 @@ def twins(tmp_path: Path, draw, encode) -> Path:
     return tmp_path / "scans"
 
 
-def test_a_heat_map_of_each_picture(spot_edge, twins, tmp_path) -> None:
+def test_a_heat_map_of_each_image(spot_edge, twins, tmp_path) -> None:
     out = tmp_path / "new" / "maps"
     assert spot_edge("classify", twins, "--heatmap", out).returncode == 0
     assert set(contents(out)) == {"arm__mole.heatmap.png", "leg__mole.heatmap.png"}
@@ -36,7 +36,7 @@ def test_a_heat_map_of_each_picture(spot_edge, twins, tmp_path) -> None:
             assert np.ptp(np.asarray(image)) > 50
 
 
-def test_an_answer_is_kept_with_its_upright_picture(spot_edge, twins, tmp_path, classifier) -> None:
+def test_a_prediction_is_saved_with_its_upright_image(spot_edge, twins, tmp_path, classifier) -> None:
     out = tmp_path / "kept"
     printed = spot_edge("classify", twins / "arm", "--save", out, "--json")
     assert set(contents(out)) == {"mole.json", "mole.jpg"}
@@ -69,7 +69,7 @@ def test_originals_are_not_overwritten_by_their_answers(spot_edge, twins) -> Non
     assert set(contents(folder)) == {"mole.jpg", "mole-2.jpg", "mole-2.json"}
 
 
-def test_what_could_not_be_judged_leaves_no_file(spot_edge, picture, tmp_path) -> None:
+def test_what_could_not_be_classified_leaves_no_file(spot_edge, picture, tmp_path) -> None:
     (tmp_path / "bad.png").touch()
     assert spot_edge("classify", tmp_path / "bad.png", picture, "--save", tmp_path / "kept").returncode == 3
     assert set(contents(tmp_path / "kept")) == {"lesion.json", "lesion.jpg"}
@@ -80,7 +80,7 @@ def test_standard_input_is_kept_under_a_name(spot_edge, lesion, tmp_path) -> Non
     assert set(contents(tmp_path / "kept")) == {"stdin.json", "stdin.jpg"}
 
 
-def test_nothing_is_kept_unasked(spot_edge, picture) -> None:
+def test_nothing_is_kept_by_default(spot_edge, picture) -> None:
     spot_edge("classify", picture, cwd=picture.parent)
     assert set(contents(picture.parent)) == {"lesion.png"}
 

@@ -121,7 +121,7 @@ def test_what_such_a_file_says_is_not_in_its_refusal(talkative, spot_edge, tmp_p
     assert SECRET not in ended.stdout + ended.stderr
 
 
-def test_paths_and_users_are_told_only_as_they_were_given(lesion, spot_edge, tmp_path, model) -> None:
+def test_paths_and_users_appear_only_as_they_were_given(lesion, spot_edge, tmp_path, model) -> None:
     """Whoever names pictures by relative paths gives away neither where they lie nor who they are."""
     hidden = tmp_path / "clinic of Dr Secret"
     (hidden / "scans").mkdir(parents=True)

@@ -81,7 +81,7 @@ threading.Thread(target=kill, args=({!r}, {}, {}), daemon=True).start()
 @posix
 @FORMS
 @pytest.mark.parametrize("threads", ["1", "3"])
-def test_killed_again_and_again_and_gone_on_with(form: str, threads: str, spot_edge, start, folder, tmp_path) -> None:
+def test_a_run_killed_many_times_resumes(form: str, threads: str, spot_edge, start, folder, tmp_path) -> None:
     whole, parts, chance = tmp_path / "whole", tmp_path / "parts", random.Random(form + threads)
     for out in (whole, parts):
         out.mkdir()
@@ -130,7 +130,7 @@ def test_nothing_is_left_to_do(form: str, spot_edge, folder, tmp_path) -> None:
     assert out.read_bytes() == content
 
 
-def test_a_file_that_is_there_is_not_touched_unasked(spot_edge, picture, tmp_path) -> None:
+def test_a_file_that_is_there_is_not_touched_by_default(spot_edge, picture, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     out.write_text("mine")
     ended = spot_edge("classify", picture, "--json", "--out", out)
@@ -164,7 +164,7 @@ def test_to_resume_what_was_not_begun_is_to_begin(spot_edge, picture, tmp_path) 
         ("--json", lambda text: "\0" * 100, "does not hold --json predictions"),
     ],
 )
-def test_a_file_of_something_else_is_refused(form: str, change, why: str, spot_edge, picture, model, tmp_path) -> None:
+def test_a_file_with_other_content_is_refused(form: str, change, why: str, spot_edge, picture, model, tmp_path) -> None:
     out = answers(tmp_path, form)
     spot_edge("classify", picture, form, "--out", out)
     out.write_text(change(out.read_text()))
@@ -194,7 +194,7 @@ def test_the_other_form_is_refused(begun: str, resumed: str, spot_edge, picture,
 
 
 @FORMS
-def test_a_picture_is_the_same_by_whatever_path(form: str, spot_edge, folder, tmp_path) -> None:
+def test_an_image_is_the_same_by_whatever_path(form: str, spot_edge, folder, tmp_path) -> None:
     out = answers(tmp_path, form)
     spot_edge("classify", folder, form, "--out", out)
     content = out.read_bytes()
@@ -203,7 +203,7 @@ def test_a_picture_is_the_same_by_whatever_path(form: str, spot_edge, folder, tm
         assert out.read_bytes() == content
 
 
-def test_other_pictures_are_refused(spot_edge, folder, picture, tmp_path) -> None:
+def test_other_images_are_refused(spot_edge, folder, picture, tmp_path) -> None:
     out = tmp_path / "answers.csv"
     spot_edge("classify", "scans", "--csv", "--out", out, cwd=tmp_path)
     elsewhere = spot_edge("classify", folder, "--csv", "--out", out, "--resume", cwd=folder)
@@ -212,7 +212,7 @@ def test_other_pictures_are_refused(spot_edge, folder, picture, tmp_path) -> Non
     assert len(names(out)) == 30
 
 
-def test_pictures_that_came_later_are_added(spot_edge, folder, lesion, tmp_path) -> None:
+def test_images_that_came_later_are_added(spot_edge, folder, lesion, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     spot_edge("classify", folder, "--json", "--out", out)
     before = names(out)
@@ -236,7 +236,7 @@ def test_a_failure_is_an_answer_until_its_line_is_removed(spot_edge, folder, les
     assert len(names(out)) == 30
 
 
-def test_a_picture_named_twice_has_two_answers(spot_edge, picture, tmp_path) -> None:
+def test_an_image_named_twice_has_two_predictions(spot_edge, picture, tmp_path) -> None:
     out = tmp_path / "answers.csv"
     spot_edge("classify", picture, "--csv", "--out", out)
     assert spot_edge("classify", picture, picture, "--csv", "--out", out, "--resume").returncode == 0
@@ -274,7 +274,7 @@ def test_two_at_once_are_refused(spot_edge, start, picture, lesion, tmp_path) ->
 
 @posix
 @FORMS
-def test_a_full_disk_ends_with_6_and_can_be_gone_on_from(form: str, spot_edge, start, folder, tmp_path) -> None:
+def test_a_full_disk_ends_with_6_and_can_be_resumed(form: str, spot_edge, start, folder, tmp_path) -> None:
     import resource
 
     out = answers(tmp_path, form)
@@ -319,7 +319,7 @@ def test_a_camera_cannot_be_resumed(spot_edge, tmp_path) -> None:
     assert ended.returncode == 2
 
 
-def test_another_runs_results_are_kept_beside(spot_edge, folder, tmp_path) -> None:
+def test_another_runs_results_are_saved_beside(spot_edge, folder, tmp_path) -> None:
     """Where results of the same names lie already, but of other pictures, numbers are given as ever."""
     out, kept = tmp_path / "answers.csv", tmp_path / "kept"
     kept.mkdir()

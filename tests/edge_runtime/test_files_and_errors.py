@@ -63,7 +63,7 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
         make_folder(tmp_path / "file" / "below")
 
 
-def test_every_error_has_a_documented_code_of_its_own() -> None:
+def test_every_error_has_a_documented_code() -> None:
     codes = [kind.exit_code for kind in KINDS]
     assert len(codes) == len(set(codes)) == 8
     assert set(codes) <= set(EXIT_CODES)

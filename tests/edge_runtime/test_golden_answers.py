@@ -58,7 +58,7 @@ def test_the_embedded_model_answers_as_it_did_on_x86(runtime: str) -> None:
     assert apart(found, kept) < {"ai-edge-litert": 1e-6, "tflite-runtime": 0.05}[runtime]
 
 
-def test_the_kept_answers_tell_pictures_and_interpreters_apart() -> None:
+def test_the_expected_scores_tell_images_and_interpreters_apart() -> None:
     assert len(set(np.argmax(KEPT["ai-edge-litert"]["scores"], axis=1))) > 1
     assert apart(*KEPT.values()) > 1e-3
 

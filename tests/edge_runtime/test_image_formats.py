@@ -75,7 +75,7 @@ def test_scans_are_counted(scans: int) -> None:
     assert count_scans(b"\xff\xd8" + segment(0xE0, b"JFIF") + SCAN * scans + b"\xff\xd9") == scans
 
 
-def test_only_scans_of_the_picture_itself_are_counted() -> None:
+def test_only_scans_of_the_image_itself_are_counted() -> None:
     preview = segment(0xE1, b"Exif" + SCAN * 5)
     assert count_scans(b"\xff\xd8" + preview + SCAN + b"\xff\xd9") == 1
     assert count_scans(b"\xff\xd8" + SCAN + b"\xff\xd9" + SCAN * 5) == 1  # behind its end

@@ -45,7 +45,7 @@ def crop(width: int, height: int) -> tuple[int, int, int, int] | None:
         (32, 2000, (0, 988, 32, 1012)),
     ],
 )
-def test_what_is_kept(width: int, height: int, kept: tuple[int, int, int, int] | None) -> None:
+def test_what_is_saved(width: int, height: int, kept: tuple[int, int, int, int] | None) -> None:
     assert crop(width, height) == kept
 
 
@@ -68,14 +68,14 @@ def test_a_crop_is_central_and_four_to_three(width: int, height: int) -> None:
     assert right - left == width or bottom - top == height
 
 
-def test_a_cropped_picture_is_its_crop(draw) -> None:
+def test_a_cropped_image_is_its_crop(draw) -> None:
     picture = Image.fromarray(draw(200, 90))
     tensor, box = to_tensor(picture, SPEC)
     assert box == (40, 0, 160, 90)
     assert np.array_equal(tensor, to_tensor(picture.crop(box), SPEC)[0])
 
 
-def test_a_tensor_is_one_picture_of_bytes(draw) -> None:
+def test_a_tensor_is_one_image_of_bytes(draw) -> None:
     tensor, _ = to_tensor(Image.fromarray(draw(120, 90)), ImageSpec(192))
     assert (tensor.shape, tensor.dtype) == ((1, 192, 192, 3), np.uint8)
 

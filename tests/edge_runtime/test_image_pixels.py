@@ -40,7 +40,7 @@ def turned(orientation: int) -> Image.Exif:
 
 
 @pytest.mark.parametrize(("form", "options"), [*LOSSLESS, ("BMP", {})])
-def test_a_lossless_picture_keeps_every_pixel(form: str, options: dict, draw, encode) -> None:
+def test_a_lossless_image_keeps_every_pixel(form: str, options: dict, draw, encode) -> None:
     picture = draw(80, 60)
     assert np.array_equal(pixels(encode(picture, form, **options)), picture)
 
@@ -98,13 +98,13 @@ def test_16_bit_grey_keeps_its_high_byte(form: str, encode) -> None:
     assert np.array_equal(pixels(encode(grey, form))[:, :, 1], grey >> 8)
 
 
-def test_black_and_white_use_the_whole_range(encode) -> None:
+def test_black_and_white_use_the_complete_range(encode) -> None:
     board = (np.indices((64, 64)).sum(axis=0) % 2).astype(bool)
     assert np.array_equal(pixels(encode(Image.fromarray(board)))[:, :, 2], 255 * board)
 
 
 @pytest.mark.parametrize("form", ["PNG", "GIF"])
-def test_a_palette_picture_shows_its_colours(form: str, draw, encode) -> None:
+def test_a_palette_image_shows_its_colours(form: str, draw, encode) -> None:
     palette = Image.fromarray(draw(80, 60)).quantize(16)
     assert np.array_equal(pixels(encode(palette, form)), np.asarray(palette.convert("RGB")))
 
@@ -172,12 +172,12 @@ def test_a_palette_and_an_alpha_channel_keep_the_profile(draw, encode) -> None:
         assert np.abs(shown - colours).max() <= 2, image.mode
 
 
-def test_an_rgb_profile_on_a_grey_picture_is_ignored(draw, encode) -> None:
+def test_an_rgb_profile_on_a_grey_image_is_ignored(draw, encode) -> None:
     grey = draw(80, 60)[:, :, 0]
     assert np.array_equal(pixels(encode(grey, icc_profile=red_green_swapped()))[:, :, 0], grey)
 
 
-def test_nothing_but_pixels_travels_on(draw, encode) -> None:
+def test_only_pixels_travels_on(draw, encode) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x013B] = 1, "SECRET maker", "SECRET artist"
     stored = {

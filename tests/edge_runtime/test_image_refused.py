@@ -106,7 +106,7 @@ def test_fifty_megapixels_are_taken() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(31, 400), (400, 31), (1, 1)])
-def test_a_picture_too_small_to_judge(width: int, height: int, draw, encode) -> None:
+def test_an_image_too_small_to_classify(width: int, height: int, draw, encode) -> None:
     assert f"{width}x{height} pixels are too few" in refusal(encode(draw(width, height)))
 
 
@@ -115,7 +115,7 @@ def test_thirty_two_pixels_a_side_are_taken(draw, encode) -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_several_pictures_in_one_file(form: str, draw, encode) -> None:
+def test_several_images_in_one_file(form: str, draw, encode) -> None:
     frames = [Image.fromarray(draw(64, 48)), Image.fromarray(255 - draw(64, 48)), Image.new("RGB", (64, 48))]
     assert "several images in one file" in refusal(encode(frames[0], form, save_all=True, append_images=frames[1:]))
 
@@ -164,7 +164,7 @@ def test_an_array_of_another_shape(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(64, 31, 3), (0, 64, 3)])
-def test_an_array_too_small_to_judge(shape: tuple[int, ...]) -> None:
+def test_an_array_too_small_to_classify(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="too few"):
         prepare(Source.of(np.zeros(shape, np.uint8)), ImageSpec(32))
 
@@ -204,7 +204,7 @@ def test_tiles_of_usual_sizes_are_left_to_the_decoder(side: int) -> None:
     )
 
 
-def test_of_many_pictures_in_one_file_only_the_second_is_looked_for(draw, encode, python) -> None:
+def test_of_many_images_in_one_file_only_the_second_is_looked_for(draw, encode, python) -> None:
     """A chain of directories, and a film: to count them would take minutes."""
     one = bare_tiff((273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 64))[8:-4]
     chain = b"".join(one + struct.pack("<I", 8 + (index + 1) * (len(one) + 4)) for index in range(200_000))
@@ -263,7 +263,7 @@ def test_such_tags_in_a_directory_further_on() -> None:
     assert refusal(b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 8, 0)) == OVERLAPPING_TAGS
 
 
-def test_a_file_of_nothing_but_headers(python) -> None:
+def test_a_file_with_only_headers(python) -> None:
     ended = python("-c", DECODE, input=b"MM\0*" * 20_000_000)
     assert ended.stdout == OVERLAPPING_TAGS.replace("scan 7.png", "stdin").encode() + b"\n", ended.stderr
 

@@ -50,7 +50,7 @@ def test_a_runtime_runs_the_embedded_model(runtime: str, model, tensors) -> None
 
 
 @pytest.mark.parametrize("runtime", installed_runtimes())
-def test_answers_depend_on_the_picture_alone(runtime: str, model, tensors) -> None:
+def test_answers_depend_on_the_image_alone(runtime: str, model, tensors) -> None:
     """Not on what was run before, nor on how many threads ran it."""
     first = Interpreter(model, runtime=runtime, threads=1)
     expected = [first.invoke(tensor) for tensor in tensors]
@@ -137,7 +137,7 @@ def test_none_at_all_says_what_to_install(monkeypatch) -> None:
             find_runtime()
 
 
-def test_a_32_bit_system_with_a_new_python_is_told_so_in_one_line(monkeypatch) -> None:
+def test_a_32_bit_system_with_a_new_python_is_reported_in_one_line(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", only(None))
     monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
     monkeypatch.setattr(sys, "version_info", (3, 13, 5))

@@ -192,7 +192,7 @@ def test_extra_members_travel_and_are_covered_by_the_digest(model, flatbuffer) -
         verify(sealed.replace(b"abc", b"abd"), "m")
 
 
-def test_a_whole_file_is_read_from_a_path_as_from_the_package(model, tmp_path: Path) -> None:
+def test_a_complete_file_is_read_from_a_path_as_from_the_package(model, tmp_path: Path) -> None:
     path = tmp_path / "copy.tflite"
     path.write_bytes(model.content)
     for name in (path, str(path)):

@@ -48,7 +48,7 @@ def test_a_16_bit_tiff_in_which_white_is_zero_is_refused() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT RUN: this system has no named pipes")
-def test_a_pipe_among_the_pictures_is_refused_and_the_rest_goes_on(tmp_path: Path, lesion: bytes) -> None:
+def test_a_pipe_among_the_images_is_refused_and_the_rest_goes_on(tmp_path: Path, lesion: bytes) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(lesion)
     done = shell("spot-edge classify . --csv", tmp_path)
@@ -57,14 +57,14 @@ def test_a_pipe_among_the_pictures_is_refused_and_the_rest_goes_on(tmp_path: Pat
     assert len(done.stdout.splitlines()) == 3
 
 
-def test_a_device_is_neither_a_picture_nor_a_model() -> None:
+def test_a_device_is_neither_an_image_nor_a_model() -> None:
     with pytest.raises(InputError, match="not a regular file"):
         Source.of("/dev/zero").read()
     with pytest.raises(ModelError, match="not a regular file"):
         read_model("/dev/zero")
 
 
-def test_a_folder_that_cannot_be_searched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_searched_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").mkdir()
     (tmp_path / "a.jpg").write_bytes(b"x")
     scan = os.scandir
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_searched_is_told(tmp_path: Path, monkeypatch: p
     ]
 
 
-def test_files_that_were_asked_for_are_made_though_the_reader_has_gone(tmp_path: Path, lesion: bytes) -> None:
+def test_files_that_were_requested_are_made_though_the_reader_has_gone(tmp_path: Path, lesion: bytes) -> None:
     (tmp_path / "in").mkdir()
     for name in "abcd":
         (tmp_path / "in" / f"{name}.jpg").write_bytes(lesion)
@@ -107,7 +107,7 @@ def test_closed_streams_do_no_harm(tmp_path: Path, lesion: bytes) -> None:
     assert done.stderr == "spot-edge: -: empty\n"
 
 
-def test_heat_maps_in_the_folder_are_not_judged_as_pictures(tmp_path: Path, lesion: bytes) -> None:
+def test_heat_maps_in_the_folder_are_not_classified(tmp_path: Path, lesion: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(lesion)
     shell("spot-edge classify . --heatmap .", tmp_path)
     done = shell("spot-edge classify . --csv", tmp_path)
@@ -118,7 +118,7 @@ def test_heat_maps_in_the_folder_are_not_judged_as_pictures(tmp_path: Path, lesi
 def test_two_forms_at_once_are_a_usage_error(tmp_path: Path) -> None:
     done = shell("spot-edge classify x.jpg --json --csv", tmp_path)
     assert done.returncode == 2
-    assert "--json and --csv use either" in done.stderr
+    assert "use either --json or --csv" in done.stderr
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: streams of POSIX")
@@ -154,7 +154,7 @@ def test_complaints_that_nobody_can_read_change_nothing(
 
 @posix
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_files_are_whole_where_standard_output_was_closed(closed: str, tmp_path: Path, lesion: bytes) -> None:
+def test_files_are_complete_where_standard_output_was_closed(closed: str, tmp_path: Path, lesion: bytes) -> None:
     """No file may take the place of a stream, and with it what is printed."""
     (tmp_path / "x.jpg").write_bytes(lesion)
     assert shell(f"spot-edge classify x.jpg --json --save kept {closed}", tmp_path).returncode == 0

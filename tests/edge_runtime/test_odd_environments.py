@@ -118,7 +118,9 @@ def test_what_cannot_be_kept_on_a_read_only_file_system_ends_with_6(line: str, m
     ],
     ids=" ".join,
 )
-def test_a_full_disk_keeps_whole_files_alone(arguments: list[str], mounted: Run, scans: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_complete_files_alone(
+    arguments: list[str], mounted: Run, scans: Path, tmp_path: Path
+) -> None:
     (tmp_path / "kept").mkdir()
     listed = tmp_path / "listed"  # the small disk is gone with its process
     mount = f'{SMALL.format("kept")} && mkdir "{listed}" && trap "cp -a kept/. listed/" EXIT && "$@"; exit'
@@ -138,7 +140,7 @@ def test_a_full_disk_keeps_whole_files_alone(arguments: list[str], mounted: Run,
                 image.load()
 
 
-def test_a_full_disk_for_a_captured_picture(mounted: Run, scans: Path, tmp_path: Path) -> None:
+def test_a_full_disk_for_a_captured_image(mounted: Run, scans: Path, tmp_path: Path) -> None:
     fill = f"mkdir kept && {SMALL.format('kept')} && cd kept && ! cat ../scans/* >full 2>&-"
     ended = mounted(f'{fill} && "$@"; code=$?; ls -A >&2; exit $code', "camera", "capture", scans, cwd=tmp_path)
     assert ended.returncode == 6

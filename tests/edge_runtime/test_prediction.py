@@ -152,7 +152,7 @@ def test_the_json_form() -> None:
     assert record["abstained"] is False
 
 
-def test_words_name_the_picture_the_ranks_and_what_else_must_be_said() -> None:
+def test_the_text_names_the_image_its_classes_and_notes() -> None:
     cropped = {"crop": [0, 10, 300, 235]}
     text = describe(prediction(scores(0.6, 0.3, 0.1, 0), notes=("measured elsewhere",), image=cropped), top=2)
     lines = text.splitlines()
@@ -180,7 +180,7 @@ def test_another_burst_is_advised_after_a_burst() -> None:
     assert "take another burst" in " ".join(describe(burst, top=1).split())
 
 
-def test_a_picture_that_is_not_fit_has_no_near_tie() -> None:
+def test_an_image_that_fails_the_quality_check_has_no_near_tie() -> None:
     unfit = (Finding("light", 0.25, 0.5, "too dark", "more light"),)
     assert not prediction(scores(0.4, 0.4, 0.2, 0), quality=unfit).near_tie
 
@@ -253,7 +253,7 @@ def test_a_set_without_malignant_classes_says_how_many_such_sets_leave_out() -> 
     assert "may be nevus, melanoma, ? triage" in text
 
 
-def test_a_set_of_nothing_is_said() -> None:
+def test_a_set_of_nothing_is_reported() -> None:
     text = describe(
         prediction(scores(0.01, 0.4, 0.1, 0.4), prediction_set=PredictionSet((), {"mel": 0.95, "bcc": 0.9})), top=1
     )

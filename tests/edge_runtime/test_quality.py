@@ -33,7 +33,7 @@ def names(**changed: float) -> list[str]:
     return [each.check for each in findings(GOOD | changed, LIMITS)]
 
 
-def test_a_good_picture_has_no_findings() -> None:
+def test_a_good_image_has_no_findings() -> None:
     assert names() == []
 
 
@@ -167,7 +167,7 @@ def limited(model: ModelFile, flatbuffer: bytes, lesion: bytes) -> Callable[...,
     return classifier
 
 
-def test_a_picture_within_its_limits_is_judged_as_without(
+def test_an_image_within_its_limits_is_classified_as_without(
     limited: Callable[..., Classifier], model: ModelFile, lesion: bytes
 ) -> None:
     answer, plain = limited({OOD: 5.0, "black": 1.0}).classify(lesion), Classifier(model).classify(lesion)
@@ -176,7 +176,7 @@ def test_a_picture_within_its_limits_is_judged_as_without(
     assert set(answer.timings_ms) == {"decode", "resize", "invoke", "quality"}
 
 
-def test_a_bad_picture_is_not_assessed_and_says_why_and_what_to_do(
+def test_a_bad_image_is_not_assessed_and_says_why_and_what_to_do(
     limited: Callable[..., Classifier], lesion: bytes
 ) -> None:
     answer = limited({"sharpness": 0.99, "light": 1.0}).classify(lesion)
@@ -195,7 +195,7 @@ def test_a_bad_picture_is_not_assessed_and_says_why_and_what_to_do(
     assert len(record["ranked"]) == 7  # for those who want them all the same
 
 
-def test_an_unlike_picture_is_not_assessed(limited: Callable[..., Classifier]) -> None:
+def test_an_unlike_image_is_not_assessed(limited: Callable[..., Classifier]) -> None:
     stranger = np.asarray(Image.effect_noise((160, 120), 90).convert("RGB"))
     answer = limited({OOD: 5.0}).classify(stranger)
     assert [each.check for each in answer.quality] == [OOD]
@@ -238,7 +238,7 @@ def test_numbers_in_columns_and_headers_of_other_lengths() -> None:
     assert read_ood_reference(short[::1].replace(b"}\n\0\0\0\0", b"}\n\0\0\0?"), FEATURES, "m").rest == 0.5
 
 
-def test_where_no_class_has_a_mean_every_picture_is_unfamiliar() -> None:
+def test_without_class_means_every_image_is_out_of_distribution() -> None:
     nowhere = read_ood_reference(packed(means=np.full((3, FEATURES), np.nan, np.float16)), FEATURES, "m")
     value = nowhere.ood_distance(np.zeros(len(APPEARANCE), np.float32), np.zeros(FEATURES, np.float32))
     assert names(ood=value) == ["ood"]

@@ -53,7 +53,9 @@ def narrow() -> tuple[int, int]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("after", [0, 1, 7])
-def test_what_is_kept_is_whole(number: signal.Signals, after: int, many, start, tmp_path: Path) -> None:
+def test_saved_files_are_complete_after_a_signal(
+    number: signal.Signals, after: int, many, start, tmp_path: Path
+) -> None:
     kept = tmp_path / "kept"
     running = start("classify", *many, "--json", "--save", kept, "--heatmap", kept)
     for _ in range(after):
@@ -86,20 +88,20 @@ def test_a_reader_that_is_slow_does_not_hold_it_up(many, start) -> None:
 
 
 @pytest.mark.parametrize("moment", [LOST, CHANGED], ids=["lost", "changed"])
-def test_it_ends_it_at_any_moment(moment: str, many, start, tmp_path: Path) -> None:
+def test_a_signal_at_any_moment_ends_it(moment: str, many, start, tmp_path: Path) -> None:
     running = start("classify", *many, "--save", tmp_path / "kept", before=moment)
     _, said = running.communicate(timeout=60)
     assert (running.returncode, said.split()) == INTERRUPTED
     assert len(list((tmp_path / "kept").glob("*.json"))) < len(many)
 
 
-def test_a_second_one_that_comes_while_a_lost_one_is_seen_to(second_signal: str, many, start, tmp_path: Path) -> None:
+def test_a_second_signal_while_a_lost_one_is_handled(second_signal: str, many, start, tmp_path: Path) -> None:
     running = start("classify", *many, "--save", tmp_path / "kept", before=LOST + second_signal)
     _, said = running.communicate(timeout=60)
     assert (running.returncode, said.split()) == INTERRUPTED
 
 
-def test_a_second_one_that_comes_while_the_first_is_told_changes_nothing(many, start) -> None:
+def test_a_second_signal_during_the_message_changes_nothing(many, start) -> None:
     again = """
 import click, os, signal
 def echo(message=None, real=click.echo, **options):
@@ -115,7 +117,7 @@ click.echo = echo
     assert (running.returncode, said.split()) == INTERRUPTED
 
 
-def test_one_that_comes_when_all_is_done_ends_it_there_and_then(start) -> None:
+def test_a_signal_at_exit_ends_it_at_once(start) -> None:
     """While Python is taken apart, where no exception of a handler can be raised."""
     late = "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGTERM)"
     running = start("--version", before=late)
@@ -124,7 +126,7 @@ def test_one_that_comes_when_all_is_done_ends_it_there_and_then(start) -> None:
     assert printed.startswith(b"spot-edge, version ")
 
 
-def test_a_reader_that_goes_hides_no_failure(start, lesion: bytes, tmp_path: Path) -> None:
+def test_a_closed_pipe_hides_no_failure(start, lesion: bytes, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "a.png").write_bytes(b"no picture")
     (tmp_path / "scans" / "b.png").write_bytes(lesion)
@@ -149,7 +151,7 @@ def test_a_hangup_that_is_ignored_stays_so(many, start) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["classify", "--camera"], ["camera", "capture"], ["camera", "preview"]])
-def test_a_camera_is_let_go(arguments: list[str], start, tmp_path: Path) -> None:
+def test_the_camera_is_closed(arguments: list[str], start, tmp_path: Path) -> None:
     """The camera waits for its first frame when the signal comes."""
     silent = (
         "from spot_edge.camera.camera import Camera\nimport time\n"
@@ -165,7 +167,7 @@ def test_a_camera_is_let_go(arguments: list[str], start, tmp_path: Path) -> None
     assert (running.returncode, said.split()) == ((0, []) if preview else INTERRUPTED)
 
 
-def test_the_doctor_s_child_ends_with_it(start, tmp_path: Path) -> None:
+def test_the_subprocess_of_the_doctor_ends_with_it(start, tmp_path: Path) -> None:
     (tmp_path / "ai_edge_litert").mkdir()
     script = "import time\nheld = open('held', 'w')\ntime.sleep(99)"
     (tmp_path / "ai_edge_litert" / "__init__.py").write_text(script)

@@ -100,7 +100,7 @@ def test_large_jobs_are_done_alone(monkeypatch) -> None:
     assert 300 <= max(most) <= 500
 
 
-def test_a_size_that_cannot_be_told_is_told() -> None:
+def test_a_size_that_is_unknown_is_reported() -> None:
     def size(job: int) -> int:
         raise RuntimeError("no size")
 

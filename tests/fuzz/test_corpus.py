@@ -25,7 +25,7 @@ TARGETS = ("driver", "embedding", "frame", "image", "model", "spec")
 DAMAGED = 20  # variants of each seed
 
 
-def test_the_corpus_is_whole_and_small() -> None:
+def test_the_corpus_is_complete_and_small() -> None:
     assert {seed.parent.name for seed in SEEDS} == set(TARGETS)
     assert sum(seed.stat().st_size for seed in SEEDS) < 200_000
 
@@ -55,7 +55,7 @@ def test_the_seeds_are_what_they_seem() -> None:
 @pytest.mark.parametrize(
     "said", ["", "two\nlines", "<_io.BytesIO object at 0x7f00>", f"in {Path(__file__)}", "long " * 500]
 )
-def test_a_bad_refusal_is_told_from_a_good_one(said: str) -> None:
+def test_a_bad_refusal_differs_from_a_good_one(said: str) -> None:
     with pytest.raises(AssertionError), refused_well(InputError):
         raise InputError(said)
 

@@ -43,7 +43,7 @@ def started() -> Callable[..., subprocess.Popen[bytes]]:
     return start
 
 
-def test_a_folder_is_a_camera_of_its_whole_pictures(folder: Path, whole: bytes) -> None:
+def test_a_folder_is_a_camera_of_its_complete_images(folder: Path, whole: bytes) -> None:
     with Camera(str(folder)) as camera:
         first, second = camera
         assert first == whole
@@ -53,19 +53,19 @@ def test_a_folder_is_a_camera_of_its_whole_pictures(folder: Path, whole: bytes) 
         assert next(camera) == whole
 
 
-def test_the_pictures_of_a_folder_do_not_go_by(folder: Path, whole: bytes) -> None:
+def test_the_images_of_a_folder_do_not_go_by(folder: Path, whole: bytes) -> None:
     with Camera(str(folder)) as camera:
         assert not camera.skip()
         assert next(camera) == whole
 
 
-def test_a_file_is_a_camera_of_one_picture(folder: Path, whole: bytes) -> None:
+def test_a_file_is_a_camera_of_one_image(folder: Path, whole: bytes) -> None:
     assert list(Camera(str(folder / "c.jpg"))) == [whole]
     assert len(list(Camera(str(folder / "e.png"), lock=True))) == 1
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "b.jpg", "d.png"])
-def test_pictures_that_are_not_whole_are_no_camera(name: str, folder: Path) -> None:
+def test_images_that_are_not_complete_are_no_camera(name: str, folder: Path) -> None:
     with pytest.raises(CameraError, match="contains no complete image"):
         next(Camera(str(folder / name)))
 
@@ -76,7 +76,7 @@ def test_an_empty_folder_is_no_camera(spot_edge, tmp_path) -> None:
     assert ended.stderr.decode() == f"spot-edge: {tmp_path}: contains no complete image\n"
 
 
-def test_capture_keeps_a_picture_as_the_camera_sent_it(spot_edge, folder, whole, tmp_path) -> None:
+def test_capture_keeps_an_image_as_the_camera_sent_it(spot_edge, folder, whole, tmp_path) -> None:
     ended = spot_edge("camera", "capture", folder, "-o", tmp_path / "kept.jpg")
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "kept.jpg").read_bytes() == whole
@@ -91,12 +91,12 @@ def test_capture_names_its_file_by_the_time(spot_edge, folder, tmp_path) -> None
     assert name.startswith("capture-")
 
 
-def test_a_picture_that_cannot_be_kept_ends_with_6(spot_edge, folder, tmp_path) -> None:
+def test_an_image_that_cannot_be_kept_ends_with_6(spot_edge, folder, tmp_path) -> None:
     ended = spot_edge("camera", "capture", folder, "-o", tmp_path / "none" / "a.jpg")
     assert ended.returncode == 6
 
 
-def test_a_picture_for_which_standard_output_has_no_room_ends_with_6(started, folder) -> None:
+def test_an_image_for_which_standard_output_has_no_room_ends_with_6(started, folder) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("NOT RUN: this system has no /dev/full")
     with open("/dev/full", "wb") as full:
@@ -129,7 +129,7 @@ def test_preview_does_not_wait_for_what_will_not_pass(spot_edge, tmp_path) -> No
     assert spot_edge("camera", "preview", tmp_path).returncode == 9
 
 
-def test_classify_takes_and_keeps_a_picture_of_the_camera(spot_edge, folder, tmp_path) -> None:
+def test_classify_takes_and_keeps_an_image_of_the_camera(spot_edge, folder, tmp_path) -> None:
     ended = spot_edge("classify", "--camera", folder, "--json", "--save", tmp_path / "kept")
     answer = json.loads(ended.stdout)
     assert answer["source"]["kind"] == "frame"
@@ -139,7 +139,7 @@ def test_classify_takes_and_keeps_a_picture_of_the_camera(spot_edge, folder, tmp
     assert names == [".jpg", ".json"]
 
 
-def test_a_frame_that_cannot_be_judged_is_told_as_one(spot_edge, tmp_path, draw, encode) -> None:
+def test_a_frame_that_cannot_be_classified_is_reported_as_one(spot_edge, tmp_path, draw, encode) -> None:
     (tmp_path / "small.jpg").write_bytes(encode(draw(20, 20), "JPEG"))
     ended = spot_edge("classify", "--camera", tmp_path / "small.jpg", "--json")
     assert ended.returncode == 3

@@ -62,7 +62,7 @@ def test_a_control_that_cannot_be_set(options: dict[str, Any], said: str, script
     assert said in str(refused(kernel, **options))
 
 
-def test_a_driver_that_refuses_a_control_is_told_of(jpeg, scripted, refused, controls) -> None:
+def test_a_driver_that_refuses_a_control_is_reported(jpeg, scripted, refused, controls) -> None:
     kernel = scripted(*[jpeg] * 9)
     kernel.controls = controls
     kernel.failing = {"S_CTRL": errno.EIO}

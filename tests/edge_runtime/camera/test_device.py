@@ -87,7 +87,7 @@ def test_frames_come_as_they_are_after_the_first_ones_are_dropped(warm, scripted
     assert kernel.calls[-1] == "STREAMOFF"
 
 
-def test_frames_that_go_by_are_neither_looked_at_nor_kept(jpeg, warm, scripted, camera, numbered) -> None:
+def test_skipped_frames_are_neither_decoded_nor_kept(jpeg, warm, scripted, camera, numbered) -> None:
     kernel = scripted(*warm, b"bad", jpeg, NOTHING, numbered(1))
     with camera(kernel) as source:
         assert source.skip()
@@ -122,11 +122,11 @@ def test_a_bad_frame_is_left_out(bad: Any, jpeg, warm, scripted, camera, numbere
     assert next(camera(scripted(*warm, bad(jpeg) if callable(bad) else bad, good))) == good
 
 
-def test_a_padded_frame_is_cut_to_its_picture(jpeg, warm, scripted, camera) -> None:
+def test_a_padded_frame_is_cut_to_its_image(jpeg, warm, scripted, camera) -> None:
     assert next(camera(scripted(*warm, jpeg + bytes(100_000)))) == jpeg
 
 
-def test_nothing_but_empty_frames_ends_in_time(warm, scripted, refused) -> None:
+def test_only_empty_frames_ends_in_time(warm, scripted, refused) -> None:
     error = refused(scripted(*warm, *[b""] * 50, NOTHING))
     assert "no image within 0.2 s (the last frame: empty)" in str(error)
     assert error.transient
@@ -145,7 +145,7 @@ def test_a_device_that_complains_without_end_does_not_spin_for_ever(warm, script
     assert kernel.calls.count("DQBUF") < 60
 
 
-def test_bad_frames_that_come_faster_than_they_are_looked_at_end_in_time(warm, scripted, refused) -> None:
+def test_fast_bad_frames_end_in_time(warm, scripted, refused) -> None:
     kernel = scripted(*warm, *[b"not a one"] * 200_000)
     assert "the last frame: no JPEG in 9 bytes" in str(refused(kernel))
     assert len(kernel.frames) > 199_990  # 0.2 seconds are six of them

@@ -46,7 +46,7 @@ def without_tables(jpeg: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_whole_jpeg_stays_as_it_is(form: str, jpegs) -> None:
+def test_a_complete_jpeg_stays_as_it_is(form: str, jpegs) -> None:
     assert complete_jpeg(jpegs[form]) == jpegs[form]
 
 
@@ -133,7 +133,7 @@ def test_a_short_frame_is_refused() -> None:
         Yuyv(4, 2, 8).to_rgb(bytes(15))
 
 
-def test_a_sharper_picture_reads_sharper_and_light_is_told(draw) -> None:
+def test_a_sharper_image_reads_sharper_and_light_is_reported(draw) -> None:
     sharp = Image.fromarray(draw(160, 120))
     soft = sharp.resize((40, 30), Image.Resampling.BOX).resize((160, 120), Image.Resampling.BICUBIC)
     assert read_quality(sharp).sharpness > 2 * read_quality(soft).sharpness

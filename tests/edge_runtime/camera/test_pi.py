@@ -106,7 +106,7 @@ def test_it_is_listed(monkeypatch) -> None:
     assert CliRunner().invoke(camera, ["list"]).output == "pi  the Pi camera\n"
 
 
-def test_where_it_is_installed_but_broken_only_who_asks_for_it_is_told(monkeypatch) -> None:
+def test_a_broken_picamera2_is_reported_only_for_the_name_pi(monkeypatch) -> None:
     monkeypatch.delattr(sys.modules["picamera2"], "Picamera2")
     with pytest.raises(CameraError, match="no camera found"):
         next(Camera(kernel=NoUsb()))
@@ -122,7 +122,7 @@ def test_it_can_be_locked() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"), [(TimeoutError(), "no image in time"), (RuntimeError("gone"), "pi: gone: another program")]
 )
-def test_what_it_raises_becomes_one_line_and_it_is_opened_anew(answer: Exception, said: str) -> None:
+def test_errors_become_one_line_and_the_camera_reopens(answer: Exception, said: str) -> None:
     Picamera2.answers = [RED] * 8 + [answer]
     camera = Camera("pi")
     with pytest.raises(CameraError, match=said) as caught:
@@ -141,7 +141,7 @@ def test_frames_go_by() -> None:
     assert Picamera2.open == 0
 
 
-def test_one_that_does_not_start_is_let_go(monkeypatch) -> None:
+def test_a_camera_that_does_not_start_is_closed(monkeypatch) -> None:
     def start(self: Picamera2) -> None:
         raise RuntimeError("Camera frontend has timed out!")
 

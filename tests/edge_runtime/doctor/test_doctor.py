@@ -105,7 +105,7 @@ def test_another_model_file(spot_edge, tmp_path: Path) -> None:
     assert found["self_test"]["passed"] is True
 
 
-def test_a_damaged_model_ends_with_4_and_the_rest_is_told(spot_edge, tmp_path: Path) -> None:
+def test_a_damaged_model_ends_with_4_and_the_rest_is_reported(spot_edge, tmp_path: Path) -> None:
     content = bytearray(read_model().content)
     content[1000] ^= 1
     (tmp_path / "mine.tflite").write_bytes(content)
@@ -121,7 +121,7 @@ def test_a_damaged_model_ends_with_4_and_the_rest_is_told(spot_edge, tmp_path: P
 
 @posix
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_an_illegal_instruction_in_the_interpreter_is_told_in_words(form: list[str], broken) -> None:
+def test_an_illegal_instruction_in_the_interpreter_is_named(form: list[str], broken) -> None:
     ended = broken("ai_edge_litert", "import os; os.kill(os.getpid(), 4)", *form)
     assert (ended.returncode, ended.stderr) == (5, b"")
     said = ended.stdout.decode()
@@ -163,14 +163,14 @@ def test_a_broken_package_leaves_the_rest(package: str, code: str, exit_code: in
         ("raise ValueError('numpy.dtype size changed')", "pi: picamera2 cannot be imported: numpy.dtype size changed"),
     ],
 )
-def test_a_picamera2_that_does_not_fit_is_a_remark(code: str, said: str, broken) -> None:
+def test_a_picamera2_that_does_not_fit_is_a_note(code: str, said: str, broken) -> None:
     ended = broken("picamera2", code)
     assert ended.returncode == 0
     assert said in problems(ended.stdout.decode())
     assert "pi: cannot be opened" in ended.stdout.decode()
 
 
-def test_the_pi_s_own_camera(broken) -> None:
+def test_the_pi_s_camera(broken) -> None:
     infos = "[{'Id': '/base/soc/i2c@1/imx708@1a', 'Model': 'imx708'}, {'Id': 'usb-1', 'Model': 'webcam'}]"
     code = f"class Picamera2:\n    @staticmethod\n    def global_camera_info():\n        return {infos}"
     found = json.loads(broken("picamera2", code, "--json").stdout)
@@ -195,7 +195,7 @@ def test_even_without_numpy_and_pillow_it_answers(only) -> None:
     assert read_model().id in ended.stdout
 
 
-def test_no_name_of_a_user_is_told(spot_edge, tmp_path: Path) -> None:
+def test_no_name_of_a_user_is_reported(spot_edge, tmp_path: Path) -> None:
     home = tmp_path / "home" / "anna"
     home.mkdir(parents=True)
     for form in ([], ["--json"]):

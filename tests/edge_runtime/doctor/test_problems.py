@@ -59,7 +59,7 @@ def texts(findings: Findings) -> list[str]:
     return [problem.text for problem in find_problems(findings)]
 
 
-def test_nothing_wrong_is_said_so() -> None:
+def test_nothing_wrong_is_reported() -> None:
     assert find_problems(WELL) == []
     assert report_lines(WELL, [])[-1] == "problems: none"
 
@@ -94,14 +94,14 @@ def test_nothing_wrong_is_said_so() -> None:
         ({"selftest": replace(PASSED, notes=("measured elsewhere",))}, ["measured elsewhere"]),
     ],
 )  # fmt: skip
-def test_remarks_do_not_stop_it(changed: dict[str, Any], said: list[str]) -> None:
+def test_notes_do_not_stop_it(changed: dict[str, Any], said: list[str]) -> None:
     found = find_problems(replace(WELL, **changed))
     assert len(found) == len(said)
     assert all(problem.text.startswith(start) for problem, start in zip(found, said, strict=True))
     assert {problem.exit_code for problem in found} <= {0}
 
 
-def test_what_stops_it_comes_first_and_is_said_once() -> None:
+def test_what_stops_it_comes_first_and_is_reported_once() -> None:
     none, refused = InterpreterError("no interpreter"), ModelError("refused")
     ended = SelfTest(InterpreterError("no interpreter"), "classify")
     findings = Findings(software=Software(error=none), model=refused, selftest=ended)
@@ -206,7 +206,7 @@ def test_long_texts_are_wrapped_and_control_characters_shown() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_a_32_bit_program_on_a_64_bit_kernel_is_said(plant: Callable[..., Path]) -> None:
+def test_a_32_bit_program_on_a_64_bit_kernel_is_reported(plant: Callable[..., Path]) -> None:
     lines = report_lines(replace(WELL, machine=Machine(bits=32, architecture="aarch64", cores=4)), [])
     assert "32-bit programs on a 64-bit kernel (see linux32 in docs/how-to/install.md)" in " ".join(
         " ".join(lines).split()

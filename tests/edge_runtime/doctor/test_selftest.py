@@ -63,7 +63,7 @@ def test_a_wrong_answer(scores: list[dict[str, float]], said: str) -> None:
 
 
 @pytest.mark.parametrize(("runtime", "notes"), [("ai-edge-litert", 1), ("tflite-runtime", 0)])
-def test_an_answer_that_was_rounded_elsewhere_is_a_remark_at_most(runtime: str, notes: int) -> None:
+def test_an_answer_that_was_rounded_elsewhere_is_a_note_at_most(runtime: str, notes: int) -> None:
     found = assess(Outcome([WELL | {"scores": [{"a": 0.66, "b": 0.34}] * 2, "runtime": runtime}]), KEPT)
     assert found.passed
     assert found.away == pytest.approx(0.04)
@@ -102,11 +102,11 @@ def test_an_end_before_the_answer(outcome: Outcome, kind: type[Exception], said:
     assert (found.passed, found.median_ms) == (False, None)
 
 
-def test_the_picture_is_drawn_the_same_everywhere() -> None:
+def test_the_image_is_drawn_the_same_everywhere() -> None:
     assert hashlib.sha256(draw().tobytes()).hexdigest()[:16] == "e720c14d3062fbee"
 
 
-def test_the_kept_answer_is_the_embedded_model_s(model, classifier) -> None:
+def test_the_expected_scores_is_the_embedded_model_s(model, classifier) -> None:
     """Where it is not, because the embedded model was renewed: the new answer is printed, to be put in its place."""
     kept = read_expected()
     answer = classifier.classify(draw())

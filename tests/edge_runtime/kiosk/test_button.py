@@ -59,7 +59,7 @@ def test_without_input_devices_there_is_no_trigger(tmp_path: Path) -> None:
         assert (buttons.find(), buttons.pressed(), buttons.closed) == ([], False, ())
 
 
-def test_what_lacks_the_key_is_let_go(tmp_path: Path) -> None:
+def test_devices_without_the_key_are_closed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "event0")
     (tmp_path / "event1").write_bytes(events(EVENT, (1, 0xD4, 1)))
     (tmp_path / "mouse0").touch()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
 ANSWER = b"looks most like"
 
 
-def test_lines_take_pictures_where_there_is_no_terminal(piped, frames: Path) -> None:
+def test_lines_take_images_where_there_is_no_terminal(piped, frames: Path) -> None:
     kiosk = piped(frames)
     kiosk.press(b"\nanything at all\n\nq\n\n")
     assert kiosk.rest() == 0
@@ -74,7 +74,7 @@ os._exit = last
 """
 
 
-def test_hundreds_of_pictures_take_no_more_memory(piped, frames: Path, peak: str) -> None:
+def test_hundreds_of_images_take_no_more_memory(piped, frames: Path, peak: str) -> None:
     fast = platform.machine() in ("x86_64", "AMD64")  # elsewhere a picture may take a second, and an emulator grows too
     peaks = []
     for count in (40, 440) if fast else (20, 60):

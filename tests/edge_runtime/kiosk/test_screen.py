@@ -26,7 +26,7 @@ def flowing(lines: list[str]) -> str:
 
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
-def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: int, prediction) -> None:
+def test_every_text_fits_and_shows_the_disclaimer(columns: int, lines: int, prediction) -> None:
     for text in (
         ready_text("spot", medical=True),
         result_text(prediction),
@@ -44,7 +44,7 @@ def test_every_text_fits_and_none_lacks_what_must_be_said(columns: int, lines: i
     assert f"looks most like {prediction.top.name} model score" in shown
 
 
-def test_a_remark_does_not_push_the_disclaimer_out(prediction) -> None:
+def test_a_note_does_not_push_the_disclaimer_out(prediction) -> None:
     remarked = replace(prediction, notes=("this model's figures were measured in another interpreter",) * 3)
     assert disclaimer(medical=True) in flowing(result_text(remarked)(38, 13))
 

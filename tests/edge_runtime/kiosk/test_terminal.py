@@ -39,7 +39,7 @@ Camera.skip = skip
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
 
 
-def test_space_and_enter_take_pictures_and_q_ends(terminal, frames: Path) -> None:
+def test_space_and_enter_take_images_and_q_ends(terminal, frames: Path) -> None:
     kiosk = terminal(frames)
     kiosk.until(b"space or Enter")
     for count, key in enumerate([b" ", b"\r", b"\n"], 1):  # one more than there are pictures
@@ -74,7 +74,7 @@ def test_it_says_what_classify_says(terminal, frames: Path, spot_edge) -> None:
     assert " ".join(" ".join(said.splitlines()[3:]).split()) in shown
 
 
-def test_pressing_twice_takes_one_picture(terminal, frames: Path) -> None:
+def test_pressing_twice_takes_one_image(terminal, frames: Path) -> None:
     kiosk = terminal(frames)
     kiosk.until(b"space or Enter")
     kiosk.press(b"  \r ")
@@ -103,7 +103,7 @@ def test_keys_that_would_stop_a_program_or_its_screen_do_nothing(terminal, frame
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("camera", ["frames", "none"])
-def test_signals_end_it_well(number: signal.Signals, camera: str, terminal, frames: Path) -> None:
+def test_signals_end_it_cleanly(number: signal.Signals, camera: str, terminal, frames: Path) -> None:
     kiosk = terminal(frames if camera == "frames" else "/dev/video-none")
     kiosk.until(b"space or Enter")
     kiosk.process.send_signal(number)
@@ -111,14 +111,14 @@ def test_signals_end_it_well(number: signal.Signals, camera: str, terminal, fram
 
 
 @pytest.mark.parametrize("moment", [LOST, CHANGED], ids=["lost", "changed"])
-def test_a_signal_ends_it_well_at_any_moment(moment: str, terminal, frames: Path) -> None:
+def test_a_signal_at_any_moment_ends_it_cleanly(moment: str, terminal, frames: Path) -> None:
     kiosk = terminal(frames, before=moment)
     assert kiosk.ended() == 0
     assert b"space or Enter" in kiosk.shown
     assert b"Exception" not in kiosk.shown
 
 
-def test_a_second_signal_while_a_lost_one_is_seen_to(second_signal: str, terminal, frames: Path) -> None:
+def test_a_second_signal_while_a_lost_one_is_handled(second_signal: str, terminal, frames: Path) -> None:
     kiosk = terminal(frames, before=LOST + second_signal)
     assert kiosk.ended() == 0
     assert b"Exception" not in kiosk.shown
@@ -145,7 +145,7 @@ def test_a_camera_that_is_not_there_is_waited_for(terminal, frames: Path, tmp_pa
     assert kiosk.ended() == 0
 
 
-def test_what_waiting_will_not_mend_ends_it_with_9(terminal) -> None:
+def test_a_permanent_camera_error_ends_it_with_9(terminal) -> None:
     kiosk = terminal("/dev/null")
     assert kiosk.ended() == 9
     assert b"spot-edge: /dev/null: not a camera" in kiosk.shown
@@ -155,7 +155,7 @@ def test_a_model_that_is_refused_ends_it_with_4(terminal, frames: Path) -> None:
     assert terminal(frames, "--model", frames / "a.jpg").ended() == 4
 
 
-def test_a_picture_that_cannot_be_judged_is_told_and_the_next_one_is_judged(terminal, frames, draw, encode) -> None:
+def test_an_image_that_cannot_be_classified_is_reported_and_the_next_one_works(terminal, frames, draw, encode) -> None:
     (frames / "a.jpg").write_bytes(encode(draw(20, 20), "JPEG"))
     kiosk = terminal(frames)
     kiosk.until(b"space or Enter")
@@ -168,7 +168,7 @@ def test_a_picture_that_cannot_be_judged_is_told_and_the_next_one_is_judged(term
     assert kiosk.ended() == 0
 
 
-def test_another_size_is_drawn_anew(terminal) -> None:
+def test_a_resized_terminal_is_drawn_again(terminal) -> None:
     kiosk = terminal("/dev/video-none", size=(80, 24))
     kiosk.until(b"no such camera")
     kiosk.resize(40, 24)
@@ -180,7 +180,7 @@ def test_another_size_is_drawn_anew(terminal) -> None:
     assert max(map(len, lines[:-2])) <= 40
 
 
-def test_answers_and_pictures_are_kept_where_that_is_asked_for(terminal, frames: Path, tmp_path: Path) -> None:
+def test_predictions_and_images_are_saved_on_request(terminal, frames: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept" / "here"
     kiosk = terminal(frames, "--save", kept)
     kiosk.until(b"space or Enter")
@@ -196,7 +196,7 @@ def test_answers_and_pictures_are_kept_where_that_is_asked_for(terminal, frames:
     assert {json.loads(path.read_text())["image"]["width"] for path in kept.glob("*.json")} == {120, 100}
 
 
-def test_an_answer_that_cannot_be_kept_is_shown_then_it_ends_with_6(terminal, frames: Path, tmp_path: Path) -> None:
+def test_a_prediction_that_cannot_be_saved_is_shown_then_it_ends_with_6(terminal, frames: Path, tmp_path: Path) -> None:
     kiosk = terminal(frames, "--save", tmp_path / "kept", before=FULL)
     kiosk.until(b"space or Enter")
     kiosk.press(b" ")
