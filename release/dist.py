@@ -1,7 +1,7 @@
 """Build the wheels and source distributions of both packages into a folder. `make dist` runs this.
 
-Everything comes from the last commit, with its date: the same commit gives the same bytes, whatever else lies in the
-working tree. Each wheel is built from its source distribution, so that a source distribution is known to be complete.
+Everything comes from the last commit, with its date, so the same commit always gives the same bytes. Changes in the
+working tree do not matter. Each wheel is built from its source distribution, which proves that one complete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROJECTS = ("edge_runtime", ".")
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=REPOSITORY / "dist")
 def dist(out: Path) -> None:
-    """Build the distributions of the last commit into the folder --out [default: dist].
+    """Build the distributions of the last commit into the folder OUT [default: dist].
 
     Builds twice and fails if the bytes differ, then checks the metadata with twine.
     """
@@ -54,8 +54,8 @@ def build(commit: str, folder: Path) -> list[Path]:
         archive.extractall(folder / "source", filter="data")
     dated = os.environ | {"SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct", commit).decode().strip()}
     for project in PROJECTS:
-        where = ("--outdir", str(folder / "built"), str(folder / "source" / project))
-        run_module("build", "--quiet", "--no-isolation", *where, env=dated)
+        options = ("--outdir", str(folder / "built"), str(folder / "source" / project))
+        run_module("build", "--quiet", "--no-isolation", *options, env=dated)
     return sorted((folder / "built").iterdir())
 
 

@@ -55,7 +55,7 @@ export async function prepare(blob, size) {
 export async function rawPixels(blob) {
   const canvas = await decode(blob);
   const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return data.filter((_, place) => place % 4 !== 3);
+  return data.filter((_, index) => index % 4 !== 3);
 }
 
 async function decode(blob) {
@@ -70,8 +70,8 @@ async function decode(blob) {
 /** Turn scores into ranked classes, triage and prediction set, with the figures measured on this model file. */
 export function interpret(about, scores) {
   const own = about.conformal?.classes;
-  const ranked = about.labels.map((label, place) =>
-    ({...label, score: scores[place], coverage: own?.[label.label]?.coverage ?? 1}));
+  const ranked = about.labels.map((label, index) =>
+    ({...label, score: scores[index], coverage: own?.[label.label]?.coverage ?? 1}));
   const malignant = ranked.reduce((sum, each) => sum + (each.malignant ? each.score : 0), 0);
   ranked.sort((one, other) => other.score - one.score);
   const points = [...(about.operating_points ?? [])].sort((one, other) => other.threshold - one.threshold);
@@ -105,18 +105,18 @@ function resize({data, width, height}, size) {
     for (let x = 0; x < size; x++) {
       const {first, factors} = across[x];
       for (let channel = 0; channel < 3; channel++) {
-        let sum = 1 << (PRECISION - 1), place = 4 * (y * width + first) + channel;
-        for (const factor of factors) { sum += data[place] * factor; place += 4; }
+        let sum = 1 << (PRECISION - 1), index = 4 * (y * width + first) + channel;
+        for (const factor of factors) { sum += data[index] * factor; index += 4; }
         rows[3 * (y * size + x) + channel] = sum >> PRECISION;
       }
     }
   }
   for (let y = 0; y < size; y++) {
     const {first, factors} = down[y];
-    for (let place = 0; place < 3 * size; place++) {
-      let sum = 1 << (PRECISION - 1), from = 3 * size * first + place;
+    for (let index = 0; index < 3 * size; index++) {
+      let sum = 1 << (PRECISION - 1), from = 3 * size * first + index;
       for (const factor of factors) { sum += rows[from] * factor; from += 3 * size; }
-      result[3 * size * y + place] = sum >> PRECISION;
+      result[3 * size * y + index] = sum >> PRECISION;
     }
   }
   return result;
@@ -125,8 +125,8 @@ function resize({data, width, height}, size) {
 /** For each output pixel: the first input pixel that contributes to it, and the weights of that one and the following. */
 function weights(from, to) {
   const scale = from / to, support = Math.max(scale, 1);
-  return Array.from({length: to}, (_, place) => {
-    const center = (place + 0.5) * scale;
+  return Array.from({length: to}, (_, index) => {
+    const center = (index + 0.5) * scale;
     const first = Math.max(Math.trunc(center - support + 0.5), 0);
     const last = Math.min(Math.trunc(center + support + 0.5), from);
     const shares = Array.from({length: last - first}, (_, step) =>
@@ -154,7 +154,7 @@ function member(content, name) {
   let at = view.getUint32(end + 16, true);
   for (let count = view.getUint16(end + 10, true); count > 0; count--) {
     const size = view.getUint32(at + 24, true), start = view.getUint32(at + 42, true);
-    const lengths = [28, 30, 32].map((place) => view.getUint16(at + place, true));
+    const lengths = [28, 30, 32].map((index) => view.getUint16(at + index, true));
     if (new TextDecoder().decode(content.subarray(at + 46, at + 46 + lengths[0])) === name) {
       const first = start + 30 + view.getUint16(start + 26, true) + view.getUint16(start + 28, true);
       return content.subarray(first, first + size);
