@@ -1,4 +1,4 @@
-"""The driver of `python -m experiments.peers`: real adapters where this environment has them, and some that go wrong."""
+"""The driver of `python -m experiments.peers`: real adapters where this environment has them, and failing ones."""
 
 from __future__ import annotations
 

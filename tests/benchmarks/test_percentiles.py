@@ -38,9 +38,7 @@ def test_intervals_cover_and_are_narrow(share: float, n: int) -> None:
     below = binomial_below(n, share)
     assert below[high] - below[low] >= 0.95 - 1e-9
     width = high - low - 1
-    assert all(
-        below[start + width] - below[start] < 0.95 for start in range(1, n - width)
-    )  # none is narrower
+    assert all(below[start + width] - below[start] < 0.95 for start in range(1, n - width))  # none is narrower
 
 
 @pytest.mark.parametrize(("share", "fewest"), [(0.5, 6), (0.9, 29), (0.99, 299)])
