@@ -1,4 +1,4 @@
-"""The embedded model does on the test part what its card says. Needs HAM10000; says so loudly where it is not."""
+"""The embedded model has the figures of its model card on the test split. Skips without HAM10000."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from spot_bench.stats import metrics
 from spot_edge import Classifier
 
 
-def test_the_shared_split_is_the_kept_one(ham10000: Path, repository: Path) -> None:
+def test_shared_split_equals_the_kept_one(ham10000: Path, repository: Path) -> None:
     kept = repository / "models" / "spot" / "split.csv"
     assert hashlib.sha256(ham10000.read_bytes()).digest() == hashlib.sha256(kept.read_bytes()).digest()
 
 
-def test_no_lesion_is_in_two_parts(ham10000: Path) -> None:
+def test_no_lesion_is_in_two_splits(ham10000: Path) -> None:
     manifest = read_manifest(ham10000)
-    parts = [{item.group for item in manifest.part(part).items} for part in manifest.parts]
-    assert len(parts) == 4
-    assert sum(map(len, parts)) == len(set().union(*parts)) == 7470
+    lesions = [{item.group for item in manifest.split(name).items} for name in manifest.splits]
+    assert len(lesions) == 4
+    assert sum(map(len, lesions)) == len(set().union(*lesions)) == 7470
 
 
-def test_the_reported_figures_come_out_again(ham10000: Path, repository: Path) -> None:
+def test_reported_figures_are_reproduced(ham10000: Path, repository: Path) -> None:
     report = json.loads((repository / "models" / "spot" / "test-report.json").read_text())
     reported = report["comparisons"][0]["other"]
-    found = predict(Classifier.load(), read_manifest(ham10000).part("test"))
+    found = predict(Classifier.load(), read_manifest(ham10000).split("test"))
     assert len(found.truth) == reported["accuracy"]["n"] == 1998
     # Other processors may round an activation the other way: a few images of 1,998 may differ.
     assert metrics.balanced_accuracy(found.truth, found.scores) == pytest.approx(
