@@ -105,7 +105,7 @@ def _lines(classifier: Classifier, items: Sequence[Item], answers: dict[str, lis
     model = classifier.model.spec
     yield f"{model.name} {model.variant}, {len(items)} stills of {len(np.unique(baseline.groups))} lesions"
     yield ""
-    rows = [["decoded", "same first rank", "mean |Δ score|", "largest", "time, of whole"]]
+    rows = [["decoded", "same top class", "mean |Δ score|", "largest", "time, of whole"]]
     for name, (comparison, moved) in found.items():
         spent = bootstrap(_ratio_of_medians, range(len(items)), _times(answers[name]), _times(answers["whole"]))
         agreement = figure(comparison["agreement"]["all"])

@@ -32,12 +32,12 @@ class _Block(nn.Module):  # type: ignore[misc]  # torch is not installed where m
 class _Network(nn.Module):  # type: ignore[misc]
     """float32[1,3,S,S] from -1 to 1 → scores, evidence, embedding."""
 
-    def __init__(self, trunk: Any, evidence: Any, temperature: float) -> None:
+    def __init__(self, backbone: Any, evidence: Any, temperature: float) -> None:
         super().__init__()
-        self.trunk, self.evidence, self.temperature = trunk, evidence, temperature
+        self.backbone, self.evidence, self.temperature = backbone, evidence, temperature
 
     def forward(self, image: Any) -> Any:
-        features = self.trunk(image)
+        features = self.backbone(image)
         evidence = self.evidence(features)
         scores = torch.softmax(evidence.mean((2, 3)) / self.temperature, 1)
         return scores, evidence, features.mean((2, 3))
