@@ -1,4 +1,4 @@
-"""What the device package's tests share: drawn pictures, the embedded model, and the command line in a process."""
+"""Fixtures of the device package's tests: drawn images, the embedded model, and the command line in a subprocess."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PIL import Image
 from spot_edge.classifier import Classifier
 from spot_edge.model.file import ModelFile, read_model
 
-# At the start of a process that gets signals. The caller of pytest may ignore them, as nohup does.
+# Runs first in a process that receives signals: the caller of pytest may ignore them, as nohup does.
 DEFAULT_SIGNALS = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,9 +31,9 @@ if hasattr(signal, "SIGHUP"):
 
 
 def _draw(width: int, height: int) -> np.ndarray:
-    """A brown spot with a net on cloudy skin, by integer formulas alone: the same bytes wherever it is drawn.
+    """Draw a brown spot with a net on cloudy skin, by integer formulas alone: the same bytes on every machine.
 
-    Within the embedded model's limits from 64 pixels of width on.
+    The image passes the embedded model's quality check from a width of 64 pixels.
     """
     y, x = np.mgrid[0:height, 0:width]
     u, v = x * 1200 // width, y * 900 // height  # the same spot at any size
@@ -45,13 +45,13 @@ def _draw(width: int, height: int) -> np.ndarray:
     grain = (7 * a * a + 13 * b * b + 5 * a * b + 3 * a) % 19 * (2 + 70 // width) // 2
     skin = np.stack([196 + cloud // 4, 148 + cloud // 3, 130 + cloud // 3], axis=2)
     spot = np.stack([112 + net + cloud // 3, 70 + net + cloud // 4, 56 + net + cloud // 5], axis=2)
-    apart = (9 * (u - 600) ** 2 + 14 * (v - 450) ** 2) // 900 + 6 * cloud
-    inside = np.clip(1500 - apart, 0, 400)[:, :, None]
+    distance = (9 * (u - 600) ** 2 + 14 * (v - 450) ** 2) // 900 + 6 * cloud
+    inside = np.clip(1500 - distance, 0, 400)[:, :, None]
     return ((skin * (400 - inside) + spot * inside) // 400 + grain[:, :, None]).astype(np.uint8)
 
 
 def _arches(values: np.ndarray, period: int) -> np.ndarray:
-    """From 0 up to 255 and down again, once in every `period`."""
+    """Rise from 0 to 255 and fall again, once in every `period`."""
     place = values % period * 1024 // period - 512
     return 255 - (place * place * 255 >> 18)
 
@@ -65,25 +65,25 @@ def _encode(picture: np.ndarray | Image.Image, form: str = "PNG", **options: Any
 
 @pytest.fixture(scope="session")
 def draw() -> Callable[[int, int], np.ndarray]:
-    """draw(width, height): a picture as an RGB array."""
+    """draw(width, height): an image as an RGB array."""
     return _draw
 
 
 @pytest.fixture(scope="session")
 def encode() -> Callable[..., bytes]:
-    """encode(picture, form, **options): the bytes of an image file."""
+    """encode(image, form, **options): the bytes of an image file."""
     return _encode
 
 
 @pytest.fixture(scope="session")
 def lesion() -> bytes:
-    """The bytes of a picture that can be judged, without a loss."""
+    """The bytes of a lossless image that passes the quality check."""
     return _encode(_draw(120, 90))
 
 
 @pytest.fixture
 def picture(tmp_path: Path, lesion: bytes) -> Path:
-    """A file that holds `lesion`."""
+    """A file with the bytes of `lesion`."""
     path = tmp_path / "lesion.png"
     path.write_bytes(lesion)
     return path
@@ -91,7 +91,7 @@ def picture(tmp_path: Path, lesion: bytes) -> Path:
 
 @pytest.fixture
 def many(tmp_path: Path, lesion: bytes) -> list[Path]:
-    """Files enough to be still at work when something happens."""
+    """So many files that the command is still busy when the test interrupts it."""
     paths = [tmp_path / f"{number:03}.png" for number in range(300)]
     for path in paths:
         path.write_bytes(lesion)
@@ -100,13 +100,16 @@ def many(tmp_path: Path, lesion: bytes) -> list[Path]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """start(*arguments, before, stdout, stderr, ...): the command line in a process that runs beside the test, after
-    the lines of Python in `before`. Signals that the test's own caller ignores (nohup) are not ignored."""
+    """start(*arguments, before, stdout, stderr, ...): the command line in a process that runs beside the test.
+
+    The process first runs the lines of Python in `before`. It does not ignore the signals that the caller of pytest
+    ignores, as nohup does.
+    """
     with ExitStack() as started:
 
         def begin(*arguments: object, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
             script = ["-c", f"{DEFAULT_SIGNALS}\n{before}\nfrom spot_edge.cli import main\nmain()"]
-            # Without a buffer of ours: `communicate` would not know what that holds.
+            # Unbuffered: `communicate` would miss what our own buffer already holds.
             streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0} | options
             running = started.enter_context(
                 subprocess.Popen([sys.executable, *script, *map(str, arguments)], **streams)
@@ -119,7 +122,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 @pytest.fixture(scope="session")
 def second_signal() -> str:
-    """Lines of Python with which a SIGTERM comes while it is seen to that an earlier one was lost."""
+    """Lines of Python that send a SIGTERM while the program handles an earlier, lost one."""
     return """
 import os, signal, sys
 def second(frame, event, argument):
@@ -138,20 +141,20 @@ def model() -> ModelFile:
 
 @pytest.fixture(scope="session")
 def flatbuffer(model: ModelFile) -> bytes:
-    """The embedded model's part in front of its zip."""
+    """The part of the embedded model in front of its zip."""
     with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
         return model.content[: min(info.header_offset for info in bundle.infolist())]
 
 
 @pytest.fixture(scope="session")
 def classifier(model: ModelFile) -> Classifier:
-    """The embedded model in the first runtime that is installed."""
+    """The embedded model in the first installed runtime."""
     return Classifier(model)
 
 
 @pytest.fixture(scope="session")
 def python() -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """python(*arguments): this interpreter in a process of its own, in a UTF-8 locale."""
+    """python(*arguments): run this interpreter in a subprocess, in a UTF-8 locale."""
 
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
         environment = os.environ | {"PYTHONUTF8": "1"} | options.pop("env", {})
@@ -162,7 +165,7 @@ def python() -> Callable[..., subprocess.CompletedProcess[bytes]]:
 
 
 def _forked(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """The command line in a copy of this process, which has imported everything already."""
+    """Run the command line in a fork of this process, which has already imported everything."""
     from spot_edge.cli import main
 
     with ExitStack() as files:
@@ -192,19 +195,19 @@ def _forked(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[byte
 
 @pytest.fixture(scope="session")
 def spot_edge(python: Callable[..., Any]) -> Callable[..., Any]:
-    """spot_edge(*arguments): the command line in a process of its own; what it said is never a traceback.
+    """spot_edge(*arguments): run the command line in a subprocess; fail if it prints a traceback.
 
-    With TESTS_FORK set (`make check TARGET=arm`: below an emulator every start of Python takes seconds) that process
-    is a copy of this one, but where a test gives the process an environment of its own.
+    With TESTS_FORK set (`make check TARGET=arm`: under an emulator every start of Python takes seconds) the subprocess
+    is a fork of this one, unless the test sets its environment.
     """
 
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
         if os.environ.get("TESTS_FORK") and "env" not in options:
-            ended = _forked(*arguments, **options)
+            result = _forked(*arguments, **options)
         else:
-            ended = python("-m", "spot_edge.cli", *arguments, **options)
-        assert b"Traceback" not in ended.stderr, ended.stderr.decode()
-        return ended
+            result = python("-m", "spot_edge.cli", *arguments, **options)
+        assert b"Traceback" not in result.stderr, result.stderr.decode()
+        return result
 
     return run
 
@@ -218,7 +221,7 @@ _BOARDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Callable[[dict[str, object]], Path]:
-    """plant(files): a root folder of a machine that tells these files, each with one line."""
+    """plant(files): the root folder of a made-up machine with these files, each of one line."""
 
     def put(files: dict[str, object]) -> Path:
         for name, content in files.items():
@@ -232,37 +235,40 @@ def plant(tmp_path: Path) -> Callable[[dict[str, object]], Path]:
 
 @pytest.fixture
 def board(plant: Callable[[dict[str, object]], Path]) -> Callable[..., Path]:
-    """board(name, **files): the root folder of a Raspberry Pi, as its kernel would fill it."""
+    """board(name, files): the root folder of a Raspberry Pi, with the files that its kernel provides."""
 
     def make(name: str, files: dict[str, object] | None = None) -> Path:
-        about = _BOARDS[name]
-        core = f"CPU implementer\t: 0x41\nCPU part\t: {about['part']}\n\n"
+        pi = _BOARDS[name]
+        core = f"CPU implementer\t: 0x41\nCPU part\t: {pi['part']}\n\n"
         clocks = "sys/devices/system/cpu/cpu{}/cpufreq"
-        ours: dict[str, object] = {
-            "proc/device-tree/model": f"{about['model']}\0",
-            "proc/cpuinfo": f"{4 * core}Serial\t\t: 10000000deadbeef\nModel\t\t: {about['model']}",
-            "proc/meminfo": f"MemTotal:  {about['memory']} kB\nMemFree: 1 kB\nMemAvailable:  {about['memory'] // 2} kB",
+        provided: dict[str, object] = {
+            "proc/device-tree/model": f"{pi['model']}\0",
+            "proc/cpuinfo": f"{4 * core}Serial\t\t: 10000000deadbeef\nModel\t\t: {pi['model']}",
+            "proc/meminfo": f"MemTotal:  {pi['memory']} kB\nMemFree: 1 kB\nMemAvailable:  {pi['memory'] // 2} kB",
             "etc/os-release": 'NAME="Debian GNU/Linux"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian',
             "sys/class/thermal/thermal_zone0/temp": 48312,
             "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
         }
         for number in range(4):
             clock = clocks.format(number)
-            ours |= {f"{clock}/cpuinfo_max_freq": 1000 * about["mhz"], f"{clock}/scaling_cur_freq": 600000 + number}
-            ours |= {f"{clock}/scaling_governor": "ondemand", f"{clock}/scaling_driver": "cpufreq-dt"}
-        return plant(ours | (files or {}))
+            provided |= {
+                f"{clock}/cpuinfo_max_freq": 1000 * pi["mhz"],
+                f"{clock}/scaling_cur_freq": 600000 + number,
+            }
+            provided |= {f"{clock}/scaling_governor": "ondemand", f"{clock}/scaling_driver": "cpufreq-dt"}
+        return plant(provided | (files or {}))
 
     return make
 
 
 @pytest.fixture
 def firmware(tmp_path: Path) -> Callable[..., str]:
-    """firmware(flags, temperature): a program that answers as a Raspberry Pi's vcgencmd."""
+    """firmware(flags, temperature): a program that replies like a Raspberry Pi's vcgencmd."""
 
     def make(flags: str, temperature: str = "61.7") -> str:
         script = tmp_path / "vcgencmd"
-        answers = f"""measure_temp) echo "temp={temperature}'C";; get_throttled) echo throttled={flags};;"""
-        script.write_text(f"#!/bin/sh\ncase $1 in {answers} esac\n")
+        replies = f"""measure_temp) echo "temp={temperature}'C";; get_throttled) echo throttled={flags};;"""
+        script.write_text(f"#!/bin/sh\ncase $1 in {replies} esac\n")
         script.chmod(0o755)
         return str(script)
 

@@ -34,7 +34,7 @@ NUMBERS = {
 
 
 class Clock:
-    """In place of the module `time`: it goes on only by what is slept, so that no busy machine is in the play."""
+    """Replaces the module `time`. It advances only when something sleeps, so a busy machine changes nothing."""
 
     def __init__(self) -> None:
         self._now = 1000.0
@@ -47,8 +47,10 @@ class Clock:
 
 
 class Scripted(Kernel):
-    """A kernel with one camera, /dev/video0, thirty frames a second by its own clock: it does what `frames` says (None:
-    no frame comes), and fails where `failing` says."""
+    """A kernel with one camera, /dev/video0, that sends 30 frames a second by its own clock.
+
+    `frames` scripts what the camera sends (None: no frame arrives); `failing` names the calls that fail.
+    """
 
     def __init__(self, *frames: Any, form: str = "MJPG", capabilities: int = 0x04000001) -> None:
         self.frames, self.form, self.capabilities = list(frames), form, capabilities
@@ -58,7 +60,7 @@ class Scripted(Kernel):
         self.open_handles = 0
         self.size: tuple[int, int] | None = None
         self.controls: dict[int, list[Any]] = {}  # number → type, name, low, high, step, default, value
-        self.jumping: dict[int, tuple[int, int]] = {}  # a control that, when it is set, sets another
+        self.jumping: dict[int, tuple[int, int]] = {}  # a control → the one that changes with it, and its new value
         self.queue: list[int] = []
         self.buffers = [bytearray(200_000) for _ in range(4)]
 
@@ -167,18 +169,18 @@ class _Mapped(bytearray):
         return self.buffer[part]
 
     def close(self) -> None:
-        """As of an mmap."""
+        """Do nothing: this stands for an mmap."""
 
 
 @pytest.fixture(scope="session")
 def scripted() -> type[Scripted]:
-    """The class of such kernels."""
+    """The class `Scripted`."""
     return Scripted
 
 
 @pytest.fixture
 def camera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Camera]:
-    """camera(kernel, name, **options): the camera of such a kernel, by whose clock it lives."""
+    """camera(kernel, name, **options): a camera on this scripted kernel and its clock."""
 
     def make(kernel: Scripted, name: str | Path = "/dev/video0", **options: Any) -> Camera:
         for module in (camera_module, device_module):
@@ -190,7 +192,7 @@ def camera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Camera]:
 
 @pytest.fixture
 def refused(camera: Callable[..., Camera]) -> Callable[..., CameraError]:
-    """refused(kernel, **options): the error with which it refuses; nothing is left open."""
+    """refused(kernel, **options): the error that opening the camera raises; nothing may stay open."""
 
     def refuse(kernel: Scripted, **options: Any) -> CameraError:
         with pytest.raises(CameraError) as caught:
@@ -204,7 +206,7 @@ def refused(camera: Callable[..., Camera]) -> Callable[..., CameraError]:
 
 @pytest.fixture
 def controls() -> dict[int, list[Any]]:
-    """Controls that such a kernel's camera may have."""
+    """Controls for a scripted camera."""
     return {
         0x00980913: [1, b"Gain", 0, 100, 1, 10, 10],
         0x0098090C: [2, b"White Balance, Automatic", 0, 1, 1, 1, 1],
@@ -218,17 +220,17 @@ def controls() -> dict[int, list[Any]]:
 
 @pytest.fixture(scope="session")
 def jpeg(draw, encode) -> bytes:
-    """A frame."""
+    """One JPEG frame."""
     return encode(draw(64, 48), "JPEG")
 
 
 @pytest.fixture(scope="session")
 def numbered(jpeg) -> Callable[[int], bytes]:
-    """numbered(number): that frame with a comment by which it is known again."""
+    """numbered(number): the frame with this number in a JPEG comment."""
     return lambda number: jpeg[:2] + b"\xff\xfe\x00\x04%02d" % number + jpeg[2:]
 
 
 @pytest.fixture(scope="session")
 def warm(jpeg) -> list[bytes]:
-    """As many frames as are dropped while exposure settles."""
+    """The frames that the camera drops while its exposure settles."""
     return [jpeg] * 8

@@ -1,4 +1,4 @@
-"""`spot-edge camera` and `classify --camera`, with a folder as the camera, and where there is none."""
+"""`spot-edge camera` and `classify --camera`, with a folder as the camera, and without any camera."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spot_edge import Camera, CameraError
 
 @pytest.fixture
 def folder(tmp_path: Path, draw, encode) -> Path:
-    """Two whole pictures among what a camera sends besides."""
+    """Two complete images among broken ones, as a camera may send them."""
     folder = tmp_path / "frames"
     folder.mkdir()
     jpeg = encode(draw(120, 90), "JPEG")
@@ -35,7 +35,7 @@ def whole(folder: Path) -> bytes:
 
 @pytest.fixture
 def started() -> Callable[..., subprocess.Popen[bytes]]:
-    """started(*arguments): `spot-edge camera` as a process that runs."""
+    """started(*arguments): `spot-edge camera` as a running process."""
 
     def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "spot_edge.cli", "camera", *map(str, arguments)], **options)
@@ -53,7 +53,7 @@ def test_a_folder_is_a_camera_of_its_complete_images(folder: Path, whole: bytes)
         assert next(camera) == whole
 
 
-def test_the_images_of_a_folder_do_not_go_by(folder: Path, whole: bytes) -> None:
+def test_skipping_drops_no_image_of_a_folder(folder: Path, whole: bytes) -> None:
     with Camera(str(folder)) as camera:
         assert not camera.skip()
         assert next(camera) == whole
@@ -65,22 +65,22 @@ def test_a_file_is_a_camera_of_one_image(folder: Path, whole: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "b.jpg", "d.png"])
-def test_images_that_are_not_complete_are_no_camera(name: str, folder: Path) -> None:
+def test_a_file_without_a_complete_image_is_rejected(name: str, folder: Path) -> None:
     with pytest.raises(CameraError, match="contains no complete image"):
         next(Camera(str(folder / name)))
 
 
-def test_an_empty_folder_is_no_camera(spot_edge, tmp_path) -> None:
-    ended = spot_edge("camera", "capture", tmp_path)
-    assert (ended.returncode, ended.stdout) == (9, b"")
-    assert ended.stderr.decode() == f"spot-edge: {tmp_path}: contains no complete image\n"
+def test_an_empty_folder_is_rejected(spot_edge, tmp_path) -> None:
+    result = spot_edge("camera", "capture", tmp_path)
+    assert (result.returncode, result.stdout) == (9, b"")
+    assert result.stderr.decode() == f"spot-edge: {tmp_path}: contains no complete image\n"
 
 
-def test_capture_keeps_an_image_as_the_camera_sent_it(spot_edge, folder, whole, tmp_path) -> None:
-    ended = spot_edge("camera", "capture", folder, "-o", tmp_path / "kept.jpg")
-    assert ended.returncode == 0, ended.stderr
+def test_capture_saves_the_image_as_the_camera_sent_it(spot_edge, folder, whole, tmp_path) -> None:
+    result = spot_edge("camera", "capture", folder, "-o", tmp_path / "kept.jpg")
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "kept.jpg").read_bytes() == whole
-    assert b"kept.jpg" in ended.stdout
+    assert b"kept.jpg" in result.stdout
     assert spot_edge("camera", "capture", folder, "-o", "-").stdout == whole
 
 
@@ -91,33 +91,33 @@ def test_capture_names_its_file_by_the_time(spot_edge, folder, tmp_path) -> None
     assert name.startswith("capture-")
 
 
-def test_an_image_that_cannot_be_kept_ends_with_6(spot_edge, folder, tmp_path) -> None:
-    ended = spot_edge("camera", "capture", folder, "-o", tmp_path / "none" / "a.jpg")
-    assert ended.returncode == 6
+def test_an_image_that_cannot_be_saved_exits_with_6(spot_edge, folder, tmp_path) -> None:
+    result = spot_edge("camera", "capture", folder, "-o", tmp_path / "none" / "a.jpg")
+    assert result.returncode == 6
 
 
-def test_an_image_for_which_standard_output_has_no_room_ends_with_6(started, folder) -> None:
+def test_a_full_standard_output_exits_with_6(started, folder) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("NOT RUN: this system has no /dev/full")
     with open("/dev/full", "wb") as full:
         assert started("capture", folder, "-o", "-", stdout=full).wait(60) == 6
 
 
-def test_preview_says_rate_sharpness_and_light(spot_edge, folder) -> None:
-    ended = spot_edge("camera", "preview", folder)
-    assert ended.returncode == 0, ended.stderr
-    (line,) = ended.stdout.decode().splitlines()
+def test_preview_shows_rate_sharpness_and_exposure(spot_edge, folder) -> None:
+    result = spot_edge("camera", "preview", folder)
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.decode().splitlines()
     for word in ("frames/s", "100x80", "kB", "sharpness", "brightness", "too bright 0 %", "too dark 0 %"):
         assert word in line
 
 
-def test_preview_waits_for_a_camera_that_is_not_there_yet(spot_edge) -> None:
-    ended = spot_edge("camera", "preview", "/dev/video-none", "--seconds", "1.2")
-    assert (ended.returncode, ended.stdout) == (0, b"")
-    assert ended.stderr.decode().count("/dev/video-none: no such camera: plug it in") == 1
+def test_preview_waits_for_a_missing_camera(spot_edge) -> None:
+    result = spot_edge("camera", "preview", "/dev/video-none", "--seconds", "1.2")
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert result.stderr.decode().count("/dev/video-none: no such camera: plug it in") == 1
 
 
-def test_ctrl_c_ends_a_preview_well(started) -> None:
+def test_ctrl_c_stops_a_preview_cleanly(started) -> None:
     process = started("preview", "/dev/video-none", stderr=subprocess.PIPE)
     assert process.stderr.readline().startswith(b"spot-edge: /dev/video-none: no such camera")
     process.send_signal(signal.SIGINT)
@@ -125,39 +125,39 @@ def test_ctrl_c_ends_a_preview_well(started) -> None:
     process.stderr.close()
 
 
-def test_preview_does_not_wait_for_what_will_not_pass(spot_edge, tmp_path) -> None:
+def test_preview_exits_on_a_permanent_error(spot_edge, tmp_path) -> None:
     assert spot_edge("camera", "preview", tmp_path).returncode == 9
 
 
-def test_classify_takes_and_keeps_an_image_of_the_camera(spot_edge, folder, tmp_path) -> None:
-    ended = spot_edge("classify", "--camera", folder, "--json", "--save", tmp_path / "kept")
-    answer = json.loads(ended.stdout)
-    assert answer["source"]["kind"] == "frame"
-    assert answer["source"]["camera"] == str(folder)
-    assert (answer["image"]["width"], answer["image"]["height"]) == (120, 90)
+def test_classify_captures_and_saves_an_image(spot_edge, folder, tmp_path) -> None:
+    result = spot_edge("classify", "--camera", folder, "--json", "--save", tmp_path / "kept")
+    record = json.loads(result.stdout)
+    assert record["source"]["kind"] == "frame"
+    assert record["source"]["camera"] == str(folder)
+    assert (record["image"]["width"], record["image"]["height"]) == (120, 90)
     names = sorted(path.suffix for path in (tmp_path / "kept").iterdir())
     assert names == [".jpg", ".json"]
 
 
-def test_a_frame_that_cannot_be_classified_is_reported_as_one(spot_edge, tmp_path, draw, encode) -> None:
+def test_a_frame_that_cannot_be_classified_is_reported_as_a_frame(spot_edge, tmp_path, draw, encode) -> None:
     (tmp_path / "small.jpg").write_bytes(encode(draw(20, 20), "JPEG"))
-    ended = spot_edge("classify", "--camera", tmp_path / "small.jpg", "--json")
-    assert ended.returncode == 3
-    assert json.loads(ended.stdout)["source"]["kind"] == "frame"
+    result = spot_edge("classify", "--camera", tmp_path / "small.jpg", "--json")
+    assert result.returncode == 3
+    assert json.loads(result.stdout)["source"]["kind"] == "frame"
 
 
 @pytest.mark.parametrize("arguments", [["capture"], ["list"]])
-def test_without_a_camera_one_line_says_so(arguments, spot_edge) -> None:
+def test_without_a_camera_one_line_reports_it(arguments, spot_edge) -> None:
     if any(Path("/dev").glob("video*")):
         pytest.skip("NOT RUN: this machine has cameras")
-    for ended in (spot_edge("camera", *arguments), spot_edge("classify", "--camera")):
-        assert (ended.returncode, ended.stdout) == (9, b"")
-        assert ended.stderr.startswith(b"spot-edge: no camera found: plug one in")
-        assert ended.stderr.count(b"\n") == 1
+    for result in (spot_edge("camera", *arguments), spot_edge("classify", "--camera")):
+        assert (result.returncode, result.stdout) == (9, b"")
+        assert result.stderr.startswith(b"spot-edge: no camera found: plug one in")
+        assert result.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["camera", "capture", "/dev/null"], "/dev/null: not a camera"),
         (["camera", "capture", "/dev/video-none"], "/dev/video-none: no such camera"),
@@ -166,11 +166,11 @@ def test_without_a_camera_one_line_says_so(arguments, spot_edge) -> None:
         (["camera", "capture", "pi"], "sudo apt install python3-picamera2"),
     ],
 )
-def test_what_is_no_camera_ends_with_9(arguments, said, spot_edge) -> None:
-    ended = spot_edge(*arguments)
-    assert (ended.returncode, ended.stdout) == (9, b"")
-    assert said in ended.stderr.decode()
-    assert ended.stderr.count(b"\n") == 1
+def test_a_device_that_is_not_a_camera_exits_with_9(arguments, message, spot_edge) -> None:
+    result = spot_edge(*arguments)
+    assert (result.returncode, result.stdout) == (9, b"")
+    assert message in result.stderr.decode()
+    assert result.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -184,5 +184,5 @@ def test_what_is_no_camera_ends_with_9(arguments, said, spot_edge) -> None:
         ["classify"],
     ],
 )
-def test_a_wrong_command_line_ends_with_2(arguments, spot_edge) -> None:
+def test_a_wrong_command_line_exits_with_2(arguments, spot_edge) -> None:
     assert spot_edge(*arguments).returncode == 2

@@ -1,4 +1,4 @@
-"""Controls that are set, locked and given back."""
+"""Camera controls: set, locked and released."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def with_controls(jpeg, scripted, camera, controls) -> Callable[..., Any]:
     return make
 
 
-def test_a_control_is_set_and_its_automatism_stopped(with_controls) -> None:
+def test_setting_a_control_turns_off_its_automatic_mode(with_controls) -> None:
     kernel = with_controls(controls={"exposure": 100, "focus": 30, "snapshot-button": None})
     assert values(kernel) | {0x009A0901: 1, 0x009A0902: 100, 0x009A090A: 30} == values(kernel)
 
 
-def test_locking_keeps_what_was_found_and_unlocking_gives_it_back(jpeg, camera, with_controls) -> None:
+def test_locking_keeps_the_values_and_unlocking_restores_automatic_mode(jpeg, camera, with_controls) -> None:
     kernel = with_controls(lock=True)
     assert values(kernel) | {0x009A0901: 1, 0x009A0902: 777, 0x0098090C: 0} == values(kernel)
     kernel.frames = [jpeg] * 9
@@ -39,16 +39,16 @@ def test_locking_keeps_what_was_found_and_unlocking_gives_it_back(jpeg, camera, 
     assert values(kernel) | {0x009A0901: 3, 0x0098090C: 1} == values(kernel)
 
 
-def test_a_value_that_jumps_when_it_is_locked_is_set_back(jpeg, scripted, camera, controls, numbered) -> None:
+def test_a_value_that_changes_on_locking_is_restored(jpeg, scripted, camera, controls, numbered) -> None:
     kernel = scripted(*[jpeg] * 10, numbered(1))
     kernel.controls, kernel.jumping = controls, {0x009A0901: (0x009A0902, 250)}
     assert next(camera(kernel, lock=True)) == numbered(1)
     assert values(kernel)[0x009A0902] == 777
-    assert kernel.calls.count("S_CTRL") == 3  # both automatisms, and exposure; white balance has no value here
+    assert kernel.calls.count("S_CTRL") == 3  # both automatic modes, and exposure; white balance has no value here
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"controls": {"zoom": 3}}, "has no control 'zoom'. It offers white-balance-auto, gain"),
         ({"controls": {"focus": 256}}, "focus must be from 0 to 255, not 256"),
@@ -56,10 +56,12 @@ def test_a_value_that_jumps_when_it_is_locked_is_set_back(jpeg, scripted, camera
         ({"controls": {"snapshot-button": 1}}, "snapshot-button takes no value"),
     ],
 )
-def test_a_control_that_cannot_be_set(options: dict[str, Any], said: str, scripted, refused, controls) -> None:
+def test_a_control_that_cannot_be_set_is_reported(
+    options: dict[str, Any], message: str, scripted, refused, controls
+) -> None:
     kernel = scripted()
     kernel.controls = controls
-    assert said in str(refused(kernel, **options))
+    assert message in str(refused(kernel, **options))
 
 
 def test_a_driver_that_refuses_a_control_is_reported(jpeg, scripted, refused, controls) -> None:
@@ -69,5 +71,5 @@ def test_a_driver_that_refuses_a_control_is_reported(jpeg, scripted, refused, co
     assert "focus cannot be set to 9" in str(refused(kernel, controls={"focus": 9}))
 
 
-def test_a_camera_without_automatisms_cannot_be_locked(jpeg, scripted, refused) -> None:
+def test_a_camera_without_automatic_modes_cannot_be_locked(jpeg, scripted, refused) -> None:
     assert "cannot lock focus" in str(refused(scripted(*[jpeg] * 9), lock=True))

@@ -1,4 +1,4 @@
-"""What a V4L2 camera gives, and how long is waited for it."""
+"""Frames of a V4L2 camera, and how long the camera waits for one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from spot_edge import CameraError
 from spot_edge.camera import v4l2
 from spot_edge.image.tensor import decode
 
-NOTHING = None  # in a script: no frame comes
+NOTHING = None  # in a script: no frame arrives
 
 
-def test_layouts_on_this_system_and_on_a_32_bit_one() -> None:
+def test_layout_sizes_on_this_system_and_on_a_32_bit_one() -> None:
     layouts = {
         v4l2.CAPABILITY: (104, 104),
         v4l2.FORMAT_INFO: (64, 64),
@@ -36,12 +36,12 @@ def test_layouts_on_this_system_and_on_a_32_bit_one() -> None:
         assert struct.calcsize(f"={narrow}") == sizes[1]
 
 
-def test_formats_have_names_whatever_their_bytes() -> None:
+def test_every_format_code_has_a_name() -> None:
     codes = (0x47504A4D, 0x56595559, 0x20363159, 0x20363159 | 1 << 31, 0x01FF0203)
     assert [v4l2.fourcc(code) for code in codes] == ["MJPG", "YUYV", "Y16", "Y16-BE", "\\x03\\x02\ufffd\\x01"]
 
 
-ODD_ANSWERS: dict[str, tuple[str, Any, str]] = {
+ODD_REPLIES: dict[str, tuple[str, Any, str]] = {
     "no width": (
         "S_FMT",
         lambda data: struct.pack_into("II", data, v4l2.FORMAT.size - 200, 0, 480),
@@ -63,20 +63,22 @@ ODD_ANSWERS: dict[str, tuple[str, Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("request_name", "answer", "said"), ODD_ANSWERS.values(), ids=ODD_ANSWERS)
-def test_a_driver_that_answers_nonsense(request_name: str, answer: Any, said: str, warm, scripted, refused) -> None:
+@pytest.mark.parametrize(("request_name", "reply", "message"), ODD_REPLIES.values(), ids=ODD_REPLIES)
+def test_nonsense_from_a_driver_is_rejected(
+    request_name: str, reply: Any, message: str, warm, scripted, refused
+) -> None:
     kernel = scripted(*warm, form="YUYV" if request_name == "S_FMT" else "MJPG")
-    setattr(kernel, f"_{request_name}", answer)
-    assert said in str(refused(kernel))
+    setattr(kernel, f"_{request_name}", reply)
+    assert message in str(refused(kernel))
 
 
-def test_the_numbers_of_the_requests_are_those_of_the_kernel_s_headers() -> None:
+def test_request_numbers_match_the_kernel_headers() -> None:
     found = [layout.number(3, which) for layout, which in ((v4l2.FORMAT, 5), (v4l2.BUFFER, 15), (v4l2.BUFFER, 17))]
     wide = struct.calcsize("P") == 8
     assert found == ([0xC0D05605, 0xC058560F, 0xC0585611] if wide else [0xC0CC5605, 0xC044560F, 0xC0445611])
 
 
-def test_frames_come_as_they_are_after_the_first_ones_are_dropped(warm, scripted, camera, numbered) -> None:
+def test_the_first_frames_are_dropped_and_the_others_unchanged(warm, scripted, camera, numbered) -> None:
     frames = [numbered(number) for number in range(20)]
     kernel = scripted(*frames)
     with camera(kernel) as source:
@@ -117,7 +119,7 @@ def test_skipped_frames_are_neither_decoded_nor_kept(jpeg, warm, scripted, camer
     ],
     ids=["empty", "cut", "damaged", "cut-late", "flagged", "stale"],
 )
-def test_a_bad_frame_is_left_out(bad: Any, jpeg, warm, scripted, camera, numbered) -> None:
+def test_a_bad_frame_is_dropped(bad: Any, jpeg, warm, scripted, camera, numbered) -> None:
     good = numbered(1)
     assert next(camera(scripted(*warm, bad(jpeg) if callable(bad) else bad, good))) == good
 
@@ -126,32 +128,32 @@ def test_a_padded_frame_is_cut_to_its_image(jpeg, warm, scripted, camera) -> Non
     assert next(camera(scripted(*warm, jpeg + bytes(100_000)))) == jpeg
 
 
-def test_only_empty_frames_ends_in_time(warm, scripted, refused) -> None:
+def test_empty_frames_alone_time_out(warm, scripted, refused) -> None:
     error = refused(scripted(*warm, *[b""] * 50, NOTHING))
     assert "no image within 0.2 s (the last frame: empty)" in str(error)
     assert error.transient
 
 
-def test_silence_ends_in_time_and_a_frame_that_comes_later_is_taken(warm, scripted, camera, numbered) -> None:
+def test_silence_times_out_and_a_later_frame_is_returned(warm, scripted, camera, numbered) -> None:
     source = camera(scripted(*warm, NOTHING, *warm, numbered(3)))
     with pytest.raises(CameraError, match="nothing arrived"):
         next(source)
     assert next(source) == numbered(3)
 
 
-def test_a_device_that_complains_without_end_does_not_spin_for_ever(warm, scripted, refused) -> None:
+def test_a_device_that_always_reports_eagain_causes_no_busy_loop(warm, scripted, refused) -> None:
     kernel = scripted(*warm, *[errno.EAGAIN] * 1000)
     assert refused(kernel).transient
     assert kernel.calls.count("DQBUF") < 60
 
 
-def test_fast_bad_frames_end_in_time(warm, scripted, refused) -> None:
+def test_fast_bad_frames_time_out(warm, scripted, refused) -> None:
     kernel = scripted(*warm, *[b"not a one"] * 200_000)
     assert "the last frame: no JPEG in 9 bytes" in str(refused(kernel))
-    assert len(kernel.frames) > 199_990  # 0.2 seconds are six of them
+    assert len(kernel.frames) > 199_990  # six frames arrive in 0.2 seconds
 
 
-def test_unplugged_within_a_frame_and_plugged_in_again(jpeg, warm, scripted, camera, numbered) -> None:
+def test_a_camera_unplugged_during_a_frame_and_plugged_in_again(jpeg, warm, scripted, camera, numbered) -> None:
     kernel = scripted(*warm, jpeg, errno.ENODEV)
     source = camera(kernel)
     next(source)
@@ -166,7 +168,7 @@ def test_unplugged_within_a_frame_and_plugged_in_again(jpeg, warm, scripted, cam
     assert next(source) == numbered(9)
 
 
-def test_mjpeg_is_preferred_and_yuyv_taken_in_the_size_that_the_driver_gives(warm, jpeg, scripted, camera) -> None:
+def test_mjpeg_is_preferred_and_yuyv_has_the_size_that_the_driver_sets(warm, jpeg, scripted, camera) -> None:
     assert next(camera(scripted(*warm, jpeg, form="YUYV,MJPG"))) == jpeg
     kernel = scripted(*[bytes([81, 90, 81, 240]) * 33 * 35] * 9, form="H264,YUYV")
     kernel.size = (65, 35)

@@ -1,4 +1,4 @@
-"""Frames as drivers hand them over: JPEGs padded, cut short or without tables, and YUYV in all its colours."""
+"""Frames as drivers deliver them: JPEGs padded, cut short or without tables, and YUYV in all its colours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spot_edge.camera.frames import Yuyv, complete_jpeg, encode
 
 @pytest.fixture(scope="module")
 def jpegs(draw, encode) -> dict[str, bytes]:
-    """One picture in the forms that JPEG has; one carries a preview, a whole JPEG, in its EXIF."""
+    """One image in each form of JPEG; one form has a preview, a complete JPEG, in its EXIF."""
     picture, preview = draw(160, 120), encode(draw(40, 30), "JPEG")
     return {
         "baseline": encode(picture, "JPEG"),
@@ -35,7 +35,7 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 def without_tables(jpeg: bytes) -> bytes:
-    """`jpeg` as many cameras send it in Motion-JPEG: its Huffman tables left out."""
+    """`jpeg` without its Huffman tables, as many cameras send it in Motion-JPEG."""
     found, at = jpeg[:2], 2
     while jpeg[at + 1] != 0xDA:
         length = 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
@@ -51,32 +51,32 @@ def test_a_complete_jpeg_stays_as_it_is(form: str, jpegs) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_lies_before_and_behind_is_left_out(form: str, jpegs) -> None:
+def test_bytes_before_and_after_the_jpeg_are_dropped(form: str, jpegs) -> None:
     jpeg = jpegs[form]
     assert complete_jpeg(jpeg + bytes(1_228_800 - len(jpeg))) == jpeg
     assert complete_jpeg(b"\0\xff\xd8\0" + jpeg + jpegs["optimized"]) == jpeg
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_wherever_a_jpeg_is_cut_it_is_refused(form: str, jpegs) -> None:
+def test_a_jpeg_cut_anywhere_is_rejected(form: str, jpegs) -> None:
     for kept in range(len(jpegs[form])):
         with pytest.raises(ValueError, match=r"empty|no JPEG|truncated|damaged"):
             complete_jpeg(jpegs[form][:kept])
 
 
-def test_a_cut_jpeg_in_a_cleared_buffer_is_refused(jpegs) -> None:
+def test_a_cut_jpeg_in_a_cleared_buffer_is_rejected(jpegs) -> None:
     jpeg = jpegs["baseline"]
     for kept in range(0, len(jpeg) - 2, 7):
         with pytest.raises(ValueError, match=r"no JPEG|truncated|damaged"):
             complete_jpeg(jpeg[:kept] + bytes(5000))
 
 
-def test_a_jpeg_cut_by_the_next_one_is_refused(jpegs) -> None:
+def test_a_jpeg_cut_by_the_next_one_is_rejected(jpegs) -> None:
     with pytest.raises(ValueError, match="damaged"):
         complete_jpeg(jpegs["baseline"][:-300] + jpegs["baseline"])
 
 
-def test_noise_is_never_anything_but_refused() -> None:
+def test_noise_is_always_rejected() -> None:
     random = np.random.default_rng(0)
     for _ in range(300):
         with pytest.raises(ValueError, match=r"no JPEG|truncated|damaged"):
@@ -90,7 +90,7 @@ def test_motion_jpeg_without_tables_gets_the_standard_ones(jpegs) -> None:
     assert np.array_equal(pixels(complete_jpeg(bare)), pixels(jpegs["baseline"]))
 
 
-def test_what_we_encode_is_nearly_what_was_seen(draw) -> None:
+def test_encoding_changes_the_pixels_little(draw) -> None:
     picture = draw(160, 120)
     assert np.abs(pixels(encode(Image.fromarray(picture))).astype(int) - picture).mean() < 2
 
@@ -107,14 +107,14 @@ COLOURS = {
 
 
 @pytest.mark.parametrize(("rgb", "yuv"), COLOURS.items())
-def test_colours_by_the_book(rgb: tuple[int, int, int], yuv: tuple[int, int, int]) -> None:
+def test_colours_follow_bt_601(rgb: tuple[int, int, int], yuv: tuple[int, int, int]) -> None:
     y, u, v = yuv
     picture = Yuyv(4, 2, 8).to_rgb(bytes([y, u, y, v] * 4))
     assert picture.size == (4, 2)
     assert np.abs(np.asarray(picture).astype(int) - rgb).max() <= 2
 
 
-def test_the_driver_s_word_on_colours_counts() -> None:
+def test_the_colour_space_of_the_driver_is_used() -> None:
     red_709, red_full = bytes([63, 102, 63, 240]), bytes([76, 85, 76, 255])
     for kind, data in ((Yuyv(2, 1, 4, colorspace=3), red_709), (Yuyv(2, 1, 4, encoding=2), red_709)):
         assert np.abs(np.asarray(kind.to_rgb(data)).astype(int) - (255, 0, 0)).max() <= 2
@@ -128,12 +128,12 @@ def test_lines_may_be_padded_and_of_odd_width() -> None:
     assert np.abs(np.asarray(Yuyv(4, 3, 16).to_rgb(line * 3)).astype(int) - (255, 0, 0)).max() <= 2
 
 
-def test_a_short_frame_is_refused() -> None:
+def test_a_short_frame_is_rejected() -> None:
     with pytest.raises(ValueError, match="truncated: 15 of 16 bytes"):
         Yuyv(4, 2, 8).to_rgb(bytes(15))
 
 
-def test_a_sharper_image_reads_sharper_and_light_is_reported(draw) -> None:
+def test_a_sharper_image_reads_sharper_and_exposure_is_reported(draw) -> None:
     sharp = Image.fromarray(draw(160, 120))
     soft = sharp.resize((40, 30), Image.Resampling.BOX).resize((160, 120), Image.Resampling.BICUBIC)
     assert read_quality(sharp).sharpness > 2 * read_quality(soft).sharpness
@@ -143,9 +143,9 @@ def test_a_sharper_image_reads_sharper_and_light_is_reported(draw) -> None:
 
 
 def test_a_buffer_full_of_ones_is_searched_once(jpegs, python) -> None:
-    """A scan in which every byte may begin a marker: to search it from each of them anew would take hours."""
+    """Every byte of this scan may begin a marker. A new search from each of them would take hours."""
     start = jpegs["baseline"][:700]
     assert b"\xff\xda" in start
     program = "import sys; from spot_edge.camera.frames import complete_jpeg; complete_jpeg(sys.stdin.buffer.read())"
-    ended = python("-c", program, input=start + b"\xff" * 8_000_000 + b"\0" + jpegs["baseline"][700:])
-    assert ended.returncode == 0, ended.stderr
+    result = python("-c", program, input=start + b"\xff" * 8_000_000 + b"\0" + jpegs["baseline"][700:])
+    assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The Pi's own camera, as far as it can be tried without one: a stand-in that keeps picamera2's order of colours."""
+"""The Pi's own camera, tested without one: a stand-in that has picamera2's order of colours."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Job:
 
 
 class Picamera2:
-    """What of picamera2 is used; its "BGR888" is R, G, B in memory, its "RGB888" the other way round."""
+    """The part of picamera2 that is used. Its "BGR888" is R, G, B in memory, its "RGB888" the reverse."""
 
     infos: tuple[dict[str, str], ...] = ({"Id": "/base/soc/i2c0mux/i2c@1/imx708@1a"},)
-    answers: list[Any] = []  # noqa: RUF012
+    replies: list[Any] = []  # noqa: RUF012
     controls: dict[str, bool] = {}  # noqa: RUF012
     open = 0
 
@@ -54,16 +54,16 @@ class Picamera2:
         self.reverse = {"BGR888": 1, "RGB888": -1}[main["format"]]
 
     def start(self) -> None:
-        """As the real one."""
+        """Do nothing."""
 
     def capture_array(self, name: str, wait: bool) -> Job:
         assert (name, wait) == ("main", False)
-        answer = self.answers.pop(0) if self.answers else RED
-        return Job(answer[..., :: self.reverse] if isinstance(answer, np.ndarray) else answer)
+        reply = self.replies.pop(0) if self.replies else RED
+        return Job(reply[..., :: self.reverse] if isinstance(reply, np.ndarray) else reply)
 
     def capture_metadata(self, wait: bool) -> Job:
         assert not wait
-        return Job(self.answers.pop(0) if self.answers else {"ExposureTime": 8000})
+        return Job(self.replies.pop(0) if self.replies else {"ExposureTime": 8000})
 
     def set_controls(self, controls: dict[str, bool]) -> None:
         Picamera2.controls = controls
@@ -79,7 +79,7 @@ def installed(monkeypatch) -> None:
     module.Picamera2 = Picamera2  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "picamera2", module)
     monkeypatch.setattr(Picamera2, "open", 0)
-    monkeypatch.setattr(Picamera2, "answers", [])
+    monkeypatch.setattr(Picamera2, "replies", [])
 
 
 class NoUsb(Kernel):
@@ -87,7 +87,7 @@ class NoUsb(Kernel):
         return []
 
 
-def test_it_is_found_where_no_usb_camera_is_and_its_colours_are_right() -> None:
+def test_the_pi_camera_is_found_without_a_usb_camera_and_has_the_right_colours() -> None:
     with Camera(kernel=NoUsb()) as camera:
         picture, _ = decode(next(camera), "pi")
         assert camera.opened == "pi"
@@ -95,13 +95,13 @@ def test_it_is_found_where_no_usb_camera_is_and_its_colours_are_right() -> None:
     assert Picamera2.open == 0
 
 
-def test_usb_cameras_that_libcamera_knows_are_not_it(monkeypatch) -> None:
+def test_usb_cameras_listed_by_libcamera_are_not_the_pi_camera(monkeypatch) -> None:
     monkeypatch.setattr(Picamera2, "infos", ({"Id": "/base/scb/pcie@7d500000/usb@0,0-1.2:1.0-046d:0825"},))
     with pytest.raises(CameraError, match="no camera found"):
         next(Camera(kernel=NoUsb()))
 
 
-def test_it_is_listed(monkeypatch) -> None:
+def test_the_pi_camera_is_listed(monkeypatch) -> None:
     monkeypatch.setattr(Kernel, "nodes", lambda self: [])
     assert CliRunner().invoke(camera, ["list"]).output == "pi  the Pi camera\n"
 
@@ -114,28 +114,28 @@ def test_a_broken_picamera2_is_reported_only_for_the_name_pi(monkeypatch) -> Non
         next(Camera("pi"))
 
 
-def test_it_can_be_locked() -> None:
+def test_the_pi_camera_can_be_locked() -> None:
     next(Camera("pi", lock=True))
     assert Picamera2.controls == {"AeEnable": False, "AwbEnable": False}
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(TimeoutError(), "no image in time"), (RuntimeError("gone"), "pi: gone: another program")]
+    ("reply", "message"), [(TimeoutError(), "no image in time"), (RuntimeError("gone"), "pi: gone: another program")]
 )
-def test_errors_become_one_line_and_the_camera_reopens(answer: Exception, said: str) -> None:
-    Picamera2.answers = [RED] * 8 + [answer]
+def test_errors_become_one_line_and_the_camera_reopens(reply: Exception, message: str) -> None:
+    Picamera2.replies = [RED] * 8 + [reply]
     camera = Camera("pi")
-    with pytest.raises(CameraError, match=said) as caught:
+    with pytest.raises(CameraError, match=message) as caught:
         next(camera)
     assert caught.value.transient
     assert Picamera2.open == 0
     assert next(camera)
 
 
-def test_frames_go_by() -> None:
+def test_frames_can_be_skipped() -> None:
     with Camera("pi") as camera:
         assert camera.skip()
-        Picamera2.answers = [TimeoutError()]
+        Picamera2.replies = [TimeoutError()]
         with pytest.raises(CameraError, match="no image in time"):
             camera.skip()
     assert Picamera2.open == 0
@@ -151,12 +151,12 @@ def test_a_camera_that_does_not_start_is_closed(monkeypatch) -> None:
     assert Picamera2.open == 0
 
 
-def test_no_camera_on_its_cable(monkeypatch) -> None:
+def test_no_camera_is_connected(monkeypatch) -> None:
     monkeypatch.setattr(Picamera2, "infos", ())
     with pytest.raises(CameraError, match="pi: list index out of range"):
         next(Camera("pi"))
 
 
-def test_v4l2_s_controls_are_not_its_own() -> None:
+def test_v4l2_controls_are_rejected() -> None:
     with pytest.raises(CameraError, match="focus cannot be set"):
         next(Camera("pi", controls={"focus": 1}))

@@ -1,4 +1,4 @@
-"""Cameras that cannot be used, each with its reason; which one is found, and what is told of it."""
+"""Cameras that cannot be used, each with a reason; which camera is found, and how cameras are listed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spot_edge.camera.v4l2 import CAPABILITY
 
 
 @pytest.mark.parametrize(
-    ("where", "number", "said", "transient"),
+    ("where", "number", "message", "transient"),
     [
         ("open", errno.EACCES, "sudo usermod -aG video", False),
         ("open", errno.ENODEV, "unplugged", True),
@@ -29,38 +29,38 @@ from spot_edge.camera.v4l2 import CAPABILITY
         ("REQBUFS", errno.EILSEQ, "scripted", False),
     ],
 )
-def test_each_refusal_says_what_to_do(where: str, number: int, said: str, transient: bool, scripted, refused) -> None:
+def test_each_error_says_what_to_do(where: str, number: int, message: str, transient: bool, scripted, refused) -> None:
     kernel = scripted()
     kernel.failing = {where: number}
     error = refused(kernel)
-    assert said in str(error)
+    assert message in str(error)
     assert str(error).startswith("/dev/video0: ")
     assert error.transient is transient
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "said"),
+    ("capabilities", "message"),
     [(0x04800000, "metadata"), (0x04000002, "not a camera"), (0x1, "not a camera"), (0x24000001, "not a camera")],
 )
-def test_a_node_that_is_no_camera(capabilities: int, said: str, scripted, refused) -> None:
+def test_a_node_that_is_not_a_camera(capabilities: int, message: str, scripted, refused) -> None:
     kernel = scripted(capabilities=capabilities)
-    assert said in str(refused(kernel))
+    assert message in str(refused(kernel))
     assert list_cameras(kernel) == []
     assert find_camera(kernel) is None
 
 
-def test_a_camera_of_other_formats_alone(scripted, refused) -> None:
+def test_a_camera_with_only_other_formats(scripted, refused) -> None:
     assert "offers H264, pRAA, but spot-edge needs MJPG or JPEG or YUYV" in str(refused(scripted(form="H264,pRAA")))
     assert find_camera(scripted(form="H264,pRAA")) is None
 
 
-def test_a_camera_that_nothing_feeds_yet(scripted, refused) -> None:
+def test_a_camera_without_frames_yet(scripted, refused) -> None:
     error = refused(scripted(form=""))
     assert "no frames yet" in str(error)
     assert error.transient
 
 
-def test_auto_finds_it_and_the_list_tells_all(jpeg, warm, scripted, camera, controls) -> None:
+def test_auto_finds_the_camera_and_the_list_shows_its_details(jpeg, warm, scripted, camera, controls) -> None:
     kernel = scripted(*warm, jpeg, form="MJPG,YUYV")
     kernel.controls = controls
     (listed,) = list_cameras(kernel)
@@ -83,7 +83,7 @@ def test_a_camera_that_may_not_be_opened_is_listed_with_the_reason(scripted, cam
         next(camera(kernel, "auto"))
 
 
-def test_what_breaks_within_opening_leaves_nothing_open(monkeypatch, scripted, camera) -> None:
+def test_an_interruption_while_opening_leaves_nothing_open(monkeypatch, scripted, camera) -> None:
     kernel = scripted()
     monkeypatch.setattr(kernel, "map", _interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -95,19 +95,19 @@ def _interrupted(*arguments: Any) -> Callable[[], None]:
     raise KeyboardInterrupt
 
 
-def test_a_folder_that_comes_into_being_while_it_is_opened(tmp_path, jpeg, monkeypatch, scripted, camera) -> None:
+def test_a_folder_created_while_it_is_opened(tmp_path, jpeg, monkeypatch, scripted, camera) -> None:
     kernel, folder = scripted(), tmp_path / "later"
 
-    def come(path: str) -> int:
+    def create(path: str) -> int:
         folder.mkdir()
         (folder / "a.jpg").write_bytes(jpeg)
         raise IsADirectoryError(errno.EISDIR, "Is a directory")
 
-    monkeypatch.setattr(kernel, "open", come)
+    monkeypatch.setattr(kernel, "open", create)
     assert next(camera(kernel, folder)) == jpeg
 
 
-def test_what_a_driver_calls_things_stays_on_one_line(scripted) -> None:
+def test_names_from_a_driver_stay_on_one_line(scripted) -> None:
     kernel = scripted(form="A\nB\x1b")
     kernel.controls = {0x009AFFFF: [4, b"Snap\n\x1b[2J", 0, 0, 0, 0, 0]}
     kernel._QUERYCAP = lambda data: data.__setitem__(

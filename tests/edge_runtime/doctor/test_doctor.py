@@ -1,4 +1,4 @@
-"""`spot-edge doctor` as it is run: its report, its JSON, its exit codes, and what breaks under it."""
+"""`spot-edge doctor` as a user runs it: its report, its JSON, its exit codes, and broken packages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS = "spot-edge python machine processor memory system packages interpreter mo
 
 @pytest.fixture
 def broken(spot_edge, tmp_path: Path) -> Callable[..., Any]:
-    """broken(package, code, *arguments): the doctor where importing `package` runs `code`."""
+    """broken(package, code, *arguments): run the doctor where importing `package` runs `code`."""
 
     def run(package: str, code: str, *arguments: object) -> Any:
         (tmp_path / "broken" / package).mkdir(parents=True)
@@ -37,7 +37,7 @@ def broken(spot_edge, tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def only(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """only(*packages): the doctor where nothing but Python's own modules and `packages` is installed."""
+    """only(*packages): run the doctor with nothing installed but Python's own modules and `packages`."""
 
     def run(*packages: str) -> subprocess.CompletedProcess[str]:
         for name in packages:
@@ -56,30 +56,30 @@ def only(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def problems(report: str) -> str:
-    """What the report says is wrong, with its lines joined again."""
+    """The problems in the report, with their lines joined again."""
     return " ".join(report.partition("\nproblems:")[2].split())
 
 
 def test_the_report(spot_edge) -> None:
-    ended = spot_edge("doctor")
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    said = ended.stdout.decode()
-    first = [line.split()[0] for line in said.partition("\n\n")[0].splitlines() if not line.startswith(" ")]
+    result = spot_edge("doctor")
+    assert (result.returncode, result.stderr) == (0, b"")
+    text = result.stdout.decode()
+    first = [line.split()[0] for line in text.partition("\n\n")[0].splitlines() if not line.startswith(" ")]
     assert first == [*KEYS.split(), "temperature", "clock", "throttling", "free"]
-    assert max(map(len, said.splitlines())) <= 80
-    assert f"spot-edge   {__version__}\n" in said
-    assert f"id          {read_model().id}\n" in said
-    assert f"{installed_runtimes()[0]} " in said
-    assert "(used)" in said
-    assert "self-test   passed: " in said
-    assert said.count("problems: classifying works") + said.count("problems: none") == 1
-    assert said.endswith("\n")
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"spot-edge   {__version__}\n" in text
+    assert f"id          {read_model().id}\n" in text
+    assert f"{installed_runtimes()[0]} " in text
+    assert "(used)" in text
+    assert "self-test   passed: " in text
+    assert text.count("problems: classifying works") + text.count("problems: none") == 1
+    assert text.endswith("\n")
 
 
 def test_json(spot_edge) -> None:
-    ended = spot_edge("doctor", "--json")
-    assert ended.returncode == 0
-    found = json.loads(ended.stdout)
+    result = spot_edge("doctor", "--json")
+    assert result.returncode == 0
+    found = json.loads(result.stdout)
     assert (found["schema"], found["spot_edge"], found["python"]) == (1, __version__, sys.version.split()[0])
     assert list(found["interpreters"]) == installed_runtimes()
     assert found["interpreter"] == installed_runtimes()[0]
@@ -91,9 +91,9 @@ def test_json(spot_edge) -> None:
     assert all(problem["exit_code"] == 0 for problem in found["problems"])
 
 
-def test_with_litert_the_answer_is_the_kept_one(spot_edge) -> None:
+def test_with_litert_the_scores_are_the_expected_ones(spot_edge) -> None:
     if installed_runtimes()[0] != "ai-edge-litert":
-        pytest.skip("NOT RUN: LiteRT is not the interpreter here, and others round elsewhere")
+        pytest.skip("NOT RUN: LiteRT is not the interpreter here, and others round differently")
     assert json.loads(spot_edge("doctor", "--json").stdout)["self_test"]["away"] < 1e-6
 
 
@@ -105,40 +105,40 @@ def test_another_model_file(spot_edge, tmp_path: Path) -> None:
     assert found["self_test"]["passed"] is True
 
 
-def test_a_damaged_model_ends_with_4_and_the_rest_is_reported(spot_edge, tmp_path: Path) -> None:
+def test_a_damaged_model_exits_with_4_and_the_rest_is_reported(spot_edge, tmp_path: Path) -> None:
     content = bytearray(read_model().content)
     content[1000] ^= 1
     (tmp_path / "mine.tflite").write_bytes(content)
-    ended = spot_edge("doctor", "mine.tflite", cwd=tmp_path)
-    assert (ended.returncode, ended.stderr) == (4, b"")
-    said = ended.stdout.decode()
-    assert "model       rejected\n" in said
-    assert "self-test   failed at 'read the model'\n" in said
-    assert problems(said).startswith("- mine.tflite: damaged: its bytes do not match its digest. Copy or install")
-    assert problems(said).count("damaged") == 1
-    assert "(used)" in said
+    result = spot_edge("doctor", "mine.tflite", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (4, b"")
+    text = result.stdout.decode()
+    assert "model       rejected\n" in text
+    assert "self-test   failed at 'read the model'\n" in text
+    assert problems(text).startswith("- mine.tflite: damaged: its bytes do not match its digest. Copy or install")
+    assert problems(text).count("damaged") == 1
+    assert "(used)" in text
 
 
 @posix
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_an_illegal_instruction_in_the_interpreter_is_named(form: list[str], broken) -> None:
-    ended = broken("ai_edge_litert", "import os; os.kill(os.getpid(), 4)", *form)
-    assert (ended.returncode, ended.stderr) == (5, b"")
-    said = ended.stdout.decode()
+    result = broken("ai_edge_litert", "import os; os.kill(os.getpid(), 4)", *form)
+    assert (result.returncode, result.stderr) == (5, b"")
+    text = result.stdout.decode()
     if form:
-        found = json.loads(said)
+        found = json.loads(text)
         assert (found["self_test"]["passed"], found["self_test"]["ended_at"]) == (False, "import ai-edge-litert")
         assert found["problems"][0]["exit_code"] == 5
         return
-    assert "self-test   failed at 'import ai-edge-litert'\n" in said
+    assert "self-test   failed at 'import ai-edge-litert'\n" in text
     assert (
         "- self-test: crashed with signal 4 (illegal instruction) at 'import ai-edge-litert': this build of"
-        in problems(said)
+        in problems(text)
     )
 
 
 @pytest.mark.parametrize(
-    ("package", "code", "exit_code", "said"),
+    ("package", "code", "exit_code", "message"),
     [
         ("ai_edge_litert", "raise ImportError('libx.so.1: wrong')", 5, "ImportError: libx.so.1: wrong at 'import ai-"),
         ("ai_edge_litert", "", 5, "No module named 'ai_edge_litert.interpreter' at 'import ai-edge-litert'"),
@@ -148,29 +148,31 @@ def test_an_illegal_instruction_in_the_interpreter_is_named(form: list[str], bro
         ("PIL", "raise OSError('libjpeg.so.62')", 8, "OSError: libjpeg.so.62 at 'import pillow': reinstall pillow"),
     ],
 )  # fmt: skip
-def test_a_broken_package_leaves_the_rest(package: str, code: str, exit_code: int, said: str, broken) -> None:
-    ended = broken(package, code)
-    assert (ended.returncode, ended.stderr) == (exit_code, b"")
-    assert said in problems(ended.stdout.decode())
-    assert read_model().id in ended.stdout.decode()
+def test_a_broken_package_leaves_the_rest_of_the_report(
+    package: str, code: str, exit_code: int, message: str, broken
+) -> None:
+    result = broken(package, code)
+    assert (result.returncode, result.stderr) == (exit_code, b"")
+    assert message in problems(result.stdout.decode())
+    assert read_model().id in result.stdout.decode()
 
 
 @posix
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("import os; os.kill(os.getpid(), 11)", "pi: picamera2 crashed with signal 11 (segmentation fault)"),
         ("raise ValueError('numpy.dtype size changed')", "pi: picamera2 cannot be imported: numpy.dtype size changed"),
     ],
 )
-def test_a_picamera2_that_does_not_fit_is_a_note(code: str, said: str, broken) -> None:
-    ended = broken("picamera2", code)
-    assert ended.returncode == 0
-    assert said in problems(ended.stdout.decode())
-    assert "pi: cannot be opened" in ended.stdout.decode()
+def test_an_incompatible_picamera2_is_a_note(code: str, message: str, broken) -> None:
+    result = broken("picamera2", code)
+    assert result.returncode == 0
+    assert message in problems(result.stdout.decode())
+    assert "pi: cannot be opened" in result.stdout.decode()
 
 
-def test_the_pi_s_camera(broken) -> None:
+def test_the_pi_camera(broken) -> None:
     infos = "[{'Id': '/base/soc/i2c@1/imx708@1a', 'Model': 'imx708'}, {'Id': 'usb-1', 'Model': 'webcam'}]"
     code = f"class Picamera2:\n    @staticmethod\n    def global_camera_info():\n        return {infos}"
     found = json.loads(broken("picamera2", code, "--json").stdout)
@@ -179,39 +181,39 @@ def test_the_pi_s_camera(broken) -> None:
 
 
 @posix
-def test_without_an_interpreter_it_ends_with_5(only) -> None:
-    ended = only("spot_edge", "click", "numpy", "PIL")
-    assert (ended.returncode, ended.stderr) == (5, "")
-    assert "interpreter none\n" in ended.stdout
-    assert "packages    numpy unknown, Pillow unknown, click unknown\n" in ended.stdout
-    assert problems(ended.stdout).count("no TFLite interpreter") == 1
+def test_without_an_interpreter_it_exits_with_5(only) -> None:
+    result = only("spot_edge", "click", "numpy", "PIL")
+    assert (result.returncode, result.stderr) == (5, "")
+    assert "interpreter none\n" in result.stdout
+    assert "packages    numpy unknown, Pillow unknown, click unknown\n" in result.stdout
+    assert problems(result.stdout).count("no TFLite interpreter") == 1
 
 
 @posix
-def test_even_without_numpy_and_pillow_it_answers(only) -> None:
-    ended = only("spot_edge", "click")
-    assert (ended.returncode, ended.stderr) == (5, "")
-    assert "No module named 'numpy' at 'import numpy': reinstall numpy" in problems(ended.stdout)
-    assert read_model().id in ended.stdout
+def test_it_works_without_numpy_and_pillow(only) -> None:
+    result = only("spot_edge", "click")
+    assert (result.returncode, result.stderr) == (5, "")
+    assert "No module named 'numpy' at 'import numpy': reinstall numpy" in problems(result.stdout)
+    assert read_model().id in result.stdout
 
 
-def test_no_name_of_a_user_is_reported(spot_edge, tmp_path: Path) -> None:
+def test_no_user_name_is_reported(spot_edge, tmp_path: Path) -> None:
     home = tmp_path / "home" / "anna"
     home.mkdir(parents=True)
     for form in ([], ["--json"]):
-        ended = spot_edge("doctor", home / "mine.tflite", *form, env={"HOME": str(home), "USERPROFILE": str(home)})
-        assert ended.returncode == 4
-        assert b"mine.tflite: model file cannot be read" in ended.stdout
-        assert b"anna" not in ended.stdout
+        result = spot_edge("doctor", home / "mine.tflite", *form, env={"HOME": str(home), "USERPROFILE": str(home)})
+        assert result.returncode == 4
+        assert b"mine.tflite: model file cannot be read" in result.stdout
+        assert b"anna" not in result.stdout
 
 
 def test_the_current_folder_is_not_searched_for_modules(spot_edge, tmp_path: Path) -> None:
-    """As with the installed command: a folder may hold anything."""
+    """Like the installed command: the current folder may hold any file."""
     (tmp_path / "json.py").write_text("raise SystemExit('taken')")
     (tmp_path / "numpy.py").write_text("raise SystemExit('taken')")
     script = "import sys; sys.path[:] = [p for p in sys.path if p]; from spot_edge.cli import main; main(['doctor'])"
     path = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-P", "-c", script],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -219,17 +221,17 @@ def test_the_current_folder_is_not_searched_for_modules(spot_edge, tmp_path: Pat
         timeout=120,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    assert b"self-test   passed" in ended.stdout
+    assert result.returncode == 0, result.stderr
+    assert b"self-test   passed" in result.stdout
 
 
-def test_a_folder_that_was_removed_under_it(tmp_path: Path) -> None:
+def test_it_works_in_a_removed_folder(tmp_path: Path) -> None:
     if os.name != "posix":
-        pytest.skip("NOT RUN: this system does not let a folder go that is in use")
+        pytest.skip("NOT RUN: this system does not remove a folder in use")
     (tmp_path / "gone").mkdir()
     script = "import os; os.rmdir(os.getcwd()); from spot_edge.cli import main; main(['doctor'])"
     path = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path / "gone",
         env=os.environ | {"PYTHONPATH": path},
@@ -237,12 +239,12 @@ def test_a_folder_that_was_removed_under_it(tmp_path: Path) -> None:
         timeout=120,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    assert b"self-test   passed" in ended.stdout
+    assert result.returncode == 0, result.stderr
+    assert b"self-test   passed" in result.stdout
 
 
 @posix
-def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
+def test_ctrl_c_exits_with_130(tmp_path: Path) -> None:
     (tmp_path / "ai_edge_litert").mkdir()
     (tmp_path / "ai_edge_litert" / "__init__.py").write_text("open('begun', 'w').close()\nimport time; time.sleep(99)")
     path = os.pathsep.join([str(tmp_path), *map(os.path.abspath, filter(None, sys.path))])
@@ -253,20 +255,20 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
             assert running.poll() is None
             time.sleep(0.01)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the child gets it too
-        out, said = running.communicate(timeout=60)
-    assert (running.returncode, out, said.split()) == (130, b"", [b"interrupted"])
+        stdout, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stdout, stderr.split()) == (130, b"", [b"interrupted"])
 
 
-def test_looking_imports_nothing_that_might_be_broken(python) -> None:
+def test_examining_imports_no_package_that_may_be_broken(python) -> None:
     native = {"numpy", "PIL", *(module.partition(".")[0] for module, _ in RUNTIMES.values())}
     script = (
         "import sys\nfrom spot_edge.doctor.examine import examine\nfrom spot_edge.doctor.report import report_lines\n"
         f"assert report_lines(examine(), [])\nassert not {native!r} & set(sys.modules)"
     )
-    ended = python("-c", script)
-    assert ended.returncode == 0, ended.stderr
+    result = python("-c", script)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["doctor", "a", "b"], ["doctor", "--yaml"]])
-def test_a_wrong_command_line_ends_with_2(arguments: list[str], spot_edge) -> None:
+def test_a_wrong_command_line_exits_with_2(arguments: list[str], spot_edge) -> None:
     assert spot_edge(*arguments).returncode == 2

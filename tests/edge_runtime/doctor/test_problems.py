@@ -1,4 +1,4 @@
-"""What the doctor calls a problem, and how it says so, on made-up machines."""
+"""Which problems the doctor reports, and how, on made-up machines."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from spot_edge.camera.v4l2 import CAPABILITY, Kernel
-from spot_edge.doctor import cameras as looking
-from spot_edge.doctor import examine as examining
+from spot_edge.doctor import cameras as cameras_module
+from spot_edge.doctor import examine as examine_module
 from spot_edge.doctor.cameras import Cameras, CameraStatus, read_cameras
 from spot_edge.doctor.examine import Findings, FreeSpace, Software, examine, read_free_space
 from spot_edge.doctor.problems import Problem, find_problems
@@ -25,34 +25,34 @@ from spot_edge.machine import Machine, Reading
 
 SCOPE = CameraStatus("/dev/video0", "Scope 2", ("MJPG", "YUYV"))
 PASSED = SelfTest(load_ms=1.0, first_ms=16.2, median_ms=14.6, runs=9, away=0.0)
-WELL = Findings(cameras=Cameras((SCOPE,), True), selftest=PASSED)
+HEALTHY = Findings(cameras=Cameras((SCOPE,), True), selftest=PASSED)
 USERMOD = 'run `sudo usermod -aG video "$USER"`, then log in again'
 
 
 class Nodes(Kernel):
-    """A kernel with these video devices, each of which refuses with an error, or tells its bytes of QUERYCAP."""
+    """A kernel with one video device per reply: an error number, or the bytes of QUERYCAP."""
 
-    def __init__(self, *answers: int | bytearray) -> None:
-        self.answers = answers
+    def __init__(self, *replies: int | bytearray) -> None:
+        self.replies = replies
 
     def nodes(self) -> list[str]:
-        return [f"/dev/video{number}" for number in range(len(self.answers))]
+        return [f"/dev/video{number}" for number in range(len(self.replies))]
 
     def open(self, path: str) -> int:
         number = int(path.removeprefix("/dev/video"))
-        answer = self.answers[number]
-        if isinstance(answer, int):
-            raise OSError(answer, "scripted")
+        reply = self.replies[number]
+        if isinstance(reply, int):
+            raise OSError(reply, "scripted")
         return number
 
     def close(self, handle: int) -> None:
-        """As the real one."""
+        """Do nothing."""
 
     def ioctl(self, handle: int, request: int, data: bytearray) -> None:
-        answer = self.answers[handle]
-        if request >> 16 & 0x3FFF != CAPABILITY.size or isinstance(answer, int):
+        reply = self.replies[handle]
+        if request >> 16 & 0x3FFF != CAPABILITY.size or isinstance(reply, int):
             raise OSError(errno.EINVAL, "no more")
-        data[:] = answer
+        data[:] = reply
 
 
 def texts(findings: Findings) -> list[str]:
@@ -60,17 +60,17 @@ def texts(findings: Findings) -> list[str]:
 
 
 def test_nothing_wrong_is_reported() -> None:
-    assert find_problems(WELL) == []
-    assert report_lines(WELL, [])[-1] == "problems: none"
+    assert find_problems(HEALTHY) == []
+    assert report_lines(HEALTHY, [])[-1] == "problems: none"
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "expected"),
     [
         ({"cameras": Cameras((), True)}, ["no camera found: plug one in"]),
         ({"cameras": Cameras((), None)}, ["no camera found: plug one in"]),
         ({"cameras": Cameras((), False)}, ["no camera found: plug one in", "this user is not in the group video: run"]),
-        ({"cameras": Cameras((SCOPE,), False)}, []),  # opened all the same
+        ({"cameras": Cameras((SCOPE,), False)}, []),  # it opened anyway
         ({"cameras": Cameras((SCOPE, CameraStatus("/dev/video2", "?", (), "/dev/video2: busy")), True)},
          ["/dev/video2: busy"]),
         ({"cameras": Cameras((CameraStatus("/dev/video0", "?", (), f"closed: {USERMOD}"),), False)},
@@ -94,26 +94,26 @@ def test_nothing_wrong_is_reported() -> None:
         ({"selftest": replace(PASSED, notes=("measured elsewhere",))}, ["measured elsewhere"]),
     ],
 )  # fmt: skip
-def test_notes_do_not_stop_it(changed: dict[str, Any], said: list[str]) -> None:
-    found = find_problems(replace(WELL, **changed))
-    assert len(found) == len(said)
-    assert all(problem.text.startswith(start) for problem, start in zip(found, said, strict=True))
+def test_notes_do_not_fail_the_check(changed: dict[str, Any], expected: list[str]) -> None:
+    found = find_problems(replace(HEALTHY, **changed))
+    assert len(found) == len(expected)
+    assert all(problem.text.startswith(start) for problem, start in zip(found, expected, strict=True))
     assert {problem.exit_code for problem in found} <= {0}
 
 
-def test_what_stops_it_comes_first_and_is_reported_once() -> None:
-    none, refused = InterpreterError("no interpreter"), ModelError("refused")
-    ended = SelfTest(InterpreterError("no interpreter"), "classify")
-    findings = Findings(software=Software(error=none), model=refused, selftest=ended)
+def test_errors_come_first_and_are_reported_once() -> None:
+    none, rejected = InterpreterError("no interpreter"), ModelError("refused")
+    selftest = SelfTest(InterpreterError("no interpreter"), "classify")
+    findings = Findings(software=Software(error=none), model=rejected, selftest=selftest)
     found = find_problems(findings)
     assert [(problem.text, problem.exit_code) for problem in found][:2] == [("no interpreter", 5), ("refused", 4)]
     assert [problem.exit_code for problem in found[2:]] == [0]
-    wrong = find_problems(replace(WELL, selftest=SelfTest(CheckError("wrong"), "classify")))
+    wrong = find_problems(replace(HEALTHY, selftest=SelfTest(CheckError("wrong"), "classify")))
     assert wrong == [Problem("wrong", 8)]
 
 
-def test_cameras_that_are_not_permitted_or_of_no_use(monkeypatch) -> None:
-    monkeypatch.setattr(looking, "find_spec", lambda name: None)
+def test_cameras_without_permission_or_frames(monkeypatch) -> None:
+    monkeypatch.setattr(cameras_module, "find_spec", lambda name: None)
     card = CAPABILITY.pack(b"uvcvideo", b"Scope 2", b"usb-1.2", 0, 0x80000000, 0x04000001)
     found = read_cameras(Nodes(errno.EACCES, errno.EBUSY, card)).seen
     assert [(seen.path, seen.name) for seen in found] == [
@@ -128,35 +128,35 @@ def test_cameras_that_are_not_permitted_or_of_no_use(monkeypatch) -> None:
 
 @pytest.fixture
 def untested(monkeypatch) -> None:
-    """Without the self-test, which test_doctor.py really runs: it looks at nothing under a root."""
-    monkeypatch.setattr(examining, "run_selftest", lambda path: PASSED)
+    """Replace the self-test, which reads nothing below the root; test_doctor.py runs the real one."""
+    monkeypatch.setattr(examine_module, "run_selftest", lambda path: PASSED)
 
 
 @pytest.mark.parametrize("name", ["pi3", "pi4", "pi5"])
 @pytest.mark.usefixtures("untested")
 def test_the_report_of_a_raspberry_pi(name: str, board, firmware) -> None:
     findings = examine(None, board(name), Nodes(), firmware("0x50000"))
-    said = "\n".join(report_lines(findings, find_problems(findings)))
-    assert re.search(r"^machine     Raspberry Pi \d Model B", said, re.MULTILINE)
-    assert re.search(r"^processor   Cortex-A\d\d, ", said, re.MULTILINE)
-    assert "\nsystem      Debian GNU/Linux 12 (bookworm), " in said
-    assert "\ntemperature 48.3 C (cpu-thermal)\n" in said
-    assert re.search(r"^clock       600 MHz now, \d{4} MHz at most, governor ondemand$", said, re.MULTILINE)
-    assert "\nthrottling  now: none; since the last start: under-voltage, throttled\n" in said
-    assert "under-voltage since the last start: use the official power supply" in said
-    assert "deadbeef" not in said
-    assert max(map(len, said.splitlines())) <= 80
+    text = "\n".join(report_lines(findings, find_problems(findings)))
+    assert re.search(r"^machine     Raspberry Pi \d Model B", text, re.MULTILINE)
+    assert re.search(r"^processor   Cortex-A\d\d, ", text, re.MULTILINE)
+    assert "\nsystem      Debian GNU/Linux 12 (bookworm), " in text
+    assert "\ntemperature 48.3 C (cpu-thermal)\n" in text
+    assert re.search(r"^clock       600 MHz now, \d{4} MHz at most, governor ondemand$", text, re.MULTILINE)
+    assert "\nthrottling  now: none; since the last start: under-voltage, throttled\n" in text
+    assert "under-voltage since the last start: use the official power supply" in text
+    assert "deadbeef" not in text
+    assert max(map(len, text.splitlines())) <= 80
     record = as_record(findings, find_problems(findings))
     assert record["throttling"] == {"now": [], "since_boot": ["under-voltage", "throttled"]}
     assert "deadbeef" not in json.dumps(record)
 
 
 @pytest.mark.usefixtures("untested")
-def test_the_report_of_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_the_report_of_a_machine_without_information(tmp_path: Path) -> None:
     findings = examine(None, tmp_path, Nodes(), str(tmp_path / "missing"))
-    said = "\n".join(report_lines(findings, find_problems(findings)))
+    text = "\n".join(report_lines(findings, find_problems(findings)))
     for key in ("machine", "memory", "temperature", "clock", "throttling"):
-        assert f"\n{key:<11} unknown\n" in said
+        assert f"\n{key:<11} unknown\n" in text
     assert as_record(findings, [])["throttling"] == {"now": None, "since_boot": None}
 
 
@@ -176,9 +176,9 @@ def fail(*arguments: object) -> None:
         ("run_selftest", "self-test"),
     ],
 )
-def test_a_part_that_fails_leaves_the_others(name: str, part: str, board, firmware, monkeypatch) -> None:
+def test_a_check_that_fails_leaves_the_others(name: str, part: str, board, firmware, monkeypatch) -> None:
     whole = examine(None, board("pi4"), Nodes(), firmware("0x0"))
-    monkeypatch.setattr(examining, name, fail)
+    monkeypatch.setattr(examine_module, name, fail)
     findings = examine(None, board("pi4"), Nodes(), firmware("0x0"))
     assert findings.failed == (f"{part}: ZeroDivisionError: a bug",)
     lines, before = (report_lines(each, find_problems(each)) for each in (findings, whole))
@@ -198,7 +198,7 @@ def test_no_folder_for_temporary_files(monkeypatch) -> None:
 
 
 def test_long_texts_are_wrapped_and_control_characters_shown() -> None:
-    lines = report_lines(WELL, [Problem("a\x1b[2J " + 60 * "word ", 8), Problem("b")])
+    lines = report_lines(HEALTHY, [Problem("a\x1b[2J " + 60 * "word ", 8), Problem("b")])
     at = lines.index("problems:")
     assert lines[at + 1].startswith("- a\\x1b[2J word")
     assert all(line.startswith("  word") for line in lines[at + 2 : at + 5])
@@ -207,7 +207,7 @@ def test_long_texts_are_wrapped_and_control_characters_shown() -> None:
 
 
 def test_a_32_bit_program_on_a_64_bit_kernel_is_reported(plant: Callable[..., Path]) -> None:
-    lines = report_lines(replace(WELL, machine=Machine(bits=32, architecture="aarch64", cores=4)), [])
+    lines = report_lines(replace(HEALTHY, machine=Machine(bits=32, architecture="aarch64", cores=4)), [])
     assert "32-bit programs on a 64-bit kernel (see linux32 in docs/how-to/install.md)" in " ".join(
         " ".join(lines).split()
     )

@@ -1,4 +1,4 @@
-"""The self-test: how a process's end is told, what is taken for a wrong answer, and the answer that is kept."""
+"""The self-test: how it reports the end of a subprocess, which scores count as wrong, and the expected scores."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from spot_edge.model.interpreter import installed_runtimes
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 SCORES = {"a": 0.7, "b": 0.3}
-KEPT = Expected("id", "ai-edge-litert", SCORES)
-WELL = {
+REFERENCE = Expected("id", "ai-edge-litert", SCORES)
+GOOD = {
     "model": "id",
     "runtime": "ai-edge-litert",
     "scores": [SCORES, SCORES],
@@ -39,14 +39,14 @@ def test_no_python_to_start(monkeypatch) -> None:
     assert "could not start" in str(found.error)
 
 
-def test_a_good_answer() -> None:
-    found = assess(Outcome([{"step": "classify"}, WELL]), KEPT)
+def test_good_scores() -> None:
+    found = assess(Outcome([{"step": "classify"}, GOOD]), REFERENCE)
     assert found == SelfTest(None, None, 1.0, 9.0, 3.0, 3, 0.0, ())
     assert found.passed
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "message"),
     [
         ([{"a": math.nan, "b": 0.3}] * 2, "scores are not finite"),
         ([{"a": math.inf, "b": 0.3}] * 2, "scores are not finite"),
@@ -55,29 +55,29 @@ def test_a_good_answer() -> None:
         ([{"a": 0.3, "b": 0.7}] * 2, "wrong scores for a known image (up to 0.40 away)"),
     ],
 )
-def test_a_wrong_answer(scores: list[dict[str, float]], said: str) -> None:
-    found = assess(Outcome([WELL | {"scores": scores}]), KEPT)
+def test_wrong_scores(scores: list[dict[str, float]], message: str) -> None:
+    found = assess(Outcome([GOOD | {"scores": scores}]), REFERENCE)
     assert isinstance(found.error, CheckError)
-    assert str(found.error) == f"self-test: {said}: install another version of ai-edge-litert"
+    assert str(found.error) == f"self-test: {message}: install another version of ai-edge-litert"
     assert not found.passed
 
 
 @pytest.mark.parametrize(("runtime", "notes"), [("ai-edge-litert", 1), ("tflite-runtime", 0)])
-def test_an_answer_that_was_rounded_elsewhere_is_a_note_at_most(runtime: str, notes: int) -> None:
-    found = assess(Outcome([WELL | {"scores": [{"a": 0.66, "b": 0.34}] * 2, "runtime": runtime}]), KEPT)
+def test_scores_rounded_differently_are_at_most_a_note(runtime: str, notes: int) -> None:
+    found = assess(Outcome([GOOD | {"scores": [{"a": 0.66, "b": 0.34}] * 2, "runtime": runtime}]), REFERENCE)
     assert found.passed
     assert found.away == pytest.approx(0.04)
     assert len(found.notes) == notes
 
 
-@pytest.mark.parametrize("kept", [None, replace(KEPT, model="another")])
-def test_another_model_s_answer_is_not_known(kept: Expected | None) -> None:
-    found = assess(Outcome([WELL | {"scores": [{"a": 0.3, "b": 0.7}] * 2}]), kept)
+@pytest.mark.parametrize("expected", [None, replace(REFERENCE, model="another")])
+def test_another_model_has_no_expected_scores(expected: Expected | None) -> None:
+    found = assess(Outcome([GOOD | {"scores": [{"a": 0.3, "b": 0.7}] * 2}]), expected)
     assert (found.passed, found.away) == (True, None)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "kind", "said"),
+    ("outcome", "kind", "message"),
     [
         (Outcome([{"step": "load the model", "package": "x"}], "crashed with signal 4 (illegal instruction)", 4),
          InterpreterError, "at 'load the model': this build of x may not support this processor. Install"),
@@ -95,10 +95,10 @@ def test_another_model_s_answer_is_not_known(kept: Expected | None) -> None:
         (Outcome(), CheckError, "self-test: exited without a result at 'start Python': please report this"),
     ],
 )  # fmt: skip
-def test_an_end_before_the_answer(outcome: Outcome, kind: type[Exception], said: str) -> None:
-    found = assess(outcome, KEPT)
+def test_an_end_before_the_result(outcome: Outcome, kind: type[Exception], message: str) -> None:
+    found = assess(outcome, REFERENCE)
     assert type(found.error) is kind
-    assert said in str(found.error)
+    assert message in str(found.error)
     assert (found.passed, found.median_ms) == (False, None)
 
 
@@ -106,32 +106,32 @@ def test_the_image_is_drawn_the_same_everywhere() -> None:
     assert hashlib.sha256(draw().tobytes()).hexdigest()[:16] == "e720c14d3062fbee"
 
 
-def test_the_expected_scores_is_the_embedded_model_s(model, classifier) -> None:
-    """Where it is not, because the embedded model was renewed: the new answer is printed, to be put in its place."""
-    kept = read_expected()
-    answer = classifier.classify(draw())
+def test_the_expected_scores_are_the_embedded_model_s(model, classifier) -> None:
+    """If the embedded model was renewed, this fails and prints the new scores to store."""
+    expected = read_expected()
+    prediction = classifier.classify(draw())
     new = {
         "model": model.id,
-        "runtime": answer.runtime.name,
-        "scores": {score.label: round(score.score, 6) for score in answer.ranked},
+        "runtime": prediction.runtime.name,
+        "scores": {score.label: round(score.score, 6) for score in prediction.ranked},
     }
-    renew = f"put this into {EXPECTED.name}, as LiteRT answers on x86-64:\n{json.dumps(new, indent=2)}"
-    assert kept is not None, renew
-    assert kept.model == model.id, renew
-    assert kept.runtime == model.spec.measured_in.runtime
-    away = max(abs(score.score - kept.scores[score.label]) for score in answer.ranked)
-    assert away < (1e-5 if installed_runtimes()[0] == kept.runtime else 0.2), renew
+    hint = f"put this into {EXPECTED.name}, as LiteRT scores on x86-64:\n{json.dumps(new, indent=2)}"
+    assert expected is not None, hint
+    assert expected.model == model.id, hint
+    assert expected.runtime == model.spec.measured_in.runtime
+    away = max(abs(score.score - expected.scores[score.label]) for score in prediction.ranked)
+    assert away < (1e-5 if installed_runtimes()[0] == expected.runtime else 0.2), hint
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"model": "a"}'])
-def test_a_build_without_an_answer(content: str | None, tmp_path: Path) -> None:
-    path = tmp_path / "answer.json"
+def test_a_build_without_expected_scores(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "expected.json"
     if content is not None:
         path.write_text(content)
     assert read_expected(path) is None
 
 
-def test_a_model_that_is_not_there() -> None:
+def test_a_missing_model() -> None:
     found = run_selftest("/missing/model.tflite")
     assert isinstance(found.error, ModelError)
     assert found.step == "read the model"

@@ -1,6 +1,6 @@
-"""`spot-edge kiosk` as a process: in a terminal of its own, or between pipes.
+"""`spot-edge kiosk` as a process: in its own terminal, or between pipes.
 
-What is waited for and does not come fails the test that waits.
+A test fails if what it waits for does not appear within a minute.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if os.name == "posix":
     import struct
     import termios
 
-# As a login shell starts it: in its own session, with the terminal on standard input, and no signal ignored.
+# Start the kiosk as a login shell does: in its own session, with the terminal on standard input, and no signal ignored.
 SIGNALS = """
 import signal
 for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
@@ -39,7 +39,7 @@ main(["kiosk", *sys.argv[1:]])
 
 
 class Started:
-    """The kiosk as a process, and what it has shown."""
+    """The kiosk as a process, and its output so far."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: int, keys: int) -> None:
         self.process, self._output, self._keys, self.shown = process, output, keys, b""
@@ -48,14 +48,14 @@ class Started:
         os.write(self._keys, keys)
 
     def until(self, words: bytes, count: int = 1) -> None:
-        """Wait until `words` were shown `count` times in all."""
+        """Wait until `words` have been shown `count` times in all."""
         end = time.monotonic() + 60
         while self.shown.count(words) < count:
             assert time.monotonic() < end, self.shown[-3000:].decode(errors="replace")
             self._read(0.5)
 
-    def rest(self, seconds: float = 60) -> int:
-        """The exit code, with all that was shown until the end."""
+    def finish(self, seconds: float = 60) -> int:
+        """Wait for the end, read the remaining output, and return the exit code."""
         end = time.monotonic() + seconds
         while self.process.poll() is None:
             assert time.monotonic() < end, self.shown[-3000:].decode(errors="replace")
@@ -69,7 +69,7 @@ class Started:
             return False
         try:
             found = os.read(self._output, 65536)
-        except OSError:  # how Linux says that the other end of a terminal is closed
+        except OSError:  # Linux reports a closed terminal as an error
             found = b""
         self.shown += found
         return bool(found)
@@ -82,7 +82,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def _begin(stack: ExitStack, arguments: tuple[object, ...], before: str, **streams: Any) -> Any:
-    """The kiosk in a process that first runs the lines of Python in `before`."""
+    """Start the kiosk in a process that first runs the lines of Python in `before`."""
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     command = [sys.executable, "-c", SIGNALS + before + RUN, *map(str, arguments)]
     environment |= {"PYTHONUTF8": "1"}
@@ -93,7 +93,7 @@ def _begin(stack: ExitStack, arguments: tuple[object, ...], before: str, **strea
 
 
 class Terminal(Started):
-    """The kiosk in a terminal of its own."""
+    """The kiosk in its own terminal."""
 
     def __init__(
         self, stack: ExitStack, *arguments: object, before: str = "", size: tuple[int, int] = (80, 24)
@@ -109,9 +109,9 @@ class Terminal(Started):
     def resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
 
-    def ended(self) -> int:
-        """Its exit code; the terminal must be as it was, its cursor shown."""
-        code = self.rest()
+    def exit_code(self) -> int:
+        """Wait for the end and return the exit code. The terminal must be restored and its cursor visible."""
+        code = self.finish()
         assert termios.tcgetattr(self.theirs) == self.modes
         assert b"Traceback" not in self.shown
         assert self.shown.count(b"\033[?25l") == self.shown.count(b"\033[?25h")
@@ -147,7 +147,7 @@ def piped(stack: ExitStack) -> Callable[..., Started]:
 
 @pytest.fixture
 def frames(tmp_path: Path, draw, encode) -> Path:
-    """Two pictures."""
+    """A folder with two images."""
     folder = tmp_path / "frames"
     folder.mkdir()
     for name, size in {"a.jpg": (120, 90), "b.jpg": (100, 80)}.items():

@@ -1,5 +1,7 @@
-"""The trigger on a camera's handle: events as kernels wrote them, and devices that come and go. Real keys: make
-camera-vm."""
+"""The trigger on a camera's handle: recorded kernel events, and devices that are plugged in and pulled.
+
+Real keys: make check TARGET=camera-vm.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def events(layout: struct.Struct, *found: tuple[int, int, int]) -> bytes:
 
 
 @pytest.mark.parametrize(("data", "layout"), [(WIDE_PRESS, WIDE), (NARROW_PRESS, NARROW)], ids=["64-bit", "32-bit"])
-def test_what_a_kernel_wrote_is_one_press(data: bytes, layout: struct.Struct) -> None:
+def test_recorded_events_are_one_press(data: bytes, layout: struct.Struct) -> None:
     assert presses(data, layout) == 1
     assert presses(data[: layout.size], layout) == 1
     assert presses(data[layout.size :], layout) == 0
@@ -50,7 +52,7 @@ def test_only_the_trigger_going_down_counts(layout: struct.Struct) -> None:
     assert presses(b"", layout) == 0
 
 
-def test_events_are_laid_out_as_this_system_s_kernel_does() -> None:
+def test_the_event_layout_is_that_of_this_kernel() -> None:
     assert EVENT.size == {8: WIDE.size, 4: NARROW.size}[struct.calcsize("l")]
 
 
@@ -69,13 +71,13 @@ def test_devices_without_the_key_are_closed(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def looking(monkeypatch) -> None:
-    """Pipes stand for triggers, and every look is a look."""
+def pipes_as_triggers(monkeypatch) -> None:
+    """Use pipes as triggers, and search for devices at every call."""
     monkeypatch.setattr(button, "_has_trigger", lambda handle: True)
     monkeypatch.setattr(button, "_SCAN_EVERY", 0.0)
 
 
-def test_a_press_is_seen_once_and_a_trigger_may_come_and_go(looking, tmp_path: Path) -> None:
+def test_a_press_is_seen_once_and_a_trigger_may_come_and_go(pipes_as_triggers, tmp_path: Path) -> None:
     with Buttons(str(tmp_path)) as buttons:
         assert buttons.find() == []
         os.mkfifo(tmp_path / "event3")
@@ -86,7 +88,9 @@ def test_a_press_is_seen_once_and_a_trigger_may_come_and_go(looking, tmp_path: P
         assert buttons.pressed()
         assert not buttons.pressed()
         os.close(plugged)
-        (tmp_path / "event3").rename(tmp_path / "gone")  # its inode stays taken: what comes now has another
+        (tmp_path / "event3").rename(
+            tmp_path / "gone"
+        )  # keeps the inode in use, so that the next device gets another one
         assert not buttons.pressed()
         assert buttons.find() == []
         os.mkfifo(tmp_path / "event3")
@@ -96,11 +100,11 @@ def test_a_press_is_seen_once_and_a_trigger_may_come_and_go(looking, tmp_path: P
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="NOT RUN: root may read everything")
-def test_a_device_that_stays_closed_is_named_and_one_that_is_opened_to_us_is_read(looking, tmp_path: Path) -> None:
+def test_a_device_without_permission_is_named_and_read_once_permitted(pipes_as_triggers, tmp_path: Path) -> None:
     path = tmp_path / "event0"
     os.mkfifo(path, 0)
     with Buttons(str(tmp_path)) as buttons:
-        assert (buttons.find(), buttons.closed) == ([], ())  # udev may be about to open it
+        assert (buttons.find(), buttons.closed) == ([], ())  # udev may be about to grant access
         assert (buttons.find(), buttons.closed) == ([], (str(path),))
         path.chmod(0o600)
         assert len(buttons.find()) == 1

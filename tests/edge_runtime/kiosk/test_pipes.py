@@ -1,4 +1,4 @@
-"""The kiosk where standard input is no terminal, with a folder as its camera."""
+"""The kiosk with a standard input that is not a terminal, and a folder as its camera."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
-ANSWER = b"looks most like"
+RESULT = b"looks most like"
 
 
-def test_lines_take_images_where_there_is_no_terminal(piped, frames: Path) -> None:
+def test_each_line_takes_an_image_without_a_terminal(piped, frames: Path) -> None:
     kiosk = piped(frames)
     kiosk.press(b"\nanything at all\n\nq\n\n")
-    assert kiosk.rest() == 0
-    assert kiosk.shown.count(ANSWER) == 3
+    assert kiosk.finish() == 0
+    assert kiosk.shown.count(RESULT) == 3
     assert b"\033" not in kiosk.shown
     assert kiosk.process.stderr.read() == b""
 
 
-def test_a_press_may_take_a_burst(piped, frames: Path, tmp_path: Path) -> None:
+def test_a_line_may_take_a_burst(piped, frames: Path, tmp_path: Path) -> None:
     kiosk = piped(frames, "--burst", "2", "--save", tmp_path / "kept")
     kiosk.press(b"\n\nq\n")
-    assert kiosk.rest() == 0
-    assert kiosk.shown.count(b"Picture taken at") == 2  # the second time the folder begins anew
+    assert kiosk.finish() == 0
+    assert kiosk.shown.count(b"Picture taken at") == 2  # the second time from the start of the folder
     assert kiosk.process.stderr.read() == b""
     records = [json.loads(path.read_text()) for path in (tmp_path / "kept").glob("*.json")]
     assert [(record["burst"]["frames"], record["source"]["camera"]) for record in records] == [(2, str(frames))] * 2
     assert len(list((tmp_path / "kept").glob("*.jpg"))) == 2
 
 
-def test_a_last_line_needs_no_end(piped, frames: Path) -> None:
+def test_the_last_line_needs_no_newline(piped, frames: Path) -> None:
     kiosk = piped(frames)
     kiosk.press(b"\nq")
     kiosk.process.stdin.close()
-    assert kiosk.rest() == 0
-    assert kiosk.shown.count(ANSWER) == 1
+    assert kiosk.finish() == 0
+    assert kiosk.shown.count(RESULT) == 1
 
 
 def test_after_the_end_of_its_input_it_waits_for_the_button(piped) -> None:
@@ -50,12 +50,13 @@ def test_after_the_end_of_its_input_it_waits_for_the_button(piped) -> None:
         b"spot-edge: /dev/video-none: no such camera: plug it in, or see `spot-edge camera list`\n"
     )
     time.sleep(1.2)
+    assert kiosk.process.poll() is None
     kiosk.process.send_signal(signal.SIGTERM)
-    assert kiosk.rest() == 0
+    assert kiosk.finish() == 0
     assert kiosk.process.stderr.read() == b""
 
 
-def test_a_reader_that_has_seen_enough_ends_it(piped, frames: Path) -> None:
+def test_it_ends_when_its_reader_closes(piped, frames: Path) -> None:
     kiosk = piped(frames)
     kiosk.until(b"space or Enter")
     kiosk.process.stdout.close()
@@ -75,16 +76,16 @@ os._exit = last
 
 
 def test_hundreds_of_images_take_no_more_memory(piped, frames: Path, peak: str) -> None:
-    fast = platform.machine() in ("x86_64", "AMD64")  # elsewhere a picture may take a second, and an emulator grows too
+    fast = platform.machine() in ("x86_64", "AMD64")  # others may take a second an image, and emulators grow too
     peaks = []
     for count in (40, 440) if fast else (20, 60):
-        said, _ = piped(frames, before=peak + MEASURED).process.communicate(b"\n" * count + b"q\n", timeout=300)
-        assert said.count(ANSWER) == count
-        peaks.append(int(said.split()[-1]) / 1024)
+        output, _ = piped(frames, before=peak + MEASURED).process.communicate(b"\n" * count + b"q\n", timeout=300)
+        assert output.count(RESULT) == count
+        peaks.append(int(output.split()[-1]) / 1024)
     print(f"{peaks[0]:.1f} MB, then {peaks[1]:.1f} MB")
-    assert peaks[1] - peaks[0] < 16  # the tensors of 400 pictures are 44 MB
+    assert peaks[1] - peaks[0] < 16  # the tensors of 400 images are 44 MB
 
 
 @pytest.mark.parametrize("arguments", [["--size", "big"], ["a", "b"], ["--threads", "1"]])
-def test_a_wrong_command_line_ends_with_2(arguments: list[str], spot_edge) -> None:
+def test_a_wrong_command_line_exits_with_2(arguments: list[str], spot_edge) -> None:
     assert spot_edge("kiosk", *arguments).returncode == 2

@@ -1,4 +1,4 @@
-"""What the kiosk's screen shows in whatever room there is, and in whatever letters."""
+"""What the kiosk's screen shows at every size and in every encoding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = [(columns, lines) for columns in (38, 48, 58, 78, 98, 158) for lines in 
 @pytest.fixture(scope="module")
 def prediction(classifier: Classifier, lesion: bytes):
     found = classifier.classify(Source.frame(lesion, "/dev/video0", 1_764_000_000.0))
-    return replace(found, notes=())  # which interpreters other than the one that it was measured in add
+    return replace(found, notes=())  # another interpreter than the measured one adds a note
 
 
 def flowing(lines: list[str]) -> str:
@@ -45,8 +45,8 @@ def test_every_text_fits_and_shows_the_disclaimer(columns: int, lines: int, pred
 
 
 def test_a_note_does_not_push_the_disclaimer_out(prediction) -> None:
-    remarked = replace(prediction, notes=("this model's figures were measured in another interpreter",) * 3)
-    assert disclaimer(medical=True) in flowing(result_text(remarked)(38, 13))
+    noted = replace(prediction, notes=("this model's figures were measured in another interpreter",) * 3)
+    assert disclaimer(medical=True) in flowing(result_text(noted)(38, 13))
 
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
@@ -61,7 +61,7 @@ def test_a_near_tie_shows_both_classes_and_pushes_nothing_out(columns: int, line
         assert f"near tie: {first.name} and {second.name} score almost the same" in flowing(shown)
 
 
-def test_the_larger_the_screen_the_larger_the_letters(prediction) -> None:
+def test_a_larger_screen_has_larger_letters(prediction) -> None:
     category = prediction.triage.category
     assert result_text(prediction)(78, 22)[:5] == banner(category, 78)
     assert result_text(prediction)(78, 14)[:3] == banner(category, 78, small=True)
@@ -85,7 +85,7 @@ def test_every_category_can_be_written_large_in_40_columns(words: str, small: bo
     assert banner(words, 20, small=small) == []
 
 
-def test_the_two_sizes_of_letters_are_one_drawing() -> None:
+def test_both_letter_sizes_have_the_same_shapes() -> None:
     large, small = banner("review now", 78), banner("review now", 78, small=True)
     whole = [row.ljust(60) for row in [*large, ""]]
     for line, (upper, lower) in zip(small, zip(whole[::2], whole[1::2], strict=True), strict=True):
@@ -99,7 +99,7 @@ class Terminal(io.TextIOWrapper):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_letters_for_a_terminal_without_blocks(encoding: str, prediction) -> None:
+def test_letters_for_a_terminal_without_block_characters(encoding: str, prediction) -> None:
     with Terminal(io.BytesIO(), encoding=encoding) as stream:
         with Screen(stream) as screen:
             screen.show(result_text(prediction))

@@ -1,4 +1,4 @@
-"""The systemd unit of the kiosk, as systemd itself reads it."""
+"""The kiosk's systemd unit, checked by systemd itself."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit with a program that is there."""
+    """The unit with a program that exists here."""
     copy = tmp_path / UNIT.name
     program = setting("ExecStart").split()[0]
     copy.write_text(UNIT.read_text().replace(f"={program} ", f"={shutil.which('true')} "))
     return copy
 
 
-def test_its_command_line_is_one() -> None:
+def test_its_command_line_is_valid() -> None:
     program, name, *arguments = shlex.split(setting("ExecStart"))
     assert (Path(program).name, name) == ("spot-edge", "kiosk")
     assert kiosk.make_context("kiosk", arguments).params["save"] == Path("/var/lib", setting("StateDirectory"))
 
 
-def test_the_exit_codes_after_which_it_does_not_start_again_are_ours() -> None:
+def test_the_exit_codes_that_prevent_a_restart_are_documented() -> None:
     codes = set(map(int, setting("RestartPreventExitStatus").split()))
     assert codes < set(EXIT_CODES)
     assert not codes & {0, 1, 6, 9}
@@ -62,6 +62,6 @@ def test_systemd_understands_every_line(unit: Path) -> None:
 def test_it_is_hardened(unit: Path) -> None:
     found = analyze("security", "--offline=true", "--no-pager", unit)
     if "unrecognized option" in found.stderr:
-        pytest.skip("NOT RUN: this systemd-analyze judges no file")
+        pytest.skip("NOT RUN: this systemd-analyze cannot check a file")
     (level,) = re.findall(r"Overall exposure level for \S+: (\d+\.\d)", found.stdout)
     assert float(level) <= MOST_EXPOSED, found.stdout
