@@ -49,6 +49,16 @@ ema = 0.5
 validate_every = 10
 """
 
+LONG = {"shapes_run", "shapes_family"}  # fixtures that train or convert for a minute
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that waits for one of these fixtures as long: `make test` leaves it to `make test-all`."""
+    for item in items:
+        if LONG & set(getattr(item, "fixturenames", ())):
+            item.add_marker("long")
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:

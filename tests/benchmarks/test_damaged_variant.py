@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from spot_bench.data.manifest import read_manifest
 from spot_bench.data.predictions import predict
@@ -18,6 +19,8 @@ from spot_convert.modelfile.graph import Graph, pack, unpack
 from spot_edge.classifier import Classifier
 from spot_edge.model.file import ModelFile, read_model, seal, verify
 from spot_edge.prediction.ood import MEMBER
+
+pytestmark = pytest.mark.long
 
 FACTOR = 0.84
 

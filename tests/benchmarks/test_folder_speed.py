@@ -12,6 +12,8 @@ from spot_bench.speed.folder import EARLY, measure_folder
 from spot_bench.speed.lines import folder_lines
 from spot_edge.errors import CheckError, InputError
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -27,15 +27,22 @@ def test_the_stored_drift_report(repository: Path) -> None:
 
 def test_conditions_and_steps_of_a_latency_report() -> None:
     stored = {
+        "remarks": [],
         "conditions": {"throttled": False, "others": 0.1},
         "picture": {"bytes": 7},
         "needed": {"p50": 6},
         "models": [{"rows_ms": {"judge": {"min": 1}}}],
     }
     assert current_report(stored) == {
+        "notes": [],
         "conditions": {"throttled": False, "other_work": 0.1},
         "image": {"bytes": 7},
         "samples_needed": {"p50": 6},
         "models": [{"rows_ms": {"postprocess": {"min": 1}}}],
     }
     assert current_report({"others": [{"name": "noise"}]}) == {"others": [{"name": "noise"}]}  # of `bench quality`
+
+
+def test_a_class_may_be_called_like_an_old_key() -> None:
+    current = {"data": {"split": "test"}, "verdict": "pass", "classes": {"right": {"recall": 1.0}, "trunk": {}}}
+    assert current_report(current) == current

@@ -18,6 +18,8 @@ from spot_bench.speed.soak import GROWTH, SLOWEST, WARMUP, broken_limits, repeat
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, InputError
 
+pytestmark = pytest.mark.long
+
 linux = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="NOT RUN: no /proc/self/smaps_rollup")
 
 

@@ -22,7 +22,7 @@ from spot_bench.stats.metrics import accuracy
 from spot_edge.classifier import Classifier
 from spot_edge.errors import CheckError, DataError
 
-pytestmark = pytest.mark.chain
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

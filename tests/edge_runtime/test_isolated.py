@@ -58,6 +58,7 @@ def test_a_record_cut_short_is_dropped(child) -> None:
     assert child(cut) == Outcome([1], "exited with code 3")
 
 
+@pytest.mark.long
 def test_a_timeout_keeps_the_records_so_far(child) -> None:
     outcome = child("yield {'a': 1}\ntime.sleep(9999)", timeout=20)
     assert outcome == Outcome([{"a": 1}], "did not finish within 20 s", timed_out=True)

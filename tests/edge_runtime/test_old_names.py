@@ -37,8 +37,18 @@ def test_a_run() -> None:
 
 
 def test_a_report_at_any_depth() -> None:
-    old = {"files": [{"auc_unfamiliarity": 0.9, "drift": {"criteria": [CRITERION]}}], "unfamiliarity": 1, "trunk": None}
-    new = {"files": [{"auc_ood": 0.9, "drift": {"criteria": [RENAMED]}}], "ood": 1, "weights": None}
+    old = {
+        "data": {"part": "val"},
+        "files": [{"auc_unfamiliarity": 0.9, "drift": {"criteria": [CRITERION]}}],
+        "unfamiliarity": 1,
+        "trunk": None,
+    }
+    new = {
+        "data": {"split": "val"},
+        "files": [{"auc_ood": 0.9, "drift": {"criteria": [RENAMED]}}],
+        "ood": 1,
+        "weights": None,
+    }
     assert current_report(old) == new
     assert current_report([old]) == [new]
 

@@ -13,6 +13,8 @@ from fuzzed.tiny import tiny_model
 from spot_edge.errors import ModelError
 from spot_edge.model.file import read_model, verify
 
+pytestmark = pytest.mark.long
+
 
 def undetected(content: bytes, bits: Iterable[int]) -> list[int]:
     """Those of `bits` (8 to a byte, from the first byte on) that can flip without an error."""

@@ -13,6 +13,8 @@ from spot_bench.data.predictions import predict
 from spot_bench.stats import metrics
 from spot_edge import Classifier
 
+pytestmark = pytest.mark.long
+
 
 def test_shared_split_equals_the_kept_one(ham10000: Path, repository: Path) -> None:
     kept = repository / "models" / "spot" / "split.csv"

@@ -19,6 +19,8 @@ from spot_bench.data.drawn import draw_shapes
 from spot_edge.errors import DataError, OutputError, SpotError
 from spot_train.commands.train import train
 
+pytestmark = pytest.mark.long
+
 RECIPE = """
 name = "brief"
 [network]

@@ -20,6 +20,8 @@ from spot_edge.model.file import read_model
 from spot_train.commands.train import train
 from spot_train.labels.labelset import known_label_sets, load_label_set
 
+pytestmark = pytest.mark.long
+
 SEVEN = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
 RECIPE = """
 name = "merged"

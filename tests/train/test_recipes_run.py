@@ -21,6 +21,8 @@ from spot_edge.errors import DataError
 from spot_train.commands.train import train
 from spot_train.recipes.recipe import known_recipes, load_recipe
 
+pytestmark = pytest.mark.long
+
 SEVEN = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 EIGHT = (*SEVEN, "scc")
 SPLIT = {"train": 8, "val": 4, "calibrate": 2, "test": 2}

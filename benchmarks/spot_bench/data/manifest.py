@@ -16,10 +16,10 @@ from typing import NoReturn
 
 from spot_edge.errors import DataError
 from spot_edge.files import write_file
+from spot_edge.image.inputs import SUFFIXES
 
-__all__ = ["SPLITS", "SUFFIXES", "Item", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["SPLITS", "Item", "Manifest", "read_manifest", "write_manifest"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "calibrate", "test", "testing"}
 
 

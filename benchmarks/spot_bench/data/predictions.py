@@ -181,6 +181,8 @@ def load_predictions(path: Path) -> Predictions:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in (*_ARRAYS, *_OPTIONAL) if name in _ARRAYS or name in stored}
+            if "looks" in stored:  # the name of before the first release
+                arrays["appearance"] = stored["looks"]
             about = json.loads(str(stored["about"]))
         if about.pop("schema") != SCHEMA:
             raise DataError(f"{path}: predictions of another schema than {SCHEMA}. Make them again")

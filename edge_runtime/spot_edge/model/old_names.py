@@ -12,6 +12,7 @@ __all__ = ["current_report", "current_run", "current_spec"]
 _KEYS = {"trunk": "weights", "auc_unfamiliarity": "auc_ood", "unfamiliarity": "ood"}
 _REPORT_KEYS = {
     "part": "split",
+    "remarks": "notes",
     "harm": "effect",  # of a flip
     "right": "accuracy",  # of a bin or a share of images
     "promised": "target",  # coverage
@@ -40,14 +41,37 @@ def current_run(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def current_report(data: Any) -> Any:
-    """A report of `bench` or `convert` with current names, at any depth."""
+    """A report of `bench` or `convert` with current names, at any depth. A current report stays as it is."""
+    return _translated(data) if _is_old(data) else data
+
+
+def _is_old(data: Any) -> bool:
+    """Whether a report uses old names. Classes may be called like an old key, so keys at any depth prove nothing."""
     if isinstance(data, list):
-        return [current_report(item) for item in data]
+        return any(map(_is_old, data))
+    if not isinstance(data, dict):
+        return False
+    about = data.get("data")
+    return "remarks" in data or (isinstance(about, dict) and "part" in about) or _has_old_verdict(data)
+
+
+def _has_old_verdict(data: Any) -> bool:
+    if isinstance(data, list):
+        return any(map(_has_old_verdict, data))
+    if not isinstance(data, dict):
+        return False
+    verdict = data.get("verdict")
+    return (isinstance(verdict, str) and verdict in _VERDICTS) or any(map(_has_old_verdict, data.values()))
+
+
+def _translated(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_translated(item) for item in data]
     if not isinstance(data, dict):
         return data
     if "throttled" in data:  # the conditions of a measurement
         data = {"other_work" if key == "others" else key: value for key, value in data.items()}
-    data = {_REPORT_KEYS.get(key, key): current_report(value) for key, value in data.items()}
+    data = {_REPORT_KEYS.get(key, key): _translated(value) for key, value in data.items()}
     return _verdicts(_renamed(data))
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from spot_bench.data.manifest import SUFFIXES
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import make_folder
+from spot_edge.image.inputs import SUFFIXES
 
 __all__ = ["Archive", "Member", "base_name", "open_archive", "unpack"]
 

@@ -22,6 +22,7 @@ from spot_bench.stats import metrics as measures
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import make_folder, write_file
+from spot_edge.model.old_names import current_run
 from spot_train.data.batches import Examples, class_weights
 from spot_train.data.pixels import cached_pixels
 from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
@@ -224,8 +225,8 @@ def _unfinished(out: Path, recipe: Recipe, task: Task, weights: str, resume: boo
 
 def _refuse_other(folder: Path, start: dict[str, Any]) -> None:
     try:
-        before = json.loads((folder / "start.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        before = current_run(json.loads((folder / "start.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{folder}: no unfinished training to resume") from error
     changed = [key for key in start if before.get(key) != start[key]]
     if changed:
