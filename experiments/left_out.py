@@ -37,7 +37,7 @@ def left_out(data: Path, weights: Path, out: Path, labels: tuple[str, ...], epoc
     for label in labels:
         folder = out / label
         if folder.exists():
-            raise click.UsageError(f"{folder}: exists already. Name another folder with --out")
+            raise click.UsageError(f"{folder}: already exists. Name another folder with --out")
         folder.mkdir(parents=True)
         _write([item for item in items if item.label != label], folder / "known.csv")
         _write([item for item in items if item.label == label and item.split == "test"], folder / "left-out.csv")

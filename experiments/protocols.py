@@ -79,7 +79,7 @@ def _grouped(manifest: Manifest, column: str) -> Manifest:
 def protocols(protocol: str, labels: Path, out: Path, group: str, seed: int) -> None:
     """Split the images of the CSV file LABELS as PROTOCOL does. Use it only for comparisons."""
     if out.exists():
-        raise OutputError(f"{out}: exists already. Name a new file with --out")
+        raise OutputError(f"{out}: already exists. Name a new file with --out")
     manifest = read_manifest(labels)
     manifest = PROTOCOLS[protocol](manifest if group == "group" else _grouped(manifest, group), seed)
     write_manifest(manifest, out)

@@ -39,7 +39,7 @@ def run(*arguments: str | Path) -> None:
 
 def test_a_report_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(OutputError, match=r"report\.json: exists already\. Name another folder"):
+    with pytest.raises(OutputError, match=r"report\.json: already exists\. Name another folder"):
         run("drift", "m.tflite", "--data", "d.csv", "--baseline", "f.tflite", "--out", tmp_path)
     assert (tmp_path / "report.json").read_text() == "{}"
 

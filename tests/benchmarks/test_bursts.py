@@ -160,7 +160,7 @@ def test_the_command(classifier: Classifier, data: Manifest, repository: Path, t
     assert "burst of 2" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     again = CliRunner().invoke(bench, [*options, "--out", str(tmp_path / "out")])
-    assert "exists already" in str(again.exception)
+    assert "already exists" in str(again.exception)
 
 
 def test_percent_formats_a_share() -> None:

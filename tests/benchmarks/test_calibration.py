@@ -103,7 +103,7 @@ def test_a_threshold_is_measured_on_other_images() -> None:
     assert there.threshold == point.threshold
     assert there.measured_on == "test"
     assert there.sensitivity != point.sensitivity
-    with pytest.raises(DataError, match="test: no malignant or no benign images"):
+    with pytest.raises(DataError, match="test: measuring"):
         measured_point(point.name, 0.5, MALIGNANT, scores, np.ones(400, int), groups, measured_on="test")
 
 

@@ -216,7 +216,7 @@ def test_reports_are_json(baseline: Predictions) -> None:
     ("change", "complaint"),
     [
         ({"images": np.array([f"x{row}.jpg" for row in range(600)])}, "not run on the same images"),
-        ({"truth": np.zeros(600, int)}, "differently labelled images"),
+        ({"truth": np.zeros(600, int)}, "images with different labels"),
         ({"labels": ("bkl", "mel", "nv", "scc")}, "toy float32 has the labels bkl, mel, nv, scc"),
     ],
 )

@@ -232,7 +232,7 @@ def test_bad_input_is_reported_before_measuring(tmp_path: Path) -> None:
         assert done.exit_code == 2
         assert repr(value) in done.output
     (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(OutputError, match=r"report\.json: exists already"):
+    with pytest.raises(OutputError, match=r"report\.json: already exists"):
         run("--out", tmp_path)
     with pytest.raises(DataError, match="not a latency report"):
         run("--history", tmp_path / "report.json")

@@ -220,7 +220,7 @@ def test_saved_predictions_are_compared_without_a_model(
     assert report["bytes"] == [None, None]
     assert report["comparisons"][0]["verdict"]["verdict"] == "fail"
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
-    with pytest.raises(OutputError, match=r"exists already\. Name another folder"):
+    with pytest.raises(OutputError, match=r"already exists\. Name another folder"):
         run(*arguments, "--out", tmp_path / "out")
     other = tmp_path / "other.csv"
     other.write_text("image,label,split\nother.jpg,nv,test\n")

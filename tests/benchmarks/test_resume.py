@@ -122,7 +122,7 @@ def test_a_killed_comparison_resumes(data: Path, classifier: Classifier, tmp_pat
         )
     finished = subprocess.run([*arguments, "--resume"], capture_output=True, text=True, check=False)
     assert finished.returncode == OutputError.exit_code
-    assert "exists already" in finished.stderr
+    assert "already exists" in finished.stderr
 
 
 def test_only_missing_images_run_and_an_incomplete_line_is_dropped(
@@ -150,7 +150,7 @@ def test_only_missing_images_run_and_an_incomplete_line_is_dropped(
     np.testing.assert_array_equal(found.embeddings, whole.embeddings)
     finished = predict_into(file, classifier, part, interrupt, embeddings=True, resume=True)
     assert finished.scores.tolist() == found.scores.tolist()
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         predict_into(file, classifier, part, embeddings=True)
     with pytest.raises(DataError, match="predictions of another model, runtime or list of images"):
         predict_into(file, classifier, replace(part, items=part.items[1:]), embeddings=True, resume=True)

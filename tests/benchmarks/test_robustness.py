@@ -189,4 +189,4 @@ def test_the_command(data: Manifest, repository: Path, tmp_path: Path) -> None:
     assert "rotated +10°" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     again = CliRunner().invoke(bench, [*arguments, "--out", str(tmp_path / "out")])
-    assert "exists already" in str(again.exception)
+    assert "already exists" in str(again.exception)

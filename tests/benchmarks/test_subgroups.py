@@ -123,5 +123,5 @@ def test_tiny_classes_are_left_out_of_the_mean(baseline: Predictions) -> None:
 
 def test_images_that_the_data_set_does_not_list_are_refused(baseline: Predictions) -> None:
     data = manifest(baseline, sex=sex)
-    with pytest.raises(DataError, match=r"data\.csv: does not list 0\.jpg\. Name the data set of the predictions"):
+    with pytest.raises(DataError, match=r"data\.csv: does not list 0\.jpg\. Pass the data set that the predictions"):
         subgroups(baseline, baseline, replace(data, items=data.items[:-1]), draws=20)

@@ -91,7 +91,7 @@ def test_json_and_use_in_drift(small_file: Callable[[str], Path], data: Path, tm
         (
             "abacus",
             ModelError,
-            r"other\.tflite: is made for the unknown runtime 'abacus': known are ai-edge",
+            r"other\.tflite: was made for an unknown runtime, 'abacus'\. Known runtimes: ai-edge",
         ),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_plain_16_bit_tiff_keeps_its_high_byte() -> None:
 
 
 def test_a_16_bit_tiff_in_which_white_is_zero_is_refused() -> None:
-    with pytest.raises(InputError, match=r"x\.tif: grey values of an unusual range"):
+    with pytest.raises(InputError, match=r"x\.tif: gray values in an unusual range"):
         decode(grey_tiff(16, 0, 60000), "x.tif")
 
 

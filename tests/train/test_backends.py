@@ -107,4 +107,4 @@ def test_a_missing_backend_says_what_to_install(backend: str, hidden: tuple[str,
 def test_tensorflow_starts_without_messages() -> None:
     done = command("tensorflow")
     assert done.returncode == 7
-    assert done.stderr == "spot-edge: absent: not a run directory: no readable run.json\n"
+    assert done.stderr == "spot-edge: absent: not a run directory: run.json is missing or unreadable\n"

@@ -32,7 +32,7 @@ def test_targets_are_a_mix_of_labels_and_teacher_predictions(shapes_run: Path, s
 def test_teachers_must_know_the_same_classes(shapes_run: Path) -> None:
     train = Train(teachers=(str(shapes_run),))
     check_teachers(train, plain_label_set(["circle", "square", "triangle"]))
-    with pytest.raises(DataError, match=r"teacher with other classes \(circle, square, triangle\)"):
+    with pytest.raises(DataError, match=r"this teacher has different classes \(circle, square, triangle\)"):
         check_teachers(train, load_label_set("ham10000"))
 
 

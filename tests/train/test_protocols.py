@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_split(protocol: str, labels: Path) -> None
 def test_invalid_input_ends_with_one_line(labels: Path) -> None:
     command = [sys.executable, "-m", "experiments.protocols", "by-lesion", str(labels), "--out"]
     for options, message, code in (
-        ([str(labels)], "exists already", 6),
+        ([str(labels)], "already exists", 6),
         ([str(labels.with_name("new.csv")), "--group", "patient"], "has no 'patient'", 7),
         ([str(labels.with_name("new.csv")), "--group", "site"], "no lesion has a single image", 7),
     ):

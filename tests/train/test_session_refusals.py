@@ -28,7 +28,7 @@ def refused(data: Path, out: Path, kind: type[SpotError], recipe: str = "any-ima
 def test_a_run_that_exists_is_never_overwritten(data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "kept").write_text("mine")
-    assert "exists already" in refused(data, tmp_path / "run", OutputError)
+    assert "already exists" in refused(data, tmp_path / "run", OutputError)
     assert (tmp_path / "run" / "kept").read_text() == "mine"
 
 

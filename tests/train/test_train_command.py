@@ -78,7 +78,7 @@ def test_a_call_without_its_arguments_is_a_usage_error(command: list[str]) -> No
 @pytest.mark.parametrize("command", ["runs pack", "runs restore", "convert"])
 def test_a_folder_that_is_not_a_run_is_refused_in_one_line(command: str, tmp_path: Path) -> None:
     message = refused(*command.split(), tmp_path, "--out", tmp_path / "out")
-    assert message == f"{tmp_path}: not a run directory: no readable run.json"
+    assert message == f"{tmp_path}: not a run directory: run.json is missing or unreadable"
 
 
 def test_a_run_is_packed_and_restored_by_command(shapes_run: Path, tmp_path: Path) -> None:

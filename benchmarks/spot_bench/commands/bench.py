@@ -36,7 +36,7 @@ def bench() -> None:
     type=click.Choice(["fail", "undecided"]),
     help="Exit with 8 if the verdict on a model is this or worse.",
 )
-@click.option("--latency", help="Report or history of `bench latency`; its times join the page.")
+@click.option("--latency", help="Report or history of `bench latency`; adds its times to the page.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @run_options
 def drift(
@@ -49,8 +49,8 @@ def drift(
 ) -> None:
     """Compare the predictions of each MODEL with the baseline's, with 95 % intervals over lesions.
 
-    MODEL and the baseline are model files, or saved predictions (.npz), which do not run again. The report says which
-    images flip in which model, on which subgroups the flips fall, and whether the near-tie note covers them. With
+    MODEL and the baseline are model files, or saved predictions (.npz), which are reused. The report says which images
+    flip in which model, which subgroups the flips affect, and whether the near-tie note covers them. With
     --out, the folder gets report.json, report.html and the predictions of every model.
     """
     if resume and options.out is None:
@@ -272,9 +272,9 @@ def burst(options: RunOptions, model: Path, burst: int) -> None:
 @click.argument("kind", type=click.Choice(["lesions", "shapes"]))
 @click.argument("folder", type=PATH)
 @click.option("--count", type=click.IntRange(1), default=80, show_default=True, help="Images; for shapes, per class.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="A different seed draws different images.")
 def draw(kind: str, folder: Path, count: int, seed: int) -> None:
-    """Draw images to try things out without a data set: lesions, or class folders of coloured shapes."""
+    """Draw images to try things out without a data set: lesions, or class folders of colored shapes."""
     from spot_bench.data.drawn import KINDS, draw_lesion, draw_shapes, encode_jpeg
     from spot_edge.files import make_folder, write_file
 

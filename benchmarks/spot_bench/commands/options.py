@@ -84,7 +84,7 @@ def new_report(out: Path | None) -> Path | None:
 def new_folder(folder: Path, *, resume: bool) -> Path:
     """Make the folder of a report. Raise OutputError if it holds a report, or an unfinished one without `resume`."""
     for file in folder.glob("report.*"):
-        raise OutputError(f"{file}: exists already. Name another folder with --out")
+        raise OutputError(f"{file}: already exists. Name another folder with --out")
     for file in () if resume else folder.glob("predictions-*"):
         raise OutputError(f"{file}: left by an interrupted run. Continue it with --resume, or name another folder")
     from spot_edge.files import make_folder
@@ -98,7 +98,7 @@ def new_file(folder: Path, name: str) -> Path:
 
     path = make_folder(folder) / name
     if path.exists():
-        raise OutputError(f"{path}: exists already. Name another folder with --out")
+        raise OutputError(f"{path}: already exists. Name another folder with --out")
     return path
 
 

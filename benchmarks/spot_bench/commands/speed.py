@@ -49,8 +49,10 @@ def _thread_count(text: str) -> int:
 @click.command(short_help="Time models on one image.")
 @click.argument("models", metavar="[MODEL...]", nargs=-1, type=PATH)
 @click.option("--image", type=PATH, help="Image to time on [default: a drawn one of 600x450 pixels].")
-@click.option("--seconds", type=click.FloatRange(0), default=20.0, show_default=True, help="Shortest measurement.")
-@click.option("--samples", type=click.IntRange(1), default=1024, show_default=True, help="Fewest samples.")
+@click.option(
+    "--seconds", type=click.FloatRange(0), default=20.0, show_default=True, help="Minimum measuring time in seconds."
+)
+@click.option("--samples", type=click.IntRange(1), default=1024, show_default=True, help="Minimum number of samples.")
 @click.option(
     "--threads",
     callback=_several(_thread_count, "1,2,4"),
@@ -71,7 +73,7 @@ def _thread_count(text: str) -> int:
     type=click.IntRange(0),
     default=10,
     show_default=True,
-    help="Cold starts per model; 0: no cold starts, no memory.",
+    help="Cold starts per model; 0 skips cold starts and memory.",
 )
 @click.option("--runtime", help="Interpreter package [default: the first one installed].")
 @click.option("--out", type=PATH, help="Folder for the report file.")
@@ -153,7 +155,7 @@ def overhead(model: Path | None, as_json: bool) -> None:
 @click.option("--repeats", type=click.IntRange(2), default=10, show_default=True, help="Runs of each, alternating.")
 @JSON
 def folder(images: Path, model: Path | None, repeats: int, as_json: bool) -> None:
-    """Time `classify FOLDER` on all processors against one image after the other on one thread."""
+    """Time `classify FOLDER` on all processors, and one image at a time on one thread."""
     from spot_bench.speed.folder import measure_folder
     from spot_bench.speed.lines import folder_lines
 
@@ -171,7 +173,9 @@ def folder(images: Path, model: Path | None, repeats: int, as_json: bool) -> Non
     metavar="[DEVICE|auto]",
     help="Use camera frames instead of files.",
 )
-@click.option("--images", type=click.IntRange(_FEWEST), default=10_000, show_default=True, help="Images in all.")
+@click.option(
+    "--images", type=click.IntRange(_FEWEST), default=10_000, show_default=True, help="Total number of images."
+)
 @click.option("--model", type=PATH, help="Model file [default: the embedded model].")
 @JSON
 def soak(paths: tuple[str, ...], camera: str | None, images: int, model: Path | None, as_json: bool) -> None:

@@ -131,7 +131,7 @@ def predict_into(
     partial = file.with_suffix(".partial")
     if file.exists():
         if not resume:
-            raise OutputError(f"{file}: exists already. Name another folder with --out")
+            raise OutputError(f"{file}: already exists. Name another folder with --out")
         predictions = load_predictions(file)
         _refuse_others(predictions, classifier, manifest, file, embeddings)
     else:
@@ -185,7 +185,7 @@ def load_predictions(path: Path) -> Predictions:
                 arrays["appearance"] = stored["looks"]
             about = json.loads(str(stored["about"]))
         if about.pop("schema") != SCHEMA:
-            raise DataError(f"{path}: predictions of another schema than {SCHEMA}. Make them again")
+            raise DataError(f"{path}: not written with schema {SCHEMA}. Make the predictions again")
         return Predictions(
             labels=tuple(about["labels"]),
             skipped=tuple((name, reason) for name, reason in about["skipped"]),

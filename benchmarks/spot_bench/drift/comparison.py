@@ -62,7 +62,7 @@ def aligned(baseline: Predictions, other: Predictions) -> Predictions:
     order = [other.labels.index(label) for label in baseline.labels]
     if not np.array_equal(np.array(order)[baseline.truth], other.truth):
         raise DataError(
-            f"{_title(other)} and {_title(baseline)} were run on differently labelled images. Run both again"
+            f"{_title(other)} and {_title(baseline)} were run on images with different labels. Run both again"
         )
     return replace(
         other,

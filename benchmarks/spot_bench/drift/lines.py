@@ -138,7 +138,7 @@ def _verdict_lines(verdict: dict[str, Any]) -> Iterator[str]:
     rows = [["", "worse by, points", "margin", "lesions", ""]]
     for c in verdict["criteria"]:
         worse = f"{100 * c['worse_by']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
-        hint = f"; {c['would_tell']} lesions would decide" if c["would_tell"] else ""
+        hint = f"; {c['would_tell']} lesions needed to decide" if c["would_tell"] else ""
         rows.append([f"  {c['name']}", worse, f"{100 * c['margin']:.1f}", str(c["n"]), c["verdict"] + hint])
     yield from align(rows)
 

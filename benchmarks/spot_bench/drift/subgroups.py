@@ -50,7 +50,9 @@ def stated(predictions: Predictions, manifest: Manifest) -> dict[str, NDArray[np
     items = {manifest.name(item): item for item in manifest.items}
     absent = [str(image) for image in predictions.images if str(image) not in items]
     if absent:
-        raise DataError(f"{manifest.origin}: does not list {absent[0]}. Name the data set of the predictions")
+        raise DataError(
+            f"{manifest.origin}: does not list {absent[0]}. Pass the data set that the predictions were made on with --data"
+        )
     rows = [items[str(image)] for image in predictions.images]
     columns = {name: np.array([_value(item, name) for item in rows]) for name in ATTRIBUTES}
     return {name: values for name, values in columns.items() if values.any()}

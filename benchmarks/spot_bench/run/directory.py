@@ -22,9 +22,9 @@ def read_run_description(run: Path) -> dict[str, Any]:
     try:
         data: Any = json.loads((run / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{run}: not a run directory: no readable run.json") from error
+        raise DataError(f"{run}: not a run directory: run.json is missing or unreadable") from error
     if not isinstance(data, dict):
         raise DataError(f"{run}: not a run directory: its run.json is not an object")
     if data.get("schema") != SCHEMA:
-        raise DataError(f"{run}: a run of schema {data.get('schema')!r}, but this toolkit reads schema {SCHEMA}")
+        raise DataError(f"{run}: run.json has schema {data.get('schema')!r}, but this toolkit reads schema {SCHEMA}")
     return current_run(data)

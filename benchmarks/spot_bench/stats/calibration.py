@@ -105,7 +105,7 @@ def measured_point(
     mask = np.array([bool(flag) for flag in malignant])
     positive = mask[truth]
     if not positive.any() or positive.all():
-        raise DataError(f"{measured_on}: no malignant or no benign images to measure {name} on")
+        raise DataError(f"{measured_on}: measuring {name} needs malignant and benign images")
     sensitivity, specificity = measured_rates(malignant_score(scores, mask), positive, threshold, groups)
     return OperatingPoint(name, threshold, _rate(sensitivity), _rate(specificity), measured_on)
 

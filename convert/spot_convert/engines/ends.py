@@ -26,7 +26,7 @@ def add_uint8_input(graph: Graph, run: Run) -> None:
     if inner.type == _TYPES.INT8:
         given = inner.quantization
         if int(given.zeroPoint[0]) + 128 != input_zero(run) or not np.isclose(given.scale[0], run.pixel_scale):
-            raise CheckError("LiteRT Quantizer gave the input a range other than that of the grey levels")
+            raise CheckError("LiteRT Quantizer gave the input a range that does not match 0 to 255")
         _quantize(graph, outer, entry.tensorIndex)
         inner.name = b"image/int8"
     elif inner.type == _TYPES.FLOAT32:

@@ -104,7 +104,7 @@ def predictor_of(
     model, environments = read_model(path), Environments(tflite_runtime=python, browser=browser)
     runtime = model.spec.measured_in.runtime
     if runtime not in RUNTIMES:
-        raise ModelError(f"{path}: is made for the unknown runtime {runtime!r}: known are {', '.join(RUNTIMES)}")
+        raise ModelError(f"{path}: was made for an unknown runtime, {runtime!r}. Known runtimes: {', '.join(RUNTIMES)}")
     runtime_version(runtime, environments)
     refuse_unknown_labels(model, images)
 

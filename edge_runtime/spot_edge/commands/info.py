@@ -90,7 +90,7 @@ def _lines(file: ModelFile) -> list[str]:
 
 
 def _drift(c: Criterion) -> str:
-    needed = f"; {c.would_tell} lesions would decide" if c.would_tell else ""
+    needed = f"; {c.would_tell} lesions needed to decide" if c.would_tell else ""
     return (
         f"{c.name:<24} worse by {100 * c.worse_by:.2f} points ({100 * c.low:.2f} to {100 * c.high:.2f}, n={c.n}), "
         f"at most {100 * c.margin:g}: {c.verdict}{needed}"

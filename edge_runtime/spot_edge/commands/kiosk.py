@@ -51,9 +51,9 @@ _READ_EVERY = 1.0  # seconds between readings of sharpness and light
 def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | None) -> None:
     """Classify what the camera sees whenever its button, space or Enter is pressed.
 
-    DEVICE is the same as for `spot-edge camera`; the images of a folder come in turn. The result stays on the screen
-    until the next one. Quit with q, Ctrl-C or SIGTERM. If standard input is not a terminal, each line takes a
-    picture, and the line q quits.
+    DEVICE is the same as for `spot-edge camera`; a folder's images are used one after the other. The result stays on
+    the screen until the next one. Quit with q, Ctrl-C or SIGTERM. If standard input is not a terminal, each line takes
+    a picture, and the line q quits.
     """
     if os.name != "posix":
         raise click.UsageError("the kiosk needs Linux or another system with POSIX terminals")

@@ -180,7 +180,7 @@ def _check_pixels(image: Image.Image, name: str) -> None:
     if image.format == "TIFF" and image.mode.startswith("I;"):
         tags = image.tag_v2  # type: ignore[attr-defined]
         if tags.get(_BITS) != (16,) or tags.get(_PHOTOMETRIC) != _BLACK_IS_ZERO:
-            raise InputError(f"{name}: grey values of an unusual range (12 bits, or white is zero): save as 8-bit")
+            raise InputError(f"{name}: gray values in an unusual range (12 bits, or white is zero): save as 8-bit")
 
 
 def _check_decoding_cost(image: Image.Image, data: bytes, name: str) -> None:

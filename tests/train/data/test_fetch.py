@@ -75,7 +75,7 @@ def test_isic2017(fetched: Fetch) -> None:
     assert [item.label for item in manifest.items] == ["mel", "bkl", "nv", "nv", "nv", "mel", "bkl", "nv"]
     assert len({item.group for item in manifest.items}) == 8
     assert not list((fetched.out / "images").glob("*superpixels*"))
-    assert "8 of 8 images name no lesion" in "\n".join(fetched.messages)
+    assert "8 of 8 images have no lesion id" in "\n".join(fetched.messages)
 
 
 def test_isic2019(fetched: Fetch) -> None:
@@ -92,7 +92,7 @@ def test_a_second_fetch_makes_no_request(fetched: Fetch, server: Any) -> None:
     requests = len(server.requests)
     assert fetched() == first
     assert len(server.requests) == requests
-    assert "exists already" in fetched.messages[-1]
+    assert "already exists" in fetched.messages[-1]
 
 
 def test_existing_downloads_are_verified_and_used(fetched: Fetch, server: Any) -> None:

@@ -40,7 +40,7 @@ def data() -> None:
 @_ROOT
 @click.option("--json", "as_json", is_flag=True, help="Print all findings and counts as one JSON object.")
 def check(path: Path, label_set: str | None, near: int, root: Path | None, as_json: bool) -> None:
-    """Find the problems of the data set at PATH before training spends hours on it.
+    """Find the problems of the data set at PATH before you train.
 
     Errors would break training or make its metrics wrong; they end with exit code 7. Warnings deserve a look. Every
     image is decoded exactly as on a device.
@@ -92,7 +92,7 @@ def split(path: Path, out: Path, fractions: str | None, seed: int, root: Path | 
 
     shares = FRACTIONS if fractions is None else _fractions(fractions)
     if out.exists():
-        raise OutputError(f"{out}: exists already. Name another file with --out")
+        raise OutputError(f"{out}: already exists. Name another file with --out")
     manifest = read_manifest(path, root=root)
     if manifest.splits:
         click.echo(f"note: the split of {path} is replaced", err=True)

@@ -58,7 +58,7 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, value: boo
 def train(
     recipe: str, data: Path, out: Path, weights: str, cache: Path | None, resume: bool, changes: tuple[str, ...]
 ) -> None:
-    """Train a network as RECIPE says, and write a run directory.
+    """Train a network from RECIPE, and write a run directory.
 
     RECIPE is a name from --list, or your own TOML file. Ctrl-C saves a checkpoint, and --resume continues from it.
     After a crash, --resume continues from the last finished epoch.

@@ -81,7 +81,9 @@ def download(
         except _Retry as failed:
             failures = 0 if attempt.have() >= before + _PROGRESS else failures + 1
             if failures >= retries.tries:
-                raise DataError(f"{url}: {failed}; gave up after {failures} attempts. run it again to resume") from None
+                raise DataError(
+                    f"{url}: {failed}; gave up after {failures} attempts. Run the command again to resume"
+                ) from None
             wait = retries.pause * 2 ** max(failures - 1, 0)
             log(f"{target.name}: {failed}; trying again in {wait:.0f} s")
             time.sleep(wait)
@@ -124,7 +126,7 @@ class _Download:
 
     def _take(self, reply: http.client.HTTPResponse, state: dict[str, Any], have: int) -> None:
         if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise DataError(f"{self._url}: the server sent it compressed although it was not asked to")
+            raise DataError(f"{self._url}: the server sent a compressed reply, which was not requested")
         if reply.status not in (200, 206):
             raise DataError(f"{self._url}: the server answered {reply.status} {reply.reason}")
         if reply.status == 206:
@@ -218,7 +220,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.startswith("https:"):
-            raise DataError(f"{req.full_url}: refused to follow a redirection from https to {newurl}")
+            raise DataError(f"{req.full_url}: refused a redirect from https to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -36,7 +36,7 @@ def fetch(source: Source, folder: Path, *, log: Log, retries: RetryPolicy = Retr
     for line in _notice(source):
         log(line)
     if manifest.exists():
-        log(f"{manifest} exists already: nothing to download")
+        log(f"{manifest} already exists: nothing to download")
         return manifest
     downloads = make_folder(folder / "downloads")
     with _locked(folder):
@@ -51,7 +51,7 @@ def fetch(source: Source, folder: Path, *, log: Log, retries: RetryPolicy = Retr
         items = tuple(_items(facts, images))
         ungrouped = sum("group" not in about.columns for about in facts.values())
         if ungrouped:
-            log(f"note: {ungrouped} of {len(facts)} images name no lesion; each becomes its own group")
+            log(f"note: {ungrouped} of {len(facts)} images have no lesion id; each becomes its own group")
         write_manifest(Manifest(items, manifest, folder), manifest)
     log(f"{len(items)} images; {downloads} is no longer needed")
     return manifest
@@ -74,7 +74,7 @@ def _obtain(file: File, folder: Path, target: Path, max_bytes: int, log: Log, re
     if not (file.sha256 or recorded):
         record_digest(folder, file.name, digest)
         log(f"{file.name}: its digest was unknown. Recorded its SHA-256 {digest} in {DIGESTS}")
-        log(f"{file.name}: later downloads must match it. Nobody has checked that this first download is genuine")
+        log(f"{file.name}: later downloads must match it. This first download was not verified")
     if not target.exists():
         part = part_of(target)
         _move_into_place(part, target)

@@ -166,7 +166,7 @@ def check_teachers(train: Train, labels: LabelSet) -> None:
     for name in train.teachers:
         known = [label["label"] for label in read_run_description(Path(name))["labels"]]
         if known != wanted:
-            raise DataError(f"{name}: a teacher with other classes ({', '.join(known)})")
+            raise DataError(f"{name}: this teacher has different classes ({', '.join(known)})")
 
 
 def distilled_targets(

@@ -46,7 +46,7 @@ __all__ = [
 def refuse_existing(out: Path) -> None:
     """Raise OutputError if `out` exists: a run is never overwritten."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: exists already. Name a new folder with --out")
+        raise OutputError(f"{out}: already exists. Name a new folder with --out")
 
 
 @contextmanager

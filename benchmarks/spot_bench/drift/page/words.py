@@ -37,7 +37,7 @@ def criterion_sentence(criterion: dict[str, Any]) -> str:
     known = f"{criterion['name']}: worse by {value:.1f} points. These {criterion['n']} lesions allow {low:.1f} to "
     known += f"{high:.1f}; the margin is {margin:.1f}."
     needed = criterion["would_tell"]
-    return f"{known} About {needed:,} lesions would decide." if needed else known
+    return f"{known} About {needed:,} lesions are needed to decide." if needed else known
 
 
 def subgroup_name(attribute: str, subgroup: str) -> str:
