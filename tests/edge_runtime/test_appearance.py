@@ -1,4 +1,4 @@
-"""What a picture looks like, in numbers: each of them follows what it is named after."""
+"""Measures of an image's appearance: each follows the property it is named after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spot_edge.model.spec import ImageSpec
 
 @pytest.fixture(scope="module")
 def skin() -> Image.Image:
-    """Reddish, with soft blotches of all sizes and a dark lesion in the middle."""
+    """Reddish skin with soft blotches of all sizes and a dark lesion in the middle."""
     random, (width, height) = np.random.default_rng(7), (400, 300)
     values = np.zeros((height, width), np.float32)
     for cell in (1, 2, 4, 8, 16, 32):
@@ -27,31 +27,31 @@ def skin() -> Image.Image:
     return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
 
 
-def look(picture: Image.Image, size: int = 192) -> dict[str, float]:
+def measure(picture: Image.Image, size: int = 192) -> dict[str, float]:
     tensor, _ = to_tensor(picture, ImageSpec(size))
     return dict(zip(APPEARANCE, appearance_of(tensor).tolist(), strict=True))
 
 
-def test_blur_brings_sharpness_towards_a_quarter_whatever_the_contrast(skin: Image.Image) -> None:
+def test_blur_lowers_sharpness_below_a_quarter_at_any_contrast(skin: Image.Image) -> None:
     faint = skin.point([round(128 + (level - 128) / 3) for level in range(256)] * 3)
     for picture in (skin, faint):
-        values = [look(picture.filter(ImageFilter.GaussianBlur(sigma)))["sharpness"] for sigma in (0, 1, 2, 4, 8)]
+        values = [measure(picture.filter(ImageFilter.GaussianBlur(sigma)))["sharpness"] for sigma in (0, 1, 2, 4, 8)]
         assert values == sorted(values, reverse=True)
         assert values[0] > 0.3
         assert values[-1] < 0.25
 
 
-def test_motion_along_either_axis_takes_sharpness(skin: Image.Image) -> None:
-    pixels, sharp = np.asarray(skin, np.float32), look(skin)["sharpness"]
+def test_motion_blur_along_either_axis_lowers_sharpness(skin: Image.Image) -> None:
+    pixels, sharp = np.asarray(skin, np.float32), measure(skin)["sharpness"]
     for axis in (0, 1):
         smeared = np.mean([np.roll(pixels, step, axis) for step in range(24)], axis=0)
-        assert look(Image.fromarray(smeared.astype(np.uint8)))["sharpness"] < 0.8 * sharp
+        assert measure(Image.fromarray(smeared.astype(np.uint8)))["sharpness"] < 0.8 * sharp
 
 
 def test_light_white_black_and_contrast_follow_the_levels(skin: Image.Image) -> None:
-    plain = look(skin)
-    bright = look(skin.point([min(255, 2 * level) for level in range(256)] * 3))
-    dark = look(skin.point([level // 8 for level in range(256)] * 3))
+    plain = measure(skin)
+    bright = measure(skin.point([min(255, 2 * level) for level in range(256)] * 3))
+    dark = measure(skin.point([level // 8 for level in range(256)] * 3))
     assert dark["light"] < plain["light"] < bright["light"] <= 1
     assert plain["white"] == 0
     assert bright["white"] > 0.5
@@ -61,8 +61,8 @@ def test_light_white_black_and_contrast_follow_the_levels(skin: Image.Image) -> 
 
 
 @pytest.mark.parametrize("level", [0, 20, 21, 249, 250, 255])
-def test_an_image_of_one_level_is_all_numbers(level: int) -> None:
-    found = look(Image.new("RGB", (64, 48), (level, level, level)))
+def test_an_image_of_one_level_has_finite_measures(level: int) -> None:
+    found = measure(Image.new("RGB", (64, 48), (level, level, level)))
     assert np.isfinite(list(found.values())).all()
     assert found["white"] == (level >= 250)
     assert found["black"] == (level <= 20)
@@ -81,5 +81,5 @@ def test_colours_of_the_rim_and_the_middle() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 17, 96, 224])
-def test_every_size_that_a_model_may_have(skin: Image.Image, size: int) -> None:
-    assert np.isfinite(list(look(skin, size).values())).all()
+def test_every_input_size_has_finite_measures(skin: Image.Image, size: int) -> None:
+    assert np.isfinite(list(measure(skin, size).values())).all()

@@ -1,4 +1,4 @@
-"""Several pictures of one lesion, one answer: which scores, which frame is kept, what is said."""
+"""Several images of one lesion, one prediction: its scores, the image it keeps, and its notes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spot_edge.prediction.wording import describe
 
 @pytest.fixture(scope="module")
 def limited(model: ModelFile, flatbuffer: bytes) -> Callable[..., Classifier]:
-    """limited(limits): the embedded network in a file with these limits of capture quality, or none."""
+    """limited(limits): a classifier with the embedded network and these quality limits, or none."""
 
     def classifier(limits: dict[str, float] | None = None) -> Classifier:
         limited = limits and QualityLimits(limits, Rate(0.01, 0.0, 0.02, 745), "test")
@@ -51,7 +51,7 @@ def scores(prediction: Prediction) -> np.ndarray:
     return np.array([by_label[label] for label in prediction.labels], np.float32)
 
 
-def test_the_mean_is_what_the_mean_of_the_logits_scores() -> None:
+def test_the_mean_is_the_softmax_of_the_mean_logits() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (5, 7))
 
     def softmax(values: np.ndarray) -> np.ndarray:
@@ -62,44 +62,44 @@ def test_the_mean_is_what_the_mean_of_the_logits_scores() -> None:
     np.testing.assert_allclose(found, softmax(logits.mean(axis=0)), rtol=1e-5)
 
 
-def test_a_score_of_nothing_does_not_rule_a_class_out_for_ever() -> None:
+def test_one_score_of_zero_does_not_rule_a_class_out() -> None:
     found = mean_scores(np.array([[0, 1], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]], np.float32))
     assert 0 < found[0] < 0.01
     assert found.sum() == pytest.approx(1)
     assert np.isnan(mean_scores(np.array([[np.nan, 0.5], [0.5, 0.5]], np.float32))).any()
 
 
-def test_scores_triage_and_set_are_those_of_the_mean(limited: Callable[..., Classifier], frames: list) -> None:
+def test_scores_triage_and_prediction_set_come_from_the_mean(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited()
-    spec, answer = classifier.model.spec, classifier.classify_burst(frames)
+    spec, prediction = classifier.model.spec, classifier.classify_burst(frames)
     alone = [classifier.classify(frame) for frame in frames]
     expected = mean_scores(np.stack([scores(each) for each in alone]))
-    np.testing.assert_array_equal(scores(answer), expected)
-    assert [each.score for each in answer.ranked] == sorted(expected.tolist(), reverse=True)
-    assert answer.triage == triage_of(spec, expected)
-    assert answer.prediction_set == prediction_set_of(spec, answer.ranked)
-    agreeing = sum(each.top.label == answer.top.label for each in alone)
-    assert answer.burst == Burst(frames=4, averaged=4, agreeing=agreeing, kept=2)
-    assert set(answer.timings_ms) == set(alone[0].timings_ms)
-    assert all(answer.timings_ms[step] >= 0 for step in answer.timings_ms)
+    np.testing.assert_array_equal(scores(prediction), expected)
+    assert [each.score for each in prediction.ranked] == sorted(expected.tolist(), reverse=True)
+    assert prediction.triage == triage_of(spec, expected)
+    assert prediction.prediction_set == prediction_set_of(spec, prediction.ranked)
+    agreeing = sum(each.top.label == prediction.top.label for each in alone)
+    assert prediction.burst == Burst(frames=4, averaged=4, agreeing=agreeing, kept=2)
+    assert set(prediction.timings_ms) == set(alone[0].timings_ms)
+    assert all(prediction.timings_ms[step] >= 0 for step in prediction.timings_ms)
 
 
-def test_the_sharpest_is_kept(limited: Callable[..., Classifier], frames: list) -> None:
+def test_the_sharpest_image_is_kept(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited()
     named = [Source.of(frame, f"frame {number}") for number, frame in enumerate(frames, 1)]
     for order in ([0, 1, 2, 3], [1, 0, 3, 2], [3, 2, 0, 1]):
-        kept, answer = classifier.predict_burst(classifier.prepare(named[place]) for place in order)
+        kept, prediction = classifier.predict_burst(classifier.prepare(named[place]) for place in order)
         own = classifier.classify(frames[1])
-        assert answer.burst is not None
-        assert answer.burst.kept == 1 + order.index(1)
+        assert prediction.burst is not None
+        assert prediction.burst.kept == 1 + order.index(1)
         assert kept.source is named[1]
-        assert answer.source == {"kind": "array", "name": "frame 2"}
-        assert answer.image == kept.as_dict()
-        np.testing.assert_array_equal(answer.evidence, own.evidence)
-        np.testing.assert_array_equal(answer.embedding, own.embedding)
+        assert prediction.source == {"kind": "array", "name": "frame 2"}
+        assert prediction.image == kept.as_dict()
+        np.testing.assert_array_equal(prediction.evidence, own.evidence)
+        np.testing.assert_array_equal(prediction.embedding, own.embedding)
 
 
-def test_copies_of_one_image_answer_as_it_does(limited: Callable[..., Classifier], frames: list) -> None:
+def test_copies_of_one_image_score_like_one(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited()
     alone, copies = classifier.classify(frames[0]), classifier.classify_burst([frames[0]] * 4)
     np.testing.assert_allclose(scores(copies), scores(alone), rtol=1e-6)
@@ -113,31 +113,37 @@ def test_bad_frames_are_left_out(limited: Callable[..., Classifier], frames: lis
     classifier = limited({"sharpness": 0.3})
     fit = [not classifier.classify(frame).quality for frame in frames]
     assert (fit[1], fit[3]) == (True, False)
-    answer = classifier.classify_burst(frames)
+    prediction = classifier.classify_burst(frames)
     expected = limited().classify_burst([frame for frame, good in zip(frames, fit, strict=True) if good])
-    np.testing.assert_array_equal(scores(answer), scores(expected))
-    assert answer.quality == ()
-    assert answer.burst is not None
-    assert (answer.burst.frames, answer.burst.averaged, answer.burst.kept) == (4, sum(fit), 2)
-    assert f"the mean of {sum(fit)} of 4 images" in " ".join(describe(answer, 1).split())
+    np.testing.assert_array_equal(scores(prediction), scores(expected))
+    assert prediction.quality == ()
+    assert prediction.burst is not None
+    assert (prediction.burst.frames, prediction.burst.averaged, prediction.burst.kept) == (4, sum(fit), 2)
+    assert f"the mean of {sum(fit)} of 4 images" in " ".join(describe(prediction, 1).split())
 
 
 def test_a_burst_without_a_good_frame_is_not_assessed(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited({"sharpness": 0.999})
-    answer, sharpest = classifier.classify_burst(frames), classifier.classify(frames[1])
-    assert answer.abstained
-    assert (answer.triage, answer.quality, answer.ranked) == (sharpest.triage, sharpest.quality, sharpest.ranked)
-    assert answer.burst == Burst(frames=4, averaged=0, agreeing=0, kept=2)
-    assert "none of the 4 images passes the image quality check; image 2 is the sharpest and is kept" in answer.notes
+    prediction, sharpest = classifier.classify_burst(frames), classifier.classify(frames[1])
+    assert prediction.abstained
+    assert (prediction.triage, prediction.quality, prediction.ranked) == (
+        sharpest.triage,
+        sharpest.quality,
+        sharpest.ranked,
+    )
+    assert prediction.burst == Burst(frames=4, averaged=0, agreeing=0, kept=2)
+    assert (
+        "none of the 4 images passes the image quality check; image 2 is the sharpest and is kept" in prediction.notes
+    )
 
 
-def test_the_json_form_and_the_words(limited: Callable[..., Classifier], frames: list) -> None:
+def test_the_json_form_and_the_text(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited()
-    answer = classifier.classify_burst(frames)
-    record = json.loads(json.dumps(answer.as_dict(), allow_nan=False))
+    prediction = classifier.classify_burst(frames)
+    record = json.loads(json.dumps(prediction.as_dict(), allow_nan=False))
     assert set(record["burst"]) == {"frames", "averaged", "agreeing", "kept"}
     assert record["notes"][-1] == "this model's figures were measured on single images"
-    assert "the mean of 4 images" in " ".join(describe(answer, 1).split())
+    assert "the mean of 4 images" in " ".join(describe(prediction, 1).split())
     assert json.loads(json.dumps(classifier.classify(frames[0]).as_dict()))["burst"] is None
 
 
@@ -146,18 +152,18 @@ def test_a_burst_needs_an_image(limited: Callable[..., Classifier]) -> None:
         limited().classify_burst([])
 
 
-def test_few_images_are_held_however_many_come(limited: Callable[..., Classifier], frames: list) -> None:
+def test_few_images_stay_in_memory(limited: Callable[..., Classifier], frames: list) -> None:
     classifier = limited()
     pictures: list[weakref.ref[Image.Image]] = []
     held = []
 
-    def come() -> Iterator:
+    def arriving() -> Iterator:
         for number in range(12):
             prepared = classifier.prepare(frames[number % 4])
             pictures.append(weakref.ref(prepared.image))
             held.append(sum(picture() is not None for picture in pictures))
             yield prepared
 
-    classifier.predict_burst(come())
+    classifier.predict_burst(arriving())
     assert len(held) == 12
     assert max(held) <= 3

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
-posix = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: this system lets nobody change what is in use")
+posix = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: this system locks files in use")
 FILES = 100_000
 LINKS = 25_000  # of one file: file systems allow 32,000 or more
 
 
 @pytest.fixture
 def held(start, tmp_path: Path) -> Callable[..., tuple[int, list[dict], list[str]]]:
-    """held(change, *arguments): exit code, answers and complaints of a command that is held, by a pipe that is full,
-    at one of the first answers until `change()` is done."""
+    """held(change, *arguments): run a command, and call `change()` while it works.
+
+    A full pipe holds the command at one of its first predictions until `change()` is done. Returns the exit code, the
+    predictions and the error lines.
+    """
 
     def run(change: Callable[[], object], *arguments: object) -> tuple[int, list[dict], list[str]]:
         ours, theirs = os.pipe()
@@ -28,22 +31,22 @@ def held(start, tmp_path: Path) -> Callable[..., tuple[int, list[dict], list[str
             import fcntl
 
             fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
-        with open(tmp_path / "complaints", "wb+") as complaints, open(ours, "rb") as answers:
-            running = start("classify", *arguments, "--json", stdout=theirs, stderr=complaints)
+        with open(tmp_path / "errors", "wb+") as errors, open(ours, "rb") as output:
+            running = start("classify", *arguments, "--json", stdout=theirs, stderr=errors)
             os.close(theirs)
-            first = answers.readline()
+            first = output.readline()
             change()
-            records = [json.loads(line) for line in [first, *answers]]
+            records = [json.loads(line) for line in [first, *output]]
             code = running.wait(120)
-            complaints.seek(0)
-            return code, records, complaints.read().decode().splitlines()
+            errors.seek(0)
+            return code, records, errors.read().decode().splitlines()
 
     return run
 
 
 @pytest.fixture
 def scans(tmp_path: Path, many: list[Path]) -> Path:
-    """A folder of `many`, the last ones of which are read when all others are."""
+    """A folder with the images of `many`, which are read in the order of their names."""
     folder = tmp_path / "scans"
     folder.mkdir()
     for path in many:
@@ -52,7 +55,7 @@ def scans(tmp_path: Path, many: list[Path]) -> Path:
 
 
 @posix
-def test_each_file_is_what_it_is_when_it_is_read(held, scans: Path, lesion: bytes) -> None:
+def test_each_file_is_classified_as_it_is_when_read(held, scans: Path, lesion: bytes) -> None:
     gone, short, empty, folder, longer = (scans / f"{number}.png" for number in range(295, 300))
 
     def change() -> None:
@@ -64,43 +67,43 @@ def test_each_file_is_what_it_is_when_it_is_read(held, scans: Path, lesion: byte
         longer.write_bytes(lesion + bytes(100_000))
         (scans / "new.png").write_bytes(lesion)
 
-    code, records, complaints = held(change, scans)
+    code, records, errors = held(change, scans)
     assert code == 3
     assert len(records) == 300
     wrong = {os.path.basename(record["source"]["name"]): record["error"] for record in records if "error" in record}
     assert sorted(wrong) == [path.name for path in (gone, short, empty, folder)]
     for path, why in {gone: "no such file", short: "damaged image", empty: "empty", folder: "a folder"}.items():
         assert wrong[path.name].startswith(f"{path}: {why}")
-    assert len(complaints) == 5
-    assert complaints[-1].endswith("4 of 300 images could not be classified")
+    assert len(errors) == 5
+    assert errors[-1].endswith("4 of 300 images could not be classified")
 
 
 @posix
 def test_a_folder_that_is_removed(held, scans: Path) -> None:
-    code, records, complaints = held(lambda: scans.rename(scans.with_name("elsewhere")), scans)
+    code, records, errors = held(lambda: scans.rename(scans.with_name("elsewhere")), scans)
     missed = [record["error"] for record in records if "error" in record]
     assert code == 3
     assert len(records) == 300
     assert 0 < len(missed) < 300
-    assert all(error.endswith(": no such file") for error in missed)
-    assert len(complaints) == len(missed) + 1
+    assert all(message.endswith(": no such file") for message in missed)
+    assert len(errors) == len(missed) + 1
 
 
 @posix
-def test_a_folder_for_answers_that_is_removed_ends_it_with_6(held, scans: Path, tmp_path: Path) -> None:
+def test_removing_the_output_folder_exits_with_6(held, scans: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    # In one step: a folder that is emptied first gets another answer in the meantime.
-    code, records, complaints = held(lambda: kept.rename(tmp_path / "gone"), scans, "--save", kept)
+    # Rename in one step: while a folder is emptied, another prediction could be saved in it.
+    code, records, errors = held(lambda: kept.rename(tmp_path / "gone"), scans, "--save", kept)
     assert code == 6
     assert 0 < len(records) < 300
-    (complaint,) = complaints
-    assert complaint.endswith(": cannot be written: No such file or directory")
+    (error,) = errors
+    assert error.endswith(": cannot be written: No such file or directory")
     assert not kept.exists()
 
 
 @posix
 def test_a_file_that_is_written_while_it_is_read(spot_edge, tmp_path: Path, draw, encode) -> None:
-    """As by a camera's program that saves into the folder: cut short and longer again, with no pause."""
+    """As by a camera's program that saves into the folder: the file is cut and completed again, without a pause."""
     whole = encode(draw(600, 450), "JPEG")
     path, done = tmp_path / "live.jpg", threading.Event()
     path.write_bytes(whole)
@@ -115,20 +118,20 @@ def test_a_file_that_is_written_while_it_is_read(spot_edge, tmp_path: Path, draw
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        ended = spot_edge("classify", *[path] * 60, "--json")
+        result = spot_edge("classify", *[path] * 60, "--json")
     finally:
         done.set()
         writer.join()
-    records = [json.loads(line) for line in ended.stdout.splitlines()]
+    records = [json.loads(line) for line in result.stdout.splitlines()]
     wrong = {record["error"] for record in records if "error" in record}
     assert len(records) == 60
-    assert ended.returncode == (3 if wrong else 0)
-    assert all(error.startswith(f"{path}: damaged image") for error in wrong)
+    assert result.returncode == (3 if wrong else 0)
+    assert all(message.startswith(f"{path}: damaged image") for message in wrong)
 
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory, draw, encode) -> Iterator[Path]:
-    """A folder of a hundred thousand pictures in a few folders: links to four of them."""
+    """A hundred thousand images in four folders: links to four files."""
     folder = tmp_path_factory.mktemp("crowd")
     for number in range(FILES // LINKS):
         inside = folder / f"{number}"
@@ -140,13 +143,13 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, draw, encode) -> Iterator[Pa
                 os.link(first, inside / f"{link:05}.jpg")
         except OSError as error:
             shutil.rmtree(folder)
-            pytest.skip(f"NOT RUN: no hundred thousand files: this file system links none ({error.strerror})")
+            pytest.skip(f"NOT RUN: this file system cannot link a hundred thousand files ({error.strerror})")
     yield folder
     shutil.rmtree(folder)
 
 
 @posix
-def test_a_reader_has_seen_enough_of_a_hundred_thousand_files(crowd: Path, start) -> None:
+def test_a_reader_may_close_early_on_a_hundred_thousand_files(crowd: Path, start) -> None:
     running = start("classify", crowd, "--json")
     assert running.stdout.readline()
     running.stdout.close()
@@ -155,19 +158,19 @@ def test_a_reader_has_seen_enough_of_a_hundred_thousand_files(crowd: Path, start
 
 @posix
 def test_a_hundred_thousand_files_as_a_camera(crowd: Path, spot_edge, tmp_path: Path) -> None:
-    ended = spot_edge("camera", "capture", crowd, "-o", tmp_path / "first.jpg")
-    assert ended.returncode == 0
+    result = spot_edge("camera", "capture", crowd, "-o", tmp_path / "first.jpg")
+    assert result.returncode == 0
     assert (tmp_path / "first.jpg").read_bytes() == (crowd / "0" / "00000.jpg").read_bytes()
     kiosk = spot_edge("kiosk", crowd, input=b"\nq\n")
     assert kiosk.stdout.count(b"Picture taken") == 1
 
 
 @posix
-def test_answers_are_kept_among_a_hundred_thousand_files(crowd: Path, spot_edge, picture: Path) -> None:
+def test_predictions_are_saved_among_a_hundred_thousand_files(crowd: Path, spot_edge, picture: Path) -> None:
     kept = crowd / "3"
     shutil.copy(picture, kept / "00007.png")
-    ended = spot_edge("classify", kept / "00007.png", "--save", kept)
-    assert ended.returncode == 0
+    result = spot_edge("classify", kept / "00007.png", "--save", kept)
+    assert result.returncode == 0
     assert (kept / "00007-2.jpg").exists()
     assert (kept / "00007-2.json").exists()
     assert len(os.listdir(kept)) == LINKS + 3

@@ -1,4 +1,4 @@
-"""Picture in, prediction out, with the embedded model."""
+"""From an image to a prediction, with the embedded model."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_different_images_get_different_scores(classifier, draw) -> None:
     assert scores(first) != scores(second)
 
 
-def test_what_cannot_be_classified_is_an_input_error(classifier, tmp_path) -> None:
+def test_an_image_that_cannot_be_read_is_an_input_error(classifier, tmp_path) -> None:
     with pytest.raises(InputError, match="no such file"):
         classifier.classify(tmp_path / "gone.jpg")
     with pytest.raises(InputError, match="bytes: empty"):
@@ -79,7 +79,7 @@ def test_the_embedded_model_is_the_default(classifier, model) -> None:
     ("width", "height", "shown"),
     [(120, 90, (120, 90)), (2048, 1536, (1024, 768)), (90, 200, (90, 200)), (3000, 40, (1024, 14))],
 )
-def test_a_heat_map_has_the_shape_of_the_image_and_glows_where_the_evidence_is(
+def test_a_heat_map_has_the_shape_of_the_image_and_changes_only_the_classified_part(
     width, height, shown, classifier, draw
 ) -> None:
     prepared = classifier.prepare(draw(width, height))
@@ -96,7 +96,7 @@ def test_a_heat_map_has_the_shape_of_the_image_and_glows_where_the_evidence_is(
         assert not changed.any()
 
 
-def test_evidence_is_for_the_first_rank_or_a_named_class(classifier, lesion) -> None:
+def test_evidence_is_for_the_top_class_or_a_named_class(classifier, lesion) -> None:
     prediction = classifier.classify(lesion)
     first, last = prediction.ranked[0].label, prediction.ranked[-1].label
     assert np.array_equal(evidence_for(prediction), evidence_for(prediction, first))
@@ -107,8 +107,8 @@ def test_evidence_is_for_the_first_rank_or_a_named_class(classifier, lesion) -> 
         evidence_for(prediction, "wart")
 
 
-def test_evidence_is_in_the_place_where_the_network_saw_it(classifier, lesion) -> None:
-    """A made-up map: all evidence in the upper left corner of what was looked at."""
+def test_evidence_is_drawn_where_the_network_found_it(classifier, lesion) -> None:
+    """In this made-up map all evidence is in the upper left corner of the classified region."""
     prepared = classifier.prepare(lesion)
     evidence = np.zeros((6, 6, 7), np.float32)
     evidence[0, 0, 0] = 1

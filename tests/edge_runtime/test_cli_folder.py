@@ -1,4 +1,4 @@
-"""`spot-edge classify` on many pictures: several at once, in their order, whatever happens to the folder meanwhile."""
+"""`spot-edge classify` on many images: in parallel, in order, while the folder changes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def lines(output: bytes) -> list[dict]:
     return [json.loads(line) for line in output.decode().splitlines()]
 
 
-def timeless(output: bytes) -> list[dict]:
+def without_times(output: bytes) -> list[dict]:
     return [{key: value for key, value in record.items() if key != "timings_ms"} for record in lines(output)]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, draw, encode) -> Path:
-    """Forty pictures, none like another, of changing sizes; every seventh is damaged."""
+    """Forty different images of varying sizes; every seventh is damaged."""
     inside = tmp_path / "scans"
     inside.mkdir()
     for number in range(40):
@@ -32,30 +32,30 @@ def folder(tmp_path: Path, draw, encode) -> Path:
     return inside
 
 
-def test_answers_and_their_order_do_not_depend_on_the_threads(spot_edge, folder, classifier) -> None:
+def test_predictions_and_their_order_do_not_depend_on_the_threads(spot_edge, folder, classifier) -> None:
     alone = spot_edge("classify", folder, "--json", "--threads", "1")
-    records = timeless(alone.stdout)
+    records = without_times(alone.stdout)
     assert [Path(record["source"]["name"]) for record in records] == sorted(folder.iterdir())
     assert len({record["ranked"][0]["score"] for record in records if "error" not in record}) > 20
     for record in records[:3]:
         assert record["ranked"] == classifier.classify(record["source"]["name"]).as_dict()["ranked"]
     for threads in ("2", "3", "8"):
         together = spot_edge("classify", folder, "--json", "--threads", threads)
-        assert timeless(together.stdout) == records
+        assert without_times(together.stdout) == records
         assert (together.returncode, together.stderr) == (alone.returncode, alone.stderr) == (3, alone.stderr)
     assert alone.stderr.splitlines()[-1] == b"spot-edge: 6 of 40 images could not be classified"
 
 
 def test_results_are_named_in_the_order_of_the_images(spot_edge, folder, tmp_path) -> None:
-    """Forty pictures of one name: which of them gets which number must not depend on who is ready first."""
+    """Forty images of one name: the number that each gets must not depend on which is ready first."""
     for path in list(folder.iterdir()):
         (folder / path.stem).mkdir()
         path.rename(folder / path.stem / "mole.jpg")
     kept = [tmp_path / threads for threads in ("1", "4")]
     for out in kept:
         pattern = folder / "*" / "mole.jpg"
-        ended = spot_edge("classify", pattern, "--save", out, "--heatmap", out, "--threads", out.name)
-        assert ended.returncode == 3
+        result = spot_edge("classify", pattern, "--save", out, "--heatmap", out, "--threads", out.name)
+        assert result.returncode == 3
     names = [sorted(path.name for path in out.iterdir()) for out in kept]
     assert names[0] == names[1]
     assert len(names[0]) == 3 * 34
@@ -70,15 +70,15 @@ def test_results_are_named_in_the_order_of_the_images(spot_edge, folder, tmp_pat
 def test_standard_input_among_many(spot_edge, folder, lesion, classifier) -> None:
     named = sorted(folder.iterdir())
     names = [*named[:9], "-", *named[9:], "-"]
-    ended = spot_edge("classify", *names, "--json", "--threads", "3", input=lesion)
-    records = lines(ended.stdout)
+    result = spot_edge("classify", *names, "--json", "--threads", "3", input=lesion)
+    records = lines(result.stdout)
     assert [record["source"]["name"] for record in records] == [str(name) for name in names]
     assert records[9]["ranked"] == classifier.classify(lesion).as_dict()["ranked"]
     assert "named twice" in records[-1]["error"]
 
 
 def test_a_folder_that_changes_while_it_is_read(folder, lesion, start) -> None:
-    """What was there at the beginning is judged or missed, and told; what comes later is not seen."""
+    """Files present at the start are classified or reported missing; files added later are ignored."""
     first, *others = sorted(folder.iterdir())
     first.rename(folder.parent / "first.jpg")
     running = start(
@@ -89,17 +89,17 @@ def test_a_folder_that_changes_while_it_is_read(folder, lesion, start) -> None:
     gone.unlink()
     changed.write_bytes(b"")
     (folder / "zz.jpg").write_bytes(lesion)
-    rest, said = running.communicate(lesion, timeout=60)
+    rest, stderr = running.communicate(lesion, timeout=60)
     records = lines(seen + rest)
     assert running.returncode == 3
     assert [record["source"]["name"] for record in records[2:]] == [str(path) for path in others]
     assert records[-1]["error"] == f"{gone}: no such file"
     assert records[-2]["error"] == f"{changed}: empty"
-    assert f"spot-edge: {gone}: no such file" in said.decode().splitlines()
+    assert f"spot-edge: {gone}: no such file" in stderr.decode().splitlines()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX pipes")
-def test_the_first_of_very_many_is_answered_at_once(tmp_path, lesion, start) -> None:
+def test_the_first_of_very_many_images_is_classified_at_once(tmp_path, lesion, start) -> None:
     (tmp_path / "one.png").write_bytes(lesion)
     for number in range(20_000):
         os.link(tmp_path / "one.png", tmp_path / f"{number:05}.png")
@@ -119,10 +119,10 @@ def test_a_signal_leaves_nothing_half_written(number: int, folder, start, tmp_pa
     while not (answers.exists() and answers.read_bytes().count(b"\n") > 4):
         assert running.poll() is None
     running.send_signal(number)
-    _, said = running.communicate(timeout=60)
+    _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said.splitlines()[-1] == b"interrupted"
-    assert b"Traceback" not in said
+    assert stderr.splitlines()[-1] == b"interrupted"
+    assert b"Traceback" not in stderr
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert 0 < len(lines(answers.read_bytes())) < len(names)
     assert answers.read_bytes().endswith(b"\n")

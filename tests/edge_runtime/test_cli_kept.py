@@ -1,4 +1,4 @@
-"""What `spot-edge classify` writes to folders: heat maps, and answers with their pictures. Nothing is overwritten."""
+"""What `spot-edge classify` saves to folders: heat maps, and predictions with their images. It overwrites nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def twins(tmp_path: Path, draw, encode) -> Path:
-    """Two pictures of the same name in two folders; one lies on its side and says so, and has much else to say."""
+    """Two images of the same name in two folders, rotated by their EXIF and with secrets in their metadata."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "SECRET"
     for folder, picture in (("arm", draw(90, 120)), ("leg", draw(120, 90))):
@@ -60,8 +60,8 @@ def test_a_second_run_overwrites_nothing(spot_edge, twins, tmp_path) -> None:
     assert {name: second[name] for name in first} == first
 
 
-def test_originals_are_not_overwritten_by_their_answers(spot_edge, twins) -> None:
-    """Answers kept beside the pictures that they are about must not take those pictures' names."""
+def test_images_are_not_overwritten_by_their_results(spot_edge, twins) -> None:
+    """Results saved next to the images must not take the images' names."""
     folder = twins / "arm"
     original = contents(folder)["mole.jpg"]
     assert spot_edge("classify", folder, "--save", folder).returncode == 0
@@ -69,39 +69,39 @@ def test_originals_are_not_overwritten_by_their_answers(spot_edge, twins) -> Non
     assert set(contents(folder)) == {"mole.jpg", "mole-2.jpg", "mole-2.json"}
 
 
-def test_what_could_not_be_classified_leaves_no_file(spot_edge, picture, tmp_path) -> None:
+def test_an_image_that_fails_leaves_no_file(spot_edge, picture, tmp_path) -> None:
     (tmp_path / "bad.png").touch()
     assert spot_edge("classify", tmp_path / "bad.png", picture, "--save", tmp_path / "kept").returncode == 3
     assert set(contents(tmp_path / "kept")) == {"lesion.json", "lesion.jpg"}
 
 
-def test_standard_input_is_kept_under_a_name(spot_edge, lesion, tmp_path) -> None:
+def test_standard_input_is_saved_under_a_name(spot_edge, lesion, tmp_path) -> None:
     spot_edge("classify", "-", "--save", tmp_path / "kept", input=lesion)
     assert set(contents(tmp_path / "kept")) == {"stdin.json", "stdin.jpg"}
 
 
-def test_nothing_is_kept_by_default(spot_edge, picture) -> None:
+def test_nothing_is_saved_by_default(spot_edge, picture) -> None:
     spot_edge("classify", picture, cwd=picture.parent)
     assert set(contents(picture.parent)) == {"lesion.png"}
 
 
 @pytest.mark.parametrize("option", ["--heatmap", "--save"])
-def test_a_folder_that_cannot_be_made_ends_with_6(option: str, spot_edge, picture) -> None:
-    ended = spot_edge("classify", picture, option, picture / "below a file")
-    assert (ended.returncode, ended.stdout) == (6, b"")
-    assert b"cannot create this folder" in ended.stderr
-    assert ended.stderr.count(b"\n") == 1
+def test_a_folder_that_cannot_be_created_exits_with_6(option: str, spot_edge, picture) -> None:
+    result = spot_edge("classify", picture, option, picture / "below a file")
+    assert (result.returncode, result.stdout) == (6, b"")
+    assert b"cannot create this folder" in result.stderr
+    assert result.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("option", ["--heatmap", "--save"])
-def test_a_file_where_a_folder_belongs_ends_with_2(option: str, spot_edge, picture) -> None:
+def test_a_file_in_place_of_a_folder_exits_with_2(option: str, spot_edge, picture) -> None:
     assert spot_edge("classify", picture, option, picture).returncode == 2
 
 
-def test_a_result_that_cannot_be_written_ends_with_6(spot_edge, picture, tmp_path) -> None:
+def test_a_result_that_cannot_be_written_exits_with_6(spot_edge, picture, tmp_path) -> None:
     kept = Path("/proc/self/fdinfo")
     if not kept.is_dir():
-        pytest.skip("NOT RUN: this system has no folder that refuses even its administrator")
-    ended = spot_edge("classify", picture, "--save", kept)
-    assert ended.returncode == 6
-    assert b"cannot be written" in ended.stderr
+        pytest.skip("NOT RUN: this system has no folder in which even root cannot write")
+    result = spot_edge("classify", picture, "--save", kept)
+    assert result.returncode == 6
+    assert b"cannot be written" in result.stderr

@@ -1,4 +1,4 @@
-"""`spot-edge classify --out FILE --resume`: whatever ended a run, going on gives what one run would have given."""
+"""`spot-edge classify --out FILE --resume`: an interrupted run, resumed, gives the result of one run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMS = pytest.mark.parametrize("form", ["--json", "--csv"])
 
 @pytest.fixture
 def folder(tmp_path: Path, draw, encode) -> Path:
-    """Thirty pictures, none like another; every seventh is damaged, one has an awkward name."""
+    """Thirty different images; every seventh is damaged, and one has an awkward name."""
     inside = tmp_path / "scans"
     inside.mkdir()
     for number in range(30):
@@ -30,8 +30,8 @@ def folder(tmp_path: Path, draw, encode) -> Path:
     return inside
 
 
-def timeless(path: Path) -> object:
-    """What a file holds, but for the times that the answers took."""
+def without_times(path: Path) -> object:
+    """The content of a file without the times in it."""
     if path.suffix == ".csv" or path.suffix in (".jpg", ".png"):
         return path.read_bytes()
     text = path.read_text()
@@ -40,15 +40,15 @@ def timeless(path: Path) -> object:
 
 
 def contents(folder: Path) -> dict[str, object]:
-    return {path.name: timeless(path) for path in folder.iterdir()}
+    return {path.name: without_times(path) for path in folder.iterdir()}
 
 
-def answers(folder: Path, form: str) -> Path:
+def output_file(folder: Path, form: str) -> Path:
     return folder / {"--json": "answers.jsonl", "--csv": "answers.csv"}[form]
 
 
 def names(path: Path) -> list[str]:
-    """The pictures that have an answer, which may be half written in CSV."""
+    """The images with a prediction in the file; in CSV the last one may be incomplete."""
     if path.suffix == ".csv":
         with open(path, newline="", encoding="utf-8") as file:
             return [row["source"] for row in csv.DictReader(file)]
@@ -57,16 +57,16 @@ def names(path: Path) -> list[str]:
 
 @FORMS
 def test_the_file_holds_what_standard_output_would(form: str, spot_edge, folder, tmp_path) -> None:
-    out = answers(tmp_path, form)
-    ended = spot_edge("classify", folder, form, "--out", out)
+    out = output_file(tmp_path, form)
+    result = spot_edge("classify", folder, form, "--out", out)
     printed = spot_edge("classify", folder, form)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (3, b"", printed.stderr)
+    assert (result.returncode, result.stdout, result.stderr) == (3, b"", printed.stderr)
     shown = tmp_path / f"shown{out.suffix}"
     shown.write_bytes(printed.stdout)
-    assert timeless(shown) == timeless(out)
+    assert without_times(shown) == without_times(out)
 
 
-# It kills itself a moment after its first answer: who would do so from without may come late.
+# The process kills itself soon after its first prediction: a kill from outside might come too late.
 KILLED = """
 import os, signal, threading, time
 def kill(path, size, wait):
@@ -82,19 +82,21 @@ threading.Thread(target=kill, args=({!r}, {}, {}), daemon=True).start()
 @FORMS
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_a_run_killed_many_times_resumes(form: str, threads: str, spot_edge, start, folder, tmp_path) -> None:
-    whole, parts, chance = tmp_path / "whole", tmp_path / "parts", random.Random(form + threads)
+    whole, parts, random_numbers = tmp_path / "whole", tmp_path / "parts", random.Random(form + threads)
     for out in (whole, parts):
         out.mkdir()
 
     def command(out: Path) -> list[object]:
-        kept = ["--out", answers(out, form), "--save", out, "--heatmap", out]
+        kept = ["--out", output_file(out, form), "--save", out, "--heatmap", out]
         return ["classify", folder, form, *kept, "--threads", threads]
 
     assert spot_edge(*command(whole)).returncode == 3
-    cut, file = 0, answers(parts, form)
+    cut, file = 0, output_file(parts, form)
     for _ in range(6):
         before = file.stat().st_size if file.exists() else 0
-        running = start(*command(parts), "--resume", before=KILLED.format(str(file), before, chance.random() / 50))
+        running = start(
+            *command(parts), "--resume", before=KILLED.format(str(file), before, random_numbers.random() / 50)
+        )
         cut += running.wait(60) == -signal.SIGKILL
     assert cut
     assert spot_edge(*command(parts), "--resume").returncode == 3
@@ -102,45 +104,45 @@ def test_a_run_killed_many_times_resumes(form: str, threads: str, spot_edge, sta
 
 
 @FORMS
-def test_cut_anywhere(form: str, spot_edge, folder, tmp_path) -> None:
-    """As a machine without power leaves it: at any byte, with the last answers' kept files there or half there."""
-    out, chance = answers(tmp_path, form), random.Random(3)
+def test_a_file_cut_anywhere_resumes(form: str, spot_edge, folder, tmp_path) -> None:
+    """As after a power failure: cut at any byte, with the last saved files complete or partly missing."""
+    out, random_numbers = output_file(tmp_path, form), random.Random(3)
     kept, command = tmp_path / "kept", ["classify", folder, form, "--out", out, "--save", tmp_path / "kept"]
     spot_edge(*command)
-    whole, before, content = timeless(out), contents(kept), out.read_bytes()
+    whole, before, content = without_times(out), contents(kept), out.read_bytes()
     ends = [place + 1 for place, byte in enumerate(content) if byte == 10]
-    for place in (0, 1, ends[0] - 1, ends[0], ends[12] + 1, ends[13], *chance.sample(range(len(content)), 3)):
+    for place in (0, 1, ends[0] - 1, ends[0], ends[12] + 1, ends[13], *random_numbers.sample(range(len(content)), 3)):
         out.write_bytes(content[:place])
         done = names(out)
-        for path in chance.sample(sorted(kept.glob("*.json")), 5):  # each is written after its .jpg
+        for path in random_numbers.sample(sorted(kept.glob("*.json")), 5):  # each is written after its .jpg
             if json.loads(path.read_text())["source"]["name"] not in done:
                 path.unlink()
         assert spot_edge(*command, "--resume").returncode == 3
-        assert timeless(out) == whole
+        assert without_times(out) == whole
         assert contents(kept) == before
 
 
 @FORMS
-def test_nothing_is_left_to_do(form: str, spot_edge, folder, tmp_path) -> None:
-    out = answers(tmp_path, form)
+def test_resuming_a_complete_run_changes_nothing(form: str, spot_edge, folder, tmp_path) -> None:
+    out = output_file(tmp_path, form)
     spot_edge("classify", folder, form, "--out", out)
     content = out.read_bytes()
-    ended = spot_edge("classify", folder, form, "--out", out, "--resume")
-    assert (ended.returncode, ended.stderr) == (3, b"spot-edge: 4 of 30 images could not be classified\n")
+    result = spot_edge("classify", folder, form, "--out", out, "--resume")
+    assert (result.returncode, result.stderr) == (3, b"spot-edge: 4 of 30 images could not be classified\n")
     assert out.read_bytes() == content
 
 
-def test_a_file_that_is_there_is_not_touched_by_default(spot_edge, picture, tmp_path) -> None:
+def test_an_existing_file_is_not_changed_by_default(spot_edge, picture, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     out.write_text("mine")
-    ended = spot_edge("classify", picture, "--json", "--out", out)
-    assert (ended.returncode, ended.stdout) == (6, b"")
-    assert ended.stderr.decode().startswith(f"spot-edge: {out}: exists: continue it with --resume")
-    assert ended.stderr.count(b"\n") == 1
+    result = spot_edge("classify", picture, "--json", "--out", out)
+    assert (result.returncode, result.stdout) == (6, b"")
+    assert result.stderr.decode().startswith(f"spot-edge: {out}: exists: continue it with --resume")
+    assert result.stderr.count(b"\n") == 1
     assert out.read_text() == "mine"
 
 
-def test_to_resume_what_was_not_begun_is_to_begin(spot_edge, picture, tmp_path) -> None:
+def test_resuming_without_a_file_starts_a_run(spot_edge, picture, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     assert spot_edge("classify", picture, "--json", "--out", out, "--resume").returncode == 0
     assert names(out) == [str(picture)]
@@ -165,37 +167,37 @@ def test_to_resume_what_was_not_begun_is_to_begin(spot_edge, picture, tmp_path) 
     ],
 )
 def test_a_file_with_other_content_is_refused(form: str, change, why: str, spot_edge, picture, model, tmp_path) -> None:
-    out = answers(tmp_path, form)
+    out = output_file(tmp_path, form)
     spot_edge("classify", picture, form, "--out", out)
     out.write_text(change(out.read_text()))
     content = out.read_bytes()
-    ended = spot_edge("classify", picture, form, "--out", out, "--resume")
-    assert (ended.returncode, ended.stdout) == (6, b"")
-    assert ended.stderr.decode().startswith(f"spot-edge: {out}: ")
-    assert why in ended.stderr.decode()
-    assert ended.stderr.count(b"\n") == 1
+    result = spot_edge("classify", picture, form, "--out", out, "--resume")
+    assert (result.returncode, result.stdout) == (6, b"")
+    assert result.stderr.decode().startswith(f"spot-edge: {out}: ")
+    assert why in result.stderr.decode()
+    assert result.stderr.count(b"\n") == 1
     assert out.read_bytes() == content
 
 
-def test_answers_of_another_model_are_refused(spot_edge, picture, model, tmp_path) -> None:
+def test_predictions_of_another_model_are_refused(spot_edge, picture, model, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     spot_edge("classify", picture, "--json", "--out", out)
     out.write_text(out.read_text().replace(model.id, model.id[::-1]))
-    ended = spot_edge("classify", picture, "--json", "--out", out, "--resume")
-    assert (ended.returncode, ended.stderr.count(b"from another model")) == (6, 1)
+    result = spot_edge("classify", picture, "--json", "--out", out, "--resume")
+    assert (result.returncode, result.stderr.count(b"from another model")) == (6, 1)
 
 
 @pytest.mark.parametrize(("begun", "resumed"), [("--json", "--csv"), ("--csv", "--json")])
-def test_the_other_form_is_refused(begun: str, resumed: str, spot_edge, picture, tmp_path) -> None:
+def test_another_output_format_is_refused(begun: str, resumed: str, spot_edge, picture, tmp_path) -> None:
     out = tmp_path / "answers"
     spot_edge("classify", picture, begun, "--out", out)
-    ended = spot_edge("classify", picture, resumed, "--out", out, "--resume")
-    assert (ended.returncode, ended.stderr.count(b"does not hold")) == (6, 1)
+    result = spot_edge("classify", picture, resumed, "--out", out, "--resume")
+    assert (result.returncode, result.stderr.count(b"does not hold")) == (6, 1)
 
 
 @FORMS
-def test_an_image_is_the_same_by_whatever_path(form: str, spot_edge, folder, tmp_path) -> None:
-    out = answers(tmp_path, form)
+def test_an_image_is_recognized_by_any_path(form: str, spot_edge, folder, tmp_path) -> None:
+    out = output_file(tmp_path, form)
     spot_edge("classify", folder, form, "--out", out)
     content = out.read_bytes()
     for where, name in ((tmp_path, "scans"), (folder, "."), (folder, f"..{os.sep}scans{os.sep}"), (tmp_path, "*/*")):
@@ -206,24 +208,24 @@ def test_an_image_is_the_same_by_whatever_path(form: str, spot_edge, folder, tmp
 def test_other_images_are_refused(spot_edge, folder, picture, tmp_path) -> None:
     out = tmp_path / "answers.csv"
     spot_edge("classify", "scans", "--csv", "--out", out, cwd=tmp_path)
-    elsewhere = spot_edge("classify", folder, "--csv", "--out", out, "--resume", cwd=folder)
-    assert elsewhere.returncode == 6
-    assert b"holds predictions for other images, such as scans" in elsewhere.stderr
+    other = spot_edge("classify", folder, "--csv", "--out", out, "--resume", cwd=folder)
+    assert other.returncode == 6
+    assert b"holds predictions for other images, such as scans" in other.stderr
     assert len(names(out)) == 30
 
 
-def test_images_that_came_later_are_added(spot_edge, folder, lesion, tmp_path) -> None:
+def test_new_images_are_added(spot_edge, folder, lesion, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     spot_edge("classify", folder, "--json", "--out", out)
     before = names(out)
     (folder / "00.png").write_bytes(lesion)
     (folder / "29 mole.jpg").unlink()
-    ended = spot_edge("classify", folder, "--json", "--out", out, "--resume")
+    result = spot_edge("classify", folder, "--json", "--out", out, "--resume")
     assert names(out) == [*before, str(folder / "00.png")]
-    assert ended.stderr == b"spot-edge: 4 of 30 images could not be classified\n"
+    assert result.stderr == b"spot-edge: 4 of 30 images could not be classified\n"
 
 
-def test_a_failure_is_an_answer_until_its_line_is_removed(spot_edge, folder, lesion, tmp_path) -> None:
+def test_a_failed_image_is_retried_once_its_line_is_removed(spot_edge, folder, lesion, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     spot_edge("classify", folder, "--json", "--out", out)
     bad = [name for name, line in zip(names(out), out.read_text().splitlines(), strict=True) if '"error"' in line]
@@ -248,8 +250,8 @@ def test_an_image_named_twice_has_two_predictions(spot_edge, picture, tmp_path) 
 @FORMS
 def test_a_name_that_is_not_unicode(form: str, spot_edge, lesion, tmp_path) -> None:
     if sys.platform == "darwin":
-        pytest.skip("NOT RUN: this file system takes no such names")
-    out, picture = answers(tmp_path, form), os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xff\xfe.png"))
+        pytest.skip("NOT RUN: this file system rejects such names")
+    out, picture = output_file(tmp_path, form), os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xff\xfe.png"))
     Path(picture).write_bytes(lesion)
     spot_edge("classify", picture, form, "--out", out)
     content = out.read_bytes()
@@ -258,13 +260,13 @@ def test_a_name_that_is_not_unicode(form: str, spot_edge, lesion, tmp_path) -> N
 
 
 @posix
-def test_two_at_once_are_refused(spot_edge, start, picture, lesion, tmp_path) -> None:
+def test_two_runs_at_once_are_refused(spot_edge, start, picture, lesion, tmp_path) -> None:
     out = tmp_path / "answers.jsonl"
     running = start("classify", picture, "-", "--json", "--out", out, stdin=subprocess.PIPE)
     while not (out.exists() and out.read_bytes().endswith(b"\n")):
         assert running.poll() is None
-    ended = spot_edge("classify", picture, "-", "--json", "--out", out, "--resume", input=lesion)
-    assert (ended.returncode, ended.stderr) == (
+    result = spot_edge("classify", picture, "-", "--json", "--out", out, "--resume", input=lesion)
+    assert (result.returncode, result.stderr) == (
         6,
         f"spot-edge: {out}: another spot-edge process is writing to it\n".encode(),
     )
@@ -274,29 +276,29 @@ def test_two_at_once_are_refused(spot_edge, start, picture, lesion, tmp_path) ->
 
 @posix
 @FORMS
-def test_a_full_disk_ends_with_6_and_can_be_resumed(form: str, spot_edge, start, folder, tmp_path) -> None:
+def test_a_full_disk_exits_with_6_and_can_be_resumed(form: str, spot_edge, start, folder, tmp_path) -> None:
     import resource
 
-    out = answers(tmp_path, form)
+    out = output_file(tmp_path, form)
     size = {"--json": 20_000, "--csv": 2_000}[form]
     full = start(
         *("classify", folder, form, "--out", out),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )
-    _, said = full.communicate(timeout=60)
+    _, stderr = full.communicate(timeout=60)
     assert full.returncode == 6
-    assert said.decode().splitlines()[-1] == f"spot-edge: {out}: cannot be written: File too large"
+    assert stderr.decode().splitlines()[-1] == f"spot-edge: {out}: cannot be written: File too large"
     assert out.stat().st_size == size
     assert not out.read_bytes().endswith(b"\n")
     assert spot_edge("classify", folder, form, "--out", out, "--resume").returncode == 3
-    spot_edge("classify", folder, form, "--out", whole := answers(folder, form))
-    assert timeless(out) == timeless(whole)
+    spot_edge("classify", folder, form, "--out", whole := output_file(folder, form))
+    assert without_times(out) == without_times(whole)
 
 
 @pytest.mark.parametrize("where", ["missing/answers.csv", "/dev/null"])
-def test_a_place_where_no_file_can_be_ends_with_6(where: str, spot_edge, picture) -> None:
-    ended = spot_edge("classify", picture, "--csv", "--out", picture.parent / where)
-    assert (ended.returncode, ended.stdout, ended.stderr.count(b"\n")) == (6, b"", 1)
+def test_an_impossible_output_path_exits_with_6(where: str, spot_edge, picture) -> None:
+    result = spot_edge("classify", picture, "--csv", "--out", picture.parent / where)
+    assert (result.returncode, result.stdout, result.stderr.count(b"\n")) == (6, b"", 1)
 
 
 @pytest.mark.parametrize(
@@ -308,19 +310,19 @@ def test_a_place_where_no_file_can_be_ends_with_6(where: str, spot_edge, picture
         ["--json", "--out", "."],
     ],
 )
-def test_options_that_do_not_go_together(options: list[str], spot_edge, picture) -> None:
-    ended = spot_edge("classify", picture, *options, cwd=picture.parent)
-    assert (ended.returncode, ended.stdout) == (2, b"")
+def test_conflicting_options_exit_with_2(options: list[str], spot_edge, picture) -> None:
+    result = spot_edge("classify", picture, *options, cwd=picture.parent)
+    assert (result.returncode, result.stdout) == (2, b"")
     assert sorted(picture.parent.iterdir()) == [picture]
 
 
 def test_a_camera_cannot_be_resumed(spot_edge, tmp_path) -> None:
-    ended = spot_edge("classify", "--camera", "--csv", "--out", tmp_path / "answers", "--resume")
-    assert ended.returncode == 2
+    result = spot_edge("classify", "--camera", "--csv", "--out", tmp_path / "answers", "--resume")
+    assert result.returncode == 2
 
 
-def test_another_runs_results_are_saved_beside(spot_edge, folder, tmp_path) -> None:
-    """Where results of the same names lie already, but of other pictures, numbers are given as ever."""
+def test_results_of_another_run_are_kept(spot_edge, folder, tmp_path) -> None:
+    """Where results of other images already have the same names, the new ones get numbers."""
     out, kept = tmp_path / "answers.csv", tmp_path / "kept"
     kept.mkdir()
     (kept / "00 mole.jpg").write_bytes(b"another")
@@ -328,7 +330,7 @@ def test_another_runs_results_are_saved_beside(spot_edge, folder, tmp_path) -> N
     command = ["classify", folder, "--csv", "--out", out, "--save", kept]
     spot_edge(*command)
     whole = contents(kept)
-    out.unlink()  # as if no answer had been written before the power went
+    out.unlink()  # as if the power had failed before the first prediction was written
     spot_edge(*command, "--resume")
     assert contents(kept) == whole
     assert (kept / "00 mole.jpg").read_bytes() == b"another"
@@ -336,7 +338,7 @@ def test_another_runs_results_are_saved_beside(spot_edge, folder, tmp_path) -> N
 
 
 @posix
-def test_half_results_of_the_dead_are_removed(spot_edge, folder, python, tmp_path) -> None:
+def test_partial_files_of_dead_processes_are_removed(spot_edge, folder, python, tmp_path) -> None:
     kept, dead = tmp_path / "kept", int(python("-c", "import os; print(os.getpid())").stdout)
     kept.mkdir()
     half, alive = kept / f".00\nmole.jpg.{dead}-140", kept / f".00 mole.jpg.{os.getpid()}-140"
