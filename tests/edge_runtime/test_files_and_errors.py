@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and every error of ours has its exit code."""
+"""Files are written completely or not at all, and every error class has an exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_a_file_has_the_rights_that_the_user_s_mask_leaves(tmp_path: Path) -> None:
+def test_a_new_file_respects_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_file(tmp_path / "a", b"")
@@ -46,18 +46,18 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(interruption,
     assert (tmp_path / "a.json").read_bytes() == b"old"
 
 
-def test_a_folder_that_is_missing_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_missing_folder_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.json: cannot be written: No such file"):
         write_file(tmp_path / "gone" / "a.json", b"")
 
 
-def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+def test_a_folder_is_created_with_its_parents(tmp_path: Path) -> None:
     made = make_folder(tmp_path / "a" / "b")
     assert made.is_dir()
     assert make_folder(made) == made
 
 
-def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_below_a_file_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot create this folder"):
         make_folder(tmp_path / "file" / "below")

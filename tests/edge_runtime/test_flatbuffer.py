@@ -1,4 +1,4 @@
-"""The little that is read from a .tflite before an interpreter sees it."""
+"""What is read from a .tflite file before an interpreter loads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_embedded_model_s_signature(flatbuffer, model) -> None:
     assert set(signature.outputs) == {"scores", "evidence", "embedding"}
 
 
-# Two files: an input vector of 100,000 entries that are one, and an input of as many axes. Says how each is refused.
+# Two files: 100,000 inputs that share one entry, and one input of 100,000 axes. Prints the error of each.
 SHARED = """
 import struct
 from spot_edge.errors import ModelError
@@ -51,7 +51,7 @@ read_signature(file(8, 8), "m")
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", bytes(100), b"PK\3\4" * 10])
-def test_what_is_not_a_tflite_file(data: bytes) -> None:
+def test_other_files_are_rejected(data: bytes) -> None:
     with pytest.raises(ModelError, match=r"m: not a \.tflite file"):
         read_signature(data, "m")
 
@@ -62,8 +62,8 @@ def test_an_empty_model_has_no_subgraph() -> None:
         read_signature(no_fields, "m")
 
 
-def test_a_cut_is_a_model_error(flatbuffer) -> None:
-    """But for one behind all that is read here, wherever the converter put that: it is the digest's business."""
+def test_a_truncated_file_is_a_model_error(flatbuffer) -> None:
+    """Except for a cut behind everything that is read here: the digest finds that one."""
     whole, last = read_signature(flatbuffer, "whole"), 0
     for kept in [16, 20, 30, *range(40, len(flatbuffer), len(flatbuffer) // 997)]:
         try:
@@ -76,8 +76,8 @@ def test_a_cut_is_a_model_error(flatbuffer) -> None:
     assert last > len(flatbuffer) // 2
 
 
-def test_rubbish_in_the_tables_is_a_model_error_or_harmless(flatbuffer) -> None:
-    """A flatbuffer points forwards and backwards: no offset that leads out of the data fails in another way."""
+def test_garbage_in_the_tables_is_a_model_error_or_harmless(flatbuffer) -> None:
+    """Offsets point forwards and backwards: one that leaves the data must raise nothing but a ModelError."""
     draws, refused = np.random.default_rng(3), 0
     data = bytearray(flatbuffer)
     root = int.from_bytes(data[:4], "little")
@@ -87,7 +87,7 @@ def test_rubbish_in_the_tables_is_a_model_error_or_harmless(flatbuffer) -> None:
         for at in places:
             data[at] = int(draws.integers(256))
         try:
-            read_signature(bytes(data), "rubbish")
+            read_signature(bytes(data), "garbage")
         except ModelError:
             refused += 1
         for at, byte in reversed(list(zip(places, kept, strict=True))):
@@ -96,7 +96,7 @@ def test_rubbish_in_the_tables_is_a_model_error_or_harmless(flatbuffer) -> None:
     assert bytes(data) == flatbuffer
 
 
-def test_a_vector_that_names_one_thing_over_and_over_is_not_followed(python) -> None:
-    """Offsets may share what they point to: a megabyte could ask for ten thousand million numbers."""
-    ended = python("-c", SHARED)
-    assert (ended.stdout, ended.stderr) == (b"m: damaged .tflite structure\n" * 2, b"")
+def test_a_vector_of_shared_entries_is_not_expanded(python) -> None:
+    """Offsets may share a target: one megabyte could ask for ten billion numbers."""
+    result = python("-c", SHARED)
+    assert (result.stdout, result.stderr) == (b"m: damaged .tflite structure\n" * 2, b"")

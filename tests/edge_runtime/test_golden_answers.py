@@ -1,7 +1,7 @@
-"""The embedded model answers alike on every processor: what that means for each interpreter, against kept answers.
+"""The embedded model scores alike on every processor: each interpreter is compared with stored scores.
 
-A new embedded model, or an interpreter with other kernels, needs new ones. On x86-64, for golden-answers.json,
-`python tests/edge_runtime/test_golden_answers.py` prints those of the interpreters that are installed.
+A new embedded model, or an interpreter with other kernels, needs new scores in golden-answers.json. On x86-64,
+`python tests/edge_runtime/test_golden_answers.py` prints those of the installed interpreters.
 """
 
 from __future__ import annotations
@@ -18,51 +18,53 @@ import pytest
 from spot_edge.classifier import Classifier
 from spot_edge.model.interpreter import installed_runtimes
 
-KEPT = json.loads((Path(__file__).parent / "golden-answers.json").read_text())
+GOLDEN = json.loads((Path(__file__).parent / "golden-answers.json").read_text())
 
 
-def pictures() -> list[np.ndarray]:
-    """Blots on skin by integer formulas, and their negatives."""
+def images() -> list[np.ndarray]:
+    """Spots on skin, drawn by integer formulas, and their negatives."""
     y, x = np.mgrid[0:450, 0:600]
     made = []
     for number in range(3):
         skin = np.stack([214 - (y + 5 * number) % 23, 170 - x % 29, 150 - (x + y) % 31], axis=2)
         inside = (2 + number) * (x - 300) ** 2 + 3 * (y - 225) ** 2 < (40 + 30 * number) ** 2 * 3
-        picture = np.where(inside[..., None], skin // (2 + number) + np.array([20, 4, 1]), skin).astype(np.uint8)
-        made += [picture, 255 - picture]
+        image = np.where(inside[..., None], skin // (2 + number) + np.array([20, 4, 1]), skin).astype(np.uint8)
+        made += [image, 255 - image]
     return made
 
 
-def answers(runtime: str) -> dict[str, Any]:
+def predict(runtime: str) -> dict[str, Any]:
     """The embedded model's scores in `runtime`, and a digest of its evidence, which is quantized."""
     classifier = Classifier.load(runtime=runtime)
-    said = [classifier.classify(picture) for picture in pictures()]
-    evidence = b"".join(answer.evidence.tobytes() for answer in said)
-    scores = [[round(c.score, 7) for c in sorted(answer.ranked, key=lambda c: c.label)] for answer in said]
+    predictions = [classifier.classify(image) for image in images()]
+    evidence = b"".join(prediction.evidence.tobytes() for prediction in predictions)
+    scores = [
+        [round(c.score, 7) for c in sorted(prediction.ranked, key=lambda c: c.label)] for prediction in predictions
+    ]
     return {"model": classifier.model.id, "evidence": hashlib.sha256(evidence).hexdigest(), "scores": scores}
 
 
-def apart(first: dict[str, Any], second: dict[str, Any]) -> float:
+def largest_difference(first: dict[str, Any], second: dict[str, Any]) -> float:
     return float(np.abs(np.subtract(first["scores"], second["scores"])).max())
 
 
-@pytest.mark.parametrize("runtime", sorted(set(installed_runtimes()) & set(KEPT)))
-def test_the_embedded_model_answers_as_it_did_on_x86(runtime: str) -> None:
-    """LiteRT: bit for bit until the softmax, whose last bit is the processor's. tflite-runtime: within .05."""
-    found, kept = answers(runtime), KEPT[runtime]
-    assert found["model"] == kept["model"], "another model is embedded: renew golden-answers.json"
+@pytest.mark.parametrize("runtime", sorted(set(installed_runtimes()) & set(GOLDEN)))
+def test_the_embedded_model_scores_as_on_x86(runtime: str) -> None:
+    """LiteRT: bit for bit up to the softmax, whose last bit depends on the processor. tflite-runtime: within .05."""
+    found, expected = predict(runtime), GOLDEN[runtime]
+    assert found["model"] == expected["model"], "the embedded model has changed: renew golden-answers.json"
     if runtime == "ai-edge-litert":
-        assert found["evidence"] == kept["evidence"]
-    if platform.machine() == "x86_64":  # on ARM tflite-runtime rounds as near to LiteRT as to its own x86 kernels
-        assert min(KEPT, key=lambda name: apart(found, KEPT[name])) == runtime
-    assert apart(found, kept) < {"ai-edge-litert": 1e-6, "tflite-runtime": 0.05}[runtime]
+        assert found["evidence"] == expected["evidence"]
+    if platform.machine() == "x86_64":  # on ARM, tflite-runtime is as near to LiteRT as to its own x86 kernels
+        assert min(GOLDEN, key=lambda name: largest_difference(found, GOLDEN[name])) == runtime
+    assert largest_difference(found, expected) < {"ai-edge-litert": 1e-6, "tflite-runtime": 0.05}[runtime]
 
 
-def test_the_expected_scores_tell_images_and_interpreters_apart() -> None:
-    assert len(set(np.argmax(KEPT["ai-edge-litert"]["scores"], axis=1))) > 1
-    assert apart(*KEPT.values()) > 1e-3
+def test_the_golden_scores_distinguish_images_and_interpreters() -> None:
+    assert len(set(np.argmax(GOLDEN["ai-edge-litert"]["scores"], axis=1))) > 1
+    assert largest_difference(*GOLDEN.values()) > 1e-3
 
 
 if __name__ == "__main__":
     for name in installed_runtimes():
-        print(f'"{name}":', json.dumps(answers(name)).replace(": [[", ": [\n  [").replace("], [", "],\n  ["))
+        print(f'"{name}":', json.dumps(predict(name)).replace(": [[", ": [\n  [").replace("], [", "],\n  ["))

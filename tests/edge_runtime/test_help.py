@@ -15,7 +15,7 @@ LINES, COLUMNS = 24, 80
 
 
 def groups() -> Iterator[tuple[str, ...]]:
-    """The paths of `spot-edge` and of all groups below it, those of an installed toolkit included."""
+    """The paths of `spot-edge` and of all groups below it, including those of an installed toolkit."""
     yield ()
     context = click.Context(group)
     for name in group.list_commands(context):

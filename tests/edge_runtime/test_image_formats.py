@@ -1,4 +1,4 @@
-"""What is read from an image file before it is decoded: its kind, the scans of a JPEG, and what its tags claim."""
+"""What is read from an image file before it is decoded: its format, the scans of a JPEG, and the size of its tags."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def test_tags_may_claim_four_times_the_bytes_of_the_file(kind: int, size: int, o
     whole = (700, kind, 160 // size, 0)  # claims every byte of the file
     assert not has_overlapping_tags(tiff([whole] * 4, order))
     assert has_overlapping_tags(tiff([whole] * 4 + [(700, 1, 5, 0)], order))
-    assert not has_overlapping_tags(tiff([whole] * 4 + [(700, 1, 4, 0)], order))  # four bytes stand in the tag itself
+    assert not has_overlapping_tags(tiff([whole] * 4 + [(700, 1, 4, 0)], order))  # four bytes fit into the tag itself
     assert not has_overlapping_tags(tiff([(700, kind, 160 // size + 1, 0)] * 9, order))  # never read
 
 
-def test_what_lies_behind_a_directory_is_no_tag() -> None:
+def test_bytes_after_a_directory_are_not_tags() -> None:
     thirteen = tiff([(700, 1, 100, 0)] * 13, length=300)
     assert has_overlapping_tags(thirteen)
     assert not has_overlapping_tags(thirteen[:8] + struct.pack("<H", 12) + thirteen[10:])
 
 
-def test_types_that_do_not_exist_claim_nothing() -> None:
+def test_unknown_types_claim_nothing() -> None:
     for kind in {0, 14, 255}:
         assert not has_overlapping_tags(tiff([(700, kind, 20, 0)] * 12))
 
 
 @pytest.mark.parametrize("tag", [0x8769, 0x8825, 0xA005])
-def test_directories_further_on_count(tag: int) -> None:
+def test_linked_directories_count(tag: int) -> None:
     second = struct.pack("<H", 6) + struct.pack("<HHII", 700, 1, 300, 0) * 6
     data = tiff([(tag, 4, 1, 100)], length=100) + second
     data = data.ljust(300, b"\0")
@@ -51,7 +51,7 @@ def test_directories_further_on_count(tag: int) -> None:
     )
 
 
-def test_directories_that_end_the_file_or_lie_behind_it_are_no_error() -> None:
+def test_directories_at_or_after_the_end_are_no_error() -> None:
     assert not has_overlapping_tags(b"II*\0" + struct.pack("<I", 8))
     assert not has_overlapping_tags(b"II*\0" + struct.pack("<I", 10_000))
     assert not has_overlapping_tags(b"II*\0\x08")
@@ -59,7 +59,7 @@ def test_directories_that_end_the_file_or_lie_behind_it_are_no_error() -> None:
     assert not has_overlapping_tags(b"")
 
 
-def test_a_directory_that_leads_to_itself_ends() -> None:
+def test_a_directory_that_links_to_itself_terminates() -> None:
     assert has_overlapping_tags(tiff([(0x8769, 4, 1, 8)]))
 
 
@@ -78,13 +78,13 @@ def test_scans_are_counted(scans: int) -> None:
 def test_only_scans_of_the_image_itself_are_counted() -> None:
     preview = segment(0xE1, b"Exif" + SCAN * 5)
     assert count_scans(b"\xff\xd8" + preview + SCAN + b"\xff\xd9") == 1
-    assert count_scans(b"\xff\xd8" + SCAN + b"\xff\xd9" + SCAN * 5) == 1  # behind its end
+    assert count_scans(b"\xff\xd8" + SCAN + b"\xff\xd9" + SCAN * 5) == 1  # after its end
     assert count_scans(b"\xff\xd8\xff\x01" + SCAN * 2) == 2  # a marker without a length, and no end
     assert count_scans(b"\xff\xd8" + b"\xff\xff\xff" + SCAN) == 1  # fill bytes
     assert count_scans(b"") == 0
 
 
-def test_a_kind_that_is_not_known_names_those_that_are() -> None:
+def test_an_unknown_format_lists_the_known_ones() -> None:
     assert FORMATS == ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
     for data in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0 WEBP", b"\0\0\1\0"):
         with pytest.raises(InputError, match=r"x: .*JPEG, PNG, WEBP, TIFF, BMP, GIF"):

@@ -1,7 +1,7 @@
-"""From an upright picture to the network's square: what is cropped, what is stretched, and the golden tensors.
+"""From an upright image to the network's square: cropping, stretching, and the golden tensors.
 
-golden.json holds the SHA-256 of tensors, which Pillow 9.4 and 13 make alike. It is changed by hand, and means that
-every model's answers change. Its pictures come without a loss: decoders of JPEG differ by a grey level.
+golden.json holds SHA-256 digests of tensors, which are the same in Pillow 9.4 and 13. It is edited by hand: a change
+means that every model's predictions change. Its images are lossless, because JPEG decoders differ by a grey level.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def crop(width: int, height: int) -> tuple[int, int, int, int] | None:
         (32, 2000, (0, 988, 32, 1012)),
     ],
 )
-def test_what_is_saved(width: int, height: int, kept: tuple[int, int, int, int] | None) -> None:
+def test_the_crop_of_each_shape(width: int, height: int, kept: tuple[int, int, int, int] | None) -> None:
     assert crop(width, height) == kept
 
 
@@ -68,7 +68,7 @@ def test_a_crop_is_central_and_four_to_three(width: int, height: int) -> None:
     assert right - left == width or bottom - top == height
 
 
-def test_a_cropped_image_is_its_crop(draw) -> None:
+def test_a_cropped_image_equals_its_crop(draw) -> None:
     picture = Image.fromarray(draw(200, 90))
     tensor, box = to_tensor(picture, SPEC)
     assert box == (40, 0, 160, 90)
@@ -80,7 +80,7 @@ def test_a_tensor_is_one_image_of_bytes(draw) -> None:
     assert (tensor.shape, tensor.dtype) == ((1, 192, 192, 3), np.uint8)
 
 
-def test_rows_as_many_as_the_network_s_are_not_blurred() -> None:
+def test_an_image_with_as_many_rows_as_the_network_is_not_blurred() -> None:
     rows = np.arange(48, dtype=np.uint8) * 5
     picture = np.broadcast_to(rows[:, np.newaxis, np.newaxis], (48, 64, 3))
     tensor, crop_box = to_tensor(Image.fromarray(np.ascontiguousarray(picture)), SPEC)
@@ -96,7 +96,7 @@ def test_shrinking_averages_instead_of_skipping() -> None:
     assert abs(float(tensor.mean()) - 127.5) < 2
 
 
-def test_what_was_done_is_recorded(draw, encode) -> None:
+def test_the_preprocessing_is_recorded(draw, encode) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     prepared = prepare(Source.of(encode(draw(90, 200), exif=exif)), SPEC)
@@ -136,7 +136,7 @@ PICTURES = {
 
 
 def blot(width: int, height: int) -> np.ndarray:
-    """A dark, lopsided blot with a hard rim, which every filter smooths otherwise, on grainy ground."""
+    """A dark, lopsided blot on grainy ground; every filter smooths its hard rim differently."""
     y, x = np.mgrid[0:height, 0:width]
     picture = np.stack([214 - y % 23, 170 - x % 29, 150 - (x + y) % 31], axis=2)
     inside = 9 * (2 * x - width) ** 2 + 25 * (2 * y - height) ** 2 < 4 * min(width, height) ** 2 + 40 * x * y % 9973
@@ -163,5 +163,5 @@ def test_every_golden_tensor_is_checked() -> None:
 
 def test_times_are_milliseconds_of_decoding_and_of_resizing(draw, encode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", iter([1.0, 1.5, 1.75]).__next__)
-    done = prepare(Source.of(encode(draw(64, 48), "PNG")), SPEC)
-    assert (done.decode_ms, done.resize_ms) == (500.0, 250.0)
+    prepared = prepare(Source.of(encode(draw(64, 48), "PNG")), SPEC)
+    assert (prepared.decode_ms, prepared.resize_ms) == (500.0, 250.0)

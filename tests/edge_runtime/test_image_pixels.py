@@ -1,4 +1,4 @@
-"""Whatever way a file stores its pixels, the same upright 8-bit sRGB picture comes out of it."""
+"""However a file stores its pixels, decoding gives the same upright 8-bit sRGB image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from spot_edge.errors import InputError
 from spot_edge.image.tensor import decode
 
-# EXIF orientation → how a camera that is held that way stores an upright picture
+# EXIF orientation → how a camera held that way stores an upright image
 STORED = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -33,7 +33,7 @@ def pixels(data: bytes) -> np.ndarray:
     return np.asarray(picture)
 
 
-def turned(orientation: int) -> Image.Exif:
+def exif_with(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
@@ -50,38 +50,38 @@ def test_a_lossless_image_keeps_every_pixel(form: str, options: dict, draw, enco
 def test_every_orientation_comes_out_upright(orientation: int, form: str, options: dict, draw, encode) -> None:
     upright = draw(80, 60)
     stored = np.ascontiguousarray(STORED[orientation](upright))
-    picture, found = decode(encode(stored, form, exif=turned(orientation), **options), "picture")
+    picture, found = decode(encode(stored, form, exif=exif_with(orientation), **options), "picture")
     assert found == orientation
     assert np.array_equal(np.asarray(picture), upright)
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_a_turned_jpeg_is_the_unturned_one_turned(orientation: int, draw, encode) -> None:
+def test_a_jpeg_is_rotated_by_its_orientation(orientation: int, draw, encode) -> None:
     stored = np.ascontiguousarray(STORED[orientation](draw(80, 60)))
-    unturned = pixels(encode(stored, "JPEG"))
-    assert np.array_equal(STORED[orientation](pixels(encode(stored, "JPEG", exif=turned(orientation)))), unturned)
+    plain = pixels(encode(stored, "JPEG"))
+    assert np.array_equal(STORED[orientation](pixels(encode(stored, "JPEG", exif=exif_with(orientation)))), plain)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int, draw, encode) -> None:
-    picture, found = decode(encode(draw(80, 60), exif=turned(orientation)), "picture")
+def test_an_invalid_orientation_is_ignored(orientation: int, draw, encode) -> None:
+    picture, found = decode(encode(draw(80, 60), exif=exif_with(orientation)), "picture")
     assert found == 1
     assert np.array_equal(np.asarray(picture), draw(80, 60))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("junk", [b"junk", b"II*\0\x08\0\0\0\xff\xff junk", b"MM\0*\xff\xff\xff\xff", b""])
-def test_broken_exif_turns_nothing(form: str, junk: bytes, draw, encode) -> None:
+def test_broken_exif_is_ignored(form: str, junk: bytes, draw, encode) -> None:
     picture = draw(80, 60)
     broken = encode(picture, form, exif=b"Exif\0\0" + junk)
-    if form == "JPEG" and junk.endswith(b"\xff") and sys.maxsize < 2**32:  # an offset that its Pillow cannot go to
+    if form == "JPEG" and junk.endswith(b"\xff") and sys.maxsize < 2**32:  # an offset too large for 32 bits
         with pytest.raises(InputError, match="damaged image"):
             pixels(broken)
     else:
         assert np.array_equal(pixels(broken), pixels(encode(picture, form)))
 
 
-def test_a_photograph_with_previews_behind_it_is_the_photograph(draw, encode) -> None:
+def test_previews_after_a_photograph_are_ignored(draw, encode) -> None:
     photograph, preview = Image.fromarray(draw(80, 60)), Image.new("RGB", (80, 60), "blue")
     several = encode(photograph, "MPO", save_all=True, append_images=[preview])
     assert np.array_equal(pixels(several), pixels(encode(photograph, "JPEG")))
@@ -120,7 +120,7 @@ def test_an_opaque_palette_transparency_changes_nothing(draw, encode) -> None:
     assert np.array_equal(pixels(encode(palette, transparency=b"\xff" * 8)), np.asarray(palette.convert("RGB")))
 
 
-def test_cmyk_ink_becomes_light(encode) -> None:
+def test_cmyk_is_converted_to_rgb(encode) -> None:
     inks = {(0, 255, 255, 0): (255, 0, 0), (255, 0, 255, 0): (0, 255, 0), (0, 0, 0, 255): (0, 0, 0)}
     for ink, light in inks.items():
         for form, tolerance in (("TIFF", 0), ("JPEG", 3)):
@@ -134,7 +134,7 @@ def srgb() -> bytes:
 
 
 def red_green_swapped() -> bytes:
-    """That profile with its red and green primaries exchanged: a picture in it has the two channels the other way."""
+    """The sRGB profile with red and green primaries swapped: an image in it has these channels swapped."""
     profile = bytearray(srgb())
     for at in range(132, 132 + 12 * struct.unpack_from(">I", profile, 128)[0], 12):
         tag = bytes(profile[at : at + 4])
@@ -177,7 +177,7 @@ def test_an_rgb_profile_on_a_grey_image_is_ignored(draw, encode) -> None:
     assert np.array_equal(pixels(encode(grey, icc_profile=red_green_swapped()))[:, :, 0], grey)
 
 
-def test_only_pixels_travels_on(draw, encode) -> None:
+def test_only_pixels_remain(draw, encode) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x013B] = 1, "SECRET maker", "SECRET artist"
     stored = {
@@ -203,7 +203,7 @@ def test_only_pixels_travels_on(draw, encode) -> None:
     [(274, 3, 2, 0x00010001), (282, 5, 1, 1_000_000), (700, 7, 400, 1_000_000)],
     ids=["two orientations", "a resolution behind the end", "text behind the end"],
 )
-def test_odd_tags_of_a_tiff_change_nothing_and_warn_of_nothing(odd: tuple[int, int, int, int], draw) -> None:
+def test_odd_tags_of_a_tiff_change_nothing_and_give_no_warning(odd: tuple[int, int, int, int], draw) -> None:
     drawn = draw(64, 64).tobytes()
     plain = {256: 64, 257: 64, 258: 8, 259: 1, 262: 2, 273: 8, 277: 3, 278: 64, 279: len(drawn)}
     tags = sorted([*((tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in plain.items()), odd])

@@ -1,4 +1,4 @@
-"""Pictures that cannot be judged honestly are refused with one line that names them."""
+"""Images that cannot be classified reliably are rejected with one line that names them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spot_edge.image.source import Source
 from spot_edge.image.tensor import decode, prepare
 from spot_edge.model.spec import ImageSpec
 
-# Decodes what comes in, and says why not.
+# Decodes standard input and prints the error.
 DECODE = """
 import sys
 from spot_edge.errors import InputError
@@ -67,7 +67,7 @@ def test_an_empty_file() -> None:
 
 
 @pytest.mark.parametrize("data", [b"GIF", b"%PDF-1.7 ", b"RIFF\0\0\0\0WAVEfmt ", bytes(100), b"\xff\xd8"])
-def test_what_is_not_an_image(data: bytes) -> None:
+def test_a_file_that_is_not_an_image(data: bytes) -> None:
     assert "not an image in a known format (JPEG, PNG, WEBP, TIFF, BMP, GIF)" in refusal(data)
 
 
@@ -78,11 +78,11 @@ def test_a_truncated_file(form: str, kept: float, draw, encode) -> None:
     assert "damaged image: " in refusal(data[: int(len(data) * kept)])
 
 
-def test_what_is_damaged_is_named(draw, encode) -> None:
+def test_the_damage_is_named(draw, encode) -> None:
     assert "damaged image: image file is truncated" in refusal(encode(draw(64, 48), "PNG")[:-600])
 
 
-def test_a_header_with_rubbish_behind_it() -> None:
+def test_a_header_followed_by_garbage() -> None:
     for start in (b"\xff\xd8\xff\xe0", PNG, b"II*\0", b"MM\0*", b"BM", b"GIF89a", b"RIFF\x40\0\0\0WEBPVP8 "):
         assert "damaged image: " in refusal(start + bytes(range(200)))
 
@@ -100,7 +100,7 @@ def test_a_bomb_is_refused_by_its_header_alone() -> None:
     assert "more than 50 megapixels" in refusal(PNG + header + chunk(b"IDAT", b"no pixels here"))
 
 
-def test_fifty_megapixels_are_taken() -> None:
+def test_fifty_megapixels_are_accepted() -> None:
     picture, _ = decode(bare_png(8000, 6250, 1, 0, bytes(6250 * 1001)), "whole slide")
     assert picture.size == (8000, 6250)
 
@@ -110,7 +110,7 @@ def test_an_image_too_small_to_classify(width: int, height: int, draw, encode) -
     assert f"{width}x{height} pixels are too few" in refusal(encode(draw(width, height)))
 
 
-def test_thirty_two_pixels_a_side_are_taken(draw, encode) -> None:
+def test_thirty_two_pixels_a_side_are_accepted(draw, encode) -> None:
     assert decode(encode(draw(32, 32)), "small")[0].size == (32, 32)
 
 
@@ -175,14 +175,14 @@ def test_an_array_too_large_to_hold() -> None:
         prepare(Source.of(endless), ImageSpec(32))
 
 
-def test_damage_leaves_the_filters_of_warnings_as_they_were(draw, encode) -> None:
+def test_a_damaged_image_leaves_the_warning_filters_unchanged(draw, encode) -> None:
     before = list(warnings.filters)
     refusal(encode(draw(64, 48), "TIFF")[:-40])
     assert warnings.filters == before
 
 
 def bare_tiff(*extra: tuple[int, int, int, int], following: int = 0) -> bytes:
-    """A TIFF's first directory with these further entries (tag, type, count, value), and the place of the next one."""
+    """A TIFF's first directory with these extra entries (tag, type, count, value) and the offset of the next one."""
     usual = [(256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1)]
     entries = sorted([*usual, *extra])
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
@@ -190,7 +190,7 @@ def bare_tiff(*extra: tuple[int, int, int, int], following: int = 0) -> bytes:
 
 
 def test_a_tiff_of_small_size_and_vast_tiles() -> None:
-    """64x64 pixels, to read which 2 GB would be unpacked."""
+    """64x64 pixels, but reading them would unpack 2 GB."""
     squares = bare_tiff((322, 4, 1, 26_000), (323, 4, 1, 26_000), (324, 4, 1, 200), (325, 4, 1, 9))
     assert refusal(squares) == "scan 7.png: more than 50 megapixels, not decoded: save a smaller version"
     slivers = bare_tiff((322, 4, 1, 1), (323, 4, 1, 16_000_000), (324, 4, 1, 200), (325, 4, 1, 9))
@@ -204,36 +204,36 @@ def test_tiles_of_usual_sizes_are_left_to_the_decoder(side: int) -> None:
     )
 
 
-def test_of_many_images_in_one_file_only_the_second_is_looked_for(draw, encode, python) -> None:
-    """A chain of directories, and a film: to count them would take minutes."""
+def test_many_images_in_one_file_are_not_counted(draw, encode, python) -> None:
+    """A chain of directories, and a film: counting the images would take minutes."""
     one = bare_tiff((273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 64))[8:-4]
     chain = b"".join(one + struct.pack("<I", 8 + (index + 1) * (len(one) + 4)) for index in range(200_000))
     film = encode(Image.fromarray(draw(64, 48)).quantize(8), "GIF")[:-1]
     film += (b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0") * 2_000_000 + b";"
     for data in (b"II*\0\x08\0\0\0" + chain, film):
-        ended = python("-c", DECODE, input=data)
-        assert ended.stdout == b"stdin: several images in one file: save the one to classify as a still image\n"
+        result = python("-c", DECODE, input=data)
+        assert result.stdout == b"stdin: several images in one file: save the one to classify as a still image\n"
 
 
 def test_a_jpeg_of_many_scans(draw, encode) -> None:
-    """A hundred bytes ask for another look at every pixel."""
+    """A scan of a hundred bytes costs another pass over every pixel."""
     jpeg = encode(draw(64, 48), "JPEG", progressive=True)
     scans = [at for at in range(len(jpeg) - 1) if jpeg[at : at + 2] == b"\xff\xda"]
     again = jpeg[scans[-1] : -2]
     assert decode(jpeg[:-2] + again * (100 - len(scans)) + jpeg[-2:], "progressive")[0].size == (64, 48)
-    more = jpeg[:-2] + again * (101 - len(scans)) + jpeg[-2:]
-    assert refusal(more) == "scan 7.png: a JPEG with more than 100 scans, not decoded: save it again"
+    too_many = jpeg[:-2] + again * (101 - len(scans)) + jpeg[-2:]
+    assert refusal(too_many) == "scan 7.png: a JPEG with more than 100 scans, not decoded: save it again"
 
 
 def test_what_only_looks_like_a_scan_is_not_counted(draw, encode) -> None:
-    """In a comment, in a preview, and behind the end, as in files with a film at their end."""
+    """In a comment, in a preview, and after the end, as in files that end with a film."""
     seeming = b"\xff\xda\0\x02" * 200
     jpeg = encode(draw(64, 48), "JPEG", comment=seeming, exif=b"Exif\0\0" + seeming)
     assert decode(jpeg + seeming, "photo")[0].size == (64, 48)
 
 
 def sharing(size: int, order: str = "<", tags: int = 5000, first: int = 8, *, exchanged: bool = False) -> bytes:
-    """A directory whose tags name the same `size` bytes, as TIFF files begin and EXIF blocks are."""
+    """A directory whose tags share the same `size` bytes, as at the start of a TIFF file or an EXIF block."""
     at = first + 2 + 12 * tags + 4
     entries = b"".join(struct.pack(f"{order}HHII", 1000 + number, 1, size, at) for number in range(tags))
     head = {"<": b"II\0*" if exchanged else b"II*\0", ">": b"MM*\0" if exchanged else b"MM\0*"}[order] + struct.pack(
@@ -247,8 +247,8 @@ OVERLAPPING_TAGS = "scan 7.png: corrupt tags, which reference more bytes than th
 
 @pytest.mark.parametrize("exchanged", [False, True])
 @pytest.mark.parametrize("order", "<>")
-def test_tags_that_name_the_same_bytes_over_and_over(order: str, exchanged: bool, draw, encode) -> None:
-    """A megabyte of which older Pillows make five gigabytes: as a TIFF, and as EXIF."""
+def test_tags_that_share_the_same_bytes(order: str, exchanged: bool, draw, encode) -> None:
+    """Older Pillows turn this megabyte into five gigabytes: as a TIFF, and as EXIF."""
     tiff = sharing(1_000_000, order, exchanged=exchanged)
     assert refusal(tiff) == OVERLAPPING_TAGS
     assert refusal(encode(draw(64, 48), "PNG", exif=tiff)) == OVERLAPPING_TAGS
@@ -256,19 +256,19 @@ def test_tags_that_name_the_same_bytes_over_and_over(order: str, exchanged: bool
     assert refusal(encode(draw(64, 48), "JPEG", exif=b"Exif\0\0" + sharing(5000, order, tags=4000))) == OVERLAPPING_TAGS
 
 
-def test_such_tags_in_a_directory_further_on() -> None:
-    """Tag 0x8825 leads there; and to itself, without an end."""
+def test_such_tags_in_a_linked_directory() -> None:
+    """Tag 0x8825 links to that directory; or to its own, without end."""
     lead = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 40, 0)
     assert refusal(lead.ljust(40, b"\0") + sharing(1_000_000, first=40)[40:]) == OVERLAPPING_TAGS
     assert refusal(b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 8, 0)) == OVERLAPPING_TAGS
 
 
 def test_a_file_with_only_headers(python) -> None:
-    ended = python("-c", DECODE, input=b"MM\0*" * 20_000_000)
-    assert ended.stdout == OVERLAPPING_TAGS.replace("scan 7.png", "stdin").encode() + b"\n", ended.stderr
+    result = python("-c", DECODE, input=b"MM\0*" * 20_000_000)
+    assert result.stdout == OVERLAPPING_TAGS.replace("scan 7.png", "stdin").encode() + b"\n", result.stderr
 
 
-def test_honest_tags_are_taken(draw, encode) -> None:
+def test_ordinary_tags_are_accepted(draw, encode) -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x010E] = "maker", "a" * 3000
     exif.get_ifd(0x8769)[0x927C], exif.get_ifd(0x8825)[2] = bytes(30_000), (52.0, 31.0, 12.0)
@@ -276,7 +276,7 @@ def test_honest_tags_are_taken(draw, encode) -> None:
         assert decode(encode(draw(64, 48), form, exif=exif), "photo")[0].size == (64, 48), form
 
 
-def test_exif_packed_as_text_is_read_where_it_is_of_usual_size(draw, encode) -> None:
+def test_exif_packed_as_text_is_read_up_to_a_size_limit(draw, encode) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     for extra, orientation in ((0, 6), (70_000, 1)):
@@ -287,15 +287,15 @@ def test_exif_packed_as_text_is_read_where_it_is_of_usual_size(draw, encode) -> 
 
 
 def run_length_bmp(width: int, height: int, runs: bytes) -> bytes:
-    """A grey BMP that is run-length encoded, which Pillow does not write."""
+    """A run-length encoded grey BMP, which Pillow cannot write."""
     palette = b"".join(bytes([level, level, level, 0]) for level in range(256))
     first = 14 + 40 + len(palette)
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
     return b"BM" + struct.pack("<IHHI", first + len(runs), 0, 0, first) + header + palette + runs
 
 
-def test_a_run_length_encoded_bmp_is_taken_up_to_four_megapixels() -> None:
-    """Fuzzing found one of 300 bytes that took seconds: an end of line is filled byte by byte, in Python."""
+def test_a_run_length_encoded_bmp_is_accepted_up_to_four_megapixels() -> None:
+    """Fuzzing found one of 300 bytes that took seconds: Pillow fills the ends of lines byte by byte, in Python."""
     rows = b"".join(bytes([40, level, 0, 0]) for level in range(32))  # from the bottom up
     picture, _ = decode(run_length_bmp(40, 32, rows + b"\0\1"), "scan")
     assert np.array_equal(np.asarray(picture)[::-1, 7, 0], np.arange(32))

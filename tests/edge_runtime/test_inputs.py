@@ -1,4 +1,4 @@
-"""Finding the pictures that a command line names, and naming their results."""
+"""Finding the images that a command line names, and naming their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def relative(found: list[Found]) -> list[str]:
     return [each.relative.replace("\\", "/") for each in found]
 
 
-def test_a_folder_is_searched_with_all_its_folders_but_hidden_ones(folder: Path) -> None:
+def test_a_folder_is_searched_with_its_subfolders_except_hidden_ones(folder: Path) -> None:
     assert relative(find_images([str(folder)])) == ["a.png", "b.JPG", "deep/d[1].webp", "deep/er/c.tiff"]
 
 
@@ -40,7 +40,7 @@ def test_every_suffix_is_found_in_any_case(tmp_path: Path) -> None:
     assert len(find_images([str(tmp_path)])) == 2 * len(SUFFIXES)
 
 
-def test_a_named_file_is_taken_whatever_its_suffix(folder: Path) -> None:
+def test_a_named_file_may_have_any_suffix(folder: Path) -> None:
     assert relative(find_images([str(folder / "notes.txt"), str(folder / ".hidden.png")])) == [
         "notes.txt",
         ".hidden.png",
@@ -52,7 +52,7 @@ def test_a_pattern(folder: Path) -> None:
     assert relative(find_images([str(folder / "**" / "*.tif*")])) == ["c.tiff"]
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_itself(folder: Path) -> None:
+def test_a_file_name_that_looks_like_a_pattern_is_taken_literally(folder: Path) -> None:
     assert relative(find_images([str(folder / "deep" / "d[1].webp")])) == ["d[1].webp"]
 
 
@@ -64,7 +64,7 @@ def test_names_keep_their_order_and_standard_input_its_dash(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "why"), [("empty", "no images in this folder"), ("*.bmp", "matches no file"), ("de*", "matches no file")]
 )
-def test_a_name_that_stands_for_nothing_says_why_in_its_place(name: str, why: str, folder: Path) -> None:
+def test_a_name_that_matches_nothing_is_reported_in_its_place(name: str, why: str, folder: Path) -> None:
     (folder / "empty").mkdir()
     first, second = find_images([str(folder / name), str(folder / "a.png")])
     assert first.path == str(folder / name)

@@ -1,4 +1,4 @@
-"""The installed interpreters run the embedded model, and what cannot run says why."""
+"""The installed interpreters run the embedded model, and errors say what is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare
 from spot_edge.model.interpreter import RUNTIMES, Interpreter, default_threads, find_runtime, installed_runtimes
 
-# TensorFlow says so of its own interpreter whenever one is made.
+# TensorFlow warns like this whenever its own interpreter is created.
 pytestmark = pytest.mark.filterwarnings("ignore:[^a-z]*Warning. tf.lite.Interpreter is deprecated:UserWarning")
 
 
@@ -30,7 +30,7 @@ def tensors(draw, model) -> list[np.ndarray]:
 
 
 def only(module: str | None) -> Callable[[str], object]:
-    """A find_spec to which only `module` is installed."""
+    """A find_spec that finds only `module`."""
     return lambda name: object() if name == module else None
 
 
@@ -50,8 +50,8 @@ def test_a_runtime_runs_the_embedded_model(runtime: str, model, tensors) -> None
 
 
 @pytest.mark.parametrize("runtime", installed_runtimes())
-def test_answers_depend_on_the_image_alone(runtime: str, model, tensors) -> None:
-    """Not on what was run before, nor on how many threads ran it."""
+def test_outputs_depend_on_the_image_alone(runtime: str, model, tensors) -> None:
+    """Not on the images before it, nor on the number of threads."""
     first = Interpreter(model, runtime=runtime, threads=1)
     expected = [first.invoke(tensor) for tensor in tensors]
     assert len({tuple(outputs["scores"].tolist()) for outputs in expected}) == len(tensors)
@@ -63,7 +63,7 @@ def test_answers_depend_on_the_image_alone(runtime: str, model, tensors) -> None
 
 
 @pytest.mark.parametrize("runtime", installed_runtimes())
-def test_an_answer_is_not_overwritten_by_the_next(runtime: str, model, tensors) -> None:
+def test_outputs_are_not_overwritten_by_the_next_call(runtime: str, model, tensors) -> None:
     interpreter = Interpreter(model, runtime=runtime, threads=1)
     scores = interpreter.invoke(tensors[0])["scores"]
     kept = scores.copy()
@@ -81,17 +81,17 @@ def test_without_its_delegate_a_runtime_scores_nearly_the_same(runtime: str, mod
 
 
 def operators(interpreter: Interpreter) -> set[str]:
-    """The operators that really run: XNNPACK's share of the graph is one operator, DELEGATE."""
+    """The operators that run: XNNPACK's part of the graph is one operator, DELEGATE."""
     return {each["op_name"] for each in interpreter._engine._get_ops_details()}
 
 
-def test_a_runtime_that_cannot_switch_its_delegate_off_says_so(model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_that_cannot_switch_its_delegate_off_is_reported(model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spot_edge.model.interpreter.resolver_without_delegate", lambda runtime: None)
     with pytest.raises(InterpreterError, match="cannot turn off its XNNPACK delegate"):
         Interpreter(model, delegate=False)
 
 
-def test_the_default_is_the_first_that_is_installed(model) -> None:
+def test_the_default_is_the_first_installed_runtime(model) -> None:
     assert Interpreter(model).runtime.name == find_runtime() == installed_runtimes()[0]
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_runtime(model) -> None:
         Interpreter(model, runtime="onnx")
 
 
-def test_threads_that_cannot_be(model) -> None:
+def test_an_invalid_number_of_threads(model) -> None:
     with pytest.raises(InterpreterError, match="num_threads"):
         Interpreter(model, threads=-1)
 
@@ -122,13 +122,13 @@ def test_each_runtime_is_found_by_its_module(name: str, module: str, monkeypatch
 
 
 @pytest.mark.parametrize("wanted", RUNTIMES)
-def test_where_all_are_installed_the_wanted_one_is_used(wanted: str, monkeypatch) -> None:
+def test_if_all_are_installed_the_wanted_one_is_used(wanted: str, monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert (find_runtime(wanted), find_runtime()) == (wanted, "ai-edge-litert")
     assert installed_runtimes() == list(RUNTIMES)
 
 
-def test_none_at_all_says_what_to_install(monkeypatch) -> None:
+def test_without_any_runtime_the_error_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", only(None))
     for maxsize, advice in ((2**63 - 1, "ai-edge-litert"), (2**31 - 1, "tflite-runtime")):
         monkeypatch.setattr(sys, "maxsize", maxsize)

@@ -1,4 +1,4 @@
-"""Functions in a subprocess: what comes back, and what is said when the subprocess crashes or hangs."""
+"""Functions in a subprocess: what comes back, and what is reported when the subprocess crashes or hangs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_call_returns_the_result() -> None:
 
 
 @posix
-def test_a_call_that_crashes_says_how() -> None:
+def test_a_call_that_crashes_reports_how() -> None:
     with pytest.raises(Crash, match=r"crashed with signal 6 \(aborted\)"):
         call_isolated(60, os.abort)
     with pytest.raises(Crash, match=r"exited with code 1 \(ZeroDivisionError"):

@@ -1,4 +1,4 @@
-"""What the machine is and how it fares: made-up Raspberry Pis, a computer, and a machine that tells nothing."""
+"""The machine and its sensors: made-up Raspberry Pis, a PC, and a machine without information."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def test_a_raspberry_pi(name: str, model: str, processor: str, mhz: float, memor
         ("proc/cpuinfo", "processor : 0\n\nModel\t\t: Raspberry Pi Zero 2 W Rev 1.0"),
     ],
 )
-def test_the_board_is_named_elsewhere_too(name: str, content: str, plant) -> None:
+def test_other_files_may_name_the_board(name: str, content: str, plant) -> None:
     assert read_machine(plant({name: content})).board == "Raspberry Pi Zero 2 W Rev 1.0"
 
 
-def test_a_personal_computer_is_no_board(plant) -> None:
+def test_a_personal_computer_has_no_board(plant) -> None:
     cpuinfo = "processor : 0\nmodel\t\t: 85\nmodel name\t: Some CPU @ 2.50GHz\n\nmodel name : other"
     found = read_machine(plant({"proc/cpuinfo": cpuinfo}))
     assert (found.board, found.processor) == (None, "Some CPU @ 2.50GHz")
 
 
-def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_machine_without_information(tmp_path: Path) -> None:
     found = read_machine(tmp_path / "none")
     assert (found.board, found.processor, found.memory, found.max_mhz, found.system) == (None,) * 5
     assert found.cores
@@ -105,7 +105,7 @@ def test_the_hottest_zone_and_the_fastest_core_count(plant) -> None:
     assert Sensors(root, None).zones() == {"thermal_zone0": 48.312, "board": 51.0}
 
 
-def test_a_raspberry_pi_s_firmware_is_asked_first(board, firmware) -> None:
+def test_the_firmware_of_a_raspberry_pi_is_read_first(board, firmware) -> None:
     found = Sensors(board("pi4", {FLAGS: "0"}), firmware("0x50005")).read()
     assert (found.temperature_c, found.flags) == (61.7, 0x50005)
     assert found.signs() == ["under-voltage", "throttled"]
@@ -113,7 +113,7 @@ def test_a_raspberry_pi_s_firmware_is_asked_first(board, firmware) -> None:
 
 
 @pytest.mark.parametrize("flags", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"])
-def test_where_it_does_not_answer_the_kernel_s_file_is_read(flags: str, board, tmp_path: Path) -> None:
+def test_the_kernel_s_file_is_read_if_the_firmware_fails(flags: str, board, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\necho VCHI initialization failed; exit 255\n")
     broken.chmod(0o755)
@@ -126,5 +126,5 @@ def test_where_it_does_not_answer_the_kernel_s_file_is_read(flags: str, board, t
     assert found.signs(since_boot=True) == ["clock capped", "throttled", "soft temperature limit"]
 
 
-def test_unknown_flags_are_unknown() -> None:
+def test_without_flags_the_signs_are_unknown() -> None:
     assert Reading().signs() is None

@@ -1,4 +1,4 @@
-"""A model file is read only if every byte of it is the one that was sealed."""
+"""A model file is read only if all its bytes match its digest."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from spot_edge.model.spec import ImageSpec, Label, render_spec
 
 MARK = b"spot-sha256:"
 
-# Loads each file named on the command line; says the errors, and what modules of an interpreter were imported for it.
+# Loads each file named on the command line; prints the errors, and the interpreter modules that were imported.
 LOAD_ALL = """
 import json, sys
 from spot_edge import Classifier
-said = []
+results = []
 for path in sys.argv[1:]:
     try:
         Classifier.load(path)
     except Exception as error:
-        said.append([type(error).__name__, str(error)])
+        results.append([type(error).__name__, str(error)])
     else:
-        said.append(["loaded", path])
+        results.append(["loaded", path])
 engines = [name for name in sys.modules if name.split(".")[0] in ("ai_edge_litert", "tflite_runtime", "tensorflow")]
-print(json.dumps([said, engines]))
+print(json.dumps([results, engines]))
 """
 
 
 def resealed(flatbuffer: bytes, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A file with any members, under a digest that is right."""
+    """A file with any members and a correct digest."""
     archive = io.BytesIO(flatbuffer)
     archive.seek(0, io.SEEK_END)
     with zipfile.ZipFile(archive, "a", compression) as bundle:
@@ -51,7 +51,7 @@ def redigested(content: bytes) -> bytes:
 
 @pytest.fixture
 def bad_files(tmp_path: Path, model, flatbuffer) -> dict[Path, str]:
-    """Files of every kind that must be refused, and what the refusal says."""
+    """Files of every kind that must be rejected, and the error of each."""
     whole, spec = model.content, model.spec
     labels, record = b"".join(f"{label.label}\n".encode() for label in spec.labels), render_spec(spec)
     data = json.loads(record)
@@ -103,16 +103,16 @@ def bad_files(tmp_path: Path, model, flatbuffer) -> dict[Path, str]:
 
 
 def test_every_bad_file_is_refused_before_an_interpreter_is_imported(bad_files: dict[Path, str], python) -> None:
-    ended = python("-c", LOAD_ALL, *bad_files)
-    said, engines = json.loads(ended.stdout)
-    for (kind, message), path in zip(said, bad_files, strict=True):
+    result = python("-c", LOAD_ALL, *bad_files)
+    results, engines = json.loads(result.stdout)
+    for (kind, message), path in zip(results, bad_files, strict=True):
         assert kind == "ModelError", (path.name, message)
         assert message.startswith(str(path) + ": "), message
         assert "\n" not in message
     assert engines == []
 
 
-def test_every_refusal_says_what_is_wrong(bad_files: dict[Path, str]) -> None:
+def test_every_error_says_what_is_wrong(bad_files: dict[Path, str]) -> None:
     for path, why in bad_files.items():
         with pytest.raises(ModelError, match=why):
             read_model(path)
@@ -138,7 +138,7 @@ def test_a_file_cut_anywhere_is_refused(model) -> None:
             verify(model.content[:kept], "cut")
 
 
-def test_bytes_behind_or_before_it_are_refused(model) -> None:
+def test_bytes_after_or_before_it_are_refused(model) -> None:
     for content in (model.content + b"\0", model.content + b"\n", b"\0" + model.content):
         with pytest.raises(ModelError):
             verify(content, "longer")
@@ -156,16 +156,16 @@ def test_a_flipped_bit_anywhere_is_refused(model) -> None:
     assert verify(bytes(content), "mended").id == model.id
 
 
-def test_damage_that_was_sealed_in_is_a_model_error_or_harmless(model, flatbuffer) -> None:
-    """No byte of the zip or of the flatbuffer's first tables makes the readers fail in another way."""
+def test_damage_with_a_correct_digest_is_a_model_error_or_harmless(model, flatbuffer) -> None:
+    """Damage to the zip or to the flatbuffer's first tables raises nothing but a ModelError."""
     draws, content = np.random.default_rng(8), bytearray(model.content)
     with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
-        unread = bundle.getinfo("embedding.npz")  # 40 kB of the zip, in which damage harms nobody yet
+        unread = bundle.getinfo("embedding.npz")  # 40 kB of the zip that these readers do not parse
     first = unread.header_offset + 30 + len(unread.filename)
     skipped = range(first, first + unread.compress_size)
-    behind = [at for at in range(len(flatbuffer), len(content) - 76) if at not in skipped]
+    places = [at for at in range(len(flatbuffer), len(content) - 76) if at not in skipped]
     refused = 0
-    for at in [*draws.choice(behind, 80).tolist(), *range(len(content) - 98, len(content) - 76), *range(0, 400, 8)]:
+    for at in [*draws.choice(places, 80).tolist(), *range(len(content) - 98, len(content) - 76), *range(0, 400, 8)]:
         kept, content[at] = content[at], int(draws.integers(256))
         try:
             verify(redigested(bytes(content)), "sealed damage")
@@ -182,7 +182,7 @@ def test_sealing_again_gives_the_same_bytes(model, flatbuffer) -> None:
     assert verify(seal(flatbuffer, model.spec, extra), "again").spec == model.spec
 
 
-def test_extra_members_travel_and_are_covered_by_the_digest(model, flatbuffer) -> None:
+def test_extra_members_are_stored_and_covered_by_the_digest(model, flatbuffer) -> None:
     sealed = seal(flatbuffer, model.spec, {"embedding.npz": b"abc"})
     assert verify(sealed, "m").members["embedding.npz"] == b"abc"
     with zipfile.ZipFile(io.BytesIO(sealed)) as bundle:
@@ -200,7 +200,7 @@ def test_a_complete_file_is_read_from_a_path_as_from_the_package(model, tmp_path
         assert (copy.name, copy.id, copy.spec) == (str(path), model.id, model.spec)
 
 
-def test_the_id_is_the_digest_of_all_before_it(model) -> None:
+def test_the_id_is_the_digest_of_all_bytes_before_it(model) -> None:
     assert model.id == hashlib.sha256(model.content[:-76]).hexdigest()
     assert model.content[-64:] == model.id.encode()
 
