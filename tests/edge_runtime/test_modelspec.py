@@ -52,7 +52,7 @@ POINT = ("operating_points", 0)
 SET = ("conformal", "marginal")
 CRITERION = ("drift", "criteria", 0)
 
-# path of a field → values that it must not have
+# path of a field → values that must be rejected
 BAD: dict[tuple[Any, ...], list[Any]] = {
     (): [None, [], "text"],
     ("schema",): [0, 2, "1", None, True],
@@ -146,7 +146,7 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
 
 
 def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Every object in `data` whose fields are fixed, and where it is."""
+    """Every object in `data` with fixed fields, and its path."""
     if isinstance(data, dict) and path not in (("conformal", "classes"), ("image_quality", "limits"), ("training",)):
         yield path, data
     if isinstance(data, (dict, list)):
@@ -155,13 +155,13 @@ def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 
 
 @pytest.mark.parametrize("spec", [FULL, LEAST], ids=["full", "least"])
-def test_what_is_written_is_read_back(spec: ModelSpec) -> None:
+def test_a_written_spec_is_read_back(spec: ModelSpec) -> None:
     again = parse_spec(render_spec(spec), "m")
     assert again == spec
-    assert repr(again) == repr(spec)  # which names the classes: named tuples of different ones may be equal
+    assert repr(again) == repr(spec)  # repr names the classes: named tuples of different classes may be equal
 
 
-def test_named_tuples_become_objects_wherever_they_lie() -> None:
+def test_named_tuples_become_objects_at_any_depth() -> None:
     rate, data = Rate(0.5, 0.25, 0.75, 9), {"value": 0.5, "low": 0.25, "high": 0.75, "n": 9}
     assert as_data({"a": [rate, (1, rate)], "b": None}) == {"a": [data, [1, data]], "b": None}
 
@@ -177,7 +177,7 @@ def test_optional_fields_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(("path", "value"), CASES)
-def test_a_field_of_another_type_or_range_is_named(path: tuple[Any, ...], value: Any) -> None:
+def test_a_field_of_the_wrong_type_or_range_is_named(path: tuple[Any, ...], value: Any) -> None:
     with pytest.raises(ModelError) as refused:
         parse_spec(changed(path, value), "m.tflite")
     message = str(refused.value)
@@ -210,7 +210,7 @@ def test_every_missing_field_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"nonsense"])
-def test_what_is_not_json(text: bytes) -> None:
+def test_text_that_is_not_json(text: bytes) -> None:
     with pytest.raises(ModelError, match=r"spot\.json"):
         parse_spec(text, "m")
 

@@ -1,4 +1,4 @@
-"""Odd inputs and ends: pipes among the pictures, folders that are closed, streams that are gone, unusual TIFFs."""
+"""Odd inputs and endings: pipes among the images, folders without permission, closed streams, unusual TIFFs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def grey_tiff(bits: int, photometric: int, value: int) -> bytes:
-    """A 64x64 grey TIFF with 16-bit samples, said to be of `bits` bits."""
+    """A 64x64 grey TIFF with 16-bit samples, whose tag claims `bits` bits."""
     pixels = struct.pack("<H", value) * 64 * 64
     tags = [
         (256, 3, 64), (257, 3, 64), (258, 3, bits), (259, 3, 1), (262, 3, photometric),
@@ -48,13 +48,13 @@ def test_a_16_bit_tiff_in_which_white_is_zero_is_refused() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT RUN: this system has no named pipes")
-def test_a_pipe_among_the_images_is_refused_and_the_rest_goes_on(tmp_path: Path, lesion: bytes) -> None:
+def test_a_pipe_among_the_images_is_refused_and_the_others_are_classified(tmp_path: Path, lesion: bytes) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(lesion)
-    done = shell("spot-edge classify . --csv", tmp_path)
-    assert done.returncode == 3
-    assert "a.jpg: cannot be read: not a regular file" in done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    result = shell("spot-edge classify . --csv", tmp_path)
+    assert result.returncode == 3
+    assert "a.jpg: cannot be read: not a regular file" in result.stderr
+    assert len(result.stdout.splitlines()) == 3
 
 
 def test_a_device_is_neither_an_image_nor_a_model() -> None:
@@ -82,43 +82,43 @@ def test_a_folder_that_cannot_be_searched_is_reported(tmp_path: Path, monkeypatc
     ]
 
 
-def test_files_that_were_requested_are_made_though_the_reader_has_gone(tmp_path: Path, lesion: bytes) -> None:
+def test_requested_files_are_saved_after_the_reader_has_gone(tmp_path: Path, lesion: bytes) -> None:
     (tmp_path / "in").mkdir()
     for name in "abcd":
         (tmp_path / "in" / f"{name}.jpg").write_bytes(lesion)
-    done = shell("spot-edge classify in --json --save kept | true", tmp_path)
-    assert done.stderr == ""
+    result = shell("spot-edge classify in --json --save kept | true", tmp_path)
+    assert result.stderr == ""
     assert sorted(path.name for path in (tmp_path / "kept").glob("*.json")) == ["a.json", "b.json", "c.json", "d.json"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT RUN: this system has no /dev/full")
 @pytest.mark.parametrize("command", ["info", "--help"])
-def test_a_full_disk_is_one_line(command: str, tmp_path: Path) -> None:
-    done = shell(f"spot-edge {command} >/dev/full", tmp_path)
-    assert done.returncode == 6
-    assert done.stderr == "spot-edge: cannot write to standard output: No space left on device\n"
+def test_a_full_disk_is_reported_in_one_line(command: str, tmp_path: Path) -> None:
+    result = shell(f"spot-edge {command} >/dev/full", tmp_path)
+    assert result.returncode == 6
+    assert result.stderr == "spot-edge: cannot write to standard output: No space left on device\n"
 
 
 def test_closed_streams_do_no_harm(tmp_path: Path, lesion: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(lesion)
     assert shell("spot-edge classify x.jpg --json 2>&-", tmp_path).stdout.startswith("{")
-    done = shell("spot-edge classify - <&-", tmp_path)
-    assert done.returncode == 3
-    assert done.stderr == "spot-edge: -: empty\n"
+    result = shell("spot-edge classify - <&-", tmp_path)
+    assert result.returncode == 3
+    assert result.stderr == "spot-edge: -: empty\n"
 
 
 def test_heat_maps_in_the_folder_are_not_classified(tmp_path: Path, lesion: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(lesion)
     shell("spot-edge classify . --heatmap .", tmp_path)
-    done = shell("spot-edge classify . --csv", tmp_path)
+    result = shell("spot-edge classify . --csv", tmp_path)
     assert (tmp_path / "x.heatmap.png").exists()
-    assert len(done.stdout.splitlines()) == 2
+    assert len(result.stdout.splitlines()) == 2
 
 
-def test_two_forms_at_once_are_a_usage_error(tmp_path: Path) -> None:
-    done = shell("spot-edge classify x.jpg --json --csv", tmp_path)
-    assert done.returncode == 2
-    assert "use either --json or --csv" in done.stderr
+def test_two_output_formats_are_a_usage_error(tmp_path: Path) -> None:
+    result = shell("spot-edge classify x.jpg --json --csv", tmp_path)
+    assert result.returncode == 2
+    assert "use either --json or --csv" in result.stderr
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: streams of POSIX")
@@ -137,7 +137,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: streams of POSIX
     ],
 )
 @pytest.mark.parametrize("end", [">out 2>/dev/full", "2>&1 >out | true", ">out 2>&-"], ids=["full", "gone", "closed"])
-def test_complaints_that_nobody_can_read_change_nothing(
+def test_error_messages_that_nobody_can_read_change_nothing(
     end: str, command: str, code: int, tmp_path: Path, lesion: bytes
 ) -> None:
     if "full" in end and not Path("/dev/full").exists():
@@ -155,7 +155,7 @@ def test_complaints_that_nobody_can_read_change_nothing(
 @posix
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_files_are_complete_where_standard_output_was_closed(closed: str, tmp_path: Path, lesion: bytes) -> None:
-    """No file may take the place of a stream, and with it what is printed."""
+    """No file may take the number of a closed stream and receive its text."""
     (tmp_path / "x.jpg").write_bytes(lesion)
     assert shell(f"spot-edge classify x.jpg --json --save kept {closed}", tmp_path).returncode == 0
     assert json.loads((tmp_path / "kept" / "x.json").read_text())["source"]["name"] == "x.jpg"
@@ -166,7 +166,7 @@ def test_files_are_complete_where_standard_output_was_closed(closed: str, tmp_pa
 
 @posix
 @pytest.mark.parametrize("command", ["info", "--help", "doctor", "camera preview x.jpg", "camera capture x.jpg -o -"])
-def test_a_reader_that_wants_nothing(command: str, tmp_path: Path, lesion: bytes) -> None:
+def test_a_reader_that_reads_nothing(command: str, tmp_path: Path, lesion: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(lesion)
-    done = shell(f"{{ spot-edge {command}; echo $? >code; }} | true", tmp_path)
-    assert ((tmp_path / "code").read_text(), done.stderr) == ("0\n", "")
+    result = shell(f"{{ spot-edge {command}; echo $? >code; }} | true", tmp_path)
+    assert ((tmp_path / "code").read_text(), result.stderr) == ("0\n", "")

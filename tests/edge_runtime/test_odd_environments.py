@@ -1,6 +1,6 @@
-"""A device whose system is not as usual: disks that take nothing, no home, no user, a clock or a locale that is wrong.
+"""A device with an unusual system: full or read-only disks, no home, no user, a wrong clock or locale.
 
-Mounts and users are the test's own, in namespaces of its processes: nothing outside of them changes.
+Mounts and users exist only in namespaces of the test's own processes: nothing outside of them changes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,11 @@ from PIL import Image
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 ALONE = ["unshare", "--mount"]
-OWN_USER = [
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--mount",
-]  # what an ordinary user may do where the system lets them
+OWN_USER = ["unshare", "--user", "--map-root-user", "--mount"]  # for ordinary users, if the system permits it
 NOBODY = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
 CLOSED = 'mount --bind "{0}" "{0}" && mount -o remount,bind,ro "{0}"'
 SMALL = 'mount -t tmpfs -o size=64k none "{0}"'
-# A clock that stands still, for all that the product asks: no process may have a real one of its own.
+# Stops the clock as seen by spot-edge: no process can have a system clock of its own.
 CLOCK = """
 import time
 def stand_still(now, local=time.localtime, form=time.strftime):
@@ -43,7 +38,7 @@ stand_still({})
 
 @functools.cache
 def works(*command: str) -> bool:
-    """Whether this system has the command and lets us run it."""
+    """Return whether this system has the command and permits it."""
     if shutil.which(command[0]) is None:
         return False
     return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
@@ -51,10 +46,10 @@ def works(*command: str) -> bool:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Run:
-    """mounted(mount, *arguments): the command line where `mount`, a line of sh, was done before."""
+    """mounted(mount, *arguments): run the command line after `mount`, a line of sh."""
     prefix = next((way for way in (ALONE, OWN_USER) if works(*way, "sh", "-c", CLOSED.format(tmp_path))), None)
     if prefix is None:
-        pytest.skip("NOT RUN: this system lets us mount nothing: read-only and full file systems were not tried")
+        pytest.skip("NOT RUN: this system permits no mounts: read-only and full file systems were not tested")
 
     def run(mount: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
         return command(*arguments, before=[*prefix, "sh", "-c", f'{mount} && exec "$@"', "sh"], **options)
@@ -63,17 +58,17 @@ def mounted(tmp_path: Path) -> Run:
 
 
 def command(*arguments: object, before: list[str] | None = None, **options: Any) -> Any:
-    """What the command line says, started by `before`; it is never a traceback."""
+    """Run the command line, started by `before`; fail if it prints a traceback."""
     line = [*(before or []), sys.executable, "-m", "spot_edge.cli", *map(str, arguments)]
     env = {name: value for name, value in (os.environ | options.pop("env", {})).items() if value is not None}
-    ended = subprocess.run(line, capture_output=True, timeout=120, check=False, env=env, **options)
-    assert b"Traceback" not in ended.stderr, ended.stderr.decode()
-    return ended
+    result = subprocess.run(line, capture_output=True, timeout=120, check=False, env=env, **options)
+    assert b"Traceback" not in result.stderr, result.stderr.decode()
+    return result
 
 
 @pytest.fixture
 def scans(tmp_path: Path, draw, encode) -> Path:
-    """A folder of pictures that together are larger than the small disk."""
+    """A folder of images that together are larger than the small disk."""
     folder = tmp_path / "scans"
     folder.mkdir()
     for number in range(20):
@@ -93,19 +88,19 @@ WRITES = [
 
 
 @pytest.mark.parametrize("line", READS)
-def test_a_file_system_that_can_be_read_alone_is_enough(line: str, mounted: Run, scans: Path) -> None:
-    ended = mounted(f'{CLOSED.format(scans)} && cd "{scans}"', *line.split(), input=b"\nq\n")
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    assert ended.stdout
+def test_a_read_only_file_system_is_enough(line: str, mounted: Run, scans: Path) -> None:
+    result = mounted(f'{CLOSED.format(scans)} && cd "{scans}"', *line.split(), input=b"\nq\n")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout
 
 
 @pytest.mark.parametrize("line", WRITES)
-def test_what_cannot_be_kept_on_a_read_only_file_system_ends_with_6(line: str, mounted: Run, scans: Path) -> None:
+def test_saving_to_a_read_only_file_system_exits_with_6(line: str, mounted: Run, scans: Path) -> None:
     before = sorted(os.listdir(scans))
-    ended = mounted(f'{CLOSED.format(scans)} && cd "{scans}"', *line.split(), input=b"\nq\n")
-    assert ended.returncode == 6
-    assert ended.stderr.endswith(b": Read-only file system\n")
-    assert ended.stderr.count(b"\n") == 1
+    result = mounted(f'{CLOSED.format(scans)} && cd "{scans}"', *line.split(), input=b"\nq\n")
+    assert result.returncode == 6
+    assert result.stderr.endswith(b": Read-only file system\n")
+    assert result.stderr.count(b"\n") == 1
     assert sorted(os.listdir(scans)) == before
 
 
@@ -118,16 +113,14 @@ def test_what_cannot_be_kept_on_a_read_only_file_system_ends_with_6(line: str, m
     ],
     ids=" ".join,
 )
-def test_a_full_disk_keeps_complete_files_alone(
-    arguments: list[str], mounted: Run, scans: Path, tmp_path: Path
-) -> None:
+def test_a_full_disk_keeps_only_complete_files(arguments: list[str], mounted: Run, scans: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
-    listed = tmp_path / "listed"  # the small disk is gone with its process
+    listed = tmp_path / "listed"  # the small disk disappears with its process
     mount = f'{SMALL.format("kept")} && mkdir "{listed}" && trap "cp -a kept/. listed/" EXIT && "$@"; exit'
-    ended = mounted(mount, *arguments, cwd=tmp_path, input=b"\n" * 20)
-    assert ended.returncode == 6
-    assert ended.stderr.endswith(b": cannot be written: No space left on device\n")
-    assert ended.stderr.count(b"\n") == 1
+    result = mounted(mount, *arguments, cwd=tmp_path, input=b"\n" * 20)
+    assert result.returncode == 6
+    assert result.stderr.endswith(b": cannot be written: No space left on device\n")
+    assert result.stderr.count(b"\n") == 1
     kept = {path.name for path in listed.iterdir()}
     assert kept
     assert not [name for name in kept if name.startswith(".")]
@@ -142,9 +135,9 @@ def test_a_full_disk_keeps_complete_files_alone(
 
 def test_a_full_disk_for_a_captured_image(mounted: Run, scans: Path, tmp_path: Path) -> None:
     fill = f"mkdir kept && {SMALL.format('kept')} && cd kept && ! cat ../scans/* >full 2>&-"
-    ended = mounted(f'{fill} && "$@"; code=$?; ls -A >&2; exit $code', "camera", "capture", scans, cwd=tmp_path)
-    assert ended.returncode == 6
-    first, *left = ended.stderr.decode().splitlines()
+    result = mounted(f'{fill} && "$@"; code=$?; ls -A >&2; exit $code', "camera", "capture", scans, cwd=tmp_path)
+    assert result.returncode == 6
+    first, *left = result.stderr.decode().splitlines()
     assert first.endswith("cannot be written: No space left on device")
     assert left == ["full"]
 
@@ -167,10 +160,10 @@ def test_no_folder_for_temporary_files(temporary: str | None, mounted: Run, scan
 def test_no_home_and_no_user(home: str | None, user: str, scans: Path) -> None:
     before = [] if user == "own" else NOBODY
     if before and not works(*NOBODY, "true"):
-        pytest.skip("NOT RUN: this system gives a process no user without a name")
+        pytest.skip("NOT RUN: this system permits no process of a user without a name")
     env: dict[str, Any] = {"env": {"HOME": home, "USER": None, "LOGNAME": None}, "before": before}
-    answers = command("classify", scans, "--json", "--save", scans / "kept", **env)
-    assert (answers.returncode, answers.stderr, len(answers.stdout.splitlines())) == (0, b"", 20)
+    classified = command("classify", scans, "--json", "--save", scans / "kept", **env)
+    assert (classified.returncode, classified.stderr, len(classified.stdout.splitlines())) == (0, b"", 20)
     assert len(os.listdir(scans / "kept")) == 40
     assert command("info", **env).returncode == 0
     assert command("kiosk", scans, input=b"\nq\n", **env).stdout.count(b"Picture taken") == 1
@@ -183,26 +176,26 @@ def test_no_home_and_no_user(home: str | None, user: str, scans: Path) -> None:
     ("now", "name"),
     [(0.0, "19700101-000000"), (5.25, "19700101-000005"), (-1.0, "19691231-235959"), (2.0**32, "21060207-062816")],
 )
-def test_a_clock_that_is_wrong(now: float, name: str, start, scans: Path, tmp_path: Path) -> None:
-    def say(*arguments: object) -> bytes:
+def test_a_wrong_clock(now: float, name: str, start, scans: Path, tmp_path: Path) -> None:
+    def run(*arguments: object) -> bytes:
         running = start(
             *arguments, before=CLOCK.format(now), cwd=tmp_path, stdin=subprocess.PIPE, env=os.environ | {"TZ": "UTC"}
         )
-        said, complained = running.communicate(b"\n\nq\n", timeout=60)
-        assert (running.returncode, complained) == (0, b"")
-        return said
+        stdout, stderr = running.communicate(b"\n\nq\n", timeout=60)
+        assert (running.returncode, stderr) == (0, b"")
+        return stdout
 
     for _ in range(2):
-        record = json.loads(say("classify", "--camera", "scans", "--json", "--save", "kept"))
+        record = json.loads(run("classify", "--camera", "scans", "--json", "--save", "kept"))
         assert record["source"]["captured_at"] == now
-    assert say("kiosk", "scans", "--save", "kept").count(b"Picture taken at " + name[9:11].encode()) == 2
+    assert run("kiosk", "scans", "--save", "kept").count(b"Picture taken at " + name[9:11].encode()) == 2
     stems = [f"camera-{name}", *(f"camera-{name}-{number}" for number in (2, 3, 4))]
     assert sorted(os.listdir(tmp_path / "kept")) == sorted(stem + end for stem in stems for end in (".jpg", ".json"))
-    say("doctor")
+    run("doctor")
 
 
 def test_captures_of_one_second_do_not_overwrite_one_another(start, scans: Path, tmp_path: Path) -> None:
-    """As those of a device without a battery for its clock, which begins at the same time whenever it is started."""
+    """A device without a battery for its clock starts at the same time whenever it boots."""
     for number in range(3):
         assert (
             start("camera", "capture", scans / f"{number:02}.jpg", before=CLOCK.format(0), cwd=tmp_path).wait(60) == 0
@@ -230,9 +223,9 @@ def test_a_wrong_locale(env: dict[str, str], scans: Path, tmp_path: Path, lesion
     names = [b"\xff\xfe.png", "läsion 皮.png".encode(), b"mole.png"]
     for name in names:
         Path(os.fsdecode(os.path.join(folder, name))).write_bytes(lesion)
-    told = command("classify", os.fsdecode(folder), "--json", env=env)
-    assert (told.returncode, told.stderr) == (0, b"")
-    assert len(told.stdout.splitlines()) == 3
+    printed = command("classify", os.fsdecode(folder), "--json", env=env)
+    assert (printed.returncode, printed.stderr) == (0, b"")
+    assert len(printed.stdout.splitlines()) == 3
     kept = command("classify", os.fsdecode(folder), "--save", os.fsdecode(folder + b"/kept"), env=env)
     assert (kept.returncode, kept.stderr) == (0, b"")
     assert b"mole.png" in kept.stdout

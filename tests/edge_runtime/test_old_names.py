@@ -81,7 +81,7 @@ def test_malformed_values_pass_through_for_the_parser_to_reject(malformed: dict[
         parse_spec(json.dumps(valid | malformed).encode(), "m.tflite")
 
 
-def test_the_embedded_model_needs_the_translation_and_loses_nothing_in_it(model: ModelFile) -> None:
+def test_the_translation_of_the_embedded_model_is_complete(model: ModelFile) -> None:
     stored = json.loads(model.members["spot.json"])
     read = as_data(model.spec)
     assert stored.keys() - {"schema"} - read.keys() == {"capture"}, "renewed: remove old_names.py and this test"

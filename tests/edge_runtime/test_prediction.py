@@ -1,4 +1,4 @@
-"""From scores to a triage category, and to the JSON form that every client speaks."""
+"""From scores to a triage category, to text and to JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SPEC = ModelSpec(
     MeasuredIn("ai-edge-litert", "2.3.0"),
     1.0,
     {},
-    (point(0.25), point(0.5)),  # on purpose not in order
+    (point(0.25), point(0.5)),  # deliberately unsorted
 )
 
 
@@ -185,12 +185,12 @@ def test_an_image_that_fails_the_quality_check_has_no_near_tie() -> None:
     assert not prediction(scores(0.4, 0.4, 0.2, 0), quality=unfit).near_tie
 
 
-def test_more_ranks_than_classes_are_all_of_them() -> None:
+def test_more_classes_than_exist_shows_all_of_them() -> None:
     text = describe(prediction(scores(0.6, 0.3, 0.1, 0)), top=99)
     assert text.count("model score") == 4
 
 
-def test_words_break_no_line_over_a_file_name() -> None:
+def test_a_file_name_cannot_break_a_line() -> None:
     odd = prediction(scores(0.6, 0.3, 0.1, 0), source={"kind": "path", "name": "a\nb\x1b[2J\udcff.jpg"})
     assert describe(odd, top=1).splitlines()[0] == "a\\nb\\x1b[2J\\udcff.jpg"
 
@@ -213,7 +213,7 @@ def test_routine_is_never_reassuring() -> None:
     assert "not a diagnosis" in disclaimer(medical=True)
 
 
-THRESHOLDS = {"mel": (0.95, 0.1), "nv": (0.9, 0.5), "bcc": (0.9, 0.2)}  # of "x" no image was seen
+THRESHOLDS = {"mel": (0.95, 0.1), "nv": (0.9, 0.5), "bcc": (0.9, 0.2)}  # no image of "x" was measured
 WITH_SETS = SPEC._replace(
     conformal=Conformal(
         SetThreshold(0.9, 0.3, 700),
@@ -235,7 +235,7 @@ def found_set(*values: float) -> PredictionSet | None:
         ((0.0, 0.4, 0.1, 0.5), ("x",)),
     ],
 )
-def test_the_set_holds_what_reaches_its_own_threshold_and_what_has_none(values: tuple, labels: tuple) -> None:
+def test_the_set_has_the_classes_at_their_threshold_and_those_without_one(values: tuple, labels: tuple) -> None:
     assert found_set(*values) == PredictionSet(labels, {"mel": 0.95, "nv": 0.9, "bcc": 0.9})
 
 
@@ -244,7 +244,7 @@ def test_a_model_without_thresholds_gives_no_set() -> None:
     assert "may be" not in describe(prediction(scores(1, 0, 0, 0)), top=1)
 
 
-def test_a_set_without_malignant_classes_says_how_many_such_sets_leave_out() -> None:
+def test_a_set_without_malignant_classes_says_how_many_such_sets_miss() -> None:
     values = (0.01, 0.98, 0.0, 0.01)
     text = " ".join(describe(prediction(scores(*values), prediction_set=found_set(*values)), top=1).split())
     assert "may be nevus, ? (such sets miss 5 % of melanoma, 10 % of carcinoma)" in text
@@ -253,7 +253,7 @@ def test_a_set_without_malignant_classes_says_how_many_such_sets_leave_out() -> 
     assert "may be nevus, melanoma, ? triage" in text
 
 
-def test_a_set_of_nothing_is_reported() -> None:
+def test_an_empty_set_is_reported() -> None:
     text = describe(
         prediction(scores(0.01, 0.4, 0.1, 0.4), prediction_set=PredictionSet((), {"mel": 0.95, "bcc": 0.9})), top=1
     )

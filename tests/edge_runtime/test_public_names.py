@@ -1,4 +1,4 @@
-"""What `import spot_edge` offers, and what it does not yet import."""
+"""The public names of `spot_edge`, and what `import spot_edge` does not load."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def test_every_error_class_is_public() -> None:
 
 
 @pytest.mark.parametrize("name", spot_edge.__all__)
-def test_every_public_name_is_there_and_documented(name: str) -> None:
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
     value = getattr(spot_edge, name)
     assert name in ("RUNTIMES", "__version__") or value.__doc__
 
 
-def test_any_other_name_is_not() -> None:
+def test_any_other_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'spot_edge' has no attribute 'Classifer'"):
         _ = spot_edge.Classifer
 
 
-def test_a_star_import_takes_the_public_names() -> None:
+def test_a_star_import_has_the_public_names() -> None:
     names: dict[str, object] = {}
     exec("from spot_edge import *", names)
     assert set(spot_edge.__all__) <= set(names)
@@ -62,11 +62,11 @@ def test_reading_a_model_file_needs_no_numpy(python) -> None:
 
 
 def test_help_and_version_import_no_numpy_pillow_or_interpreter(python) -> None:
-    """A toolkit that is installed beside it is loaded for its lines in --help, and must be as light."""
+    """An installed toolkit is loaded for its lines in --help, and must be as light."""
     for option in ("--help", "--version"):
         script = f"from spot_edge.cli import spot_edge\nspot_edge.main(['{option}'], standalone_mode=False)\n{IMPORTED}"
-        ended = python("-c", script)
-        heavy = json.loads(ended.stdout.splitlines()[-1])
+        result = python("-c", script)
+        heavy = json.loads(result.stdout.splitlines()[-1])
         assert set(heavy) <= {"importlib.metadata"}, option
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP in the middle of the work: a prompt end, a documented code, nothing half written."""
+"""SIGTERM and SIGHUP during the work: a prompt end, a documented exit code, and no incomplete file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: signals of POSIX")
 
 INTERRUPTED = (130, [b"interrupted"])
-# A signal that comes where Python loses the exception of its handler, and where it makes another one of it.
+# A signal at two moments: where Python drops the exception of its handler, and where Python replaces it.
 LOST = """
 import os, signal, weakref
 from spot_edge.commands import records
@@ -41,8 +41,8 @@ records.unique_name = unique_name
 """
 
 
-def narrow() -> tuple[int, int]:
-    """A pipe that holds next to nothing: who writes to it waits until somebody reads."""
+def small_pipe() -> tuple[int, int]:
+    """A pipe with a small buffer: its writer waits until somebody reads."""
     ours, theirs = os.pipe()
     if sys.platform == "linux":
         import fcntl
@@ -64,9 +64,9 @@ def test_saved_files_are_complete_after_a_signal(
         assert running.poll() is None
         time.sleep(0.001)
     running.send_signal(number)
-    printed, said = running.communicate(timeout=60)
-    assert (running.returncode, said.split()) == INTERRUPTED
-    assert all(json.loads(line) for line in printed.splitlines())
+    stdout, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr.split()) == INTERRUPTED
+    assert all(json.loads(line) for line in stdout.splitlines())
     assert not [path for path in kept.iterdir() if path.name.startswith(".")]
     records = list(kept.glob("*.json"))
     assert after <= len(records) < len(many)
@@ -77,8 +77,8 @@ def test_saved_files_are_complete_after_a_signal(
                 image.load()
 
 
-def test_a_reader_that_is_slow_does_not_hold_it_up(many, start) -> None:
-    ours, theirs = narrow()
+def test_a_slow_reader_does_not_delay_the_end(many, start) -> None:
+    ours, theirs = small_pipe()
     running = start("classify", *many, "--json", stdout=theirs)
     os.close(theirs)
     assert os.read(ours, 1) == b"{"
@@ -90,15 +90,15 @@ def test_a_reader_that_is_slow_does_not_hold_it_up(many, start) -> None:
 @pytest.mark.parametrize("moment", [LOST, CHANGED], ids=["lost", "changed"])
 def test_a_signal_at_any_moment_ends_it(moment: str, many, start, tmp_path: Path) -> None:
     running = start("classify", *many, "--save", tmp_path / "kept", before=moment)
-    _, said = running.communicate(timeout=60)
-    assert (running.returncode, said.split()) == INTERRUPTED
+    _, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr.split()) == INTERRUPTED
     assert len(list((tmp_path / "kept").glob("*.json"))) < len(many)
 
 
 def test_a_second_signal_while_a_lost_one_is_handled(second_signal: str, many, start, tmp_path: Path) -> None:
     running = start("classify", *many, "--save", tmp_path / "kept", before=LOST + second_signal)
-    _, said = running.communicate(timeout=60)
-    assert (running.returncode, said.split()) == INTERRUPTED
+    _, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr.split()) == INTERRUPTED
 
 
 def test_a_second_signal_during_the_message_changes_nothing(many, start) -> None:
@@ -113,17 +113,17 @@ click.echo = echo
     running = start("classify", *many, "--json", before=again)
     assert running.stdout.readline()
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=60)
-    assert (running.returncode, said.split()) == INTERRUPTED
+    _, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr.split()) == INTERRUPTED
 
 
 def test_a_signal_at_exit_ends_it_at_once(start) -> None:
-    """While Python is taken apart, where no exception of a handler can be raised."""
+    """While Python shuts down, when a handler can no longer raise an exception."""
     late = "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGTERM)"
     running = start("--version", before=late)
-    printed, said = running.communicate(timeout=60)
-    assert (running.returncode, said) == (-signal.SIGTERM, b"")
-    assert printed.startswith(b"spot-edge, version ")
+    stdout, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr) == (-signal.SIGTERM, b"")
+    assert stdout.startswith(b"spot-edge, version ")
 
 
 def test_a_closed_pipe_hides_no_failure(start, lesion: bytes, tmp_path: Path) -> None:
@@ -134,20 +134,20 @@ def test_a_closed_pipe_hides_no_failure(start, lesion: bytes, tmp_path: Path) ->
     os.close(ours)  # before the process starts, so that its first line finds no reader
     running = start("classify", tmp_path / "scans", "--json", "--save", tmp_path / "kept", stdout=theirs)
     os.close(theirs)
-    said = running.stderr.read().decode()
+    stderr = running.stderr.read().decode()
     assert running.wait(60) == 3
-    assert "a.png: " in said
-    assert "1 of 2 images could not be classified" in said
+    assert "a.png: " in stderr
+    assert "1 of 2 images could not be classified" in stderr
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["b.jpg", "b.json"]
 
 
-def test_a_hangup_that_is_ignored_stays_so(many, start) -> None:
+def test_an_ignored_hangup_stays_ignored(many, start) -> None:
     running = start("classify", *many, "--json", before="import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)")
     assert running.stdout.readline()
     running.send_signal(signal.SIGHUP)
-    answers, said = running.communicate(timeout=120)
-    assert (running.returncode, said) == (0, b"")
-    assert len(answers.splitlines()) == len(many) - 1
+    stdout, stderr = running.communicate(timeout=120)
+    assert (running.returncode, stderr) == (0, b"")
+    assert len(stdout.splitlines()) == len(many) - 1
 
 
 @pytest.mark.parametrize("arguments", [["classify", "--camera"], ["camera", "capture"], ["camera", "preview"]])
@@ -161,10 +161,10 @@ def test_the_camera_is_closed(arguments: list[str], start, tmp_path: Path) -> No
     running = start(*arguments, tmp_path, before=silent)
     assert running.stdout.readline() == b"waits\n"
     running.send_signal(signal.SIGTERM)
-    printed, said = running.communicate(timeout=60)
-    assert printed == b"closed\n"
-    preview = arguments[-1] == "preview"  # which goes on until it is ended
-    assert (running.returncode, said.split()) == ((0, []) if preview else INTERRUPTED)
+    stdout, stderr = running.communicate(timeout=60)
+    assert stdout == b"closed\n"
+    preview = arguments[-1] == "preview"  # which runs until it is interrupted
+    assert (running.returncode, stderr.split()) == ((0, []) if preview else INTERRUPTED)
 
 
 def test_the_subprocess_of_the_doctor_ends_with_it(start, tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_the_subprocess_of_the_doctor_ends_with_it(start, tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "held")
     path = os.pathsep.join([str(tmp_path), *map(os.path.abspath, filter(None, sys.path))])
     running = start("doctor", env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path)
-    with open(tmp_path / "held", "rb") as held:  # as soon as the child has it open, too
+    with open(tmp_path / "held", "rb") as held:  # returns once the child has opened it too
         running.send_signal(signal.SIGTERM)
-        printed, said = running.communicate(timeout=60)
-        assert (running.returncode, said.split(), printed) == (*INTERRUPTED, b"")
-        assert select.select([held], [], [], 30)[0], "the child goes on"
+        stdout, stderr = running.communicate(timeout=60)
+        assert (running.returncode, stderr.split(), stdout) == (*INTERRUPTED, b"")
+        assert select.select([held], [], [], 30)[0], "the child still runs"
         assert held.read() == b""

@@ -1,4 +1,4 @@
-"""What a prediction is made from, and what its record says of it."""
+"""What a prediction is made from, and how its record describes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_bytes_of_any_kind(make: type) -> None:
     assert (source.kind, source.name, source.read()) == ("bytes", "bytes", b"abc")
 
 
-def test_bytes_are_kept_as_they_were() -> None:
+def test_bytes_are_copied() -> None:
     buffer = bytearray(b"abc")
     source = Source.of(buffer)
     buffer[0] = 0

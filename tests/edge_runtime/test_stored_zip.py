@@ -1,4 +1,4 @@
-"""A zip that stores its files is read in one pass, and holds no entries exceed the file's size."""
+"""An uncompressed zip is read in one pass; entries that exceed the file's size are rejected."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_files_are_read_as_the_standard_module_reads_them() -> None:
     assert read_stored(overlapping(1, 900)) == {"000000": bytes(900)}
 
 
-def test_files_that_share_their_bytes_do_not_unfold() -> None:
-    """3 MB that would become 60 GB."""
+def test_files_that_share_their_bytes_are_rejected() -> None:
+    """3 MB that would expand to 60 GB."""
     with pytest.raises(ValueError, match="entries exceed the file's size"):
         read_stored(overlapping(60_000, 1_000_000))
 
 
-def test_a_name_that_comes_twice_is_refused() -> None:
-    """One reader would take the first, another the last."""
+def test_a_duplicate_name_is_rejected() -> None:
+    """One reader would use the first entry, another the last."""
     twice = zipped(abc=b"one", abd=b"two").replace(b"abd", b"abc")
     with pytest.raises(ValueError, match="two entries have the same name"):
         read_stored(twice)

@@ -1,4 +1,4 @@
-"""Work done by several threads: in order, a little ahead, within memory, and what goes wrong in its place."""
+"""Work in several threads: in order, a little ahead, within the memory, with errors raised in order."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
     assert list(in_order(range(JOBS), [work] * workers, nothing)) == [job * job for job in range(JOBS)]
 
 
-def test_jobs_are_done_at_once_and_each_worker_does_one_at_a_time() -> None:
+def test_jobs_run_in_parallel_and_each_worker_does_one_at_a_time() -> None:
     meeting, busy = threading.Barrier(3), [0, 0, 0]
 
     def worker(place: int) -> Callable[[int], int]:
         def work(job: int) -> int:
             busy[place] += 1
             assert busy[place] == 1
-            meeting.wait(60)  # only three jobs that are done at once get past it
+            meeting.wait(60)  # passed only while three jobs run at once
             busy[place] -= 1
             return place
 
@@ -49,14 +49,14 @@ def test_jobs_are_done_at_once_and_each_worker_does_one_at_a_time() -> None:
     assert len(list(in_order(range(30), [worker(place) for place in range(3)], nothing))) == 30
 
 
-def test_no_more_than_a_few_are_begun_before_their_turn() -> None:
-    taken, begun, ahead = 0, 0, []
+def test_only_a_few_jobs_start_ahead_of_their_turn() -> None:
+    taken, started, ahead = 0, 0, []
 
     def jobs():
-        nonlocal begun
+        nonlocal started
         for job in range(JOBS):
-            begun += 1
-            ahead.append(begun - taken)
+            started += 1
+            ahead.append(started - taken)
             yield job
 
     for _ in in_order(jobs(), [lambda job: job] * 2, nothing):
@@ -79,15 +79,15 @@ def test_what_a_worker_raises_is_raised_in_its_place(wrong: BaseException) -> No
     assert seen == list(range(50))
 
 
-def test_large_jobs_are_done_alone(monkeypatch) -> None:
+def test_large_jobs_run_alone(monkeypatch) -> None:
     monkeypatch.setattr("spot_edge.commands.workers.available_memory", lambda: 1000)
     together: list[int] = []
-    most, lock = [0], threading.Lock()
+    peaks, lock = [0], threading.Lock()
 
     def work(job: int) -> int:
         with lock:
             together.append(job)
-            most.append(sum(map(size, together)) if len(together) > 1 else 0)
+            peaks.append(sum(map(size, together)) if len(together) > 1 else 0)
         time.sleep(0.002)
         with lock:
             together.remove(job)
@@ -97,7 +97,7 @@ def test_large_jobs_are_done_alone(monkeypatch) -> None:
         return 900 if job % 5 == 0 else 150
 
     assert list(in_order(range(60), [work] * 4, size)) == list(range(60))
-    assert 300 <= max(most) <= 500
+    assert 300 <= max(peaks) <= 500
 
 
 def test_a_size_that_is_unknown_is_reported() -> None:
@@ -108,7 +108,7 @@ def test_a_size_that_is_unknown_is_reported() -> None:
         next(in_order(range(3), [lambda job: job], size))
 
 
-def test_threads_end_with_the_work_and_with_whoever_has_seen_enough() -> None:
+def test_threads_end_with_the_work_or_when_its_reader_stops() -> None:
     before = our_threads()
     list(in_order(range(10), [lambda job: job] * 3, nothing))
     results = in_order(range(JOBS), [lambda job: job] * 3, nothing)
