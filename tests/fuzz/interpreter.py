@@ -1,9 +1,9 @@
-"""What the interpreter does with a model that was damaged on purpose, and sealed anew: how often it ends the process.
+"""Run deliberately damaged models with correct digests, and count how often the interpreter kills the process.
 
     tests/fuzz/interpreter.py [--count 1000] [--seed 0]
 
-Each file is the embedded model with 1 to 4 bytes of its tables changed: which operators there are, on what tensors, of
-what shape, at which offsets. Our own checks refuse some; each of the others is loaded and run in a process of its own.
+Each file is the embedded model with 1 to 4 changed bytes in its tables: operators, their tensors, shapes and offsets.
+spot-edge's own checks reject some; each of the others is loaded and run in a subprocess.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ LOADED_AND_RUN, REFUSED = 0, 3
 
 
 def outcome(model: ModelFile) -> str:
-    """What becomes of a process that loads `model` and runs it once."""
+    """Load `model` and run it once in a subprocess; return how that ended."""
     child = os.fork()
     if not child:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-        signal.alarm(6 * SECONDS)  # for one that only waits
+        signal.alarm(6 * SECONDS)  # for a process that waits without using the CPU
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -55,12 +55,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     whole = read_model()
     flatbuffer = whole.content.index(b"PK\3\4")  # where the zip begins
     tables = _tables(whole.content[:flatbuffer])
-    draws, counts = np.random.default_rng(asked.seed), Counter[str]()
-    for number in range(asked.count):
+    draws, counts = np.random.default_rng(options.seed), Counter[str]()
+    for number in range(options.count):
         damaged = bytearray(whole.content)
         for at in draws.choice(tables, 1 + number % 4).tolist():
             damaged[at] = int(draws.integers(256))
@@ -71,12 +71,12 @@ def main() -> int:
         else:
             counts[outcome(model)] += 1
     for what, count in counts.most_common():
-        print(f"{count:5} of {asked.count} {what}")
+        print(f"{count:5} of {options.count} {what}")
     return 0
 
 
 def _tables(flatbuffer: bytes) -> list[int]:
-    """Where no weights lie: where most words of four bytes, as offsets do, hold a small number."""
+    """The positions without weights: there most four-byte words hold a small number, as offsets do."""
     words = np.frombuffer(flatbuffer[: len(flatbuffer) // 4 * 4], "<u4")
     small = np.convolve(words < 65536, np.ones(16), "same") > 12
     return [4 * int(word) + byte for word in np.flatnonzero(small) for byte in range(4)]

@@ -1,4 +1,4 @@
-"""Make the corpus that fuzzing starts from: `python tests/fuzz/seeds.py`, with pytest installed. All of it is drawn."""
+"""Make the corpus that fuzzing starts from: `python tests/fuzz/seeds.py`, with pytest installed. All data is drawn."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def images() -> dict[str, bytes]:
-    """Every format, in every way that takes another path through its decoder or ours."""
+    """Every format, in every variant that takes another path through its decoder or through spot-edge."""
     rgb, exif = drawn(), Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
     exif.get_ifd(0x8825)[2] = (1.0, 2.0, 3.0)
@@ -83,7 +83,7 @@ def images() -> dict[str, bytes]:
 
 
 def tiled_tiff(grey: np.ndarray) -> bytes:
-    """A big-endian TIFF of four tiles, which Pillow does not write."""
+    """A big-endian TIFF of four tiles, which Pillow cannot write."""
     padded = np.zeros((64, 64), np.uint8)
     padded[:SIDE, :SIDE] = grey
     tiles = [padded[y : y + 32, x : x + 32].tobytes() for y in (0, 32) for x in (0, 32)]
@@ -97,7 +97,7 @@ def tiled_tiff(grey: np.ndarray) -> bytes:
 
 
 def run_length_bmp() -> bytes:
-    """Runs, literal pixels, an end of line, a jump and the end; which Pillow does not write."""
+    """A BMP of runs, literal pixels, an end of line, a jump and the end, which Pillow cannot write."""
     rows = (
         b"".join(bytes([30, level % 4, 0, 10, *range(10), 0, 0]) for level in range(SIDE - 2)) + b"\1\2\0\0\0\2\3\1\0\1"
     )
@@ -130,7 +130,7 @@ def frames() -> dict[str, bytes]:
 
 
 def sessions() -> dict[str, bytes]:
-    """What the scripted kernel of the camera's own tests answers, in the order in which it is asked."""
+    """The replies of the camera tests' scripted kernel, in the order of the requests."""
     scripted = scripted_kernel()
     jpeg = encoded(drawn().resize((8, 8)), "JPEG", quality=30)
     controls = {
@@ -157,39 +157,39 @@ def sessions() -> dict[str, bytes]:
             lock = {0: None, 1: True, 2: False}[choice % 3]
             with Camera("auto", kernel=kernel, controls={"focus": 40} if choice >= 0x80 else {}, lock=lock) as camera:
                 next(camera)
-        found[name] = bytes([choice]) + bytes(kernel.said)
+        found[name] = bytes([choice]) + bytes(kernel.recorded)
     return found
 
 
 def recorder(scripted: Any) -> Any:
     class Recorder(scripted):  # type: ignore[misc]
-        """Such a kernel, and what it said, as `fuzzed.driver` reads it; a buffer is told as the frame that fills it."""
+        """A scripted kernel that records its replies for `fuzzed.driver`; a buffer is recorded as its frame."""
 
         def __init__(self, *frames: Any, **options: Any) -> None:
             super().__init__(*frames, **options)
-            self.said = bytearray()
+            self.recorded = bytearray()
 
         def open(self, path: str) -> int:
-            self.said += b"\0"
+            self.recorded += b"\0"
             return int(super().open(path))
 
         def ioctl(self, handle: int, request: int, data: bytearray) -> None:
             try:
                 super().ioctl(handle, request, data)
             except OSError as error:
-                self.said += bytes([error.errno or 1])
+                self.recorded += bytes([error.errno or 1])
                 raise
-            self.said += b"\0" + data
+            self.recorded += b"\0" + data
 
         def map(self, handle: int, length: int, offset: int) -> Any:
             content = self.frames[0][0]
-            self.said += b"\0" + struct.pack("<H", len(content)) + content
+            self.recorded += b"\0" + struct.pack("<H", len(content)) + content
             return super().map(handle, length, offset)
 
         def wait(self, handle: int, seconds: float) -> bool:
-            answer = bool(super().wait(handle, seconds))
-            self.said += b"\0" if answer else b"\1"
-            return answer
+            ready = bool(super().wait(handle, seconds))
+            self.recorded += b"\0" if ready else b"\1"
+            return ready
 
     return Recorder
 
@@ -205,7 +205,7 @@ def scripted_kernel() -> Any:
 
 
 def main() -> int:
-    """Write the corpus, and say what each seed of it comes to."""
+    """Write the corpus and print the size of each target's seeds."""
     made = {
         "image": images(),
         "model": {"whole": tiny_model(), "flatbuffer": tiny_flatbuffer(), "zip": tiny_embedding()},

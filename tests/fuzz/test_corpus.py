@@ -22,7 +22,7 @@ from spot_edge.model.spec import parse_spec
 CORPUS = Path(__file__).parent / "corpus"
 SEEDS = sorted(CORPUS.glob("*/*"))
 TARGETS = ("driver", "embedding", "frame", "image", "model", "spec")
-DAMAGED = 20  # variants of each seed
+DAMAGED = 20  # damaged copies of each seed
 
 
 def test_the_corpus_is_complete_and_small() -> None:
@@ -31,8 +31,8 @@ def test_the_corpus_is_complete_and_small() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_a_seed_and_what_damage_makes_of_it(seed: Path) -> None:
-    """Each target's `run` raises AssertionError for a bad refusal, and lets anything but a refusal through."""
+def test_a_seed_and_damaged_copies_of_it(seed: Path) -> None:
+    """Each target's `run` raises AssertionError for a bad refusal, and does not catch unexpected errors."""
     target, content = importlib.import_module(f"fuzzed.{seed.parent.name}"), seed.read_bytes()
     target.run(content)
     draws = np.random.default_rng(len(content))
@@ -43,8 +43,8 @@ def test_a_seed_and_what_damage_makes_of_it(seed: Path) -> None:
         target.run(bytes(damaged[: int(draws.integers(len(content) + 1))] if number % 5 == 4 else damaged))
 
 
-def test_the_seeds_are_what_they_seem() -> None:
-    """A seed that is refused at once would lead a fuzzer nowhere."""
+def test_the_seeds_are_valid() -> None:
+    """A seed that is rejected at once would lead the fuzzer nowhere."""
     whole = (CORPUS / "model" / "whole").read_bytes()
     assert verify(whole, "seed").spec.name == SPEC.name
     assert redigested(whole) == whole
@@ -53,14 +53,14 @@ def test_the_seeds_are_what_they_seem() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "two\nlines", "<_io.BytesIO object at 0x7f00>", f"in {Path(__file__)}", "long " * 500]
+    "message", ["", "two\nlines", "<_io.BytesIO object at 0x7f00>", f"in {Path(__file__)}", "long " * 500]
 )
-def test_a_bad_refusal_differs_from_a_good_one(said: str) -> None:
+def test_a_bad_refusal_is_found(message: str) -> None:
     with pytest.raises(AssertionError), refused_well(InputError):
-        raise InputError(said)
+        raise InputError(message)
 
 
-def test_a_warning_is_no_refusal() -> None:
+def test_a_warning_is_found() -> None:
     with pytest.raises(AssertionError, match="overflow"), refused_well(InputError):
         np.float32(1e38) * np.full(1, 1e38, np.float32)
     with refused_well(InputError):

@@ -1,5 +1,5 @@
-"""What is fuzzed: each module feeds any bytes at all to one part of the device package, by `run(data)`.
+"""The fuzz targets: each module passes arbitrary bytes to one part of the device package, in `run(data)`.
 
-What the part refuses as it should is swallowed; whatever else comes out is a defect. `WORDS` are byte strings that the
-part knows, for a fuzzer to try; `LONGEST` is the most bytes worth trying.
+The errors that the part documents are swallowed; any other outcome is a defect. `WORDS` are byte strings of the format,
+for the fuzzer to try; `LONGEST` is the largest input worth trying, in bytes.
 """

@@ -1,4 +1,4 @@
-"""What a camera's driver answers: a kernel that says what the bytes say, whatever it was asked."""
+"""The replies of a camera's driver: a kernel that replies with the fuzzed bytes to every request."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PATH = "/dev/video0"
 LARGEST_BUFFER = 4096
 
 
-class Answers(Kernel):
-    """One camera. Before each call lies a byte: 0 for an answer, which follows, or the number of an error."""
+class Replies(Kernel):
+    """One camera. For each call the data has a byte: 0, then the reply, or the number of an error."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -42,7 +42,7 @@ class Answers(Kernel):
         return taken.ljust(size, b"\0")
 
     def _may_fail(self) -> None:
-        number = self.take(1)[0] if self._at < len(self._data) else 19  # unplugged, in the end
+        number = self.take(1)[0] if self._at < len(self._data) else 19  # at the end of the data: unplugged
         if number:
             raise OSError(number, os.strerror(number))
 
@@ -71,12 +71,12 @@ class Answers(Kernel):
 
 class _Mapped(bytes):
     def close(self) -> None:
-        """As of an mmap."""
+        """Do nothing: this stands for an mmap."""
 
 
 def run(data: bytes) -> None:
-    """A listing, a control set, pictures taken with it held and let go, and the button; all of it, or refusals."""
-    choice, kernel = data[:1], Answers(data[1:])
+    """List cameras, set a control, take images with the controls locked or free, and read the button."""
+    choice, kernel = data[:1], Replies(data[1:])
     presses(data)
     if choice < b"\x40":
         with refused_well(CameraError):

@@ -1,4 +1,4 @@
-"""What a model file measures unfamiliar pictures with: `embedding.npz`."""
+"""A model file's reference for out-of-distribution images: `embedding.npz`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ WORDS = (
 
 
 def run(data: bytes) -> None:
-    """Numbers that a distance can be measured with, or a refusal."""
+    """Read arrays that give a distance, or raise an expected error."""
     with refused_well(ModelError):
         ood_reference = read_ood_reference(data, FEATURES, NAME)
-        with np.errstate(all="ignore"):  # numbers may be so large that there is no distance; see test_quality.py
+        with np.errstate(all="ignore"):  # huge numbers may have no finite distance; see test_quality.py
             ood_reference.ood_distance(np.zeros(len(APPEARANCE), np.float32), np.zeros(FEATURES, np.float32))

@@ -1,4 +1,4 @@
-"""What a camera sends for a frame: Motion-JPEG, and YUYV in a layout that the driver tells."""
+"""A camera's frame: Motion-JPEG, or YUYV in a layout that the driver reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAYOUT = struct.Struct("<6sBBBBBB")  # a mark, then width, height, stride, colou
 
 
 def run(data: bytes) -> None:
-    """The frame's picture, or a refusal."""
+    """Decode the frame, or raise an expected error."""
     with refused_well(ValueError, InputError):
         if data.startswith(b"\0YUYV\0") and len(data) >= LAYOUT.size:
             frame = encode(Yuyv(*LAYOUT.unpack_from(data)[1:]).to_rgb(data[LAYOUT.size :]))

@@ -1,4 +1,4 @@
-"""Pictures of every kind: bytes to a tensor."""
+"""Images of every format: from bytes to a tensor."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SPEC = ImageSpec(32)
 
 
 def run(data: bytes) -> None:
-    """A tensor and an upright picture without anything of the file's text, or a refusal."""
+    """Make a tensor and an upright image without the file's metadata, or raise an expected error."""
     with refused_well(InputError):
         prepared = prepare(Source.of(data, NAME), SPEC)
-        picture = prepared.image
+        image = prepared.image
         assert prepared.tensor.shape == (1, 32, 32, 3)
-        assert picture.mode == "RGB"
-        assert min(picture.size) >= 32
-        assert picture.width * picture.height <= MAX_PIXELS
-        assert picture.info == {}
+        assert image.mode == "RGB"
+        assert min(image.size) >= 32
+        assert image.width * image.height <= MAX_PIXELS
+        assert image.info == {}

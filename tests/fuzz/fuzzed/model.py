@@ -1,4 +1,4 @@
-"""Model files: as they come, and under a digest that is right, so that the readers behind it are reached."""
+"""Model files: as they are, and with a corrected digest, so that the readers behind it are reached."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ WORDS = (b"TFL3", b"PK\1\2", b"PK\3\4", b"PK\5\6", b"spot-sha256:", b"labels.txt
 
 
 def run(data: bytes) -> None:
-    """Each reader alone, then the file, then the file sealed anew."""
+    """Run each reader alone, then read the file, then the file with a corrected digest."""
     with refused_well(ModelError):
         read_signature(data, NAME)
     with refused_well(ValueError):
-        held = read_stored(data)
-        assert sum(map(len, held.values())) <= len(data)
+        members = read_stored(data)
+        assert sum(map(len, members.values())) <= len(data)
     with refused_well(ModelError):
         verify(data, NAME)
     with refused_well(ModelError):
@@ -27,6 +27,6 @@ def run(data: bytes) -> None:
 
 
 def redigested(content: bytes) -> bytes:
-    """`content` with the digest that belongs at its end."""
+    """Return `content` with the correct digest at its end."""
     body = content[:-76] + b"spot-sha256:"
     return body + hashlib.sha256(content[:-76]).hexdigest().encode()

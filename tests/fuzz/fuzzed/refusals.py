@@ -1,4 +1,4 @@
-"""What a refusal may be: one of the house's errors, of one line, that tells no more than it was told."""
+"""What a refusal may be: an error of spot-edge, in one line, without internal details."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from contextlib import contextmanager
 
 __all__ = ["NAME", "refused_well"]
 
-NAME = "scans/7.bin"  # what the input is called; no message may hold another path
+NAME = "scans/7.bin"  # the name of the input; no message may contain another path
 
 
 @contextmanager
 def refused_well(*kinds: type[Exception]) -> Iterator[None]:
-    """Swallow `kinds`; AssertionError for a refusal of several lines, one that tells of our memory or paths, or a
-    warning, which a user would see."""
-    with warnings.catch_warnings(record=True) as warned:
+    """Swallow errors of these `kinds`.
+
+    Raise AssertionError for a message of several lines, for one that reveals memory addresses or paths, and for a
+    warning, which a user would see.
+    """
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             yield
         except kinds as error:
-            said = str(error)
-            assert said.strip(), "a refusal without a reason"
-            assert "\n" not in said, said
-            assert len(said) < 2000, said
+            message = str(error)
+            assert message.strip(), "an error without a message"
+            assert "\n" not in message, message
+            assert len(message) < 2000, message
             for leak in (" at 0x", "site-packages", __file__.partition("tests")[0]):
-                assert leak not in said, said
-    assert not warned, str(warned[0])
+                assert leak not in message, message
+    assert not caught, str(caught[0])

@@ -1,4 +1,4 @@
-"""What a model file says about itself: `spot.json`."""
+"""The description in a model file: `spot.json`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WORDS = (
 
 
 def run(data: bytes) -> None:
-    """A spec that is written as the same spec again, all of it text that a file can hold, or a refusal."""
+    """Read a spec that is written as the same spec again, all of it encodable, or raise an expected error."""
     with refused_well(ModelError):
         spec = parse_spec(data, NAME)
         str(as_data(spec)).encode()

@@ -1,4 +1,4 @@
-"""A model file of a few kilobytes: all that spot-edge reads of one, and nothing that an interpreter could run."""
+"""A model file of a few kilobytes: everything that spot-edge reads, and nothing that an interpreter could run."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SPEC = ModelSpec(
 
 
 def tiny_model() -> bytes:
-    """A whole model file."""
+    """A complete model file."""
     return seal(tiny_flatbuffer(), SPEC, {MEMBER: tiny_embedding()})
 
 
 def tiny_embedding() -> bytes:
     """An `embedding.npz` for two classes."""
-    looks = len(APPEARANCE[OOD_FEATURES])
+    measures = len(APPEARANCE[OOD_FEATURES])
     content = io.BytesIO()
     np.savez(
         content,
@@ -46,8 +46,8 @@ def tiny_embedding() -> bytes:
         axes=np.eye(1, FEATURES, dtype=np.float16),
         variances=np.ones(1, np.float32),
         rest=np.float32(0.5),
-        look_mean=np.zeros(looks, np.float32),
-        look_whitening=np.eye(looks, dtype=np.float32),
+        look_mean=np.zeros(measures, np.float32),
+        look_whitening=np.eye(measures, dtype=np.float32),
         usual=np.array([[1, 0.5], [2, 4]], np.float32),
     )
     return content.getvalue()
@@ -66,32 +66,32 @@ def tiny_flatbuffer() -> bytes:
     return struct.pack("<I4s", 8 + root[1], b"TFL3") + root[0]
 
 
-# Each piece is its bytes and where in them it starts; what it points to lies behind it, as offsets that count upwards.
+# A piece: its bytes, and where in them it starts. What it points to follows it, because offsets count upwards.
 _Piece = tuple[bytes, int]
 
 
 def _table(*fields: _Piece | int | None) -> _Piece:
-    """A table: a number is stored in its place, a piece by its offset."""
+    """A table: a number is stored in place, a piece by its offset."""
     size = 4 + 2 * len(fields)
     slots = [0 if field is None else 4 + 4 * place for place, field in enumerate(fields)]
     vtable = struct.pack(f"<HH{len(fields)}H", size, 4 + 4 * len(fields), *slots)
-    here, behind, rest = struct.pack("<i", size), b"", 4 * len(fields)
+    here, after, rest = struct.pack("<i", size), b"", 4 * len(fields)
     for field in fields:
         if isinstance(field, tuple):
-            here += struct.pack("<I", rest + len(behind) + field[1])
-            behind += field[0]
+            here += struct.pack("<I", rest + len(after) + field[1])
+            after += field[0]
         else:
             here += struct.pack("<I", field or 0)
         rest -= 4
-    return vtable + here + behind, size
+    return vtable + here + after, size
 
 
 def _vector(pieces: list[_Piece]) -> _Piece:
-    offsets, behind = b"", b""
+    offsets, after = b"", b""
     for index, (content, start) in enumerate(pieces):
-        offsets += struct.pack("<I", 4 * (len(pieces) - index) + len(behind) + start)
-        behind += content
-    return struct.pack("<I", len(pieces)) + offsets + behind, 0
+        offsets += struct.pack("<I", 4 * (len(pieces) - index) + len(after) + start)
+        after += content
+    return struct.pack("<I", len(pieces)) + offsets + after, 0
 
 
 def _tensor(code: int, shape: tuple[int, ...]) -> _Piece:
