@@ -1,4 +1,4 @@
-"""The kiosk at the press of keys that come through uvcvideo and uinput."""
+"""The kiosk and its triggers: keys of a USB camera (uvcvideo) and of an input device (uinput)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from around import LESION, answered, cameras, in_32_bits, until
+from around import LESION, cameras, expected_score, in_32_bits, until
 from feeder import LOOP, fed
 from input_key import CAMERA, CAMERA_FOCUS, SPACE, InputKey, Q
 from usb_camera import UsbCamera
 
 from spot_edge.camera.button import Buttons
 
-SAID = Path("/tmp/kiosk.log")
+LOG = Path("/tmp/kiosk.log")
 
 
 class Kiosk:
@@ -29,25 +29,25 @@ class Kiosk:
 
     def __init__(self, *arguments: str, **streams: Any) -> None:
         command = [sys.executable, "-u", "-m", "spot_edge.cli", "kiosk", *arguments]
-        with SAID.open("wb") as log:
+        with LOG.open("wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log} | streams
             self.process = subprocess.Popen(command, **streams)
 
     def __enter__(self) -> Kiosk:
         return self
 
-    def __exit__(self, *ended: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.process.kill()
         self.process.wait()
-        print(SAID.read_text())  # seen where a test fails
+        print(LOG.read_text())  # shown if the test fails
 
-    def said(self, words: str) -> int:
-        """How often it said `words`."""
-        return SAID.read_text().count(words)
+    def printed(self, words: str) -> int:
+        """How often it has printed `words`."""
+        return LOG.read_text().count(words)
 
     def has_open(self, kind: str) -> bool:
         """Whether it has a device of `kind` (input/event or video) open now."""
-        assert self.process.poll() is None, SAID.read_text()
+        assert self.process.poll() is None, LOG.read_text()
         links = []
         for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with suppress(FileNotFoundError):  # closed meanwhile
@@ -69,40 +69,40 @@ def plugged(*keys: int) -> Iterator[InputKey]:
         device.pull()
 
 
-def test_the_button_of_a_usb_camera_judges_what_it_sees(vivid: str, uinput: None, dermatoscope: UsbCamera) -> None:
-    with Kiosk(cameras("Dermatoscope")[0].path) as kiosk:  # auto would take vivid's when this one is pulled
+def test_the_button_of_a_usb_camera_takes_a_picture(vivid: str, uinput: None, dermatoscope: UsbCamera) -> None:
+    with Kiosk(cameras("Dermatoscope")[0].path) as kiosk:  # auto would switch to vivid when this one is pulled
         for count in (1, 2):
-            until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event") and dermatoscope.heard, 120)
+            until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event") and dermatoscope.button_polled, 120)
             dermatoscope.press(True)
-            until(lambda count=count: kiosk.said("looks most like  melanoma") == count, 60)
-            until(lambda: dermatoscope.heard)
+            until(lambda count=count: kiosk.printed("looks most like  melanoma") == count, 60)
+            until(lambda: dermatoscope.button_polled)
             dermatoscope.press(False)
             dermatoscope.pull()
             until(lambda: not kiosk.has_open("video") and not kiosk.has_open("input/event"), 120)
             until(lambda: not cameras("Dermatoscope"), 20)
             dermatoscope.plug()
         assert kiosk.end() == 0
-    assert kiosk.said("Picture taken at") == 2
-    assert kiosk.said("spot-edge: ") >= 2  # that the camera is not there
-    assert kiosk.said("Traceback") == 0
+    assert kiosk.printed("Picture taken at") == 2
+    assert kiosk.printed("spot-edge: ") >= 2  # reports the missing camera
+    assert kiosk.printed("Traceback") == 0
 
 
-def test_a_key_that_is_held_pressed_half_way_or_pulled(uinput: None, loopback: None) -> None:
+def test_a_key_held_pressed_half_way_or_pulled(uinput: None, loopback: None) -> None:
     with fed(LESION), Kiosk(LOOP) as kiosk, plugged(SPACE) as keyboard:
         with plugged(CAMERA, CAMERA_FOCUS) as key:
             until(lambda: kiosk.has_open("video") and kiosk.has_open("input/event"), 120)
             key.press(CAMERA_FOCUS)
-            keyboard.press(SPACE)  # without that key, a keyboard is no trigger
+            keyboard.press(SPACE)  # not a trigger: a keyboard lacks the camera key
             key.press(CAMERA, seconds=1.5)  # the kernel repeats it
-            until(lambda: kiosk.said("Picture taken at") == 1, 60)
+            until(lambda: kiosk.printed("Picture taken at") == 1, 60)
         until(lambda: not kiosk.has_open("input/event"))
         with plugged(CAMERA) as key:
             until(lambda: kiosk.has_open("input/event"))
-            assert kiosk.said("Picture taken at") == 1
+            assert kiosk.printed("Picture taken at") == 1
             key.press(CAMERA)
-            until(lambda: kiosk.said("Picture taken at") == 2, 60)
+            until(lambda: kiosk.printed("Picture taken at") == 2, 60)
         assert kiosk.end() == 0
-    assert kiosk.said("Traceback") == 0
+    assert kiosk.printed("Traceback") == 0
 
 
 PRESS_IN_32_BITS = """
@@ -118,7 +118,7 @@ with Buttons() as buttons:
 
 
 def test_what_the_kernel_writes_for_a_press(uinput: None) -> None:
-    """The bytes that tests/edge_runtime/kiosk/test_button.py has from here, in both layouts."""
+    """The source of the bytes in tests/edge_runtime/kiosk/test_button.py, in both layouts."""
     with plugged(CAMERA) as key, Buttons() as buttons, in_32_bits(PRESS_IN_32_BITS) as program:
         (handle,) = buttons.find()
         assert program.stdout is not None
@@ -132,7 +132,7 @@ def test_what_the_kernel_writes_for_a_press(uinput: None) -> None:
         assert events == [(1, CAMERA, 1), (0, 0, 0), (1, CAMERA, 0), (0, 0, 0)]
 
 
-def test_triggers_that_are_not_for_us_are_told_of(uinput: None) -> None:
+def test_triggers_without_permission_are_reported(uinput: None) -> None:
     with plugged(CAMERA):
         for path in Path("/dev/input").glob("event*"):
             path.chmod(0o660)
@@ -148,8 +148,8 @@ def test_triggers_that_are_not_for_us_are_told_of(uinput: None) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_on_a_console_its_keyboard_takes_pictures_and_q_ends(uinput: None, loopback: None) -> None:
-    """The terminal that the systemd unit uses, tty1, and what is on it."""
+def test_on_a_console_the_keyboard_takes_pictures_and_q_quits(uinput: None, loopback: None) -> None:
+    """On tty1, the terminal that the systemd unit uses."""
 
     def modes() -> list[Any]:
         with open("/dev/tty1", "rb", buffering=0) as console:
@@ -172,6 +172,6 @@ def test_on_a_console_its_keyboard_takes_pictures_and_q_ends(uinput: None, loopb
         keyboard.press(Q)
         assert kiosk.process.wait(20) == 0
     assert modes() == before
-    assert answered() in shown
+    assert expected_score() in shown
     assert "An aid for trained people, not a diagnosis." in shown
     assert "████  █████ █   █" in shown

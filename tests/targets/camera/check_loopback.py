@@ -1,4 +1,4 @@
-"""Chosen bytes as Motion-JPEG: v4l2loopback, fed by the test."""
+"""v4l2loopback: Motion-JPEG of any bytes, fed by the test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def numbered(number: int) -> bytes:
     return LESION[:2] + b"\xff\xfe\x00\x04%02d" % number + LESION[2:]
 
 
-def test_motion_jpeg_comes_out_byte_for_byte(loopback: None) -> None:
+def test_motion_jpeg_arrives_byte_for_byte(loopback: None) -> None:
     frames = [numbered(number) for number in range(7)]
     with fed(*frames), Camera(LOOP) as camera:
         taken = [next(camera) for _ in range(10)]
@@ -38,8 +38,8 @@ with Camera(sys.argv[1]) as camera:
 
 def test_a_32_bit_program_gets_the_same_bytes(loopback: None) -> None:
     with fed(LESION), in_32_bits(PICTURE_IN_32_BITS, LOOP) as program:
-        picture, said = program.communicate(timeout=120)
-    assert program.returncode == 0, said.decode()
+        picture, stderr = program.communicate(timeout=120)
+    assert program.returncode == 0, stderr.decode()
     assert picture == LESION
 
 
@@ -83,12 +83,12 @@ def test_the_subcommands(loopback: None, tmp_path: Path, capsys: pytest.CaptureF
             ["preview", LOOP, "--seconds", "1"],
         ):
             spot_edge.main(["camera", *arguments], standalone_mode=False)
-        said = capsys.readouterr().out
+        output = capsys.readouterr().out
         classify = ["classify", "--camera", LOOP, "--json", "--save", str(tmp_path / "kept")]
         spot_edge.main(classify, standalone_mode=False)
-    assert f"{LOOP}  Loop" in said
-    assert "  MJPG" in said
-    assert "frames/s  600x450" in said
+    assert f"{LOOP}  Loop" in output
+    assert "  MJPG" in output
+    assert "frames/s  600x450" in output
     assert (tmp_path / "taken.jpg").read_bytes() == LESION
     found = json.loads(capsys.readouterr().out)
     assert found["source"]["camera"] == LOOP

@@ -1,4 +1,4 @@
-"""The kiosk as examples/kiosk/spot-edge-kiosk.service lets it run, started by systemd."""
+"""The kiosk, started by systemd with examples/kiosk/spot-edge-kiosk.service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from around import LESION, answered, until
+from around import LESION, expected_score, until
 from feeder import LOOP, fed
 from input_key import SPACE, InputKey, Q
 
@@ -29,19 +29,19 @@ def shown(name: str) -> str:
 
 
 def screen() -> str:
-    """What is on the first console."""
+    """The text on the first console."""
     return Path("/dev/vcsu1").read_bytes().decode("utf-32-le")
 
 
 def status(process: str) -> dict[str, list[str]]:
-    """What the kernel says of a process."""
+    """A process's status in the kernel."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return {name: values.split() for name, _, values in (line.partition(":") for line in lines)}
 
 
 @pytest.fixture
 def unit() -> Iterator[None]:
-    """The unit, stopped afterwards; what it said is seen where a test fails."""
+    """The unit; it is stopped afterwards, and its log is shown if the test fails."""
     yield
     print(screen())
     subprocess.run(["journalctl", "--no-pager", f"--unit={UNIT}"], check=True)
@@ -50,7 +50,7 @@ def unit() -> Iterator[None]:
     systemctl("stop", UNIT)
 
 
-def test_it_judges_and_keeps_what_it_sees_and_starts_again(unit: None, uinput: None, loopback: None) -> None:
+def test_it_classifies_saves_and_restarts(unit: None, uinput: None, loopback: None) -> None:
     keyboard = InputKey(SPACE, Q)
     with fed(LESION):
         systemctl("start", UNIT)
@@ -64,7 +64,7 @@ def test_it_judges_and_keeps_what_it_sees_and_starts_again(unit: None, uinput: N
         until(lambda: "looks most like  melanoma" in screen(), 60)
         until(lambda: "frames/s" in screen())
         for words in (
-            answered(),
+            expected_score(),
             "An aid for trained people, not a diagnosis.",
             "████  █████ █   █",
         ):
@@ -82,7 +82,7 @@ def test_it_judges_and_keeps_what_it_sees_and_starts_again(unit: None, uinput: N
     keyboard.pull()
 
 
-def test_with_a_model_that_is_refused_it_does_not_start_again(unit: None) -> None:
+def test_it_does_not_restart_with_a_rejected_model(unit: None) -> None:
     OVERRIDE.parent.mkdir(parents=True, exist_ok=True)
     OVERRIDE.write_text("[Service]\nExecStart=\nExecStart=/opt/spot/bin/spot-edge kiosk --model /etc/passwd\n")
     systemctl("daemon-reload")

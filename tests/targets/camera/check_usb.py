@@ -1,4 +1,4 @@
-"""A true USB Video Class device, of the test's making (usb_camera.py), behind uvcvideo."""
+"""uvcvideo: a USB Video Class device that the test implements (usb_camera.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usb_camera import EXPOSURE, EXPOSURE_AUTO, FOCUS, FOCUS_AUTO, WHITE_BALANCE
 from spot_edge import Camera, CameraError
 
 
-def test_a_usb_camera_is_what_auto_takes_byte_for_byte(vivid: str, dermatoscope: UsbCamera) -> None:
+def test_auto_selects_a_usb_camera_and_its_frames_arrive_byte_for_byte(vivid: str, dermatoscope: UsbCamera) -> None:
     with Camera() as camera:
         assert [next(camera) for _ in range(5)] == [LESION] * 5
         assert camera.opened == cameras("Dermatoscope")[0].path
@@ -55,7 +55,7 @@ def test_broken_frames_of_a_usb_camera(dermatoscope: UsbCamera) -> None:
         assert [next(camera) for _ in range(4)] == [LESION] * 4
 
 
-def test_pulled_within_a_frame_and_plugged_in_again(dermatoscope: UsbCamera) -> None:
+def test_a_usb_camera_pulled_during_a_frame_and_plugged_in_again(dermatoscope: UsbCamera) -> None:
     with Camera(cameras("Dermatoscope")[0].path, timeout=3) as camera:
         next(camera)
         dermatoscope.pull()
@@ -72,7 +72,7 @@ def test_pulled_within_a_frame_and_plugged_in_again(dermatoscope: UsbCamera) -> 
         assert next(camera) == LESION
 
 
-def test_a_usb_camera_that_falls_silent(dermatoscope: UsbCamera) -> None:
+def test_a_usb_camera_that_stops_sending(dermatoscope: UsbCamera) -> None:
     with Camera(timeout=1.5) as camera:
         next(camera)
         dermatoscope.frame = lambda: None

@@ -1,4 +1,4 @@
-"""Raw formats, controls and a metadata node: vivid, the kernel's own test camera."""
+"""vivid, the kernel's own test camera: raw formats, controls and a metadata node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spot_edge.camera.v4l2 import Kernel
 from spot_edge.image.tensor import decode
 
 
-def test_this_is_the_system_it_is_meant_to_be() -> None:
+def test_the_system_is_the_intended_one() -> None:
     assert platform.machine() == "aarch64"
     assert os.geteuid() == 0
 
@@ -31,7 +31,7 @@ def test_raw_frames_have_the_size_and_colours_of_the_test_pattern(vivid: str) ->
     assert (red, green, blue) == ((True, False, False), (False, True, False), (False, False, True))
 
 
-def test_it_is_listed_with_its_sizes_and_controls_but_its_metadata_node_is_not(vivid: str) -> None:
+def test_it_is_listed_with_sizes_and_controls_without_its_metadata_node(vivid: str) -> None:
     listed = cameras("vivid")
     assert len(listed) == 1
     assert any("640x360" in size for size in listed[0].formats["YUYV"])
@@ -39,7 +39,7 @@ def test_it_is_listed_with_its_sizes_and_controls_but_its_metadata_node_is_not(v
     others = [node for node in Kernel().nodes() if node != vivid]
     assert others
     for node in others:
-        refused(node, "gives a camera's metadata, not its pictures")
+        refused(node, "delivers metadata of a camera, not images")
 
 
 def test_controls_are_set_pressed_locked_and_freed(vivid: str) -> None:
@@ -50,11 +50,11 @@ def test_controls_are_set_pressed_locked_and_freed(vivid: str) -> None:
     with Camera(vivid, size=(320, 180), lock=False) as camera:
         next(camera)
     assert {control.name: control.value for control in cameras("vivid")[0].controls}["gain-auto"] == 1
-    refused(vivid, "brightness goes from 0 to 255, not to 999", controls={"brightness": 999})
+    refused(vivid, "brightness must be from 0 to 255, not 999", controls={"brightness": 999})
     refused(vivid, "has no control 'focus'", controls={"focus": 1})
 
 
-def test_a_camera_in_use_says_so_and_works_when_it_is_free(vivid: str) -> None:
+def test_a_camera_in_use_is_reported_and_works_once_it_is_free(vivid: str) -> None:
     second = Camera(vivid, size=(320, 180), timeout=2)
     with Camera(vivid, size=(320, 180)) as first:
         next(first)
@@ -66,7 +66,7 @@ def test_a_camera_in_use_says_so_and_works_when_it_is_free(vivid: str) -> None:
     second.close()
 
 
-def test_a_user_without_permission_is_told_the_group(vivid: str) -> None:
+def test_the_error_for_a_user_without_permission_names_the_group(vivid: str) -> None:
     os.chmod(vivid, 0o660)
     child = os.fork()
     if child == 0:
@@ -81,7 +81,7 @@ def test_a_user_without_permission_is_told_the_group(vivid: str) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
-def test_its_driver_taken_away_within_the_stream_and_given_back(vivid: str) -> None:
+def test_its_driver_is_unbound_during_the_stream_and_bound_again(vivid: str) -> None:
     driver = Path("/sys/bus/platform/drivers/vivid")
     with Camera(vivid, size=(320, 180), timeout=2) as camera:
         next(camera)

@@ -1,4 +1,4 @@
-"""Cameras that tests have plugged in, one for each of the kernel's drivers, and what their keys come through."""
+"""Cameras for the checks, one for each of the kernel's drivers, and the input devices of their keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from usb_camera import UsbCamera
 
 @pytest.fixture(scope="module")
 def vivid() -> Iterator[str]:
-    """A camera of raw formats, and beside it a node for metadata."""
+    """A camera with raw formats and a second node for metadata."""
     modprobe("vivid", "n_devs=1", "node_types=0x20001", "input_types=0")
     until(lambda: cameras("vivid"))
     yield cameras("vivid")[0].path

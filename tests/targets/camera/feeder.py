@@ -1,4 +1,4 @@
-"""What a test feeds to the loopback camera."""
+"""The frames that a test feeds to the loopback camera."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fed(*frames: bytes, **options: object) -> Iterator[Feeder]:
     feeder = Feeder(**options)  # type: ignore[arg-type]
     feeder.frames = list(frames)
     feeder.thread.start()
-    until(lambda: cameras("Loop") and cameras("Loop")[0].formats)  # it offers none until the first frame
+    until(lambda: cameras("Loop") and cameras("Loop")[0].formats)  # it offers no format until the first frame
     try:
         yield feeder
     finally:

@@ -1,4 +1,4 @@
-"""An input device made of code, by the kernel's uinput: keys that the test presses."""
+"""A virtual input device, through the kernel's uinput: keys that the test presses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SYNC, _KEY, _REPEAT = 0, 1, 0x14
 
 
 class InputKey:
-    """A device that has `keys`, plugged in until `pull`. The kernel repeats a key that is held."""
+    """A device with these `keys`, plugged in until `pull`. The kernel repeats a held key."""
 
     def __init__(self, *keys: int) -> None:
         self._handle = os.open("/dev/uinput", os.O_WRONLY)
@@ -34,6 +34,6 @@ class InputKey:
             time.sleep(seconds)
 
     def pull(self) -> None:
-        """Vanish."""
+        """Unplug the device."""
         fcntl.ioctl(self._handle, _DESTROY)
         os.close(self._handle)

@@ -1,6 +1,6 @@
-"""A USB camera made of code: speaks USB/IP to the kernel's virtual host controller, so that uvcvideo drives it as it
-would any dermatoscope. What it sends is up to the test: pictures, broken ones, nothing, its button, and a cable that is
-pulled.
+"""A virtual USB camera. It speaks USB/IP to the kernel's virtual host controller, so that uvcvideo drives it.
+
+The test decides what it sends: images, broken ones, or nothing. It can also press its button and pull its cable.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ ATTACH = Path("/sys/devices/platform/vhci_hcd.0/attach")
 PAYLOAD = 16384  # bytes of a bulk transfer
 HIGH_SPEED = 3
 SIZES = ((640, 480), (320, 240))
-CAMERA, PROCESSING = 1, 2  # units, as the controls address them
+CAMERA, PROCESSING = 1, 2  # the units that the controls address
 EXPOSURE_AUTO, EXPOSURE, FOCUS, FOCUS_AUTO = (CAMERA, 2), (CAMERA, 4), (CAMERA, 6), (CAMERA, 8)
 BRIGHTNESS, WHITE_BALANCE, WHITE_BALANCE_AUTO = (PROCESSING, 2), (PROCESSING, 10), (PROCESSING, 11)
 
-Answer = bytes | None  # None refuses
+Reply = bytes | None  # None rejects the request
 
 
 class UsbCamera:
-    """A camera in the virtual socket `port`: plugged in by `plug`, pulled by `pull`; `frame` says what comes next."""
+    """A camera at the virtual `port`: `plug` plugs it in, `pull` pulls it, and `frame` returns the next frame."""
 
     def __init__(self, frame: Callable[[], bytes | None], port: int = 0) -> None:
         self.frame, self._port = frame, port
@@ -44,8 +44,8 @@ class UsbCamera:
     def plug(self) -> None:
         """Appear on the bus."""
         self._socket, theirs = socket.socketpair()
-        self._waiting: list[int] = []  # transfers that the driver has handed over, to be filled with frames
-        self._to_press: list[int] = []  # and those to be filled when the button is pressed or let go
+        self._waiting: list[int] = []  # transfers of the driver, to be filled with frames
+        self._to_press: list[int] = []  # transfers to be filled when the button is pressed or released
         self._lock, self._out = threading.Lock(), threading.Lock()
         self._probe = self._chosen(1)
         threading.Thread(target=self._serve, daemon=True).start()
@@ -54,17 +54,17 @@ class UsbCamera:
         theirs.close()
 
     @property
-    def heard(self) -> bool:
-        """Whether the driver waits for the button: it does while a program has the camera open."""
+    def button_polled(self) -> bool:
+        """Whether the driver waits for the button, as it does while a program has the camera open."""
         return bool(self._to_press)
 
     def press(self, down: bool) -> None:
-        """Press the button on the handle, or let it go."""
+        """Press the button on the handle, or release it."""
         with self._lock:
-            self._reply(self._to_press.pop(0), bytes([2, 1, 0, down]))  # from interface 1, which streams: event 0
+            self._reply(self._to_press.pop(0), bytes([2, 1, 0, down]))  # from interface 1, the stream: event 0
 
     def pull(self) -> None:
-        """Vanish from the bus."""
+        """Disappear from the bus."""
         with suppress(OSError):  # pulled already
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -85,15 +85,15 @@ class UsbCamera:
                 length = struct.unpack_from(">i", rest, 4)[0]
                 data = self._take(length) if direction == 0 else b""
                 if endpoint == 0:
-                    answer = self._control(rest[20:28], data)
-                    status = -32 if answer is None else 0
-                    self._reply(number, (answer or b"")[:length] if direction else b"", status, len(data))
+                    reply = self._control(rest[20:28], data)
+                    status = -32 if reply is None else 0
+                    self._reply(number, (reply or b"")[:length] if direction else b"", status, len(data))
                 else:
                     with self._lock:
                         (self._waiting if endpoint == 1 else self._to_press).append(number)
 
     def _stream(self) -> None:
-        """Fill the transfers that wait, a frame every 50 ms, each payload behind its two bytes of header."""
+        """Fill the waiting transfers: a frame every 50 ms, with a header of two bytes before each payload."""
         parity = 0
         with suppress(OSError):
             while self._socket.fileno() >= 0:
@@ -109,8 +109,10 @@ class UsbCamera:
                         break
 
     def _fill(self, payload: bytes) -> bool:
-        """Answer a waiting transfer, if one comes within a second; under the lock, for none may be answered after its
-        unlinking."""
+        """Fill a waiting transfer, or one that arrives within a second.
+
+        This holds the lock, because no transfer may be filled after it is unlinked.
+        """
         for _ in range(100):
             with self._lock:
                 if self._waiting:
@@ -119,7 +121,7 @@ class UsbCamera:
             time.sleep(0.01)
         return False
 
-    def _control(self, setup: bytes, data: bytes) -> Answer:
+    def _control(self, setup: bytes, data: bytes) -> Reply:
         kind, request, value, index, _ = struct.unpack("<BBHHH", setup)
         if kind & 0x60 == 0:  # a standard request
             if request != 6:
@@ -137,10 +139,10 @@ class UsbCamera:
         if request == 1:
             control[5] = int.from_bytes(data, "little")
             if control is self.controls[EXPOSURE_AUTO]:
-                self.controls[EXPOSURE][5] = 250  # as cameras do that forget, when they are locked, what they had found
+                self.controls[EXPOSURE][5] = 250  # like cameras that forget their automatic value when they are locked
             return b""
         if request in (0x85, 0x86):
-            return size.to_bytes(2, "little") if request == 0x85 else b"\x0b"  # it changes by itself, too
+            return size.to_bytes(2, "little") if request == 0x85 else b"\x0b"  # it also changes by itself
         chosen = {0x81: now, 0x82: low, 0x83: high, 0x84: step, 0x87: default}[request]
         return chosen.to_bytes(size, "little")
 
@@ -174,18 +176,20 @@ def text(index: int) -> bytes:
     """The string descriptor `index`."""
     if index == 0:
         return b"\x04\x03\x09\x04"
-    said = {1: "spot-edge", 2: "Drawn Dermatoscope"}.get(index, "?").encode("utf-16-le")
-    return bytes([2 + len(said), 3]) + said
+    string = {1: "spot-edge", 2: "Drawn Dermatoscope"}.get(index, "?").encode("utf-16-le")
+    return bytes([2 + len(string), 3]) + string
 
 
 def configuration() -> bytes:
-    """A camera of USB Video Class 1.0: one control interface, which also tells of the button (its trigger, for general
-    use), and one that streams MJPEG in bulk."""
+    """Describe a camera of USB Video Class 1.0: one control interface, and one that streams MJPEG in bulk.
+
+    The control interface also reports the button, as a trigger for general use.
+    """
     units = b"".join(
         [
             # input terminal 1: a camera; exposure mode and time, focus, automatic focus
             struct.pack("<BBBBHBBHHHB3s", 18, 0x24, 2, CAMERA, 0x0201, 0, 0, 0, 0, 0, 3, b"\x2a\x00\x02"),
-            # processing unit 2: brightness, white balance and its automatism
+            # processing unit 2: brightness, white balance and its automatic mode
             struct.pack("<BBBBBHB2sB", 11, 0x24, 5, PROCESSING, CAMERA, 0, 2, b"\x41\x10", 0),
             # output terminal 3: the USB stream
             struct.pack("<BBBBHBBB", 9, 0x24, 3, 3, 0x0101, 0, PROCESSING, 0),
