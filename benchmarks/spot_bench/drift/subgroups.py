@@ -51,7 +51,7 @@ def stated(predictions: Predictions, manifest: Manifest) -> dict[str, NDArray[np
     absent = [str(image) for image in predictions.images if str(image) not in items]
     if absent:
         raise DataError(
-            f"{manifest.origin}: does not list {absent[0]}. Pass the data set that the predictions were made on with --data"
+            f"{manifest.origin}: does not list {absent[0]}. Pass the data set that the predictions were made on"
         )
     rows = [items[str(image)] for image in predictions.images]
     columns = {name: np.array([_value(item, name) for item in rows]) for name in ATTRIBUTES}
