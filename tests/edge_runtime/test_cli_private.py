@@ -67,8 +67,8 @@ def with_secrets(draw, encode) -> dict[str, bytes]:
     tags = Image.Exif()
     tags[0x010F], tags[0x013B], tags[700] = "SECRET", "SECRET", xmp
     return {
-        "jpg": jpeg[:2] + b"".join(segments) + jpeg[2:] + b"SECRET behind the end",
-        "png": png[:33] + b"".join(chunks) + png[33:] + b"SECRET behind the end",
+        "jpg": jpeg[:2] + b"".join(segments) + jpeg[2:] + b"SECRET after the end",
+        "png": png[:33] + b"".join(chunks) + png[33:] + b"SECRET after the end",
         "webp": encode(picture, "WEBP", lossless=True, exif=metadata, xmp=xmp, icc_profile=profile()),
         "tif": encode(picture, "TIFF", exif=tags, description="SECRET", software="SECRET", icc_profile=profile()),
         "gif": encode(Image.fromarray(picture).quantize(64), "GIF", comment=SECRET),

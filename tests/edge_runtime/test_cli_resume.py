@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 def output_file(folder: Path, form: str) -> Path:
-    return folder / {"--json": "answers.jsonl", "--csv": "answers.csv"}[form]
+    return folder / {"--json": "predictions.jsonl", "--csv": "predictions.csv"}[form]
 
 
 def names(path: Path) -> list[str]:
@@ -133,7 +133,7 @@ def test_resuming_a_complete_run_changes_nothing(form: str, spot_edge, folder, t
 
 
 def test_an_existing_file_is_not_changed_by_default(spot_edge, picture, tmp_path) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "predictions.jsonl"
     out.write_text("mine")
     result = spot_edge("classify", picture, "--json", "--out", out)
     assert (result.returncode, result.stdout) == (6, b"")
@@ -143,7 +143,7 @@ def test_an_existing_file_is_not_changed_by_default(spot_edge, picture, tmp_path
 
 
 def test_resuming_without_a_file_starts_a_run(spot_edge, picture, tmp_path) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "predictions.jsonl"
     assert spot_edge("classify", picture, "--json", "--out", out, "--resume").returncode == 0
     assert names(out) == [str(picture)]
 
@@ -180,7 +180,7 @@ def test_a_file_with_other_content_is_refused(form: str, change, why: str, spot_
 
 
 def test_predictions_of_another_model_are_refused(spot_edge, picture, model, tmp_path) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "predictions.jsonl"
     spot_edge("classify", picture, "--json", "--out", out)
     out.write_text(out.read_text().replace(model.id, model.id[::-1]))
     result = spot_edge("classify", picture, "--json", "--out", out, "--resume")
@@ -189,7 +189,7 @@ def test_predictions_of_another_model_are_refused(spot_edge, picture, model, tmp
 
 @pytest.mark.parametrize(("begun", "resumed"), [("--json", "--csv"), ("--csv", "--json")])
 def test_another_output_format_is_refused(begun: str, resumed: str, spot_edge, picture, tmp_path) -> None:
-    out = tmp_path / "answers"
+    out = tmp_path / "predictions"
     spot_edge("classify", picture, begun, "--out", out)
     result = spot_edge("classify", picture, resumed, "--out", out, "--resume")
     assert (result.returncode, result.stderr.count(b"does not hold")) == (6, 1)
@@ -206,7 +206,7 @@ def test_an_image_is_recognized_by_any_path(form: str, spot_edge, folder, tmp_pa
 
 
 def test_other_images_are_refused(spot_edge, folder, picture, tmp_path) -> None:
-    out = tmp_path / "answers.csv"
+    out = tmp_path / "predictions.csv"
     spot_edge("classify", "scans", "--csv", "--out", out, cwd=tmp_path)
     other = spot_edge("classify", folder, "--csv", "--out", out, "--resume", cwd=folder)
     assert other.returncode == 6
@@ -215,7 +215,7 @@ def test_other_images_are_refused(spot_edge, folder, picture, tmp_path) -> None:
 
 
 def test_new_images_are_added(spot_edge, folder, lesion, tmp_path) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "predictions.jsonl"
     spot_edge("classify", folder, "--json", "--out", out)
     before = names(out)
     (folder / "00.png").write_bytes(lesion)
@@ -226,7 +226,7 @@ def test_new_images_are_added(spot_edge, folder, lesion, tmp_path) -> None:
 
 
 def test_a_failed_image_is_retried_once_its_line_is_removed(spot_edge, folder, lesion, tmp_path) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "predictions.jsonl"
     spot_edge("classify", folder, "--json", "--out", out)
     bad = [name for name, line in zip(names(out), out.read_text().splitlines(), strict=True) if '"error"' in line]
     for name in bad:
@@ -239,7 +239,7 @@ def test_a_failed_image_is_retried_once_its_line_is_removed(spot_edge, folder, l
 
 
 def test_an_image_named_twice_has_two_predictions(spot_edge, picture, tmp_path) -> None:
-    out = tmp_path / "answers.csv"
+    out = tmp_path / "predictions.csv"
     spot_edge("classify", picture, "--csv", "--out", out)
     assert spot_edge("classify", picture, picture, "--csv", "--out", out, "--resume").returncode == 0
     assert spot_edge("classify", picture, picture, "--csv", "--out", out, "--resume").returncode == 0
@@ -261,7 +261,7 @@ def test_a_name_that_is_not_unicode(form: str, spot_edge, lesion, tmp_path) -> N
 
 @posix
 def test_two_runs_at_once_are_refused(spot_edge, start, picture, lesion, tmp_path) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "predictions.jsonl"
     running = start("classify", picture, "-", "--json", "--out", out, stdin=subprocess.PIPE)
     while not (out.exists() and out.read_bytes().endswith(b"\n")):
         assert running.poll() is None
@@ -295,7 +295,7 @@ def test_a_full_disk_exits_with_6_and_can_be_resumed(form: str, spot_edge, start
     assert without_times(out) == without_times(whole)
 
 
-@pytest.mark.parametrize("where", ["missing/answers.csv", "/dev/null"])
+@pytest.mark.parametrize("where", ["missing/predictions.csv", "/dev/null"])
 def test_an_impossible_output_path_exits_with_6(where: str, spot_edge, picture) -> None:
     result = spot_edge("classify", picture, "--csv", "--out", picture.parent / where)
     assert (result.returncode, result.stdout, result.stderr.count(b"\n")) == (6, b"", 1)
@@ -304,9 +304,9 @@ def test_an_impossible_output_path_exits_with_6(where: str, spot_edge, picture) 
 @pytest.mark.parametrize(
     "options",
     [
-        ["--out", "answers"],
+        ["--out", "predictions"],
         ["--json", "--resume"],
-        ["--json", "--out", "answers", "--burst", "3"],
+        ["--json", "--out", "predictions", "--burst", "3"],
         ["--json", "--out", "."],
     ],
 )
@@ -317,13 +317,13 @@ def test_conflicting_options_exit_with_2(options: list[str], spot_edge, picture)
 
 
 def test_a_camera_cannot_be_resumed(spot_edge, tmp_path) -> None:
-    result = spot_edge("classify", "--camera", "--csv", "--out", tmp_path / "answers", "--resume")
+    result = spot_edge("classify", "--camera", "--csv", "--out", tmp_path / "predictions", "--resume")
     assert result.returncode == 2
 
 
 def test_results_of_another_run_are_kept(spot_edge, folder, tmp_path) -> None:
     """Where results of other images already have the same names, the new ones get numbers."""
-    out, kept = tmp_path / "answers.csv", tmp_path / "kept"
+    out, kept = tmp_path / "predictions.csv", tmp_path / "kept"
     kept.mkdir()
     (kept / "00 mole.jpg").write_bytes(b"another")
     (kept / "01 mole.json").write_text("{}")
@@ -345,6 +345,6 @@ def test_partial_files_of_dead_processes_are_removed(spot_edge, folder, python, 
     other = kept / f".note.txt.{dead}-140"
     for path in (half, alive, other):
         path.write_bytes(b"half")
-    command = ["classify", folder, "--csv", "--out", tmp_path / "answers.csv", "--save", kept, "--resume"]
+    command = ["classify", folder, "--csv", "--out", tmp_path / "predictions.csv", "--save", kept, "--resume"]
     spot_edge(*command)
     assert [path.exists() for path in (half, alive, other)] == [False, True, True]

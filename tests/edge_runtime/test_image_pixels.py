@@ -201,7 +201,7 @@ def test_only_pixels_remain(draw, encode) -> None:
 @pytest.mark.parametrize(
     "odd",
     [(274, 3, 2, 0x00010001), (282, 5, 1, 1_000_000), (700, 7, 400, 1_000_000)],
-    ids=["two orientations", "a resolution behind the end", "text behind the end"],
+    ids=["two orientations", "a resolution after the end", "text after the end"],
 )
 def test_odd_tags_of_a_tiff_change_nothing_and_give_no_warning(odd: tuple[int, int, int, int], draw) -> None:
     drawn = draw(64, 64).tobytes()

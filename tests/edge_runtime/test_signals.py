@@ -128,7 +128,7 @@ def test_a_signal_at_exit_ends_it_at_once(start) -> None:
 
 def test_a_closed_pipe_hides_no_failure(start, lesion: bytes, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
-    (tmp_path / "scans" / "a.png").write_bytes(b"no picture")
+    (tmp_path / "scans" / "a.png").write_bytes(b"no image")
     (tmp_path / "scans" / "b.png").write_bytes(lesion)
     ours, theirs = os.pipe()
     os.close(ours)  # before the process starts, so that its first line finds no reader

@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# The cameras against real drivers: boots a small arm64 Debian under emulation and runs the checks beside this file in
+# Check the cameras against real drivers: boot a small arm64 Debian in an emulator and run the checks of this folder in
 # it, with the built wheel. `vm.sh unit` boots it with systemd and checks the kiosk's unit instead. Packages come from
-# this machine's own apt and pip sources and are unpacked below build/camera-vm, kept there for the next time; nothing is
-# installed on this machine, and nobody needs to be root. `make clean` removes it.
+# this machine's own apt and pip sources. They are unpacked below build/camera-vm and kept there for the next run; nothing
+# is installed on this machine, and root is not needed. `make clean` removes them.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 : "${VENV:=.venv}"
 python="$PWD/$VENV/bin/python"
 work=$PWD/build/camera-vm
-seconds=600 # that the system may run
+seconds=600 # time limit of the emulated system
 drivers="vivid v4l2loopback uvcvideo vhci-hcd uinput evdev"
 case ${1-} in
 '') checks="check_vivid.py check_loopback.py check_usb.py check_kiosk.py" init=/check archives="system check" ;;
 unit) checks=check_unit.py init=/lib/systemd/systemd archives="system systemd check" ;;
-*) echo "make check TARGET=camera-vm: no '$1': there is unit" >&2 && exit 2 ;;
+*) echo "make check TARGET=camera-vm: unknown argument '$1': use unit, or none" >&2 && exit 2 ;;
 esac
 
 skip() { echo "!! NOT RUN: make check TARGET=camera-vm: $1" && exit 0; }
 
-[ "$(uname -sm)" = "Linux x86_64" ] || skip "it is made for Linux on x86-64, this is $(uname -sm)"
+[ "$(uname -sm)" = "Linux x86_64" ] || skip "needs Linux on x86-64, this is $(uname -sm)"
 for name in apt-get dpkg make; do command -v $name >/dev/null || skip "this machine has no $name"; done
 . tests/targets/debian.sh
-[ -n "$mirror" ] || skip "apt knows no Debian archive here"
+[ -n "$mirror" ] || skip "apt has no Debian source here"
 
-tools() { # whose programs use this machine's own C library
+tools() { # programs that use this machine's own C library
     without='^(libc6_|libc-bin_|libc6-dev|lib[a-z]*san[0-9]-arm64)' \
         unpack bookworm-amd64 "$work/tools" qemu-system-arm gcc-aarch64-linux-gnu kmod cpio
     for name in depmod modprobe; do ln -sf kmod "$work/tools/bin/$name"; done # its own links are absolute
@@ -42,7 +42,7 @@ packages() {
     echo "== packages: an emulator, a cross compiler, an arm64 system and its kernel"
     tools & steps+=($!)
     system & steps+=($!)
-    unpack bookworm-armhf "$work/root/opt/armhf" python3 & steps+=($!) # a 32-bit system, of which only Python is run
+    unpack bookworm-armhf "$work/root/opt/armhf" python3 & steps+=($!) # a 32-bit system; only its Python is run
     wheels root/opt/site 3.11 aarch64 dev numpy pillow click pytest ai-edge-litert & steps+=($!)
     finish "${steps[@]}"
 }
@@ -69,7 +69,7 @@ assemble() {
     cp "$work/kernel/$modules"/modules.{builtin,builtin.modinfo,order} "$work/root/$modules/"
     tool depmod -b "$work/root" "$kernel"
     rm -rf "$work/root/usr/share/"{doc,locale,man,info} "$work/root/opt/armhf/usr/share"
-    # what Debian does when it installs Python; without it every start would compile all that is imported
+    # as Debian does on installing Python; otherwise every start would compile all imported modules
     "$python" -m compileall -q -s "$work/root" -p / "$work/root/"{usr/lib/python3.11,opt/site}
     archive "$work/root" "$work/system.cpio"
     cp "$work/kernel/boot/vmlinuz-$kernel" "$work/vmlinuz"
@@ -79,7 +79,7 @@ with_systemd() {
     local root=$work/systemd unit
     echo "== systemd for it, as another archive"
     unpack bookworm-arm64 "$root" systemd udev base-passwd
-    # what Debian's packages do when they are installed
+    # as Debian's packages do on installation
     cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
     cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
     printf '%s:x:%d:\n' input 201 render 202 kvm 203 sgx 204 systemd-journal 205 >>"$root/etc/group"
@@ -91,7 +91,7 @@ with_systemd() {
     archive "$root" "$work/systemd.cpio"
 }
 
-# what is checked, and what starts the checks
+# the wheel, the checks, and the scripts that start them
 under_test() {
     local check=$work/check units=$work/check/etc/systemd/system
     rm -rf "$check" "$work/wheel"
@@ -138,7 +138,7 @@ END
 
 archive() { (cd "$1" && find . | tool cpio --quiet -o -H newc --owner 0:0 >"$2.part") && mv "$2.part" "$2"; }
 
-# a step that needs packages; bash would ignore errors within it if it were part of a condition
+# run a step that needs packages, outside of any condition, in which bash would ignore its errors
 fetched() {
     set +e
     (
@@ -147,7 +147,7 @@ fetched() {
     )
     local code=$?
     set -e
-    [ $code = 0 ] || skip "packages could not be had, as said above"
+    [ $code = 0 ] || skip "packages are not available, see above"
 }
 
 start=$SECONDS
