@@ -113,10 +113,10 @@ def test_the_first_of_very_many_images_is_classified_at_once(tmp_path, lesion, s
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_nothing_half_written(number: int, folder, start, tmp_path) -> None:
-    out, predictions = tmp_path / "kept", tmp_path / "predictions.jsonl"
+    out, printed = tmp_path / "kept", tmp_path / "predictions.jsonl"
     names = sorted(folder.iterdir()) * 5
-    running = start("classify", *names, "--json", "--out", predictions, "--save", out, "--heatmap", out, "--threads", "3")
-    while not (predictions.exists() and predictions.read_bytes().count(b"\n") > 4):
+    running = start("classify", *names, "--json", "--out", printed, "--save", out, "--heatmap", out, "--threads", "3")
+    while not (printed.exists() and printed.read_bytes().count(b"\n") > 4):
         assert running.poll() is None
     running.send_signal(number)
     _, stderr = running.communicate(timeout=60)
@@ -124,5 +124,5 @@ def test_a_signal_leaves_nothing_half_written(number: int, folder, start, tmp_pa
     assert stderr.splitlines()[-1] == b"interrupted"
     assert b"Traceback" not in stderr
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
-    assert 0 < len(lines(predictions.read_bytes())) < len(names)
-    assert predictions.read_bytes().endswith(b"\n")
+    assert 0 < len(lines(printed.read_bytes())) < len(names)
+    assert printed.read_bytes().endswith(b"\n")
