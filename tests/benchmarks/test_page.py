@@ -22,6 +22,7 @@ from spot_bench.commands.bench import bench
 from spot_bench.data.drawn import draw_lesion, encode_jpeg
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_bench.data.predictions import Predictions, save_predictions
+from spot_bench.drift.lines import drift_lines
 from spot_bench.drift.page import page, write_page
 from spot_bench.drift.report import drift_report, refuse_verdict
 from spot_bench.stats.calibration import operating_points, softmax
@@ -252,3 +253,17 @@ def test_without_the_report_extra_the_json_is_written(
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"No report.html: {missing} is not installed. Install it from a clone")
     assert line.endswith("'.[report]'")
+
+
+def test_without_malignant_classes_the_words_are_neutral(
+    float32: Predictions, damaged: Predictions, data: Path
+) -> None:
+    unmarked = {"malignant": (None, None, None), "operating_points": (), "conformal": None}
+    neutral = [replace(each, **unmarked) for each in (float32, damaged)]
+    about = {"name": "data.csv", "split": "test", "sizes": [None, None], "draws": 100}
+    report = drift_report(neutral[0], neutral[1:], read_manifest(data, check_files=False), **about)
+    said = "\n".join(drift_lines(report)) + re.sub(r"<style.*?</style>", "", page(report, {}), flags=re.DOTALL)
+    assert "120 groups" in said
+    for word in ("lesion", "malignan"):
+        lines = [line for line in said.splitlines() if word in line.replace("lesion-", "")]
+        assert not lines, lines

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from spot_bench.drift.report import group_name
 from spot_bench.report.tables import align, change, count, figure, percent
 from spot_edge.prediction.prediction import NEAR_TIE
 
@@ -33,29 +34,30 @@ def drift_lines(report: dict[str, Any]) -> Iterator[str]:
     for comparison in report["comparisons"]:
         yield from model_lines(comparison)
         yield ""
-    yield from across_models_lines(report["flips_across_models"])
+    yield from across_models_lines(report["flips_across_models"], group_name(report["comparisons"][0]["baseline"]))
 
 
 def model_lines(comparison: dict[str, Any]) -> Iterator[str]:
     """Format the comparison of one model with the baseline."""
     own, other = comparison["baseline"], comparison["other"]
-    yield f"{_title(other)} against {_title(own)}, on {own['images']} images of {own['lesions']} lesions"
+    name = group_name(own)
+    yield f"{_title(other)} against {_title(own)}, on {own['images']} images of {own['lesions']} {name}s"
     yield ""
-    yield from _verdict_lines(comparison["verdict"])
+    yield from _verdict_lines(comparison["verdict"], name)
     yield ""
     yield from align([["", "baseline", "this model", "difference"], *_figure_rows(comparison)])
     yield ""
     yield "top class, by true class (recall)"
-    heads = ["", "lesions", "baseline", "this model", "difference", "agree", "lost", "gained", "p"]
+    heads = ["", f"{name}s", "baseline", "this model", "difference", "agree", "lost", "gained", "p"]
     yield from align([heads, *_class_rows(comparison)])
-    yield "lost, gained: images that only the baseline, only this model gets right; p: exact McNemar, by lesion"
+    yield f"lost, gained: images that only the baseline, only this model gets right; p: exact McNemar, by {name}"
     yield ""
     if comparison["subgroups"]:
-        yield from _subgroup_lines(comparison["subgroups"])
+        yield from _subgroup_lines(comparison["subgroups"], name)
         yield ""
-    for name, share in comparison["agreement"].items():
-        if name != "classes":
-            yield f"same top class, {name}: {figure(share)} of {share['n']} images"
+    for images, share in comparison["agreement"].items():
+        if images != "classes":
+            yield f"same top class, {images}: {figure(share)} of {share['n']} images"
     yield f"mean |logit difference| {figure(comparison['mean_abs_logit_difference'])}, KL {figure(comparison['kl'])}"
     yield from _flip_lines(comparison["flips"], own["images"])
     for skipped in other["skipped"][:MOST_IMAGES]:
@@ -115,30 +117,33 @@ def _class_rows(comparison: dict[str, Any]) -> Iterator[list[str]]:
         yield [*row, f"{100 * shares:.1f} %", *moved]
 
 
-def _subgroup_lines(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    rows, few = [["", "lesions", "balanced accuracy", "malignant recall", "agree"]], []
+def _subgroup_lines(found: dict[str, list[dict[str, Any]]], group: str) -> Iterator[str]:
+    names = {"balanced_accuracy": "balanced accuracy", "malignant_recall": "malignant recall"}
+    if group != "lesion":
+        del names["malignant_recall"]
+    rows, few = [["", f"{group}s", *names.values(), "agree"]], []
     for attribute, records in found.items():
         for record in records:
             name = f"{attribute.replace('_', ' ')} {record['subgroup'] or 'not stated'}"
             if record["agreement"] is None:
                 few.append(f"{name} ({record['lesions']})")
                 continue
-            pairs = [record[key] for key in ("balanced_accuracy", "malignant_recall")]
-            changes = ["too few lesions" if pair is None else change(pair["difference"]) for pair in pairs]
+            pairs = [record[key] for key in names]
+            changes = [f"too few {group}s" if pair is None else change(pair["difference"]) for pair in pairs]
             name = name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
             rows.append([name, str(record["lesions"]), *changes, figure(record["agreement"])])
     yield "subgroups: this model minus the baseline"
     yield from align(rows)
     if few:
-        yield from textwrap.wrap(f"too few lesions: {', '.join(few)}", 120)
+        yield from textwrap.wrap(f"too few {group}s: {', '.join(few)}", 120)
 
 
-def _verdict_lines(verdict: dict[str, Any]) -> Iterator[str]:
+def _verdict_lines(verdict: dict[str, Any], group: str) -> Iterator[str]:
     yield f"no worse than the baseline, by the converter's margins: {verdict['verdict']}"
-    rows = [["", "worse by, points", "margin", "lesions", ""]]
+    rows = [["", "worse by, points", "margin", f"{group}s", ""]]
     for c in verdict["criteria"]:
         worse = f"{100 * c['worse_by']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
-        hint = f"; {c['would_tell']} lesions needed to decide" if c["would_tell"] else ""
+        hint = f"; {c['would_tell']} {group}s needed to decide" if c["would_tell"] else ""
         rows.append([f"  {c['name']}", worse, f"{100 * c['margin']:.1f}", str(c["n"]), c["verdict"] + hint])
     yield from align(rows)
 
@@ -153,13 +158,14 @@ def _flip_lines(flips: list[dict[str, Any]], images: int) -> Iterator[str]:
 _WIDTH = 100
 
 
-def across_models_lines(report: dict[str, Any]) -> Iterator[str]:
+def across_models_lines(report: dict[str, Any], group: str = "lesion") -> Iterator[str]:
     """Format the report of `flips_across_models`; in parentheses, 95 % intervals over lesions."""
     models, together = report["models"], report["together"]
     yield "flips and their effects"
-    heads = ["", "flips", "% of all", "malignancy lost", "now wrong", "still wrong", "now right", "p"]
-    yield from align([heads, *map(_changes, models)])
-    yield "p: exact McNemar of correct top classes lost and gained, by lesion"
+    effects = [each for each in models[0]["by_effect"] if group == "lesion" or each != "malignancy lost"]
+    heads = ["", "flips", "% of all", *effects, "p"]
+    yield from align([heads, *(_changes(model, effects) for model in models)])
+    yield f"p: exact McNemar of correct top classes lost and gained, by {group}"
     yield ""
     if any(model["triage"] for model in models):
         yield "changes of the triage category"
@@ -174,15 +180,15 @@ def across_models_lines(report: dict[str, Any]) -> Iterator[str]:
     yield from align([["", *(f"margin below {limit:g}" for limit in limits), "top two in set"], *map(_flagged, models)])
     yield ""
     if together is None:
-        yield from _concentration(models[0]["name"], models[0]["concentration"])
+        yield from _concentration(models[0]["name"], models[0]["concentration"], group)
     else:
         yield from _together(together, [model["name"] for model in models])
-        yield from _concentration("mean of all models", together["concentration"])
+        yield from _concentration("mean of all models", together["concentration"], group)
 
 
-def _changes(model: dict[str, Any]) -> list[str]:
-    effects = model["by_effect"]
-    counts = [str(sum(effects.values())), percent(model["flips"]), *map(str, effects.values())]
+def _changes(model: dict[str, Any], effects: list[str]) -> list[str]:
+    found = model["by_effect"]
+    counts = [str(sum(found.values())), percent(model["flips"]), *(str(found[each]) for each in effects)]
     return [model["name"], *counts, f"{model['correct']['lesions']['p']:.3f}"]
 
 
@@ -227,9 +233,9 @@ def _together(together: dict[str, Any], names: list[str]) -> Iterator[str]:
     yield ""
 
 
-def _concentration(name: str, found: dict[str, Any]) -> Iterator[str]:
+def _concentration(name: str, found: dict[str, Any], group: str) -> Iterator[str]:
     yield f"on whom flips fall ({name}): flip rate, and its ratio to the rest"
-    rows = [["", "lesions", "%", "ratio", "p, Holm", "ratio, same margin", "p, Holm"]]
+    rows = [["", f"{group}s", "%", "ratio", "p, Holm", "ratio, same margin", "p, Holm"]]
     few = []
     for row in found["subgroups"]:
         label = f"{row['column'].replace('_', ' ')} {row['subgroup'] or 'not stated'}"
@@ -241,7 +247,7 @@ def _concentration(name: str, found: dict[str, Any]) -> Iterator[str]:
         rows.append([label, str(row["lesions"]), percent(row["rate"]), *ratios, *held])
     yield from align(rows)
     if few:
-        yield from textwrap.wrap(f"too few lesions (flips of images): {', '.join(few)}", _WIDTH)
+        yield from textwrap.wrap(f"too few {group}s (flips of images): {', '.join(few)}", _WIDTH)
     yield (
         f"{found['tested']} subgroups tested: by chance {found['expected_below_.05']:.1f} have an uncorrected p below "
         ".05. Holm's p corrects for that"

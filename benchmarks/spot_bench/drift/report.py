@@ -16,7 +16,7 @@ from spot_bench.stats.intervals import DRAWS
 from spot_edge.errors import CheckError, DataError
 from spot_edge.model.spec import Verdict, as_data
 
-__all__ = ["drift_report", "model_title", "refuse_verdict"]
+__all__ = ["drift_report", "group_name", "model_title", "refuse_verdict"]
 
 _OF_TIMES = ("threads", "delegate", "steady", "rows_ms")
 
@@ -72,6 +72,11 @@ def refuse_verdict(report: dict[str, Any], fail_on: str | None) -> None:
             reasons = [c["name"] for c in verdict["criteria"] if c["verdict"] == verdict["verdict"]]
             pair = f"{model_title(comparison['other'])} against {model_title(comparison['baseline'])}"
             raise CheckError(f"{pair}: {verdict['verdict']} ({', '.join(reasons)})")
+
+
+def group_name(summary: dict[str, Any]) -> str:
+    """Return what a group of images is called: a lesion, or a group if no class is marked malignant."""
+    return "group" if summary["malignant_auc"]["value"] is None else "lesion"
 
 
 def model_title(summary: dict[str, Any]) -> str:

@@ -52,7 +52,8 @@ def _is_old(data: Any) -> bool:
     if not isinstance(data, dict):
         return False
     about = data.get("data")
-    return "remarks" in data or (isinstance(about, dict) and "part" in about) or _has_old_verdict(data)
+    of_latency = "remarks" in data or "needed" in data
+    return of_latency or (isinstance(about, dict) and "part" in about) or _has_old_verdict(data)
 
 
 def _has_old_verdict(data: Any) -> bool:

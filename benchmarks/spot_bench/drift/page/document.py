@@ -13,7 +13,7 @@ from PIL import Image
 from spot_bench.data.manifest import Manifest
 from spot_bench.drift.page.figures import frontier_svg, reliability_svg, roc_svg, selective_svg
 from spot_bench.drift.page.words import headline, sentences
-from spot_bench.drift.report import model_title
+from spot_bench.drift.report import group_name, model_title
 from spot_bench.drift.subgroups import FEWEST_LESIONS, FEWEST_OF_A_CLASS
 from spot_bench.report.html import render
 from spot_edge.errors import InputError
@@ -55,6 +55,7 @@ def page(report: dict[str, Any], thumbnails: dict[str, str]) -> str:
         title=f"{', '.join(others)} against {baseline}",
         report=report,
         summaries=summaries,
+        group=group_name(summaries[0]),
         thumbnails=thumbnails,
         frontier=frontier_svg(report),
         figures=_FIGURES,

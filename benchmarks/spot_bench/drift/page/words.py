@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from spot_bench.drift.report import model_title
+from spot_bench.drift.report import group_name, model_title
 
 __all__ = ["criterion_sentence", "headline", "sentences", "subgroup_name"]
 
@@ -19,7 +19,8 @@ def headline(comparison: dict[str, Any]) -> str:
     beyond = [c["name"] for c in comparison["verdict"]["criteria"] if c["verdict"] == verdict]
     if verdict == "fail":
         return f"Worse than {baseline} beyond the margin for: {', '.join(beyond)}."
-    return f"Too few lesions to decide whether it is worse than {baseline}. Undecided: {', '.join(beyond)}."
+    group = group_name(comparison["baseline"])
+    return f"Too few {group}s to decide whether it is worse than {baseline}. Undecided: {', '.join(beyond)}."
 
 
 def sentences(comparison: dict[str, Any]) -> Iterator[str]:
@@ -27,17 +28,17 @@ def sentences(comparison: dict[str, Any]) -> Iterator[str]:
     yield from _flips(comparison)
     for criterion in comparison["verdict"]["criteria"]:
         if criterion["verdict"] != "pass":
-            yield criterion_sentence(criterion)
+            yield criterion_sentence(criterion, group_name(comparison["baseline"]))
     yield from _subgroups(comparison["subgroups"])
 
 
-def criterion_sentence(criterion: dict[str, Any]) -> str:
+def criterion_sentence(criterion: dict[str, Any], group: str = "lesion") -> str:
     """Describe one criterion of the gate, in percentage points."""
     value, low, high, margin = (100 * criterion[key] for key in ("worse_by", "low", "high", "margin"))
-    known = f"{criterion['name']}: worse by {value:.1f} points. These {criterion['n']} lesions allow {low:.1f} to "
+    known = f"{criterion['name']}: worse by {value:.1f} points. These {criterion['n']} {group}s allow {low:.1f} to "
     known += f"{high:.1f}; the margin is {margin:.1f}."
     needed = criterion["would_tell"]
-    return f"{known} About {needed:,} lesions are needed to decide." if needed else known
+    return f"{known} About {needed:,} {group}s are needed to decide." if needed else known
 
 
 def subgroup_name(attribute: str, subgroup: str) -> str:
@@ -75,4 +76,4 @@ def _subgroups(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
             "one may be a loss by chance."
         )
     elif known:
-        yield f"In none of {len(known)} subgroups with enough lesions is the whole interval a loss."
+        yield f"In none of {len(known)} subgroups with enough images is the whole interval a loss."
