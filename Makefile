@@ -34,7 +34,7 @@ test: $(VENV)/.installed
 	$(PYTEST) --cov --cov-report=term -m "not long and not nightly" $(ARGS)
 
 test-all: $(VENV)/.installed
-	$(PYTEST) --cov --cov-append --cov-report=term -m "$(if $(NIGHTLY),long or nightly,long)" $(ARGS)
+	$(PYTEST) --cov --cov-append --cov-report=term -m "$(if $(NIGHTLY),long or nightly,long and not nightly)" $(ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
