@@ -6,6 +6,7 @@ an environment of its own, with `-s` to show the figures.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
@@ -32,9 +33,11 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> ImageClassifier:
+def theirs() -> Iterator[ImageClassifier]:
     content = (resources.files("spot_edge") / "models" / "spot-int8.tflite").read_bytes()
-    return ImageClassifier.create_from_options(ImageClassifierOptions(BaseOptions(model_asset_buffer=content)))
+    options = ImageClassifierOptions(BaseOptions(model_asset_buffer=content))
+    with ImageClassifier.create_from_options(options) as classifier:  # closed by Python while it exits, it may hang
+        yield classifier
 
 
 @pytest.fixture(scope="module", params=["drawn", "HAM10000"])
