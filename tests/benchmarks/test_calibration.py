@@ -8,7 +8,8 @@ import pytest
 from spot_bench.stats.calibration import fit_temperature, measured_point, operating_points, softmax
 from spot_bench.stats.metrics import log_loss, malignant_score, rates_at
 from spot_edge.errors import DataError
-from spot_edge.model.spec import ImageSpec, Label, MeasuredIn, ModelSpec, parse_spec, render_spec
+from spot_edge.model.spec import ImageSpec, Label, MeasuredIn, ModelSpec
+from spot_edge.model.spec_json import parse_spec, render_spec
 
 MALIGNANT = (True, False, None)
 

@@ -13,7 +13,8 @@ import pytest
 
 from spot_edge.errors import ModelError
 from spot_edge.model.file import LARGEST, read_model, seal, verify
-from spot_edge.model.spec import ImageSpec, Label, render_spec
+from spot_edge.model.spec import ImageSpec, Label
+from spot_edge.model.spec_json import render_spec
 
 MARK = b"spot-sha256:"
 

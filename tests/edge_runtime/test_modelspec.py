@@ -22,9 +22,8 @@ from spot_edge.model.spec import (
     Rate,
     SetThreshold,
     as_data,
-    parse_spec,
-    render_spec,
 )
+from spot_edge.model.spec_json import parse_spec, render_spec
 
 RATE = Rate(0.9, 0.8, 0.95, 116)
 FULL = ModelSpec(

@@ -10,7 +10,8 @@ import pytest
 from spot_edge.errors import ModelError
 from spot_edge.model.file import ModelFile
 from spot_edge.model.old_names import current_report, current_run, current_spec
-from spot_edge.model.spec import VERDICTS, as_data, parse_spec
+from spot_edge.model.spec import VERDICTS, as_data
+from spot_edge.model.spec_json import parse_spec
 
 CRITERION = {"name": "other first rank, all images", "verdict": "cannot tell", "worse_by": 0.01}
 RENAMED = {"name": "top-1 flips, all images", "verdict": "undecided", "worse_by": 0.01}

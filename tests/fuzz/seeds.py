@@ -16,7 +16,8 @@ from PIL import Image, ImageCms
 
 from spot_edge import Camera
 from spot_edge.camera.listing import list_cameras
-from spot_edge.model.spec import Criterion, Drift, render_spec
+from spot_edge.model.spec import Criterion, Drift
+from spot_edge.model.spec_json import render_spec
 
 HERE = Path(__file__).parent
 TARGETS = {"image": image, "model": model, "spec": spec, "embedding": embedding, "frame": frame, "driver": driver}

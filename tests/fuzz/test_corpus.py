@@ -17,7 +17,7 @@ from PIL import Image
 
 from spot_edge.errors import InputError
 from spot_edge.model.file import verify
-from spot_edge.model.spec import parse_spec
+from spot_edge.model.spec_json import parse_spec
 
 CORPUS = Path(__file__).parent / "corpus"
 SEEDS = sorted(CORPUS.glob("*/*"))

@@ -16,7 +16,8 @@ from pathlib import Path
 from spot_edge.errors import ModelError
 from spot_edge.files import read_file
 from spot_edge.model.flatbuffer import Signature, Tensor, read_signature
-from spot_edge.model.spec import ModelSpec, parse_spec, render_spec
+from spot_edge.model.spec import ModelSpec
+from spot_edge.model.spec_json import parse_spec, render_spec
 
 __all__ = ["EMBEDDED", "ModelFile", "read_model", "read_stored", "seal", "verify"]
 

@@ -23,9 +23,8 @@ from spot_edge.model.spec import (
     Rate,
     SetThreshold,
     as_data,
-    parse_spec,
-    render_spec,
 )
+from spot_edge.model.spec_json import parse_spec, render_spec
 
 LONGEST = 16_384
 KINDS = (
