@@ -25,7 +25,7 @@ from spot_bench.data.splits import balanced_sample
 from spot_bench.drift.comparison import compare
 from spot_bench.drift.gate import Margins, evaluate_drift
 from spot_bench.report.tables import align, figure
-from spot_bench.stats.intervals import bootstrap
+from spot_bench.stats.intervals import ratio_of_medians
 from spot_edge.classifier import Classifier
 from spot_edge.image.tensor import to_tensor
 from spot_edge.model.interpreter import Interpreter
@@ -107,7 +107,7 @@ def _lines(classifier: Classifier, items: Sequence[Item], answers: dict[str, lis
     yield ""
     rows = [["decoded", "same top class", "mean |Δ score|", "largest", "time, of whole"]]
     for name, (comparison, moved) in found.items():
-        spent = bootstrap(_ratio_of_medians, range(len(items)), _times(answers[name]), _times(answers["whole"]))
+        spent = ratio_of_medians(_times(answers[name]), _times(answers["whole"]))
         agreement = figure(comparison["agreement"]["all"])
         rows.append([name, agreement, f"{moved.mean():.4f}", f"{moved.max():.3f}", figure(spent.as_dict())])
     yield from align(rows)
@@ -140,10 +140,6 @@ def _predictions(classifier: Classifier, items: Sequence[Item], answers: Sequenc
 
 def _times(answers: Sequence[Answer]) -> np.ndarray:
     return np.array([answer.milliseconds for answer in answers])
-
-
-def _ratio_of_medians(mine: np.ndarray, base: np.ndarray) -> float:
-    return float(np.median(mine) / np.median(base))
 
 
 if __name__ == "__main__":

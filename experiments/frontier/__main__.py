@@ -26,7 +26,7 @@ from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_bench.data.manifest import Manifest
 from spot_bench.drift.gate import Margins
 from spot_bench.speed.conditions import describe_machine
-from spot_bench.stats.intervals import Estimate, bootstrap
+from spot_bench.stats.intervals import Estimate, ratio_of_medians
 from spot_convert.engines.tflite_converter import BODIES
 from spot_convert.modelfile.assembly import append_tail
 from spot_convert.modelfile.metadata import describe_tensors
@@ -96,7 +96,7 @@ def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
             len(files[network, variant].content),
             _macs(network),
             float(np.median(own)),
-            bootstrap(_ratio_of_medians, np.arange(len(own)), own, reference),
+            ratio_of_medians(own, reference),
             _known(wanted.get("trained", []), network, variant),
         )
         for (network, variant), own in zip(files, times, strict=True)
@@ -154,10 +154,6 @@ def _in_turns(models: list[ModelFile], rounds: int, threads: int) -> list[np.nda
                 if number >= 0:
                     times[index, number] = 1e3 * (time.perf_counter() - start)
     return list(times)
-
-
-def _ratio_of_medians(own: np.ndarray, reference: np.ndarray) -> float:
-    return float(np.median(own) / np.median(reference))
 
 
 def _macs(network: Network) -> int:

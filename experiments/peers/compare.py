@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.peers.children import AdapterError, Child, NotInstalledError
 from experiments.peers.rows import EXPORTER, FLOAT, Row
-from spot_bench.stats.intervals import Estimate, bootstrap
+from spot_bench.stats.intervals import Estimate, bootstrap, ratio_of_medians
 from spot_edge.errors import InterpreterError
 from spot_edge.model.file import ModelFile
 
@@ -107,7 +107,7 @@ def against(found: Found, base: Found, measure: str) -> Estimate | None:
     own, other = found.samples(measure), base.samples(measure)[:: found.row.every]
     if not (own.size and other.size):
         return None
-    return bootstrap(lambda a, b: float(np.median(a) / np.median(b)), range(len(own)), own, other)
+    return ratio_of_medians(own, other)
 
 
 def median(found: Found, measure: str) -> Estimate | None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["planes", "ranked", "read_pixels"]
+from experiments.peers.talk import Peer, Task
+
+__all__ = ["bare_peer", "planes"]
 
 
-def read_pixels(path: str, side: int) -> NDArray[np.uint8]:
+def bare_peer(
+    task: Task, version: str, prepare: Callable[[NDArray[np.uint8]], Any], run: Callable[[Any], Iterable[float]]
+) -> Peer:
+    """A peer whose runtime takes tensors only: it decodes files with Pillow and ranks the scores itself."""
+
+    def classify(path: str) -> list[tuple[str, float]]:
+        return _ranked(task.labels, run(prepare(_read_pixels(path, task.side))))
+
+    return Peer(version, prepare, run, classify)
+
+
+def _read_pixels(path: str, side: int) -> NDArray[np.uint8]:
     """The image at `path` as uint8[1,S,S,3]."""
     with Image.open(path) as image:
         small = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
@@ -24,6 +38,6 @@ def planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
 
-def ranked(labels: Sequence[str], scores: Iterable[float]) -> list[tuple[str, float]]:
+def _ranked(labels: Sequence[str], scores: Iterable[float]) -> list[tuple[str, float]]:
     """Labels with their scores, the best first."""
     return sorted(zip(labels, map(float, scores), strict=True), key=lambda pair: -pair[1])

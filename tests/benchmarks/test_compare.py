@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from spot_bench.commands.speed import compare
-from spot_bench.speed.compare import compare_reports, ratio_of_medians, slower, verdict
+from spot_bench.speed.compare import compare_reports, ratio_of_runs, slower, verdict
 from spot_bench.speed.lines import comparison_lines
 from spot_edge.errors import CheckError, DataError
 
@@ -75,22 +75,22 @@ def test_intervals_cover_the_truth() -> None:
     generator, hits = np.random.default_rng(0), 0
     for seed in range(300):
         a, b = generator.gamma(50, 0.1, 64), 1.1 * generator.gamma(50, 0.1, 64)
-        found = ratio_of_medians(a, b, seed=seed)
+        found = ratio_of_runs(a, b, seed=seed)
         hits += found.low <= 1.1 <= found.high
     assert 0.92 <= hits / 300 <= 0.99
 
 
 def test_other_work_widens_intervals() -> None:
     a, b = RNG.normal(10, 0.1, 64), RNG.normal(15, 0.1, 64)
-    calm = ratio_of_medians(a, b)
-    busy = ratio_of_medians(a, b, (0.2, 0.5))
+    calm = ratio_of_runs(a, b)
+    busy = ratio_of_runs(a, b, (0.2, 0.5))
     assert busy.value == calm.value
     assert (busy.low, busy.high) == (pytest.approx(calm.low / 2), pytest.approx(calm.high / 0.8))
     assert (verdict(calm.as_dict()), verdict(busy.as_dict())) == ("slower", "unclear")
 
 
 def test_few_samples_are_unclear() -> None:
-    few = ratio_of_medians([1.0] * 5, [2.0] * 5).as_dict()
+    few = ratio_of_runs([1.0] * 5, [2.0] * 5).as_dict()
     assert (few["value"], few["low"], verdict(few)) == (2.0, None, "unclear")
 
 

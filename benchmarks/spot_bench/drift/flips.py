@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.drift.subgroups import FEWEST_LESIONS
-from spot_bench.stats.intervals import DRAWS, Estimate, bootstrap_many, proportion
+from spot_bench.stats.intervals import DRAWS, bootstrap_many, proportion
 from spot_bench.stats.metrics import Bools
 
 __all__ = ["EDGES", "concentration", "exemplars", "holm", "overlap", "ratios_to_rest", "strata"]
@@ -211,7 +211,7 @@ def _ratios(
         anywhere = np.ones((len(flips), 1), bool)
         return np.concatenate([ratios_to_rest(flips, inside, anywhere), ratios_to_rest(flips, inside, alike)])
 
-    found = [_unbounded(one).as_dict() for one in bootstrap_many(both, lesions, flips, inside, alike, draws=draws)]
+    found = [one.as_ratio().as_dict() for one in bootstrap_many(both, lesions, flips, inside, alike, draws=draws)]
     half = len(found) // 2
     return [{"ratio": plain, "ratio_same_margin": held} for plain, held in zip(found[:half], found[half:], strict=True)]
 
@@ -226,11 +226,6 @@ def _p_values(
 ) -> list[dict[str, float]]:
     found = _shuffled(residuals, inside, alike, lesions, times)
     return [{name: p, f"{name}_holm": corrected} for p, corrected in zip(found, holm(found), strict=True)]
-
-
-def _unbounded(ratio: Estimate) -> Estimate:
-    """Drop the upper bound of a ratio of zero: every resample is zero, so the bound is unknown."""
-    return replace(ratio, high=float("nan")) if ratio.value == 0 else ratio
 
 
 def _expected(flips: _Column, stratum: NDArray[np.int64]) -> _Column:

@@ -152,8 +152,8 @@ def _stability(
         }
         if form != FORMS[0]:
             record[form] |= {
-                "flips_relative_to_single": _unbounded(relative).as_dict(),
-                "triage_flips_relative_to_single": _unbounded(triage_relative).as_dict(),
+                "flips_relative_to_single": relative.as_ratio().as_dict(),
+                "triage_flips_relative_to_single": triage_relative.as_ratio().as_dict(),
                 "balanced_accuracy_difference": difference.as_dict(),
             }
     return record
@@ -170,11 +170,6 @@ def _with_wilson(share: Estimate) -> Estimate:
         return share
     low, high = wilson(round(share.value * share.groups), share.groups)
     return replace(share, low=low, high=high)
-
-
-def _unbounded(ratio: Estimate) -> Estimate:
-    """Drop the upper bound of a ratio of zero: every resample is zero, so the bound is unknown."""
-    return replace(ratio, high=float("nan")) if ratio.value == 0 else ratio
 
 
 def _calibration(items: Sequence[Item], labels: list[str], found: Sequence[_Captures]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from spot_bench.speed.conditions import BUSY
 from spot_bench.stats.intervals import DRAWS, Estimate
 from spot_edge.errors import DataError
 
-__all__ = ["BAND", "SCHEMA", "compare_reports", "ratio_of_medians", "slower", "verdict"]
+__all__ = ["BAND", "SCHEMA", "compare_reports", "ratio_of_runs", "slower", "verdict"]
 
 SCHEMA = 1
 BAND = 1.03  # smaller ratios do not count as a change; warm-up accepts the same 3 % as steady
@@ -50,7 +50,7 @@ def slower(comparison: dict[str, Any]) -> list[str]:
     ]
 
 
-def ratio_of_medians(
+def ratio_of_runs(
     a: Sequence[float], b: Sequence[float], other_work: tuple[float, float] = (0.0, 0.0), seed: int = 0
 ) -> Estimate:
     """Return the median of `b` over that of `a`, with an interval from resampling the blocks of each run.
@@ -84,7 +84,7 @@ def _compare(a: dict[str, Any], b: dict[str, Any], other_work: tuple[float, floa
     rows = {}
     for row, blocks in b["blocks_ms"].items():
         before = a["blocks_ms"][row]
-        ratio = ratio_of_medians(before, blocks, other_work).as_dict()
+        ratio = ratio_of_runs(before, blocks, other_work).as_dict()
         medians = {"a_ms": float(np.median(before)), "b_ms": float(np.median(blocks))}
         rows[row] = {**medians, "ratio": ratio, "verdict": verdict(ratio)}
     return {"a": _about(a), "b": _about(b), "notes": list(_pair_notes(a, b)), "rows": rows}

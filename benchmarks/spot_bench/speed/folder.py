@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spot_bench.speed.conditions import Watch, describe_machine
-from spot_bench.speed.overhead import ratio_of_medians
 from spot_bench.speed.processes import command
-from spot_bench.stats.intervals import bootstrap
+from spot_bench.stats.intervals import ratio_of_medians
 from spot_edge.errors import CheckError, InputError
 from spot_edge.image.inputs import find_images
 from spot_edge.machine import Sensors, text_in
@@ -56,7 +55,7 @@ def measure_folder(
         done()
     conditions = watch.finish()
     seconds = np.array([[run.seconds for run in pair] for pair in pairs])
-    ratio = bootstrap(ratio_of_medians, np.arange(repeats), seconds[:, 0], seconds[:, 1])
+    ratio = ratio_of_medians(seconds[:, 0], seconds[:, 1])
     return {
         "schema": SCHEMA,
         "machine": describe_machine(),

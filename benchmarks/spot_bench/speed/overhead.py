@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from spot_bench.data.drawn import draw_lesion, encode_jpeg
 from spot_bench.data.drawn.canvas import large_still
 from spot_bench.speed.conditions import describe_machine
 from spot_bench.speed.processes import command, spawn
-from spot_bench.stats.intervals import Estimate, bootstrap
+from spot_bench.stats.intervals import Estimate, ratio_of_medians
 from spot_edge.classifier import Classifier
 from spot_edge.errors import InterpreterError
 from spot_edge.model.interpreter import RUNTIMES, default_threads
@@ -43,7 +42,6 @@ __all__ = [
     "checks_overhead",
     "measure_overhead",
     "process_overhead",
-    "ratio_of_medians",
     "still_overhead",
 ]
 
@@ -160,7 +158,7 @@ def _alternate(ours: Callable[[], Any], bare: Callable[[], Any], times: int, war
         bare()
     pairs = np.array([_pair(ours, bare, number) for number in range(times)])
     mine, base = pairs[:, 0], pairs[:, 1]
-    ratio = bootstrap(ratio_of_medians, np.arange(times), mine, base)
+    ratio = ratio_of_medians(mine, base)
     fastest = float(mine.min() / base.min())
     return Ratio(ratio, fastest, float(np.median(mine)), float(np.median(base)), target)
 
@@ -177,11 +175,6 @@ def _time(action: Callable[[], Any]) -> float:
     start = time.perf_counter_ns()
     action()
     return (time.perf_counter_ns() - start) / 1e6
-
-
-def ratio_of_medians(mine: NDArray[np.float64], base: NDArray[np.float64]) -> float:
-    """Return the median of one over that of the other."""
-    return float(np.median(mine) / np.median(base))
 
 
 def _module(runtime: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "compare_correct",
     "exact_mcnemar",
     "proportion",
+    "ratio_of_medians",
     "resamples",
     "wilson",
 ]
@@ -42,6 +43,10 @@ class Estimate:
     def as_dict(self) -> dict[str, float | int | None]:
         """Return the JSON form; what could not be computed is null."""
         return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(self).items()}
+
+    def as_ratio(self) -> Estimate:
+        """Drop the upper bound if this is a ratio of zero: every resample is zero, so the bound is unknown."""
+        return replace(self, high=math.nan) if self.value == 0 else self
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -129,6 +134,11 @@ def proportion(
     drawn = (generator.integers(0, lesions, lesions) for _ in range(draws))
     shares = np.array([successes[chosen].sum() / sizes[chosen].sum() for chosen in drawn])
     return Estimate(value, *_percentiles(shares, lesions), images, lesions)
+
+
+def ratio_of_medians(ours: NDArray[np.float64], base: NDArray[np.float64]) -> Estimate:
+    """Estimate the median of `ours` over that of `base`, times measured in turns: one row per turn in both."""
+    return bootstrap(lambda a, b: float(np.median(a) / np.median(b)), np.arange(len(ours)), ours, base)
 
 
 def _percentiles(column: NDArray[np.float64], groups: int) -> tuple[float, float]:

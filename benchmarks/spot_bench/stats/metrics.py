@@ -28,6 +28,7 @@ __all__ = [
     "log_loss",
     "macro_auc",
     "malignant_score",
+    "mean_of_defined",
     "rates_at",
     "recalls",
     "reliability",
@@ -62,9 +63,7 @@ def top_accuracy(truth: Ints, scores: Floats, most: int) -> float:
 
 def balanced_accuracy(truth: Ints, scores: Floats) -> float:
     """Return the mean recall of the classes that occur."""
-    found = recalls(truth, scores)
-    present = found[~np.isnan(found)]
-    return float(present.mean()) if len(present) else float("nan")
+    return mean_of_defined(recalls(truth, scores))
 
 
 def recalls(truth: Ints, scores: Floats) -> NDArray[np.float64]:
@@ -102,9 +101,7 @@ def class_aucs(truth: Ints, scores: Floats) -> NDArray[np.float64]:
 
 def macro_auc(truth: Ints, scores: Floats) -> float:
     """Return the mean AUC of the classes that have one."""
-    found = class_aucs(truth, scores)
-    defined = found[~np.isnan(found)]
-    return float(defined.mean()) if len(defined) else float("nan")
+    return mean_of_defined(class_aucs(truth, scores))
 
 
 def brier(truth: Ints, scores: Floats) -> float:
@@ -199,6 +196,11 @@ def rates_at(score: Floats, positive: Bools, threshold: float) -> tuple[float, f
     """Return sensitivity and specificity of `score >= threshold`; NaN without positives or negatives."""
     called = score >= threshold
     return _mean(called[positive]), _mean(~called[~positive])
+
+
+def mean_of_defined(values: NDArray[np.floating]) -> float:
+    """Return the mean of the values that are not NaN; NaN without any."""
+    return _mean(values[~np.isnan(values)])
 
 
 def _edges(count: int, bins: int) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from experiments.peers.pixels import ranked, read_pixels
+from experiments.peers.pixels import bare_peer
 from experiments.peers.talk import Peer, Task, read_task, serve
 
 
@@ -26,10 +26,7 @@ def start(task: Task) -> Peer:
         scores, *_ = [engine.get_tensor(index) for index in exits]
         return scores[0]
 
-    def classify(path: str) -> list[tuple[str, float]]:
-        return ranked(task.labels, run(read_pixels(path, task.side)))
-
-    return Peer(f"ai-edge-litert {ai_edge_litert.__version__}", lambda tensor: tensor, run, classify)
+    return bare_peer(task, f"ai-edge-litert {ai_edge_litert.__version__}", lambda tensor: tensor, run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from experiments.peers.pixels import planes, ranked, read_pixels
+from experiments.peers.pixels import bare_peer, planes
 from experiments.peers.talk import Peer, Task, read_task, serve
 
 
@@ -21,10 +21,7 @@ def start(task: Task) -> Peer:
     def run(tensor: NDArray[np.float32]) -> Any:
         return session.run(None, {"image": tensor})[0][0]
 
-    def classify(path: str) -> list[tuple[str, float]]:
-        return ranked(task.labels, run(planes(read_pixels(path, task.side))))
-
-    return Peer(f"onnxruntime {onnxruntime.__version__}", planes, run, classify)
+    return bare_peer(task, f"onnxruntime {onnxruntime.__version__}", planes, run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from experiments.peers.pixels import planes, ranked, read_pixels
+from experiments.peers.pixels import bare_peer, planes
 from experiments.peers.talk import Peer, Task, read_task, serve
 
 
@@ -25,10 +25,7 @@ def start(task: Task) -> Peer:
     def run(tensor: NDArray[np.float32]) -> Any:
         return request.infer([tensor])[0][0]
 
-    def classify(path: str) -> list[tuple[str, float]]:
-        return ranked(task.labels, run(planes(read_pixels(path, task.side))))
-
-    return Peer(f"openvino {openvino.__version__.split('-')[0]}", planes, run, classify)
+    return bare_peer(task, f"openvino {openvino.__version__.split('-')[0]}", planes, run)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.peers.mobilenet import load_network
-from experiments.peers.pixels import planes, ranked, read_pixels
+from experiments.peers.pixels import bare_peer, planes
 from experiments.peers.talk import Peer, Task, read_task, serve
 
 
@@ -25,10 +25,7 @@ def start(task: Task) -> Peer:
         with torch.inference_mode():
             return network(tensor)[0][0].numpy()
 
-    def classify(path: str) -> list[tuple[str, float]]:
-        return ranked(task.labels, run(prepare(read_pixels(path, task.side))))
-
-    return Peer(f"torch {torch.__version__}", prepare, run, classify)
+    return bare_peer(task, f"torch {torch.__version__}", prepare, run)
 
 
 if __name__ == "__main__":
