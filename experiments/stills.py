@@ -25,6 +25,7 @@ from spot_bench.data.splits import balanced_sample
 from spot_bench.drift.comparison import compare
 from spot_bench.drift.gate import Margins, evaluate_drift
 from spot_bench.report.tables import align, figure
+from spot_bench.run.progress import progress_bar
 from spot_bench.stats.intervals import ratio_of_medians
 from spot_edge.classifier import Classifier
 from spot_edge.image.tensor import to_tensor
@@ -61,8 +62,8 @@ def main(data: Path, root: Path | None, images: int | None) -> None:
     classifier = Classifier.load()
     interpreter, spec = Interpreter(classifier.model), classifier.model.spec.image
     answers: dict[str, list[Answer]] = defaultdict(list)
-    with click.progressbar(items, show_pos=True) as bar:
-        for number, item in enumerate(bar):
+    with progress_bar("stills", len(items)) as step:
+        for number, item in enumerate(items):
             picture = classifier.prepare(item.image).image
             still, other = large_still(picture, 2 * number), large_still(picture, 2 * number + 1)
             ways = {
@@ -72,6 +73,7 @@ def main(data: Path, root: Path | None, images: int | None) -> None:
             }
             for name, (jpeg, scale) in ways.items():
                 answers[name].append(_answer(interpreter, spec, jpeg, scale))
+            step(1)
     click.echo("\n".join(_lines(classifier, items, answers)))
 
 

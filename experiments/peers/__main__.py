@@ -10,6 +10,7 @@ import click
 from experiments.peers.compare import compare
 from experiments.peers.page import page, problems, target_lines
 from experiments.peers.rows import ROWS, python_of
+from spot_bench.run.progress import progress_bar
 from spot_bench.speed.conditions import Watch, describe_machine
 from spot_edge.errors import CheckError, SpotError, one_line
 from spot_edge.files import write_file
@@ -28,7 +29,7 @@ def main(networks: Path, out: Path, rounds: int, threads: int) -> None:
     """Time all peers in turns. The page says how to install a missing peer. A peer that fails is an error."""
     watch = Watch(Sensors())
     watch.start()
-    with click.progressbar(length=rounds, label="rounds") as bar:
+    with progress_bar("rounds", rounds) as step:
         entries = compare(
             ROWS,
             networks,
@@ -36,7 +37,7 @@ def main(networks: Path, out: Path, rounds: int, threads: int) -> None:
             python=python_of,
             rounds=rounds,
             threads=threads,
-            progress=lambda: bar.update(1),
+            progress=lambda: step(1),
         )
     others = watch.finish()["other_work"]
     text = page(entries, describe_machine(), others, rounds, threads)
