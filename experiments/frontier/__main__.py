@@ -7,7 +7,6 @@ Writes the page `frontier.md` and its chart. Accuracy stands only beside members
 
 from __future__ import annotations
 
-import json
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -21,10 +20,11 @@ import click
 import keras
 import numpy as np
 
-from experiments.frontier.page import chart, page
+from experiments.frontier.page import chart, page, trained_accuracy
 from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_bench.data.manifest import Manifest
 from spot_bench.drift.gate import Margins
+from spot_bench.run.progress import progress_bar
 from spot_bench.speed.conditions import describe_machine
 from spot_bench.stats.intervals import Estimate, ratio_of_medians
 from spot_convert.engines.tflite_converter import BODIES
@@ -97,7 +97,7 @@ def main(plan: Path, out: Path, folder: Path, threads: int) -> None:
             _macs(network),
             float(np.median(own)),
             ratio_of_medians(own, reference),
-            _known(wanted.get("trained", []), network, variant),
+            trained_accuracy(wanted.get("trained", []), network.width, network.size, variant),
         )
         for (network, variant), own in zip(files, times, strict=True)
     ]
@@ -146,13 +146,14 @@ def _in_turns(models: list[ModelFile], rounds: int, threads: int) -> list[np.nda
     tensors = [to_tensor(drawn, model.spec.image)[0] for model in models]
     times = np.zeros((len(models), rounds))
     random = np.random.default_rng(0)
-    with click.progressbar(range(-5, rounds), label="rounds") as bar:  # five to warm up
-        for number in bar:
+    with progress_bar("rounds", rounds) as step:
+        for number in range(-5, rounds):  # five to warm up
             for index in random.permutation(len(models)):
                 start = time.perf_counter()
                 interpreters[index].invoke(tensors[index])
                 if number >= 0:
                     times[index, number] = 1e3 * (time.perf_counter() - start)
+            step(int(number >= 0))
     return list(times)
 
 
@@ -166,16 +167,6 @@ def _layer_macs(layers: Sequence[Any]) -> Iterator[int]:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
             _, rows, columns, _ = layer.output.shape
             yield rows * columns * int(np.prod(layer.get_weights()[0].shape))
-
-
-def _known(trained: list[dict[str, Any]], network: Network, variant: str) -> dict[str, Any] | None:
-    for entry in trained:
-        if (entry["width"], entry["side"]) == (network.width, network.size):
-            for comparison in json.loads(Path(entry["report"]).read_text(encoding="utf-8"))["comparisons"]:
-                for side in (comparison["baseline"], comparison["other"]):
-                    if side["model"]["variant"] == variant:
-                        return dict(side["balanced_accuracy"])
-    return None
 
 
 if __name__ == "__main__":

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spot_bench.report.charts import GREY, draw, legend
 from spot_bench.report.tables import figure
+from spot_edge.model.old_names import current_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["chart", "page"]
+__all__ = ["chart", "page", "trained_accuracy"]
 
 _PAGE = """# Width and resolution
 
@@ -44,6 +47,18 @@ def page(members: Sequence[Any], about: dict[str, Any]) -> str:
         machine=f"{machine['cpu']}, {machine['cores']} cores",
         runtime=about["runtime"],
     )
+
+
+def trained_accuracy(trained: Sequence[dict[str, Any]], width: float, side: int, variant: str) -> dict[str, Any] | None:
+    """The balanced accuracy of a network from its drift report, if it is one of those `trained`."""
+    for entry in trained:
+        if (entry["width"], entry["side"]) == (width, side):
+            report = current_report(json.loads(Path(entry["report"]).read_text(encoding="utf-8")))
+            for comparison in report["comparisons"]:
+                for found in (comparison["baseline"], comparison["other"]):
+                    if found["model"]["variant"] == variant:
+                        return dict(found["balanced_accuracy"])
+    return None
 
 
 def _table(members: Sequence[Any]) -> str:

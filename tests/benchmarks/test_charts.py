@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments.frontier.page import chart
+from experiments.frontier.page import chart, trained_accuracy
 from spot_bench.report.charts import draw, legend
 from spot_bench.report.html import render
 
@@ -105,3 +106,14 @@ def test_the_frontier_shows_every_width_and_side() -> None:
     texts = [element.text for element in ElementTree.fromstring(drawn).iter() if element.tag.endswith("text")]
     for words, times in (("float32", 1), ("int8", 1), ("0.35", 2), ("96", 4), ("224: 0.750", 4)):
         assert texts.count(words) == times
+
+
+def test_the_frontier_reads_the_accuracy_of_trained_networks(repository: Path) -> None:
+    report = repository / "models" / "spot" / "test-report.json"
+    trained = [{"width": 1.0, "side": 192, "report": str(report)}]
+    (comparison,) = json.loads(report.read_text())["comparisons"]
+    for side in ("baseline", "other"):
+        own = comparison[side]
+        assert trained_accuracy(trained, 1.0, 192, own["model"]["variant"]) == own["balanced_accuracy"]
+    assert trained_accuracy(trained, 1.0, 192, "float16") is None
+    assert trained_accuracy(trained, 0.5, 192, "int8") is None
