@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
@@ -23,16 +23,16 @@ BUCKET = "https://isic-challenge-data.s3.amazonaws.com"
 class Server:
     """Serve `files` by path. `faults[path]` lists the faults of the next requests, one each:
 
-    a number (an error status), `("break", n)` (n bytes, then the connection ends), `("promise", n)` (n bytes too many
-    in Content-Length, or too few), `("send", bytes)`, `("to", path)`, `"no range"`, `"stall"`, `"no name"` (no ETag),
-    `"another piece"`, `"another size"`, `"compressed"`, or None.
+    a number (an error status), `("break", n)` (n bytes, then the connection ends), `("hold", n)` (n bytes, then
+    nothing until the client disconnects), `("promise", n)` (n bytes too many in Content-Length, or too few),
+    `("send", bytes)`, `("to", path)`, `"no range"`, `"no name"` (no ETag), `"another piece"`, `"another size"`,
+    `"compressed"`, or None.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[Any]] = {}
         self.requests: list[tuple[str, str | None, int]] = []  # path, range, status
-        self.pause = 0.0  # seconds between pieces of 4 kB
         self.ranges = True
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
@@ -92,18 +92,10 @@ class Server:
         rest = body[start:]
         headers["Content-Length"] = len(rest) + (value if kind == "promise" else 0)
         head(206 if "Content-Range" in headers else 200, headers)
-        if kind == "break":
-            rest = rest[:value]
-        if kind == "stall":
-            request.wfile.write(rest[: len(rest) // 2])
-            time.sleep(4)
-            return
-        try:
-            for place in range(0, len(rest), 4096):
-                request.wfile.write(rest[place : place + 4096])
-                time.sleep(self.pause)
-        except OSError:  # the client has disconnected
-            pass
+        with suppress(OSError):  # the client has disconnected
+            request.wfile.write(rest[:value] if kind in ("break", "hold") else rest)
+            if kind == "hold":
+                request.rfile.read(1)
 
 
 @pytest.fixture

@@ -163,20 +163,18 @@ def test_a_killed_fetch_resumes(challenges: Path, server: Any, tmp_path: Path) -
     out = tmp_path / "out"
     command = [sys.executable, "-m", "spot_edge.cli", "data", "fetch", "ham10000"]
     command += ["--out", str(out), "--sources", str(challenges)]
-    server.pause = 0.05
+    server.faults[IMAGES] = [("hold", 20_000)]
     part = out / "downloads" / f"{Path(IMAGES).name}.part"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 20
-        while not (part.exists() and part.stat().st_size > 20_000) and time.monotonic() < deadline:
+        while not (part.exists() and part.stat().st_size == 20_000):
+            assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    have = part.stat().st_size
-    assert 20_000 < have < len(server.files[IMAGES])
-    server.pause = 0.0
+    assert len(server.files[IMAGES]) > 20_000
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"{out / 'ham10000.csv'}: written\n")
     assert "licence: CC BY-NC" in done.stderr
-    assert server.requests[1] == (IMAGES, f"bytes={have}-", 206)
+    assert server.requests[1] == (IMAGES, "bytes=20000-", 206)
     assert len(read_manifest(out / "ham10000.csv").items) == 8
 
 
