@@ -40,7 +40,7 @@ def measure(recipe_name: str, changes: tuple[str, ...], steps: int, rounds: int)
         set_trainable(body, recipe, phase)
         optimizer = make_optimizer(train, 1000, 100, train.learning_rate)
         optimizer.build(body.trainable_variables)
-        runner = EpochRunner(recipe, phase, examples, body, optimizer, steps, Progress(click.echo), StopRequest())
+        runner = EpochRunner(recipe, phase, examples, body, optimizer, Progress(click.echo), StopRequest())
         batch = [keras.ops.convert_to_tensor(part) for part in Batches(examples, train, (0,))[0]]
         shares, speeds = [], []
         for done in runner.run(Position(1, 0, 0, [])):

@@ -35,6 +35,13 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, value: boo
     required=True,
     help="CSV manifest, or folder of class folders.",
 )
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME=MANIFEST",
+    help="The images of a source of the recipe. Repeatable.",
+)
 @click.option("--out", type=_PATH, required=True, help="Run directory to create.")
 @click.option(
     "--weights",
@@ -56,7 +63,14 @@ def _list_recipes(context: click.Context, parameter: click.Parameter, value: boo
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_recipes, help="List the recipes and exit."
 )
 def train(
-    recipe: str, data: Path, out: Path, weights: str, cache: Path | None, resume: bool, changes: tuple[str, ...]
+    recipe: str,
+    data: Path,
+    sources: tuple[str, ...],
+    out: Path,
+    weights: str,
+    cache: Path | None,
+    resume: bool,
+    changes: tuple[str, ...],
 ) -> None:
     """Train a network from RECIPE, and write a run directory.
 
@@ -66,6 +80,7 @@ def train(
     from spot_train.recipes.recipe import load_recipe  # before the slow import of Keras, so that a typo fails at once
 
     loaded = load_recipe(recipe, changes)
+    named = _sources(sources)
     require_keras()
     from spot_train.loop.fit import Interrupted
     from spot_train.loop.session import train_run, unfinished_folder
@@ -74,7 +89,7 @@ def train(
         click.echo(line, err=True)
 
     try:
-        metrics = train_run(loaded, data, out, weights=weights, cache=cache, resume=resume, log=log)
+        metrics = train_run(loaded, data, out, weights=weights, sources=named, cache=cache, resume=resume, log=log)
     except Interrupted:
         kept = unfinished_folder(out)
         log(
@@ -84,6 +99,18 @@ def train(
         )
         raise SystemExit(130) from None
     print_result(out, metrics)
+
+
+def _sources(arguments: tuple[str, ...]) -> dict[str, Path]:
+    named = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not equals or not name or not path:
+            raise click.BadParameter(f"{argument!r} is not NAME=MANIFEST", param_hint="--source")
+        if name in named:
+            raise click.BadParameter(f"{name} is given twice", param_hint="--source")
+        named[name] = Path(path)
+    return named
 
 
 def print_result(out: Path, metrics: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Augment training images: one Keras layer of random changes, which runs inside the compiled training step.
 
-Drawn hairs come first, because they lie on the skin. One affine resampling follows (flip, rotation, zoom, stretch,
-shift), without antialiasing because stock clients resize like that. Then come focus, light, colour and the dark rim of
-the dermatoscope, and JPEG compression last. The result is rounded to whole grey levels, as on a device.
+A random lower resolution comes first, because it imitates how a source stored its images. Then come drawn hairs,
+because they lie on the skin. One affine resampling follows (flip, rotation, zoom, stretch, shift), without antialiasing
+because stock clients resize like that. Then come focus, light, colour and the dark rim of the dermatoscope, and JPEG
+compression last. The result is rounded to whole grey levels, as on a device.
 """
 
 from __future__ import annotations
@@ -20,9 +21,25 @@ from PIL import Image, ImageDraw
 
 from spot_train.recipes.recipe import Augment
 
-__all__ = ["RandomAugmentation", "hair_masks"]
+__all__ = ["RandomAugmentation", "hair_masks", "resolution_matrices"]
 
 OVERSAMPLING = 3
+RESOLUTIONS = 16  # sides to draw from
+
+
+@cache
+def resolution_matrices(stored: int, low: int, high: int) -> NDArray[np.float32]:
+    """Return `float32[n,stored,stored]`: matrices that scale a row of pixels down to one of n sides and up again.
+
+    The sides are spread evenly from `low` to `high`. Scaling is that of the device: bilinear with antialiasing.
+    """
+    sides = sorted({round(side) for side in np.linspace(low, high, RESOLUTIONS)})
+    identity = Image.fromarray(np.eye(stored, dtype=np.float32))
+    matrices = []
+    for side in sides:
+        down = identity.resize((stored, side), Image.Resampling.BILINEAR)
+        matrices.append(np.asarray(down.resize((stored, stored), Image.Resampling.BILINEAR)))
+    return np.stack(matrices)
 
 
 @cache
@@ -65,10 +82,12 @@ _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0
 class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
     """Map uint8[B,C,C,3] at the stored size to uint8[B,S,S,3], with different random changes for each image."""
 
-    def __init__(self, recipe: Augment, size: int, seed: int = 0) -> None:
+    def __init__(self, recipe: Augment, size: int, seed: int = 0, native: int = 0) -> None:
+        """`native` is the smallest side of any source's images; `sharpness` needs it."""
         super().__init__(name="augment", dtype="float32", trainable=False)
         self._recipe = recipe
         self._size = size
+        self._native = native
         self._seed = keras.random.SeedGenerator(seed)
 
     def reseed(self, seed: Sequence[int]) -> None:
@@ -79,7 +98,8 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
     def call(self, images: Any) -> Any:
         """Augment a batch."""
         recipe = self._recipe
-        images = self._change_share(recipe.hairs, self._add_hairs, ops.cast(images, "float32"))
+        images = self._change_share(recipe.sharpness, self._soften, ops.cast(images, "float32"))
+        images = self._change_share(recipe.hairs, self._add_hairs, images)
         images = self._resample(images)
         images = self._change_share(recipe.blur, _blur, images)
         images = self._change_light(images)
@@ -110,6 +130,19 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         shuffled = ops.take(images, order, axis=0)
         shuffled = ops.concatenate([change(shuffled[:number]), shuffled[number:]], axis=0)
         return ops.take(shuffled, ops.argsort(order), axis=0)
+
+    def _soften(self, images: Any) -> Any:
+        """Scale each image down to a random side and up again.
+
+        The side lies between the smallest native side of the sources and the side of the crops.
+        """
+        stored = images.shape[1]
+        limits = sorted(min(side, stored) for side in (self._native, self._size))
+        matrices = resolution_matrices(stored, *limits)
+        which = ops.floor(self._uniform(ops.shape(images)[0], 0.0, len(matrices) - 1e-3))
+        chosen = ops.take(ops.convert_to_tensor(matrices), ops.cast(which, "int32"), axis=0)
+        down = ops.einsum("nyj,njxc->nyxc", chosen, images)
+        return ops.einsum("nxj,nyjc->nyxc", chosen, down)
 
     def _add_hairs(self, images: Any) -> Any:
         """Add dark hairs from a fixed set of drawings. The resampling later rotates them with the image."""

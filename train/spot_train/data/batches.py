@@ -2,37 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from spot_train.data.pixels import PixelStack
 from spot_train.recipes.recipe import Train
 
-__all__ = ["Batches", "Examples", "class_weights", "epoch_order"]
+__all__ = ["Batches", "Examples", "Part", "class_counts", "class_weights", "epoch_length", "epoch_order", "with_sets"]
 
 _Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
-    """Training images at their stored size, their classes, and the targets to learn."""
+class Part:
+    """Consecutive rows of Examples that come from one extra source."""
 
-    pixels: NDArray[np.uint8]
+    first: int
+    last: int  # not included
+    weight: float  # images per epoch, as a share of the rows
+    pretrain_only: bool = False
+
+    @property
+    def shown(self) -> int:
+        """The number of images per epoch."""
+        return max(1, round(self.weight * (self.last - self.first)))
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Training images at their stored size, their classes, and the targets to learn.
+
+    An image whose label allows several classes has the number of its set after the classes: with 7 classes, 7 is the
+    first of `sets`. Targets have a column for each class and then for each set.
+    """
+
+    pixels: NDArray[np.uint8] | PixelStack
     classes: NDArray[np.int64]
     targets: NDArray[np.float32]  # one row per image: one-hot, or softened by a teacher
     weights: NDArray[np.float32]  # one per image
+    sets: tuple[tuple[int, ...], ...] = ()  # of classes
+    parts: tuple[Part, ...] = ()  # the extra sources, in order, after the images of the data set itself
+    native: int = 0  # the smallest side of the sources' images in pixels; 0: unknown
+
+    @property
+    def number_of_classes(self) -> int:
+        """The number of classes, without the sets."""
+        return int(self.targets.shape[1]) - len(self.sets)
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The batches of one epoch, starting with batch `first`. The incomplete batch at the end is dropped."""
+    """The batches of one epoch, starting with batch `first`. The incomplete batch at the end is dropped.
 
-    def __init__(self, examples: Examples, train: Train, seed: tuple[int, ...], first: int = 0) -> None:
+    `pretraining` says whether the sources that only pretrain take part.
+    """
+
+    def __init__(
+        self, examples: Examples, train: Train, seed: tuple[int, ...], first: int = 0, pretraining: bool = True
+    ) -> None:
         super().__init__()
         self._examples, self._train, self._seed, self._first = examples, train, seed, first
         self._batch = min(train.batch, len(examples.classes))
-        self._order = epoch_order(examples.classes, train.balance, np.random.default_rng(seed))
+        self._order = _order(examples, train.balance, seed, pretraining)
 
     def __len__(self) -> int:
         return len(self._order) // self._batch - self._first
@@ -44,6 +78,34 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if not (self._train.mixup or self._train.cutmix):
             return batch
         return _mixed(batch, self._train, np.random.default_rng((*self._seed, position)))
+
+
+def epoch_length(examples: Examples, pretraining: bool) -> int:
+    """Return the number of images of an epoch."""
+    parts = [part for part in examples.parts if pretraining or not part.pretrain_only]
+    return _own(examples) + sum(part.shown for part in parts)
+
+
+def _own(examples: Examples) -> int:
+    """Return the number of images of the data set itself, which come first."""
+    return examples.parts[0].first if examples.parts else len(examples.classes)
+
+
+def _order(examples: Examples, balance: float, seed: tuple[int, ...], pretraining: bool) -> NDArray[np.int64]:
+    """Return the rows of one epoch in random order: those of the data set, then each source by its weight."""
+    random = np.random.default_rng(seed)
+    own = epoch_order(examples.classes[: _own(examples)], balance, random)
+    if not examples.parts:
+        return own
+    rows = [own]
+    for number, part in enumerate(examples.parts, 1):
+        if part.pretrain_only and not pretraining:
+            continue
+        drawn, classes = np.random.default_rng((*seed, number)), examples.classes[part.first : part.last]
+        rounds = -(-part.shown // len(classes))
+        order = np.concatenate([epoch_order(classes, balance, drawn) for _ in range(rounds)])
+        rows.append(part.first + order[: part.shown])
+    return random.permutation(np.concatenate(rows))
 
 
 def epoch_order(classes: NDArray[np.int64], balance: float, random: np.random.Generator) -> NDArray[np.int64]:
@@ -68,11 +130,41 @@ def epoch_order(classes: NDArray[np.int64], balance: float, random: np.random.Ge
     return random.permutation(np.concatenate(rows))
 
 
-def class_weights(classes: NDArray[np.int64], number: int, power: float) -> NDArray[np.float32]:
+def class_counts(
+    classes: NDArray[np.int64], number: int, sets: Sequence[Sequence[int]] = (), parts: Sequence[Part] = ()
+) -> NDArray[np.float64]:
+    """Return how many images of each class an epoch shows, without `balance` and the sources that only pretrain.
+
+    The images of a set are divided among its classes in proportion to the images of these classes alone.
+    """
+    shown = np.ones(len(classes))
+    for part in parts:
+        size = part.last - part.first
+        shown[part.first : part.last] = 0 if part.pretrain_only else part.shown / size
+    counts = np.bincount(classes, shown, minlength=number + len(sets)).astype(np.float64)
+    result = counts[:number].copy()
+    for row, members in enumerate(sets):
+        result[list(members)] += counts[number + row] * _shares(counts, members)
+    return result
+
+
+def _shares(counts: NDArray[np.float64], members: Sequence[int]) -> NDArray[np.float64]:
+    alone = counts[list(members)]
+    return alone / alone.sum() if alone.sum() else np.full(len(members), 1 / len(members))
+
+
+def class_weights(counts: NDArray[np.float64], power: float) -> NDArray[np.float32]:
     """Return (1 / class frequency) ** power for each class, scaled so that the mean weight of an image is 1."""
-    counts = np.bincount(classes, minlength=number).astype(np.float64)
-    weights = np.where(counts > 0, (len(classes) / np.maximum(counts, 1)) ** power, 0.0)
-    return np.asarray(weights * len(classes) / (weights * counts).sum(), np.float32)
+    weights = np.where(counts > 0, (counts.sum() / np.maximum(counts, 1)) ** power, 0.0)
+    return np.asarray(weights * counts.sum() / (weights * counts).sum(), np.float32)
+
+
+def with_sets(
+    weights: NDArray[np.float32], counts: NDArray[np.float64], sets: Sequence[Sequence[int]]
+) -> NDArray[np.float32]:
+    """Return the weights of the classes, then those of the sets: the mean over a set's images, by frequency."""
+    of_sets = [weights[list(members)] @ _shares(counts, members) for members in sets]
+    return np.asarray([*weights, *of_sets], np.float32)
 
 
 def _mixed(batch: _Batch, train: Train, random: np.random.Generator) -> _Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,30 @@ from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare
 from spot_edge.model.spec import ImageSpec
 
-__all__ = ["cached_pixels", "pixel_array"]
+__all__ = ["PixelStack", "cached_pixels", "pixel_array"]
+
+
+class PixelStack:
+    """Several arrays of images, one after the other. Indexing reads only the rows that are asked for."""
+
+    def __init__(self, arrays: Sequence[NDArray[np.uint8]]) -> None:
+        self._arrays = tuple(arrays)
+        self._ends = np.cumsum([len(array) for array in arrays])
+        self.shape: tuple[int, ...] = (int(self._ends[-1]), *arrays[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the images at these rows."""
+        wanted = np.arange(len(self))[rows]
+        result = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        first = 0
+        for array, end in zip(self._arrays, self._ends.tolist(), strict=True):
+            chosen = (first <= wanted) & (wanted < end)
+            result[chosen] = array[wanted[chosen] - first]
+            first = end
+        return result
 
 
 def cached_pixels(

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_train.data.augment import RandomAugmentation
-from spot_train.data.batches import Batches, Examples
+from spot_train.data.batches import Batches, Examples, class_counts, epoch_length
 from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
+from spot_train.loop.losses import SetCrossentropy, set_accuracy
 from spot_train.loop.optimizer import DeferredAverage, make_optimizer, plateau_rate
 from spot_train.loop.progress import Progress, StopRequest
 from spot_train.network.network import backbone_layers, build_body, freeze_batch_norm, freeze_first
@@ -38,6 +39,15 @@ class Phase:
     epochs: int
     learning_rate: float
     sizes: tuple[int, ...]
+    pretrain_epochs: int = 0
+
+    def pretraining(self, epoch: int) -> bool:
+        """Return whether `epoch` (from 0) uses the sources that only pretrain."""
+        return epoch < self.pretrain_epochs
+
+    def steps(self, epoch: int, examples: Examples, batch: int) -> int:
+        """Return the number of complete batches of `epoch`."""
+        return epoch_length(examples, self.pretraining(epoch)) // min(batch, len(examples.classes))
 
     def size(self, epoch: int) -> int:
         """Return the side of the crops in `epoch` (from 0). All sizes get the same number of epochs, in order."""
@@ -58,7 +68,7 @@ def fit(
     `load_weights` loads the pretrained weights into the fresh body. The state is saved in `checkpoint` after every
     epoch and when `stop` is raised, which then raises Interrupted. If `checkpoint` has a state, training resumes.
     """
-    train, classes = recipe.train, examples.targets.shape[1]
+    train, classes = recipe.train, examples.number_of_classes
     body = training_body(recipe, classes)
     load_weights(body)
     plain = build_body(recipe.network, classes)
@@ -68,8 +78,8 @@ def fit(
         if state and (state.phase > phase.number or (state.phase == phase.number and state.epoch == phase.epochs)):
             continue
         set_trainable(body, recipe, phase)
-        steps = len(Batches(examples, train, (train.seed, phase.number, 0)))
-        optimizer = make_optimizer(train, steps * phase.epochs, steps, phase.learning_rate)
+        steps = [phase.steps(epoch, examples, train.batch) for epoch in range(phase.epochs)]
+        optimizer = make_optimizer(train, sum(steps), steps[0], phase.learning_rate)
         optimizer.build(body.trainable_variables)
         start = Position(phase.number, 0, 0, history)
         if state and state.phase == phase.number:
@@ -78,7 +88,7 @@ def fit(
         elif state:  # the previous phase was the last one to finish
             checkpoint.restore(body, None)
         state = None
-        epochs = EpochRunner(recipe, phase, examples, body, optimizer, steps, progress, stop)
+        epochs = EpochRunner(recipe, phase, examples, body, optimizer, progress, stop)
         for done in epochs.run(start):
             position = Position(phase.number, done.epoch, 0, history)
             validated = train.validate_every and (done.epoch % train.validate_every == 0 or done.epoch == phase.epochs)
@@ -139,8 +149,8 @@ def _phases(recipe: Recipe) -> list[Phase]:
     train = recipe.train
     sizes = train.sizes or (recipe.network.size,)
     phases = [
-        Phase("head", 0, train.head_epochs, train.head_learning_rate, sizes[:1]),
-        Phase("all", 1, train.epochs, train.learning_rate, sizes),
+        Phase("head", 0, train.head_epochs, train.head_learning_rate, sizes[:1], train.head_epochs),
+        Phase("all", 1, train.epochs, train.learning_rate, sizes, train.pretrain_epochs),
     ]
     return [phase for phase in phases if phase.epochs]
 
@@ -169,7 +179,6 @@ class EpochRunner:
     examples: Examples
     body: Any
     optimizer: DeferredAverage
-    steps: int
     progress: Progress
     stop: StopRequest
     unfinished: Position | None = None
@@ -198,11 +207,11 @@ class EpochRunner:
         first = position.step
         seed = (self.recipe.train.seed, self.phase.number, epoch)
         augment.reseed((*seed, first))
-        batches = Batches(self.examples, self.recipe.train, seed, first)
-        left = _weighted_steps(self.phase, epoch, self.steps)
-        counter = _StepCallback(
-            self.progress, self.stop, self.phase, epoch, first, self.steps, left, self.recipe.train.batch
-        )
+        batches = Batches(self.examples, self.recipe.train, seed, first, self.phase.pretraining(epoch))
+        batch = self.recipe.train.batch
+        steps = self.phase.steps(epoch, self.examples, batch)
+        left = _weighted_steps(self.phase, epoch, self.examples, batch)
+        counter = _StepCallback(self.progress, self.stop, self.phase, epoch, first, steps, left, batch)
         rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
         logs = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[counter]).history
         done = counter.done - first
@@ -211,18 +220,19 @@ class EpochRunner:
         accuracy = position.accuracy * (1 - share) + logs["accuracy"][0] * share
         seconds = position.seconds + time.perf_counter() - counter.start
         history = position.history
-        if counter.done < self.steps:
+        if counter.done < steps:
             return Position(self.phase.number, epoch, counter.done, history, loss, accuracy, seconds)
-        images = self.steps * min(self.recipe.train.batch, len(self.examples.classes))
+        images = steps * min(batch, len(self.examples.classes))
         ended = Epoch(
             self.phase.name, epoch + 1, self.phase.epochs, size, rate, loss, accuracy, seconds, images / seconds
         )
         return Position(self.phase.number, epoch + 1, 0, history, last=ended)
 
 
-def _weighted_steps(phase: Phase, epoch: int, steps: int) -> float:
+def _weighted_steps(phase: Phase, epoch: int, examples: Examples, batch: int) -> float:
     """Return the remaining steps of the phase after `epoch`, converted to steps at this epoch's image size."""
-    return sum(steps * (phase.size(e) / phase.size(epoch)) ** 2 for e in range(epoch + 1, phase.epochs))
+    later = range(epoch + 1, phase.epochs)
+    return sum(phase.steps(e, examples, batch) * (phase.size(e) / phase.size(epoch)) ** 2 for e in later)
 
 
 class _StepCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -270,7 +280,7 @@ def _compiled(
 ) -> tuple[Any, RandomAugmentation]:
     """Compile the training model around `body` for one size of crops."""
     train, side = recipe.train, recipe.train.stored_size
-    augment = RandomAugmentation(recipe.augment, size)
+    augment = RandomAugmentation(recipe.augment, size, native=examples.native)
     stored = keras.Input((side, side, 3), dtype="uint8")
     logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(augment(stored))["evidence"])
     if train.logit_adjustment:
@@ -281,11 +291,17 @@ def _compiled(
         "crossentropy": keras.losses.CategoricalCrossentropy,
         "focal": keras.losses.CategoricalFocalCrossentropy,
     }
+    loss: Any = losses[train.loss](from_logits=True, label_smoothing=train.label_smoothing)
+    accuracy: Any = "accuracy"
+    if examples.sets:
+        classes = examples.number_of_classes
+        loss = SetCrossentropy(examples.sets, classes, train.label_smoothing)
+        accuracy = set_accuracy(examples.sets, classes)
     model.compile(
         optimizer=optimizer,
-        loss=losses[train.loss](from_logits=True, label_smoothing=train.label_smoothing),
+        loss=loss,
         weighted_metrics=[],
-        metrics=["accuracy"],
+        metrics=[accuracy],
         jit_compile=keras.config.backend() == "jax",
     )
     return model, augment
@@ -293,5 +309,6 @@ def _compiled(
 
 def _log_prior(examples: Examples) -> NDArray[np.float32]:
     """Return the logarithm of each class's share of the training images."""
-    counts = np.maximum(np.bincount(examples.classes, minlength=examples.targets.shape[1]), 1)
+    counts = class_counts(examples.classes, examples.number_of_classes, examples.sets, examples.parts)
+    counts = np.maximum(counts, 1)
     return np.asarray(np.log(counts / counts.sum()), np.float32)

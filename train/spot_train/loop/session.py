@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import make_folder, write_file
 from spot_edge.model.old_names import current_run
-from spot_train.data.batches import Examples, class_weights
-from spot_train.data.pixels import cached_pixels
+from spot_train.data.batches import Examples, Part, class_counts, class_weights, with_sets
+from spot_train.data.extra import Extra, class_sets, read_extras, refuse_leaks, repeated, with_sources
+from spot_train.data.pixels import PixelStack, cached_pixels
 from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.loop.checkpoint import Checkpoint
 from spot_train.loop.fit import Interrupted, fit, predict_logits
@@ -51,12 +52,16 @@ FEWEST_TO_CALIBRATE = 8  # the minimum of spot_convert
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to learn: the images with their splits, and the classes in the order of the network's outputs."""
+    """What to learn: the images with their splits, and the classes in the order of the network's outputs.
+
+    `extras` are further training images.
+    """
 
     data: Path
     manifest: Manifest
     labels: LabelSet
     given_split: bool
+    extras: tuple[Extra, ...] = ()
 
     def indices(self, manifest: Manifest) -> NDArray[np.int64]:
         """Return the class index of each image of `manifest`."""
@@ -64,8 +69,9 @@ class Task:
         return np.array([number[item.label] for item in manifest.items], np.int64)
 
     def digest(self) -> str:
-        """Return a hash of every image's name, label, group and split."""
-        rows = [[self.manifest.name(i), i.label, i.group, i.split] for i in self.manifest.items]
+        """Return a hash of every image's name, label, group and split, and of the extra sources."""
+        rows: list[Any] = [[self.manifest.name(i), i.label, i.group, i.split] for i in self.manifest.items]
+        rows += [[extra.source.name, extra.rows()] for extra in self.extras]
         return hashlib.sha256(json.dumps(rows).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -75,25 +81,28 @@ def train_run(
     out: Path,
     *,
     weights: str = "imagenet",
+    sources: Mapping[str, Path] | None = None,
     cache: Path | None = None,
     resume: bool = False,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train `recipe` on the data set at `data`, write a run directory at `out`, and return its validation metrics.
 
-    `weights` is an argument of `load_pretrained`. Decoded images are cached in the folder `cache`, or until training
-    ends if there is none. Invalid input is refused before training starts. Ctrl-C and SIGTERM raise Interrupted and
-    keep the state in `unfinished_folder(out)`, from which `resume` continues.
+    `sources` names the manifest of each source of the recipe. `weights` is an argument of `load_pretrained`. Decoded
+    images are cached in the folder `cache`, or until training ends if there is none. Invalid input is refused before
+    training starts. Ctrl-C and SIGTERM raise Interrupted and keep the state in `unfinished_folder(out)`, from which
+    `resume` continues.
     """
     refuse_existing(out)
-    task = read_task(recipe, data, log)
+    task = read_task(recipe, data, log, sources or {})
     check_pretrained(recipe.network, weights)
     check_teachers(recipe.train, task.labels)
     train, val = task.manifest.split("train"), task.manifest.split("val")
     stop = StopRequest()
     with _unfinished(out, recipe, task, weights, resume) as folder, stop_on_signals(stop, log):
         pixels = cache or folder
-        log(f"decoding {len(train.items)} training and {len(val.items)} validation images")
+        number = len(train.items) + sum(len(extra.manifest.items) for extra in task.extras)
+        log(f"decoding {number} training and {len(val.items)} validation images")
         examples = _examples(recipe, task, train, pixels)
         val_pixels, truth = cached_pixels(val, recipe.network.size, pixels), task.indices(val)
         if stop.raised:
@@ -130,8 +139,13 @@ def unfinished_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
-def read_task(recipe: Recipe, data: Path, log: Callable[[str], None]) -> Task:
-    """Read and split the data set at `data`, with the classes of `recipe`. DataError if it cannot be trained on."""
+def read_task(
+    recipe: Recipe, data: Path, log: Callable[[str], None], sources: Mapping[str, Path] | None = None
+) -> Task:
+    """Read and split the data set at `data`, with the classes of `recipe`. DataError if it cannot be trained on.
+
+    `sources` names the manifest of each source of the recipe. None leaves the sources out, for evaluation.
+    """
     manifest = read_manifest(data)
     labels = load_label_set(recipe.labels) if recipe.labels else plain_label_set(manifest.labels)
     manifest = labels.apply(manifest)
@@ -148,16 +162,19 @@ def read_task(recipe: Recipe, data: Path, log: Callable[[str], None]) -> Task:
         manifest = split(manifest, seed=0)
         log(f"split by group: {', '.join(f'{p} {len(manifest.split(p).items)}' for p in manifest.splits)} images")
     train, val = manifest.split("train"), manifest.split("val")
-    absent = [label for label in known if label not in train.labels]
-    if absent:
+    extras = () if sources is None else read_extras(recipe.sources, sources, labels)
+    refuse_leaks(manifest, extras)
+    taught = {*train.labels, *(known[a[0]] for extra in extras for a in extra.allowed if len(a) == 1)}
+    absent = [label for label in known if label not in taught]
+    if absent and not (sources is None and recipe.sources):
         raise DataError(f"{data}: no training image is labelled {absent[0]!r}")
     for key, named in (("train.class_weights", recipe.train.class_weights), ("gate.recall", recipe.gate.recall)):
         unknown = sorted(set(named) - set(known))
         if unknown:
             raise DataError(f"{key}: no class is called {unknown[0]!r} ({', '.join(known)})")
-    for note in _notes(manifest, val):
+    for note in (*_notes(manifest, val), *repeated(manifest, extras)):
         log(note)
-    return Task(data, manifest, labels, given_split)
+    return Task(data, manifest, labels, given_split, extras)
 
 
 def check_teachers(train: Train, labels: LabelSet) -> None:
@@ -185,16 +202,39 @@ def distilled_targets(
 
 
 def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Examples:
-    settings, classes = recipe.train, task.indices(train)
-    number = len(task.labels.labels)
-    pixels = cached_pixels(train, settings.stored_size, folder)
-    weights = class_weights(classes, number, settings.class_weight_power)
+    settings, number, extras = recipe.train, len(task.labels.labels), task.extras
+    sets, parts = class_sets(extras), _parts(len(train.items), extras)
+    row = {members: number + index for index, members in enumerate(sets)}
+    own = task.indices(train)
+    classes = np.concatenate([own, *(np.array([row.get(a, a[0]) for a in e.allowed], np.int64) for e in extras)])
+    counts = class_counts(classes, number, sets, parts)
     factors = [settings.class_weights.get(label.label, 1.0) for label in task.labels.labels]
-    weights = (weights * np.array(factors, np.float32))[classes]
-    targets = np.eye(number, dtype=np.float32)[classes]
+    weights = class_weights(counts, settings.class_weight_power) * np.array(factors, np.float32)
+    targets = np.eye(number + len(sets), dtype=np.float32)[classes]
     if settings.teachers:
-        targets = distilled_targets(targets, settings, train, folder)
-    return Examples(pixels, classes, targets, weights)
+        every = replace(train, items=train.items + tuple(i for e in extras for i in e.manifest.items), folder=None)
+        soft = distilled_targets(targets[:, :number], settings, every, folder)
+        targets = np.concatenate([soft, targets[:, number:] * (1 - settings.teacher_share)], axis=1)
+    pixels = [cached_pixels(m, settings.stored_size, folder) for m in (train, *(extra.manifest for extra in extras))]
+    natives = [extra.source.native for extra in extras if extra.source.native]
+    return Examples(
+        PixelStack(pixels) if extras else pixels[0],
+        classes,
+        targets,
+        with_sets(weights, counts, sets)[classes],
+        sets,
+        parts,
+        min(natives, default=0),
+    )
+
+
+def _parts(first: int, extras: tuple[Extra, ...]) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    for extra in extras:
+        last = first + len(extra.allowed)
+        parts.append(Part(first, last, extra.source.weight, extra.source.pretrain_only))
+        first = last
+    return tuple(parts)
 
 
 @contextmanager
@@ -250,4 +290,5 @@ def _write(folder: Path, recipe: Recipe, task: Task, weights: str) -> None:
         shutil.copyfile(task.data, folder / "split.csv")  # byte for byte, because a frozen split has a digest
     else:
         write_manifest(task.manifest, folder / "split.csv", root=root)
-    write_json(folder / "run.json", describe_run(recipe, task.labels, folder / "split.csv", root, weights))
+    described = describe_run(recipe, task.labels, folder / "split.csv", root, weights)
+    write_json(folder / "run.json", with_sources(described, task.extras))

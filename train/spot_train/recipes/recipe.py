@@ -19,7 +19,21 @@ from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_
 from spot_edge.errors import DataError
 from spot_train.network.backbones import backbone_problems
 
-__all__ = ["Augment", "Network", "Recipe", "Train", "known_recipes", "load_recipe", "recipe_hash", "render_recipe"]
+__all__ = [
+    "Augment",
+    "Network",
+    "Recipe",
+    "Source",
+    "Train",
+    "known_recipes",
+    "load_recipe",
+    "recipe_hash",
+    "render_recipe",
+]
+
+# Keys added after the first recipes were hashed are rendered only if they differ from their default. So older recipes
+# keep their hash.
+_ADDED: dict[str, Any] = {"omit_default": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,8 @@ class Augment:
     corners: float = 0.0  # share of images that get a dark rim, like a dermatoscope's tube
     jpeg: float = 0.0  # share of images that are compressed again, at a quality from 40 to 95
     blur: float = 0.0  # share of images that are slightly out of focus
+    # share of images reduced to a random lower resolution, so that a source's resolution says less about the class
+    sharpness: float = field(default=0.0, metadata=_ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +103,22 @@ class Train:
     precision: str = "float32"  # or "mixed_bfloat16", which pays on a GPU
     validate_every: int = 1  # epochs between two validations; 0: only at the end
     keep: str = "last"  # or "best": the epoch with the best balanced accuracy in validation
+    # the first epochs of all layers, which also use the sources with pretrain_only
+    pretrain_epochs: int = field(default=0, metadata=_ADDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Extra training images. The command line names their manifest, so a recipe holds no path."""
+
+    name: str
+    licence: str  # required, because it applies to the trained model as well
+    weight: float = 1.0  # images per epoch, as a share of the source's images
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # label of the source: the classes it may be
+    native: int = 0  # side of the images in pixels before any enlarging; 0: unknown
+    pretrain_only: bool = False  # used only in the head epochs and the first train.pretrain_epochs
+    citation: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +134,10 @@ class Recipe:
     gate: Margins = field(default_factory=Margins)  # accepted accuracy drift of quantization
     mix: Budget = field(default_factory=Budget)  # accepted cost of layers in higher precision
     retrain: Retraining = field(default_factory=Retraining)  # fine-tuning for the variants that need training
+    sources: tuple[Source, ...] = field(default=(), metadata=_ADDED)  # extra training images
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KINDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 _CHOICES = {
     "optimizer": ("adamw", "adam", "rmsprop"),
@@ -144,15 +178,24 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def render_recipe(recipe: Recipe) -> str:
-    """Return `recipe` as complete TOML, with every default written out."""
+    """Return `recipe` as complete TOML, with every default written out except those of the newest keys."""
     import tomli_w  # imported only here, so that reading a recipe needs no extra
 
-    return tomli_w.dumps(dataclasses.asdict(recipe))
+    return tomli_w.dumps(_rendered(recipe))
 
 
 def recipe_hash(recipe: Recipe) -> str:
     """Return the SHA-256 of the complete recipe."""
     return hashlib.sha256(render_recipe(recipe).encode()).hexdigest()
+
+
+def _rendered(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_rendered(each) for each in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    named = [(f, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    return {f.name: _rendered(v) for f, v in named if not (f.metadata.get("omit_default") and v == f.default)}
 
 
 def _read(path: Path) -> str:
@@ -213,9 +256,30 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict) or any(type(v) not in (int, float) for v in value.values()):
             raise DataError(f"{where} must be a table of numbers by class")
         return {key: float(number) for key, number in value.items()}
+    if kind == tuple[Source, ...]:
+        if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
+            raise DataError(f"{where} must be a list of tables: [[sources]]")
+        return tuple(_build(Source, v, f"{where}: {v.get('name', number)}") for number, v in enumerate(value, 1))
+    if kind == dict[str, tuple[str, ...]]:
+        return _class_map(value, where)
     if type(value) is not kind:
         raise DataError(f"{where} must be {_KINDS[kind]}, not {value!r}")
     return value
+
+
+def _class_map(value: Any, where: str) -> dict[str, tuple[str, ...]]:
+    """Return the classes that each label of a source may be. A single class may be written without brackets."""
+    if not isinstance(value, dict):
+        raise DataError(f"{where} must be a table of classes by label")
+    classes = {label: (named,) if isinstance(named, str) else named for label, named in value.items()}
+    for label, names in classes.items():
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{where}: {label} must be a class or a list of classes")
+        if not names:
+            raise DataError(f"{where}: {label} has no class. Name one, or leave its images out of the manifest")
+        if len(set(names)) < len(names):
+            raise DataError(f"{where}: {label} names a class twice")
+    return {label: tuple(names) for label, names in classes.items()}
 
 
 def _check(recipe: Recipe, where: str) -> None:
@@ -226,11 +290,11 @@ def _check(recipe: Recipe, where: str) -> None:
         *((f"train.{f.name}", getattr(train, f.name)) for f in dataclasses.fields(train)),
     ]
     sizes = train.sizes or (network.size,)
-    shares = ("hairs", "corners", "jpeg", "blur")
+    shares = ("hairs", "corners", "jpeg", "blur", "sharpness")
     problems = backbone_problems(network.backbone, network.width, network.size, train.sizes)
     rules = [
         (
-            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", recipe.name),
+            _NAME.fullmatch(recipe.name),
             "name may only contain letters, digits, '.', '_' and '-', and must start with a letter or digit",
         ),
         *((not isinstance(v, (int, float)) or 0 <= v < math.inf, f"{key} must not be negative") for key, v in numbers),
@@ -260,6 +324,7 @@ def _check(recipe: Recipe, where: str) -> None:
         ),
         (train.keep != "best" or train.validate_every, "train.keep = best needs train.validate_every of at least 1"),
         (0 < augment.zoom[0] <= augment.zoom[1] <= 2, "augment.zoom must be two increasing numbers up to 2"),
+        *_source_rules(recipe),
     ]
     margins_from(dataclasses.asdict(recipe.gate), where)
     retraining_from(dataclasses.asdict(recipe.retrain), where)
@@ -267,3 +332,34 @@ def _check(recipe: Recipe, where: str) -> None:
     for holds, rule in rules:
         if not holds:
             raise DataError(f"{where}: {rule}")
+
+
+def _source_rules(recipe: Recipe) -> list[tuple[Any, str]]:
+    """Return rules about the sources: whether each holds, and what it says."""
+    train, sources = recipe.train, recipe.sources
+    names = [source.name for source in sources]
+    pretrain = any(source.pretrain_only for source in sources)
+    sets = any(len(classes) > 1 for source in sources for classes in source.classes.values())
+    rules: list[tuple[Any, str]] = [
+        (len(set(names)) == len(names), "two sources have the same name. Rename one"),
+        (not pretrain or train.pretrain_epochs, "a source with pretrain_only needs train.pretrain_epochs"),
+        (not train.pretrain_epochs or pretrain, "train.pretrain_epochs needs a source with pretrain_only"),
+        (train.pretrain_epochs <= train.epochs, "train.pretrain_epochs must be at most train.epochs"),
+        (
+            not recipe.augment.sharpness or any(source.native for source in sources),
+            "augment.sharpness needs a source with native, the side of its images in pixels",
+        ),
+        (
+            not sets or train.loss == "crossentropy",
+            f"train.loss = {train.loss} does not support sets of classes in [[sources]]. Use crossentropy",
+        ),
+    ]
+    for source in sources:
+        about = f"sources: {source.name}:"
+        rules += [
+            (_NAME.fullmatch(source.name), f"{about} name may only contain letters, digits, '.', '_' and '-'"),
+            (source.licence, f"{about} licence must not be empty"),
+            (0 < source.weight <= 100, f"{about} weight must be above 0 and at most 100"),
+            (source.native == 0 or 8 <= source.native <= 100_000, f"{about} native must be at least 8 pixels"),
+        ]
+    return rules

@@ -1,0 +1,153 @@
+"""Read extra training sources: their manifests, and the class or the set of classes that each image may show."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from spot_bench.data.manifest import Manifest, read_manifest
+from spot_edge.errors import DataError
+from spot_train.data.leaks import image_id, named_leaks
+from spot_train.labels.labelset import LabelSet
+from spot_train.recipes.recipe import Source
+
+__all__ = ["Extra", "class_sets", "read_extras", "refuse_leaks", "repeated", "with_sources"]
+
+_LISTED = 3  # leaks to name in an error
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A source that was read: its training images, and the indices of the classes that each may show."""
+
+    source: Source
+    path: Path
+    manifest: Manifest
+    allowed: tuple[tuple[int, ...], ...]  # one per image, sorted
+    sha256: str  # of the manifest file; of its rows for a folder
+
+    def counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the number of images by class, and by set of classes such as `bcc|nv`."""
+        counted = Counter("|".join(names[index] for index in allowed) for allowed in self.allowed)
+        return dict(sorted(counted.items()))
+
+    def rows(self) -> list[list[Any]]:
+        """Return what identifies the images and their classes, wherever the manifest lies."""
+        manifest = self.manifest
+        return [
+            [manifest.name(item), item.group, *allowed]
+            for item, allowed in zip(manifest.items, self.allowed, strict=True)
+        ]
+
+    def as_data(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the entry in `run.json`."""
+        source = self.source
+        return {
+            "name": source.name,
+            "manifest": self.path.name,
+            "sha256": self.sha256,
+            "images": len(self.allowed),
+            "classes": self.counts(names),
+            "weight": source.weight,
+            "native": source.native,
+            "pretrain_only": source.pretrain_only,
+            "licence": source.licence,
+            "citation": source.citation,
+            "url": source.url,
+        }
+
+
+def read_extras(sources: Sequence[Source], paths: Mapping[str, Path], labels: LabelSet) -> tuple[Extra, ...]:
+    """Read the manifests of `sources`, which `paths` names. DataError if one is missing or does not fit the classes."""
+    known = {source.name for source in sources}
+    for name in paths:
+        if name not in known:
+            listed = f"its sources are {', '.join(sorted(known))}" if known else "it has no sources"
+            raise DataError(f"--source {name}: the recipe does not name this source; {listed}")
+    for source in sources:
+        if source.name not in paths:
+            raise DataError(f"the recipe needs the source {source.name!r}: add --source {source.name}=MANIFEST")
+    return tuple(_read(source, paths[source.name], labels) for source in sources)
+
+
+def _read(source: Source, path: Path, labels: LabelSet) -> Extra:
+    number = {label.label: index for index, label in enumerate(labels.labels)}
+    for label, classes in source.classes.items():
+        unknown = [name for name in classes if name not in number]
+        if unknown:
+            raise DataError(
+                f"sources: {source.name}: {label} names the class {unknown[0]!r}, which is none of {', '.join(number)}"
+            )
+        if len(classes) == len(number):
+            raise DataError(f"sources: {source.name}: {label} allows every class, so its images teach nothing")
+    manifest = read_manifest(path)
+    if manifest.splits:
+        manifest = manifest.split("train")
+    merged = {member: label for label, members in labels.merges.items() for member in members}
+    allowed = {}
+    for label in manifest.labels:
+        classes = source.classes.get(label, (merged.get(label, label),))
+        if any(name not in number for name in classes):
+            raise DataError(f"{path}: the label {label!r} is no class. Add it to the classes of source {source.name!r}")
+        allowed[label] = tuple(sorted(number[name] for name in classes))
+    return Extra(source, path, manifest, tuple(allowed[item.label] for item in manifest.items), _digest(path, manifest))
+
+
+def _digest(path: Path, manifest: Manifest) -> str:
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    rows = "".join(f"{manifest.name(item)},{item.label}\n" for item in manifest.items)
+    return hashlib.sha256(rows.encode(errors="surrogateescape")).hexdigest()
+
+
+def class_sets(extras: Sequence[Extra]) -> tuple[tuple[int, ...], ...]:
+    """Return the sets of two or more classes that occur, sorted."""
+    return tuple(sorted({allowed for extra in extras for allowed in extra.allowed if len(allowed) > 1}))
+
+
+def refuse_leaks(manifest: Manifest, extras: Sequence[Extra]) -> None:
+    """Raise DataError if a source trains on an image or a group that `manifest` holds out."""
+    held_out = [item for item in manifest.items if item.split not in (None, "train")]
+    of_data = (manifest.origin.name, manifest, held_out)
+    found = list(chain.from_iterable(named_leaks(_training(extra), of_data) for extra in extras))
+    if found:
+        listed = "; ".join(leak.text for leak in found[:_LISTED])
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise DataError(
+            f"{len(found)} leaks: {listed}{more}. Remove these rows from the source, or rename what only has the "
+            "same name by chance. `spot-edge data check` lists all"
+        )
+
+
+def repeated(manifest: Manifest, extras: Sequence[Extra]) -> Iterator[str]:
+    """Yield a note for each source that repeats training images of `manifest`."""
+    ids = {image_id(item) for item in manifest.items if item.split == "train"}
+    for extra in extras:
+        number = sum(image_id(item) in ids for item in extra.manifest.items)
+        if number:
+            yield f"note: {number} images of source {extra.source.name} are training images of the data as well"
+
+
+def _training(extra: Extra) -> tuple[str, Manifest, Sequence[Any]]:
+    return f"source {extra.source.name}", extra.manifest, extra.manifest.items
+
+
+def with_sources(run: dict[str, Any], extras: Sequence[Extra]) -> dict[str, Any]:
+    """Return the content of `run.json` with the extra sources: their entries, and their names in `training`.
+
+    Conversion copies `training` into the model file, so that data and licence of every source stay with the model.
+    """
+    if not extras:
+        return run
+    names = [label["label"] for label in run["labels"]]
+    training = dict(run["training"])
+    data = (f"{extra.source.citation or extra.source.name} ({len(extra.allowed)} images)" for extra in extras)
+    training["data"] = "; ".join([*filter(None, [training["data"]]), *data])
+    licences = [training["licence"], *(f"{extra.source.name}: {extra.source.licence}" for extra in extras)]
+    training["licence"] = "; ".join(filter(None, licences))
+    return run | {"training": training, "sources": [extra.as_data(names) for extra in extras]}
