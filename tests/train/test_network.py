@@ -15,6 +15,7 @@ from spot_edge.errors import DataError
 from spot_train.loop.fit import predict_logits
 from spot_train.loop.session import train_run
 from spot_train.network.backbones import BACKBONES
+from spot_train.network.efficientnet_lite import SIZES
 from spot_train.network.network import build_body, check_pretrained, freeze_batch_norm, freeze_first, load_pretrained
 from spot_train.recipes.recipe import Network, load_recipe
 
@@ -126,6 +127,7 @@ def test_weights_of_another_backbone_are_refused(body: keras.Model, tmp_path: Pa
     [
         ("mobilenet_v3_small", 64),
         ("efficientnet_b0", 64),
+        ("efficientnet_lite0", 75),
         pytest.param("inception_v3", 85, marks=pytest.mark.nightly),
     ],
 )
@@ -179,8 +181,25 @@ def test_weights_learned_on_bgr_predict_as_with_keras_preprocessing(tmp_path: Pa
     )
 
 
-def test_every_backbone_exists_in_keras() -> None:
-    assert all(hasattr(keras.applications, backbone.keras_name) for backbone in BACKBONES.values())
+def test_every_backbone_exists_in_keras_or_here() -> None:
+    names = {backbone.keras_name for backbone in BACKBONES.values()}
+    assert {name for name in names if not hasattr(keras.applications, name)} == set(SIZES)
+
+
+@pytest.mark.parametrize(("number", "parameters", "convolutions"), [(0, 3_413_024, 49), (2, 4_869_168, 64)])
+def test_efficientnet_lite_has_the_published_architecture(number: int, parameters: int, convolutions: int) -> None:
+    body = build_body(Network(backbone=f"efficientnet_lite{number}", size=64), 3)
+    assert body.count_params() - 3 * 1281 == parameters
+    kinds = [type(layer).__name__ for layer in body.layers if layer.name != "evidence"]
+    assert kinds.count("Conv2D") + kinds.count("DepthwiseConv2D") == convolutions
+    assert all(layer.max_value == 6 for layer in body.layers if isinstance(layer, keras.layers.ReLU))
+    np.testing.assert_allclose(body.layers[1](np.array([0.0, 127.0, 255.0], np.float32)), [-127 / 128, 0, 1], atol=1e-6)
+
+
+def test_weights_that_keras_does_not_have_are_refused() -> None:
+    network = Network(backbone="efficientnet_lite0", size=64)
+    with pytest.raises(DataError, match=r"Keras has no ImageNet weights of efficientnet_lite0\. Name a file"):
+        check_pretrained(network, "imagenet")
 
 
 def test_frozen_layers_are_counted_like_keras_does() -> None:

@@ -1,4 +1,4 @@
-"""The backbones for recipes: networks of `keras.applications` and what input each one needs.
+"""The backbones for recipes: networks of `keras.applications`, EfficientNet-Lite, and what input each one needs.
 
 This is a plain table, so that recipes are checked without importing Keras. It leaves out ConvNeXt, which has custom
 layers, and NASNet, which cannot be built for images of any size.
@@ -19,14 +19,17 @@ LARGEST = 1024
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A network of `keras.applications`."""
+    """A network of `keras.applications`, or one of `efficientnet_lite`."""
 
     keras_name: str
-    pixels: str  # "signed": -1 to 1; "standard": by ImageNet's mean and deviation; "centred": by its mean, BGR; "raw"
+    # "signed": -1 to 1; "lite": (x - 127) / 128; "standard": by ImageNet's mean and deviation; "centred": by its mean,
+    # BGR; "raw": 0 to 255
+    pixels: str
     widths: bool = False  # whether it has a width multiplier
     step: int = 1  # sides must be multiples of this, because padding depends on whether a side is odd
     smallest: int = 32
     preprocesses: bool = False  # whether it has its own preprocessing, which must be switched off
+    keras_weights: bool = True  # whether Keras has ImageNet weights of it to download
 
 
 BACKBONES = {
@@ -35,6 +38,7 @@ BACKBONES = {
     "mobilenet_v3_small": Backbone("MobileNetV3Small", "signed", widths=True, step=32, preprocesses=True),
     "mobilenet_v3_large": Backbone("MobileNetV3Large", "signed", widths=True, step=32, preprocesses=True),
     **{f"efficientnet_b{n}": Backbone(f"EfficientNetB{n}", "raw", step=32) for n in range(8)},
+    **{f"efficientnet_lite{n}": Backbone(f"EfficientNetLite{n}", "lite", keras_weights=False) for n in range(5)},
     **{
         f"efficientnet_v2_{n.lower()}": Backbone(
             f"EfficientNetV2{n}", "standard" if n.startswith("B") else "signed", preprocesses=True

@@ -18,6 +18,7 @@ import numpy as np
 
 from spot_edge.errors import DataError
 from spot_train.network.backbones import Backbone, backbone_problems, find_backbone
+from spot_train.network.efficientnet_lite import SIZES, efficientnet_lite
 from spot_train.recipes.recipe import Network
 
 __all__ = [
@@ -30,7 +31,13 @@ __all__ = [
 ]
 
 # x * scale + offset; then the mean and deviation of each channel, if the pretrained weights expect that
-_SCALES = {"signed": (1 / 127.5, -1.0), "standard": (1 / 255, 0.0), "centred": (1.0, 0.0), "raw": (1.0, 0.0)}
+_SCALES = {
+    "signed": (1 / 127.5, -1.0),
+    "lite": (1 / 128, -127 / 128),
+    "standard": (1 / 255, 0.0),
+    "centred": (1.0, 0.0),
+    "raw": (1.0, 0.0),
+}
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 _STANDARDS = {
     "standard": ((0.485, 0.456, 0.406), _IMAGENET_DEVIATION),
@@ -48,7 +55,7 @@ def build_body(network: Network, classes: int, *, any_size: bool = False) -> Any
 
     def build() -> Any:
         image = keras.Input((side, side, 3), dtype="uint8", name="image")
-        features = _without_top(backbone, network, weights=None, input_tensor=_preprocessed(backbone, image)).output
+        features = _features(backbone, network, _preprocessed(backbone, image))
         dropped = keras.layers.Dropout(network.dropout, name="dropout")(features)
         # float32 even with mixed precision, because the logits are its mean
         evidence = keras.layers.Conv2D(classes, 1, name="evidence", dtype="float32")(dropped)
@@ -106,6 +113,8 @@ def _load_file(backbone_model: Any, path: Path) -> bool:
 
 
 def _downloaded(backbone: Backbone, network: Network) -> Any:
+    if not backbone.keras_weights:
+        raise DataError(f"Keras has no ImageNet weights of {network.backbone}. Name a file with --weights, or 'none'")
     side = network.size if network.size in _DOWNLOADED_SIDES else 224
     try:
         return _without_top(backbone, network, weights="imagenet", input_shape=(side, side, 3))
@@ -154,6 +163,13 @@ def freeze_first(body: Any, number: int) -> None:
     layers = [layer for layer in body.layers[1:] if layer.name not in _PREPROCESSING]
     for layer in layers[: max(0, number - 1)]:
         layer.trainable = False
+
+
+def _features(backbone: Backbone, network: Network, pixels: Any) -> Any:
+    """Return the backbone's last feature map for the preprocessed tensor `pixels`."""
+    if backbone.keras_name in SIZES:
+        return efficientnet_lite(backbone.keras_name, pixels)
+    return _without_top(backbone, network, weights=None, input_tensor=pixels).output
 
 
 def _without_top(backbone: Backbone, network: Network, **where: Any) -> Any:
