@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spot_edge.image.quality import Finding
+from spot_edge.image.source import Source
 from spot_edge.model.interpreter import Runtime
 from spot_edge.model.spec import (
     Conformal,
@@ -193,6 +195,13 @@ def test_more_classes_than_exist_shows_all_of_them() -> None:
 def test_a_file_name_cannot_break_a_line() -> None:
     odd = prediction(scores(0.6, 0.3, 0.1, 0), source={"kind": "path", "name": "a\nb\x1b[2J\udcff.jpg"})
     assert describe(odd, top=1).splitlines()[0] == "a\\nb\\x1b[2J\\udcff.jpg"
+
+
+def test_the_time_of_day_heads_a_camera_picture() -> None:
+    taken = time.mktime((2026, 11, 30, 7, 5, 9, 0, 0, -1)) + 0.34
+    frame = prediction(scores(0.6, 0.3, 0.1, 0), source=Source.frame(b"", "/dev/video0", taken).as_dict())
+    assert describe(frame, top=1).splitlines()[0] == "/dev/video0 at 07:05:09"
+    assert frame.as_dict()["source"]["name"] == f"/dev/video0 at {taken:.3f}"
 
 
 def test_triage_comes_with_its_figures_and_their_n() -> None:

@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -19,7 +18,7 @@ import click
 
 from spot_edge.errors import one_line
 from spot_edge.prediction.prediction import Prediction
-from spot_edge.prediction.wording import disclaimer, prediction_lines
+from spot_edge.prediction.wording import disclaimer, prediction_lines, time_of_day
 
 __all__ = ["Screen", "Text", "banner", "capturing_text", "error_text", "ready_text", "result_text"]
 
@@ -196,8 +195,7 @@ def capturing_text(columns: int, lines: int) -> list[str]:
 
 def result_text(prediction: Prediction) -> Text:
     """The result: the triage category in large letters, then what `spot-edge classify` prints."""
-    time_of_day = time.strftime("%H:%M:%S", time.localtime(prediction.source["captured_at"]))
-    origin = one_line(f"Picture taken at {time_of_day} by {prediction.source['camera']}")
+    origin = one_line(f"Picture taken at {time_of_day(prediction.source)} by {prediction.source['camera']}")
 
     triage = prediction.triage
     title = triage.category if triage else "cannot assess" if prediction.abstained else ""

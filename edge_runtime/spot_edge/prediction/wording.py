@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from spot_edge.errors import one_line
 from spot_edge.prediction.prediction import (
@@ -16,7 +18,7 @@ from spot_edge.prediction.prediction import (
     Triage,
 )
 
-__all__ = ["describe", "disclaimer", "prediction_lines", "triage_line"]
+__all__ = ["describe", "disclaimer", "prediction_lines", "time_of_day", "triage_line"]
 
 WIDTH = 100
 _INDENT = 19
@@ -31,7 +33,18 @@ def disclaimer(*, medical: bool) -> str:
 
 def describe(prediction: Prediction, top: int) -> str:
     """A few lines for one image: what it looks most like, how urgent it is, and notes."""
-    return "\n".join([one_line(prediction.source["name"]), *prediction_lines(prediction, top)])
+    return "\n".join([one_line(_heading(prediction.source)), *prediction_lines(prediction, top)])
+
+
+def time_of_day(source: dict[str, Any]) -> str:
+    """When the camera took the image, in local time."""
+    return time.strftime("%H:%M:%S", time.localtime(source["captured_at"]))
+
+
+def _heading(source: dict[str, Any]) -> str:
+    """The name of an image, or the camera that took it and when. The name of a frame has seconds since 1970."""
+    name: str = source["name"]
+    return f"{source['camera']} at {time_of_day(source)}" if source["kind"] == "frame" else name
 
 
 def prediction_lines(prediction: Prediction, top: int, width: int = WIDTH, *, notes: bool = True) -> list[str]:
