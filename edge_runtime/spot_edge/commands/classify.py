@@ -135,6 +135,8 @@ def classify(
     writer.close()
     if predictions:
         predictions.close()
+        classified = total - failed
+        click.echo(f"{one_line(str(out))}: {classified} image{'s' * (classified != 1)} classified", err=True)
     if failed:
         if total > 1:
             kind = "images could not be classified" if burst is None else "bursts could not be classified completely"
