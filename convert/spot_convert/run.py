@@ -15,7 +15,7 @@ from spot_bench.data.manifest import Manifest, read_manifest
 from spot_bench.drift.gate import Margins, margins_from
 from spot_bench.run.directory import read_run_description
 from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
-from spot_edge.errors import DataError
+from spot_edge.errors import DataError, first_line
 from spot_edge.model.spec import ImageSpec, Label
 
 __all__ = ["Run", "read_run"]
@@ -90,8 +90,7 @@ def _load(path: Path, image: ImageSpec, classes: int) -> Any:
     try:
         body = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path}: Keras {keras.__version__} cannot load it: {reason}") from error
+        raise DataError(f"{path}: Keras {keras.__version__} cannot load it: {first_line(error)}") from error
     inputs, outputs = body.inputs, body.output if isinstance(body.output, dict) else {}
     if len(inputs) != 1 or inputs[0].shape[1:] != (image.size, image.size, 3) or inputs[0].dtype != "uint8":
         raise DataError(f"{path}: the input must be uint8[{image.size},{image.size},3]")

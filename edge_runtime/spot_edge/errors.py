@@ -21,6 +21,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SpotError",
+    "first_line",
     "install_hint",
     "is_interrupt",
     "is_within",
@@ -113,6 +114,11 @@ def is_within(frame: FrameType | None, code: CodeType) -> bool:
     while frame is not None and frame.f_code is not code:
         frame = frame.f_back
     return frame is not None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def one_line(text: str) -> str:

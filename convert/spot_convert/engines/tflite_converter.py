@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spot_convert.quantize.ranges import corrected_body
 from spot_convert.run import Run
-from spot_edge.errors import CheckError
+from spot_edge.errors import CheckError, first_line
 
 __all__ = [
     "BODIES",
@@ -137,7 +137,7 @@ def _convert(converter: Any) -> bytes:
         except Exception as error:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace"))
-            raise CheckError(f"the TensorFlow converter failed: {str(error).splitlines()[0]}") from error
+            raise CheckError(f"the TensorFlow converter failed: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

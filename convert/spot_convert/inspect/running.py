@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spot_edge.errors import first_line
+
 __all__ = ["Pair", "Sums", "Trial", "compare", "try_out"]
 
 
@@ -30,7 +32,7 @@ def try_out(module: str, content: bytes) -> Trial:
     try:
         engine = importlib.import_module(module).Interpreter
     except (ImportError, AttributeError) as error:
-        return Trial(False, _first_line(error), broken=True)
+        return Trial(False, first_line(error), broken=True)
     stage = "opening it"
     try:
         interpreter = engine(model_content=content)
@@ -42,7 +44,7 @@ def try_out(module: str, content: bytes) -> Trial:
         interpreter.invoke()
         outputs = [interpreter.get_tensor(entry["index"]) for entry in interpreter.get_output_details()]
     except Exception as error:  # ValueError, RuntimeError, MemoryError, and whatever else a runtime raises
-        return Trial(False, f"{stage}: {_first_line(error)}")
+        return Trial(False, f"{stage}: {first_line(error)}")
     odd = any(output.dtype.kind == "f" and not np.isfinite(output).all() for output in outputs)
     return Trial(True, "its outputs on zeros contain NaN or infinity" if odd else "")
 
@@ -107,7 +109,3 @@ def _open(content: bytes) -> Any:
 def _run(interpreter: Any, tensor: NDArray[Any]) -> None:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], tensor)
     interpreter.invoke()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

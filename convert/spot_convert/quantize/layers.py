@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from spot_convert.modelfile.graph import Graph, pack, unpack
 from spot_convert.quantize.ranges import Ranges, interpreter_of_all
-from spot_edge.errors import CheckError
+from spot_edge.errors import CheckError, first_line
 
 __all__ = [
     "ALGORITHMS",
@@ -134,7 +134,7 @@ def quantize(body: bytes, wanted: object, ranges: Ranges | None = None) -> bytes
             warnings.simplefilter("ignore", UserWarning)  # about interpreters that keep all tensors
             return pack(unpack(bytes(quantizer.Quantizer(body, wanted).quantize(ranges).quantized_model)))
     except (ValueError, RuntimeError, TypeError) as error:
-        raise CheckError(f"LiteRT Quantizer failed: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+        raise CheckError(f"LiteRT Quantizer failed: {first_line(error)}") from error
 
 
 def corrected(

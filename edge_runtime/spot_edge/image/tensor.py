@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from spot_edge.errors import InputError
+from spot_edge.errors import InputError, first_line
 from spot_edge.image.formats import open_image
 from spot_edge.image.source import Source
 from spot_edge.model.spec import ImageSpec
@@ -118,7 +118,7 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
     except InputError:
         raise
     except Exception as error:  # damaged files make Pillow raise almost any exception
-        raise InputError(f"{name}: damaged image: {_first_line(error)}") from error
+        raise InputError(f"{name}: damaged image: {first_line(error)}") from error
     # Rotate before resizing: Pillow resizes rows first and rounds, so rotating the tensor would give other values.
     if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow rotates TIFFs while it loads them
         picture = picture.transpose(_UPRIGHT[orientation])
@@ -278,7 +278,3 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
     probe = ImageCms.applyTransform(Image.fromarray(colours), transform)
     return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colours).max()) <= _ROUNDING
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

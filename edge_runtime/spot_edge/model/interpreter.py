@@ -12,7 +12,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spot_edge.errors import InterpreterError
+from spot_edge.errors import InterpreterError, first_line
 from spot_edge.model.file import ModelFile
 
 if TYPE_CHECKING:
@@ -72,8 +72,9 @@ class Interpreter:
             self._input: int = runner.get_input_details()["image"]["index"]
             self._outputs: dict[str, int] = {key: d["index"] for key, d in runner.get_output_details().items()}
         except (ValueError, RuntimeError, KeyError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InterpreterError(f"{model.name}: {name} {self.runtime.version} cannot load it: {reason}") from error
+            raise InterpreterError(
+                f"{model.name}: {name} {self.runtime.version} cannot load it: {first_line(error)}"
+            ) from error
 
     def invoke(self, tensor: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Run the network on `uint8[1,S,S,3]`. Returns scores, evidence and embedding without the batch axis."""

@@ -28,7 +28,7 @@ from spot_convert.runtimes.micro.source import flatbuffer_of, registrations
 from spot_convert.runtimes.micro.trial import MicroTrial, try_in_micro
 from spot_convert.variants.catalog import TFLITE_MICRO
 from spot_edge.classifier import Classifier
-from spot_edge.errors import CheckError, DataError, InputError, InterpreterError, install_hint
+from spot_edge.errors import CheckError, DataError, InputError, InterpreterError, first_line, install_hint
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare
 from spot_edge.isolated import Crash, call_isolated
@@ -61,8 +61,9 @@ class ReferenceKernels(Interpreter):
             )
             self._engine.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InterpreterError(f"{model.name}: LiteRT's reference kernels cannot run it: {reason}") from error
+            raise InterpreterError(
+                f"{model.name}: LiteRT's reference kernels cannot run it: {first_line(error)}"
+            ) from error
         runner = self._engine.get_signature_runner()
         self._input = runner.get_input_details()["image"]["index"]
         self._outputs = {key: each["index"] for key, each in runner.get_output_details().items()}

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spot_edge.errors import first_line
+
 __all__ = ["ALIGNMENT", "MicroTrial", "try_in_micro"]
 
 ALIGNMENT = 16  # bytes, of everything in an arena
@@ -45,7 +47,7 @@ def try_in_micro(content: bytes, images: Sequence[NDArray[np.uint8]] = ()) -> Mi
     try:
         from tflite_micro import runtime
     except ImportError as error:
-        return MicroTrial(_line(error), broken=True)
+        return MicroTrial(first_line(error), broken=True)
 
     def start(arena: int) -> Any:
         return runtime.Interpreter.from_bytes(content, arena_size=arena)
@@ -64,7 +66,7 @@ def try_in_micro(content: bytes, images: Sequence[NDArray[np.uint8]] = ()) -> Mi
             stage = "running it on zeros"
             run(_MAX_ARENA)
     except Exception as error:  # RuntimeError, or struct.error if it is not a flatbuffer
-        return MicroTrial(f"{stage}: {lines[0] if lines else _line(error)}")
+        return MicroTrial(f"{stage}: {lines[0] if lines else first_line(error)}")
     with _captured_stderr() as lines:
         arena = _smallest(run, _smallest(start, 0))
         interpreter = run(arena)
@@ -116,7 +118,3 @@ def _captured_stderr() -> Iterator[list[str]]:
             os.close(kept)
             file.seek(0)
             lines += [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
