@@ -30,7 +30,11 @@ def export_kit(model: Path | None, out: Path) -> None:
         raise click.UsageError(f"{error.name} is not installed. Install it {install_hint('convert')}") from error
     from spot_edge.model.file import read_model
 
-    click.echo(f"{export(read_model(model), out)}: start with its README.md")
+    made = export(read_model(model), out)
+    files = [path for path in made.rglob("*") if path.is_file()]
+    images, size = len(list(made.glob("vectors/*"))), sum(path.stat().st_size for path in files) / 1e6
+    click.echo(f"{made}: a model, {images} test images and their scores ({len(files)} files, {size:.1f} MB)")
+    click.echo(f"Start with {made / 'README.md'}.")
 
 
 @kit.command("check", short_help="Check an app's results against a kit.")
@@ -39,16 +43,16 @@ def export_kit(model: Path | None, out: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check_kit(kit: Path, results: Path, as_json: bool) -> None:
     """Check whether the scores that an app wrote to RESULTS.json match KIT, and if not, name the likely mistake."""
-    from spot_convert.kit import report
     from spot_convert.kit.check import check
     from spot_convert.kit.results import read_results
     from spot_convert.kit.vectors import read_kit
+    from spot_convert.kit.verdict import as_dict, in_short, lines
 
     known = read_kit(kit)
     verdict = check(known, read_results(results, known))
     if as_json:
-        click.echo(json.dumps(report.as_dict(verdict, known), ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(as_dict(verdict, known), ensure_ascii=False, allow_nan=False))
     else:
-        click.echo("\n".join(report.lines(verdict, known)))
+        click.echo("\n".join(lines(verdict, known)))
     if not verdict.conforms:
-        raise CheckError(f"{results}: does not conform to the kit: {report.in_short(verdict)}")
+        raise CheckError(f"{results}: does not conform to the kit: {in_short(verdict)}")

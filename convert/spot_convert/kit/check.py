@@ -15,52 +15,15 @@ from numpy.typing import NDArray
 from spot_convert.kit.mistakes import misreadings
 from spot_convert.kit.results import FolderResults, Results
 from spot_convert.kit.vectors import RIGHT, STOCK, Kit, KnownWay
+from spot_convert.kit.verdict import Cause, Finding, Verdict
 
-__all__ = ["Cause", "Finding", "Verdict", "check"]
+__all__ = ["check"]
 
 _CLEARLY = 2.0  # a mistake must be this many times nearer than the correct scores
 _NEARLY = 1.5  # other mistakes up to this many times farther than the nearest are named as well
 _NOISE = 0.001  # root mean square of scores below which two explanations are indistinguishable
 _REACH = 3.0  # a mistake may be off by this many tolerances: kernels differ more on unrealistic images
 _SAME_MEAN = 2.0  # grey levels by which resizing may shift the mean of a channel
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A mistake that explains an app's scores, and how to fix it."""
-
-    mistake: str
-    what: str
-    fix: str
-    rms: float | None = None  # difference of the scores from those expected with this mistake
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of checking one of the kit's two folders."""
-
-    folder: str
-    images: int
-    conforms: bool
-    causes: tuple[Cause, ...]  # several if they are indistinguishable; empty if no common mistake explains the scores
-    largest: float | None  # difference of any score from the correct one; None if the number of scores is wrong
-    rms: float | None
-    worst: str | None  # image and label of the largest difference
-    nearest: Cause | None = None  # the nearest mistake, if none explains the scores
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The verdict: an app conforms if it uses the kit's model file and its results for every folder conform."""
-
-    platform: str
-    other_model: str | None  # the id that the app reports, if it is not the kit's
-    findings: tuple[Finding, ...]
-
-    @property
-    def conforms(self) -> bool:
-        return self.other_model is None and all(finding.conforms for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

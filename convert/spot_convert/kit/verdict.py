@@ -1,18 +1,55 @@
-"""Print a verdict as text or JSON."""
+"""The verdict on an app, and its text and JSON forms."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from spot_convert.kit.check import Finding, Verdict
 from spot_convert.kit.vectors import Kit
 from spot_edge.errors import one_line
 
-__all__ = ["SCHEMA", "as_dict", "in_short", "lines"]
+__all__ = ["SCHEMA", "Cause", "Finding", "Verdict", "as_dict", "in_short", "lines"]
 
 SCHEMA = 1
 _NONE = "no common mistake explains the scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A mistake that explains an app's scores, and how to fix it."""
+
+    mistake: str
+    what: str
+    fix: str
+    rms: float | None = None  # difference of the scores from those expected with this mistake
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of checking one of the kit's two folders."""
+
+    folder: str
+    images: int
+    conforms: bool
+    causes: tuple[Cause, ...]  # several if they are indistinguishable; empty if no common mistake explains the scores
+    largest: float | None  # difference of any score from the correct one; None if the number of scores is wrong
+    rms: float | None
+    worst: str | None  # image and label of the largest difference
+    nearest: Cause | None = None  # the nearest mistake, if none explains the scores
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The verdict: an app conforms if it uses the kit's model file and its results for every folder conform."""
+
+    platform: str
+    other_model: str | None  # the id that the app reports, if it is not the kit's
+    findings: tuple[Finding, ...]
+
+    @property
+    def conforms(self) -> bool:
+        return self.other_model is None and all(finding.conforms for finding in self.findings)
 
 
 def as_dict(verdict: Verdict, kit: Kit) -> dict[str, Any]:
