@@ -36,7 +36,7 @@ def inspect(
         raise OutputError(f"{html}: cannot be written: no such folder")
     try:
         from spot_convert.inspect.page import page
-        from spot_convert.inspect.report import inspect_file
+        from spot_convert.inspect.record import inspect_file
         from spot_convert.inspect.rows import record_lines
 
         if html is not None:

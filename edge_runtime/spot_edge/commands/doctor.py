@@ -8,7 +8,7 @@ import click
 
 from spot_edge.doctor.examine import examine
 from spot_edge.doctor.problems import find_problems
-from spot_edge.doctor.report import as_record, report_lines
+from spot_edge.doctor.summary import as_record, report_lines
 
 __all__ = ["doctor"]
 

@@ -32,7 +32,7 @@ def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
 
 
 def test_damaged_files_raise_model_errors_only(write: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spot_convert.inspect.report.try_runtimes", lambda content, model: [])  # starts a process
+    monkeypatch.setattr("spot_convert.inspect.record.try_runtimes", lambda content, model: [])  # starts a process
     sound, chance, refused = chain(chain_weights(), int8=True), random.Random(5), 0
     for _ in range(300):
         content = bytearray(sound)

@@ -14,7 +14,7 @@ from files_by_hand import EMBEDDED, Codes, Made, Types, dense, lists_operator, p
 
 from spot_convert.inspect.graph import read_flatbuffer
 from spot_convert.inspect.layers import short_names
-from spot_convert.inspect.report import inspect_file
+from spot_convert.inspect.record import inspect_file
 from spot_convert.runtimes.compatibility import try_runtimes, unsupported
 from spot_edge import read_model
 from spot_edge.errors import ModelError

@@ -262,7 +262,7 @@ def test_ctrl_c_exits_with_130(tmp_path: Path) -> None:
 def test_examining_imports_no_package_that_may_be_broken(python) -> None:
     native = {"numpy", "PIL", *(module.partition(".")[0] for module, _ in RUNTIMES.values())}
     script = (
-        "import sys\nfrom spot_edge.doctor.examine import examine\nfrom spot_edge.doctor.report import report_lines\n"
+        "import sys\nfrom spot_edge.doctor.examine import examine\nfrom spot_edge.doctor.summary import report_lines\n"
         f"assert report_lines(examine(), [])\nassert not {native!r} & set(sys.modules)"
     )
     result = python("-c", script)

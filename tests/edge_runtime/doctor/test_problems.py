@@ -18,8 +18,8 @@ from spot_edge.doctor import examine as examine_module
 from spot_edge.doctor.cameras import Cameras, CameraStatus, read_cameras
 from spot_edge.doctor.examine import Findings, FreeSpace, Software, examine, read_free_space
 from spot_edge.doctor.problems import Problem, find_problems
-from spot_edge.doctor.report import as_record, report_lines
 from spot_edge.doctor.selftest import SelfTest
+from spot_edge.doctor.summary import as_record, report_lines
 from spot_edge.errors import CheckError, InterpreterError, ModelError
 from spot_edge.machine import Machine, Reading
 

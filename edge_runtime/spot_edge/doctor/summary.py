@@ -1,4 +1,4 @@
-"""The doctor's report, as text for a bug report or as JSON, without the names of users."""
+"""The doctor's findings, as text for a bug report or as JSON, without the names of users."""
 
 from __future__ import annotations
 
