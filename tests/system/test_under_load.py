@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,35 @@ from pathlib import Path
 import pytest
 
 BURNERS = 4
-TIMING_PRONE = (
-    "tests/edge_runtime/kiosk",
-    "tests/edge_runtime/test_signals.py",
-    "tests/train/test_interrupted_training.py",
-    "tests/benchmarks/test_progress.py",
+TIMING_PRONE = (  # the most risky first
+    "edge_runtime/test_signals.py",
+    "edge_runtime/kiosk/test_terminal.py",
+    "edge_runtime/kiosk/test_pipes.py",
+    "edge_runtime/test_cli_resume.py",
+    "edge_runtime/test_cli_folder.py",
+    "edge_runtime/test_cli_ends.py",
+    "edge_runtime/camera/test_cli.py",
+    "edge_runtime/doctor/test_doctor.py",
+    "edge_runtime/test_isolated.py",
+    "benchmarks/test_resume.py",
+    "train/test_interrupted_training.py",
+    "train/data/test_fetch.py",
+    "train/data/test_download.py",
+    "benchmarks/test_peers.py",
+    "benchmarks/test_soak.py",
+    "benchmarks/test_folder_speed.py",
+    "benchmarks/test_latency.py",
+    "benchmarks/test_stills.py",
+    "convert/inspecting/test_bad_files.py",
+    "edge_runtime/doctor/test_selftest.py",
+    "edge_runtime/test_workers.py",
+    "edge_runtime/test_changing_folders.py",
+    "edge_runtime/kiosk/test_unit.py",
+    "edge_runtime/test_odd_ends.py",
+    "edge_runtime/test_odd_environments.py",
+    "benchmarks/test_progress.py",
 )
+WAITS = re.compile(r"time\.sleep|send_signal|os\.kill|Popen|settimeout|timeout=\d")
 
 
 @pytest.fixture
@@ -29,6 +53,15 @@ def burners() -> Iterator[list[subprocess.Popen[bytes]]]:
             stack.callback(process.kill)
             started.append(process)
         yield started
+
+
+def test_every_test_file_that_waits_is_in_the_list(repository: Path) -> None:
+    tests = repository / "tests"
+    waiting = {
+        path.relative_to(tests).as_posix() for path in tests.rglob("test_*.py") if WAITS.search(path.read_text("utf-8"))
+    }
+    assert {path for path in waiting if not path.startswith("system/")} <= set(TIMING_PRONE)
+    assert all((tests / path).is_file() for path in TIMING_PRONE)
 
 
 @pytest.mark.nightly
@@ -45,7 +78,7 @@ def test_timing_prone_tests_pass_on_a_busy_machine(
         "no:cacheprovider",
         "--basetemp",
         str(tmp_path / "tests"),
-        path,
+        f"tests/{path}",
     ]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
