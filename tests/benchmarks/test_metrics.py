@@ -183,6 +183,7 @@ def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
     assert 100 < len(curve) <= 200
     assert curve[0].tolist() == [math.inf, 0, 0]
     assert curve[-1, 1:].tolist() == [1, 1]
+    assert np.diff(curve[:, 1] + curve[:, 2]).max() < 2 / 199 + 0.002  # even steps, up to one image's
     assert np.trapezoid(curve[:, 2], curve[:, 1]) == pytest.approx(metrics.auc(positive, score), abs=0.002)
     assert len(metrics.roc(score, np.zeros(5000, bool))) == 0
     few = metrics.roc(np.array([0.5, 0.5, 0.1]), np.array([True, False, True]))
