@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.variants.__main__ import main
-from experiments.variants.chart import chart, frontier, spread_out
 from experiments.variants.page import TEMPLATE, page
-from experiments.variants.reports import Family, Row, read_family
+from experiments.variants.reports import read_family
 from spot_edge.errors import DataError
 
 
@@ -304,41 +302,6 @@ def test_float32_is_in_every_conversion(tmp_path: Path) -> None:
         c=drift(("int8", 0.7), ("int4", 0.6)),
     )
     assert {row.variant for row in read_family("1.0", folder).rows} == {"float32", "int8", "int4"}
-
-
-def test_neighbours_are_spread_out_and_no_further() -> None:
-    assert spread_out([0, 100, 50], 10) == [0, 100, 50]
-    assert spread_out([50, 50], 10) == [45, 55]
-    assert spread_out([50, 0, 50, 51], 10) == pytest.approx([40 + 1 / 3, 0, 50 + 1 / 3, 60 + 1 / 3])
-    random = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35]
-    moved = spread_out(random, 4)
-    assert sorted(range(10), key=lambda n: (random[n], n)) == sorted(range(10), key=lambda n: moved[n])
-    assert min(b - a for a, b in zip(sorted(moved), sorted(moved)[1:], strict=False)) >= 4 - 1e-9
-
-
-def test_the_frontier_is_what_nothing_beats() -> None:
-    assert frontier([(3, 0.7), (1, 0.5), (2, 0.4), (3, 0.8), (4, 0.8)]) == [(1, 0.5), (3, 0.8)]
-
-
-def words_in(drawn: str | None) -> list[str]:
-    assert drawn is not None
-    return [
-        "".join(element.itertext()) for element in ElementTree.fromstring(drawn).iter() if element.tag.endswith("text")
-    ]
-
-
-def test_a_file_for_another_runtime_is_not_drawn(wide: Path) -> None:
-    family = read_family("1.0", wide)
-    elsewhere = [replace(row, runtime="LiteRT.js") if row.variant == "int8" else row for row in family.rows]
-    assert "int8" not in words_in(chart([replace(family, rows=tuple(elsewhere))]))
-
-
-def test_the_chart_shows_every_file_that_has_both(wide: Path) -> None:
-    words = words_in(chart([read_family("1.0", wide)]))
-    assert sorted(words.count(name) for name in ("int4", "int8", "float32")) == [1, 2, 2]  # int4 has no count
-    assert "dynamic" not in words
-    alone = Family("1.0", "toy", (Row("float32", bytes=9),), (), None, None, None)
-    assert chart([alone]) is None
 
 
 def test_the_command(wide: Path, tmp_path: Path) -> None:
