@@ -227,3 +227,95 @@ def test_a_path_without_a_data_set_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert isinstance(result.exception, DataError)
     assert "no images" in str(result.exception)
+
+
+def other(tmp_path: Path, name: str, *lines: str, header: str = "image,label,group,split") -> Path:
+    path = tmp_path / name
+    path.write_text("\n".join([header, *lines, ""]))
+    return path
+
+
+def recompressed(tmp_path: Path, name: str, jpeg: bytes, side: int = 100, quality: int = 60) -> str:
+    Image.open(io.BytesIO(jpeg)).resize((side, side)).save(tmp_path / name, quality=quality)
+    return name
+
+
+def leaks(path: Path, *options: str) -> list[tuple[str, str]]:
+    return [(kind, text) for severity, kind, text in found(path, *options) if kind.startswith("leak") and severity]
+
+
+def test_leaks_between_data_and_source_are_errors(make: Make, tmp_path: Path, jpegs: list[bytes]) -> None:
+    path = make(*SOUND, "4.jpg,a,E,test", "5.jpg,b,F,calibrate")
+    for name in ("4_downsampled.jpg", "x.jpg", "y.jpg", "z.jpg", "w.jpg"):
+        (tmp_path / name).write_bytes(jpegs[8 + len(name) % 4] if name != "w.jpg" else jpegs[1])
+    source = other(
+        tmp_path,
+        "source.csv",
+        "4_downsampled.jpg,a,,train",  # the id of a test image
+        "x.jpg,b,F,train",  # the group of a calibration image
+        f"{recompressed(tmp_path, 'y.jpg', jpegs[2])},a,,train",  # a copy of a validation image
+        f"{recompressed(tmp_path, 'z.jpg', jpegs[0])},a,,train",  # a copy of a training image: no leak
+        "w.jpg,b,,val",  # the source holds it out, and the data train on a copy
+    )
+    listed = leaks(path, "--source", str(source))
+    assert [kind for kind, _ in listed] == ["leak-near-duplicate", "leak-id", "leak-group", "leak-near-duplicate"]
+    texts = [text for _, text in listed]
+    assert texts[0].startswith(
+        "data.csv may train on 1.jpg, which is nearly the same image as w.jpg (val, source.csv; 0 of "
+    )
+    assert texts[1] == ("source.csv may train on 4_downsampled.jpg, which has the same id as 4.jpg (test, data.csv)")
+    assert texts[2].endswith("which has the same group as 5.jpg (calibrate, data.csv)")
+    assert "which is nearly the same image as 2.jpg (val, data.csv; " in texts[3]
+    result = run(path, "--source", str(source))
+    assert isinstance(result.exception, DataError)
+    assert result.exception.exit_code == 7
+    assert sum(line.startswith("error: ") for line in result.stdout.splitlines()) == 4
+
+
+def test_a_held_out_data_set_never_trains(make: Make, tmp_path: Path, jpegs: list[bytes]) -> None:
+    path = make(*SOUND)
+    recompressed(tmp_path, "x.jpg", jpegs[0])
+    recompressed(tmp_path, "y.jpg", jpegs[2])
+    apart = other(tmp_path, "apart.csv", "x.jpg,a", "y.jpg,a", header="image,label")
+    (only_leak,) = leaks(path, "--held-out", str(apart))
+    assert only_leak[0] == "leak-near-duplicate"
+    assert "may train on 0.jpg" in only_leak[1]
+    assert "x.jpg (not split, apart.csv; " in only_leak[1]
+    # as a source without splits, all its images train
+    assert [text.partition(",")[0] for _, text in leaks(path, "--source", str(apart))] == [
+        "apart.csv may train on y.jpg"
+    ]
+
+
+def test_any_image_of_data_without_splits_may_be_held_out(make: Make, tmp_path: Path, jpegs: list[bytes]) -> None:
+    path = make("0.jpg,a,A", "1.jpg,b,B", header="image,label,group")
+    recompressed(tmp_path, "x.jpg", jpegs[0])
+    source = other(tmp_path, "source.csv", "x.jpg,a,", header="image,label,group")
+    assert [kind for kind, _ in leaks(path, "--source", str(source))] == ["leak-near-duplicate"]
+
+
+def test_hashes_are_read_from_the_cache_until_a_file_changes(
+    make: Make, tmp_path: Path, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(*SOUND, "hurt.jpg,a,E,train", "gone.jpg,a,F,train")
+    (tmp_path / "hurt.jpg").write_bytes(jpegs[4][:900])
+    cache = tmp_path / "cache"
+    before = found(path, "--cache", str(cache))
+    with monkeypatch.context() as patch:
+        patch.setattr(images_module, "perceptual_hashes", lambda image: pytest.fail("decoded again"))
+        assert found(path, "--cache", str(cache)) == before
+    (tmp_path / "hurt.jpg").write_bytes(jpegs[4])
+    assert not any("hurt.jpg: damaged" in text for _, _, text in found(path, "--cache", str(cache)))
+    for kept in cache.iterdir():
+        kept.write_bytes(b"damaged")
+    assert not any("hurt.jpg: damaged" in text for _, _, text in found(path, "--cache", str(cache)))
+
+
+def test_near_between_equals_a_direct_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    hashes, others = random.integers(0, 256, (70, 8, 32), np.uint8), random.integers(0, 256, (50, 8, 32), np.uint8)
+    others[7, 0], others[49, 0] = hashes[65, 3], hashes[2, 0]
+    others[49, 0, 0] ^= 0b101
+    for block in (16, 1024):
+        monkeypatch.setattr(images_module, "_BLOCK", block)
+        assert sorted(images_module.near_between(hashes, others)) == [(2, 49, 2), (65, 7, 0)]

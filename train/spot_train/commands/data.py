@@ -37,9 +37,32 @@ def data() -> None:
     show_default=True,
     help="Largest difference of two near-duplicates' perceptual hashes, in bits of 256.",
 )
+@click.option(
+    "--source",
+    "sources",
+    type=_PATH,
+    multiple=True,
+    help="Also check for leaks from and to this training source. Repeatable.",
+)
+@click.option(
+    "--held-out",
+    type=_PATH,
+    multiple=True,
+    help="Also check for leaks to this data set, which never trains. Repeatable.",
+)
+@click.option("--cache", type=_PATH, help="Keep the hashes of the images here for the next check.")
 @_ROOT
 @click.option("--json", "as_json", is_flag=True, help="Print all findings and counts as one JSON object.")
-def check(path: Path, label_set: str | None, near: int, root: Path | None, as_json: bool) -> None:
+def check(
+    path: Path,
+    label_set: str | None,
+    near: int,
+    sources: tuple[Path, ...],
+    held_out: tuple[Path, ...],
+    cache: Path | None,
+    root: Path | None,
+    as_json: bool,
+) -> None:
     """Find the problems of the data set at PATH before you train.
 
     Errors would break training or make its metrics wrong; they end with exit code 7. Warnings deserve a look. Every
@@ -55,10 +78,10 @@ def check(path: Path, label_set: str | None, near: int, root: Path | None, as_js
 
     def read(manifest: Manifest) -> list[ImageRecord]:
         with progress_bar("images", len(manifest.items)) as step:
-            return read_images(manifest, step)
+            return read_images(manifest, step, cache)
 
     labels = load_label_set(label_set) if label_set else None
-    report = check_data(path, labels, root=root, near=near, read=read)
+    report = check_data(path, labels, root=root, near=near, sources=sources, held_out=held_out, read=read)
     errors, warnings = counted(report.errors, "error"), len(report.findings) - report.errors
     if as_json:
         click.echo(json.dumps(report.as_dict(), ensure_ascii=False, allow_nan=False))

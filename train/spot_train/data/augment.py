@@ -141,8 +141,10 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         matrices = resolution_matrices(stored, *limits)
         which = ops.floor(self._uniform(ops.shape(images)[0], 0.0, len(matrices) - 1e-3))
         chosen = ops.take(ops.convert_to_tensor(matrices), ops.cast(which, "int32"), axis=0)
-        down = ops.einsum("nyj,njxc->nyxc", chosen, images)
-        return ops.einsum("nxj,nyjc->nyxc", chosen, down)
+        for _ in range(2):  # columns, then rows
+            scaled = ops.matmul(chosen, ops.reshape(images, (-1, stored, stored * 3)))
+            images = ops.transpose(ops.reshape(scaled, (-1, stored, stored, 3)), (0, 2, 1, 3))
+        return images
 
     def _add_hairs(self, images: Any) -> Any:
         """Add dark hairs from a fixed set of drawings. The resampling later rotates them with the image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, permutations
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spot_bench.data.manifest import Item, Manifest, read_manifest
 from spot_train.data.findings import Balance, Finding, balance_of, counted, shown
 from spot_train.data.images import BITS, THRESHOLD, ImageRecord, near_pairs, read_images
+from spot_train.data.leaks import Divided, leaks_between
 from spot_train.labels.labelset import LabelSet
 
 __all__ = ["FEWEST_GROUPS", "SCHEMA", "Report", "check"]
@@ -62,9 +63,14 @@ def check(
     *,
     root: Path | None = None,
     near: int = THRESHOLD,
+    sources: Sequence[Path] = (),
+    held_out: Sequence[Path] = (),
     read: Callable[[Manifest], list[ImageRecord]] = lambda manifest: read_images(manifest, lambda step: None),
 ) -> Report:
     """Check the data set at `path`. DataError if it is not a data set or has no images.
+
+    `sources` are further manifests that train, `held_out` some whose images never train. Every image that one of the
+    manifests trains on and another one holds out is an error.
 
     With a label set, labels are merged as in training. Two images are near-duplicates if at most `near` bits of their
     perceptual hashes differ.
@@ -85,7 +91,28 @@ def check(
     findings += _splits(manifest, balance)
     findings += _copies(manifest, rows)
     findings += _near(manifest, rows, near)
+    others = [(other, place in held_out) for place in (*sources, *held_out) for other in [_other(place, problem)]]
+    if others:
+        parts = [Divided.of(manifest, records)]
+        for other, never_trains in others:
+            found = read(other)
+            findings += _broken(other, list(zip(other.items, found, strict=True)))
+            parts.append(Divided.of(other, found, is_source=not never_trains, never_trains=never_trains))
+        findings += (
+            Finding(
+                "error",
+                f"leak-{leak.kind}",
+                leak.text,
+                (one.manifest.name(leak.train), other.manifest.name(leak.held_out)),
+            )
+            for one, other in permutations(parts, 2)
+            for leak in leaks_between(one, other, near)
+        )
     return Report(manifest, balance, tuple(findings))
+
+
+def _other(path: Path, problem: Callable[[str], None]) -> Manifest:
+    return read_manifest(path, check_files=False, on_problem=problem)
 
 
 def _broken(manifest: Manifest, rows: Sequence[Row]) -> Iterator[Finding]:

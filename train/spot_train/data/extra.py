@@ -6,13 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_edge.errors import DataError
-from spot_train.data.leaks import image_id, named_leaks
+from spot_train.data.leaks import Divided, image_id, named_leaks
 from spot_train.labels.labelset import LabelSet
 from spot_train.recipes.recipe import Source
 
@@ -112,9 +111,12 @@ def class_sets(extras: Sequence[Extra]) -> tuple[tuple[int, ...], ...]:
 
 def refuse_leaks(manifest: Manifest, extras: Sequence[Extra]) -> None:
     """Raise DataError if a source trains on an image or a group that `manifest` holds out."""
-    held_out = [item for item in manifest.items if item.split not in (None, "train")]
-    of_data = (manifest.origin.name, manifest, held_out)
-    found = list(chain.from_iterable(named_leaks(_training(extra), of_data) for extra in extras))
+    data = Divided.of(manifest)
+    found = [
+        leak
+        for extra in extras
+        for leak in named_leaks(Divided.of(extra.manifest, name=f"source {extra.source.name}", is_source=True), data)
+    ]
     if found:
         listed = "; ".join(leak.text for leak in found[:_LISTED])
         more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
@@ -131,10 +133,6 @@ def repeated(manifest: Manifest, extras: Sequence[Extra]) -> Iterator[str]:
         number = sum(image_id(item) in ids for item in extra.manifest.items)
         if number:
             yield f"note: {number} images of source {extra.source.name} are training images of the data as well"
-
-
-def _training(extra: Extra) -> tuple[str, Manifest, Sequence[Any]]:
-    return f"source {extra.source.name}", extra.manifest, extra.manifest.items
 
 
 def with_sources(run: dict[str, Any], extras: Sequence[Extra]) -> dict[str, Any]:

@@ -25,25 +25,32 @@ choose it, it found 7 pairs; the six within the training split were inspected, a
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
 from spot_bench.data.manifest import Item, Manifest
+from spot_edge import __version__
 from spot_edge.errors import InputError
+from spot_edge.files import make_folder, write_file
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BITS", "THRESHOLD", "ImageRecord", "near_pairs", "perceptual_hashes", "read_images"]
+__all__ = ["BITS", "THRESHOLD", "ImageRecord", "near_between", "near_pairs", "perceptual_hashes", "read_images"]
 
 BITS = 256
 THRESHOLD = 30
@@ -84,10 +91,7 @@ def near_pairs(
     for top in range(0, len(hashes), _BLOCK):
         oriented = _signs(hashes[top : top + _BLOCK])
         for left in range(top, len(hashes), _BLOCK):
-            plain = _signs(hashes[left : left + _BLOCK, 0]).T
-            agreement = oriented[:, 0] @ plain
-            for version in range(1, len(_ORIENTATIONS)):
-                np.maximum(agreement, oriented[:, version] @ plain, out=agreement)
+            agreement = _agreement(oriented, hashes[left : left + _BLOCK])
             near = agreement >= least
             if top == left:
                 near = np.triu(near, 1)
@@ -96,6 +100,27 @@ def near_pairs(
                     near &= kind[top : top + _BLOCK, np.newaxis] != kind[left : left + _BLOCK]
             for row, column in np.argwhere(near):
                 yield top + int(row), left + int(column), (BITS - int(agreement[row, column])) // 2
+
+
+def near_between(
+    hashes: NDArray[np.uint8], others: NDArray[np.uint8], threshold: int = THRESHOLD
+) -> Iterator[tuple[int, int, int]]:
+    """Yield the near-duplicates `(i, j, bits that differ)` of the images i of `hashes` and j of `others`."""
+    for top in range(0, len(hashes), _BLOCK):
+        oriented = _signs(hashes[top : top + _BLOCK])
+        for left in range(0, len(others), _BLOCK):
+            agreement = _agreement(oriented, others[left : left + _BLOCK])
+            for row, column in np.argwhere(agreement >= BITS - 2 * threshold):
+                yield top + int(row), left + int(column), (BITS - int(agreement[row, column])) // 2
+
+
+def _agreement(oriented: NDArray[np.float32], others: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the products of all rows, in the orientation of each pair that agrees best."""
+    plain = _signs(others[:, 0]).T
+    agreement = oriented[:, 0] @ plain
+    for version in range(1, len(_ORIENTATIONS)):
+        np.maximum(agreement, oriented[:, version] @ plain, out=agreement)
+    return agreement
 
 
 def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -111,9 +136,23 @@ class ImageRecord:
     problem: str | None = None
 
 
-def read_images(manifest: Manifest, progress: Callable[[int], None]) -> list[ImageRecord]:
-    """Read the images of `manifest` in its order, decoded as on the device. Each thread holds one in memory."""
+def read_images(manifest: Manifest, progress: Callable[[int], None], cache: Path | None = None) -> list[ImageRecord]:
+    """Read the images of `manifest` in its order, decoded as on the device. Each thread holds one in memory.
 
+    The records are kept in the folder `cache`, and read from there as long as no file changes its size or time.
+    """
+    path = cache / f"hashes-{_key(manifest)}.npz" if cache is not None else None
+    found = _cached(path, len(manifest.items)) if path is not None else None
+    if found is not None:
+        progress(len(found))
+        return found
+    found = _read(manifest, progress)
+    if path is not None:
+        _keep(path, found)
+    return found
+
+
+def _read(manifest: Manifest, progress: Callable[[int], None]) -> list[ImageRecord]:
     def read(item: Item) -> ImageRecord:
         digest = None
         try:
@@ -134,3 +173,46 @@ def read_images(manifest: Manifest, progress: Callable[[int], None]) -> list[Ima
             pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C waits for the rest of the data set
             raise
     return found
+
+
+def _key(manifest: Manifest) -> str:
+    states: list[Any] = [__version__, PIL.__version__, BITS]  # an upgrade may change decoding
+    for item in manifest.items:
+        try:
+            state = item.image.stat()
+        except OSError:
+            states.append(manifest.name(item))
+        else:
+            place = str(item.image.resolve())
+            states.append([manifest.name(item), place, state.st_size, state.st_mtime_ns])
+    return hashlib.sha256(json.dumps(states).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def _keep(path: Path, records: list[ImageRecord]) -> None:
+    nothing = np.zeros((len(_ORIENTATIONS), BITS // 8), np.uint8)
+    content = io.BytesIO()
+    np.savez(
+        content,
+        allow_pickle=False,
+        digests=np.array([record.digest or "" for record in records]),
+        hashes=np.stack([nothing if record.hashes is None else record.hashes for record in records]),
+        hashed=np.array([record.hashes is not None for record in records]),
+        problems=np.array([record.problem or "" for record in records]),
+    )
+    make_folder(path.parent)
+    write_file(path, content.getvalue())
+
+
+def _cached(path: Path, number: int) -> list[ImageRecord] | None:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            digests, problems = arrays["digests"].tolist(), arrays["problems"].tolist()
+            hashes, hashed = arrays["hashes"], arrays["hashed"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if len(hashes) != number:
+        return None
+    return [
+        ImageRecord(digest or None, row if known else None, problem or None)
+        for digest, row, known, problem in zip(digests, hashes, hashed, problems, strict=True)
+    ]
