@@ -35,6 +35,8 @@ CHANGES = {
     "inception-binary": ("network.size=75", "train.stored_size=75", "train.batch=8", "train.head_epochs=1"),
     "ham-top2": (*NARROW, "train.head_epochs=0", "train.epochs=3", "train.patience=1"),
     "any-images": (*NARROW, "train.head_epochs=0", "train.epochs=1"),
+    "spot-sources": (*NARROW, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
+    "teacher": (*SMALL, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
 }
 FAST = ("ham-top2", "spot-small")
 FILES = {
@@ -45,7 +47,10 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `seven.csv` and `eight.csv`: plain images whose colour shows the class."""
+    """A folder with `seven.csv` and `eight.csv`: plain images whose colour shows the class.
+
+    `isic2017.csv` lists images of which only melanoma or not is known.
+    """
     folder = tmp_path_factory.mktemp("lesions")
     colours = np.random.default_rng(5).permutation(np.linspace(20, 235, 8))
     rows = []
@@ -60,12 +65,20 @@ def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, labels in (("seven", SEVEN), ("eight", EIGHT)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["image", "label", "group", "split"], *(r for r in rows if r[1] in labels)])
+    with (folder / "isic2017.csv").open("w", newline="") as file:
+        csv.writer(file).writerow(["image", "label", "split"])
+        for label, index in ((label, index) for label in SEVEN for index in range(4)):
+            name = f"isic-{label}-{index}.jpg"
+            (folder / name).write_bytes((folder / f"{label}-{index}.jpg").read_bytes())
+            csv.writer(file).writerow([name, "melanoma" if label == "mel" else "other", "train"])
     return folder
 
 
 def run_recipe(recipe: str, data: Path, out: Path, *changes: str) -> Path:
     sets = [part for change in (*CHANGES[recipe], *changes) for part in ("--set", change)]
-    arguments = [recipe, "--data", str(data), "--out", str(out), "--weights", "none", *sets]
+    names = [source.name for source in load_recipe(recipe).sources]
+    sources = [part for name in names for part in ("--source", f"{name}={data.parent / name}.csv")]
+    arguments = [recipe, "--data", str(data), "--out", str(out), "--weights", "none", *sets, *sources]
     done = CliRunner().invoke(train, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return out

@@ -31,7 +31,7 @@ def test_an_unknown_recipe_is_refused_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "spot_edge.cli", "train", "spott", "--data", tmp_path, "--out", tmp_path / "run"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 7
-    known = "any-images, ham-top2, inception-binary, spot, spot-check, spot-small"
+    known = "any-images, ham-top2, inception-binary, spot, spot-check, spot-small, spot-sources, teacher"
     assert done.stderr == f"spot-edge: spott: no such recipe file or recipe. The recipes are {known}\n"
     assert not (tmp_path / "run").exists()
 
