@@ -37,7 +37,7 @@ def test_bytes_after_a_directory_are_not_tags() -> None:
 
 def test_unknown_types_claim_nothing() -> None:
     for kind in {0, 14, 255}:
-        assert not has_overlapping_tags(tiff([(700, kind, 20, 0)] * 12))
+        assert not has_overlapping_tags(tiff([(700, kind, 160, 0)] * 12))
 
 
 @pytest.mark.parametrize("tag", [0x8769, 0x8825, 0xA005])
@@ -61,6 +61,21 @@ def test_directories_at_or_after_the_end_are_no_error() -> None:
 
 def test_a_directory_that_links_to_itself_terminates() -> None:
     assert has_overlapping_tags(tiff([(0x8769, 4, 1, 8)]))
+
+
+@pytest.mark.parametrize(("last", "too_many"), [(34_464, False), (34_465, True)])
+def test_a_file_may_have_a_hundred_thousand_tags(last: int, too_many: bool) -> None:
+    """The header counts as one; then a directory of 65,535 tags, and the one that its first tag links to."""
+    second = 8 + 2 + 12 * 65_535
+    entries = struct.pack("<HHII", 0x8769, 4, 1, second) + struct.pack("<HHII", 700, 1, 4, 0) * 65_534
+    data = b"II*\0" + struct.pack("<IH", 8, 65_535) + entries
+    data += struct.pack("<H", last) + struct.pack("<HHII", 700, 1, 4, 0) * last
+    assert has_overlapping_tags(data) == too_many
+
+
+@pytest.mark.parametrize(("headers", "too_many"), [(100_000, False), (100_001, True)])
+def test_a_file_may_have_a_hundred_thousand_headers(headers: int, too_many: bool) -> None:
+    assert has_overlapping_tags(b"MM\0*" * headers) == too_many
 
 
 def segment(kind: int, content: bytes = b"") -> bytes:

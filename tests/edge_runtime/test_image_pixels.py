@@ -159,6 +159,23 @@ def test_another_profile_is_converted_to_srgb(name: bytes, draw, encode) -> None
     assert np.abs(shown - draw(80, 60)[:, :, [1, 0, 2]]).max() <= 2
 
 
+@pytest.mark.parametrize(("shift", "converted"), [(3, False), (-3, False), (4, True), (-4, True)])
+def test_a_profile_that_shifts_by_rounding_alone_changes_no_pixel(
+    shift: int, converted: bool, draw, encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(image: Image.Image, _: object) -> Image.Image:
+        return Image.fromarray(np.clip(np.asarray(image).astype(int) + shift, 0, 255).astype(np.uint8))
+
+    monkeypatch.setattr(ImageCms, "applyTransform", shifted)
+    seen = pixels(encode(draw(80, 60), icc_profile=srgb()))
+    assert np.array_equal(seen, np.asarray(shifted(Image.fromarray(draw(80, 60)), None)) if converted else draw(80, 60))
+
+
+def test_without_a_profile_no_colours_are_converted(draw, encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ImageCms, "ImageCmsProfile")
+    assert np.array_equal(pixels(encode(draw(80, 60))), draw(80, 60))
+
+
 @pytest.mark.parametrize("profile", [b"junk", srgb()[:300], bytes(128) + b"acsp", srgb()[:128] + b"\xff" * 400])
 def test_a_broken_profile_is_ignored(profile: bytes, draw, encode) -> None:
     assert np.array_equal(pixels(encode(draw(80, 60), icc_profile=profile)), draw(80, 60))

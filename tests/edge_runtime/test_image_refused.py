@@ -144,11 +144,11 @@ def test_a_transparent_rgb_colour_that_occurs(draw, encode) -> None:
     assert "has transparent parts" in refusal(encode(picture, transparency=corner))
 
 
-@pytest.mark.parametrize("depth", [1, 16])
-def test_a_transparent_grey_of_a_depth_that_pillow_misreads(depth: int) -> None:
+@pytest.mark.parametrize(("depth", "grey"), [(1, 1), (16, 0x0001), (16, 0x0203)])
+def test_a_transparent_grey_of_a_depth_that_pillow_misreads(depth: int, grey: int) -> None:
     rows = b"".join(b"\0" + bytes(range(64 * depth // 8)) for _ in range(64))
-    grey = bare_png(64, 64, depth, 0, rows, chunk(b"tRNS", struct.pack(">H", 1)))
-    assert "has transparent parts" in refusal(grey)
+    image = bare_png(64, 64, depth, 0, rows, chunk(b"tRNS", struct.pack(">H", grey)))
+    assert "has transparent parts" in refusal(image)
 
 
 @pytest.mark.parametrize("scale", [1.0, 255.0])
@@ -197,6 +197,12 @@ def test_a_tiff_of_small_size_and_vast_tiles() -> None:
     assert refusal(slivers) == "scan 7.png: more than 50 megapixels, not decoded: save a smaller version"
 
 
+@pytest.mark.parametrize(("across", "down", "too_large"), [(10_000, 10_000, False), (114, 877_193, True)])
+def test_tiles_may_hold_twice_as_many_pixels_as_an_image(across: int, down: int, too_large: bool) -> None:
+    message = refusal(bare_tiff((322, 4, 1, across), (323, 4, 1, down), (324, 4, 1, 200), (325, 4, 1, 9)))
+    assert ("more than 50 megapixels" if too_large else "damaged image") in message
+
+
 @pytest.mark.parametrize("side", [0, 16, 256])
 def test_tiles_of_usual_sizes_are_left_to_the_decoder(side: int) -> None:
     assert "damaged image: " in refusal(
@@ -230,6 +236,11 @@ def test_what_only_looks_like_a_scan_is_not_counted(draw, encode) -> None:
     seeming = b"\xff\xda\0\x02" * 200
     jpeg = encode(draw(64, 48), "JPEG", comment=seeming, exif=b"Exif\0\0" + seeming)
     assert decode(jpeg + seeming, "photo")[0].size == (64, 48)
+
+
+def test_only_a_jpeg_has_scans(encode) -> None:
+    seeming = np.frombuffer(b"\xff\xda\0\x02" * 3072, np.uint8).reshape(64, 64, 3)
+    assert decode(encode(seeming[:, :, ::-1], "BMP"), "scan")[0].size == (64, 64)  # stored as blue, green, red
 
 
 def sharing(size: int, order: str = "<", tags: int = 5000, first: int = 8, *, exchanged: bool = False) -> bytes:
@@ -279,8 +290,14 @@ def test_ordinary_tags_are_accepted(draw, encode) -> None:
 def test_exif_packed_as_text_is_read_up_to_a_size_limit(draw, encode) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    for extra, orientation in ((0, 6), (70_000, 1)):
-        digits = (exif.tobytes() + bytes(extra)).hex()
+    small = len(exif.tobytes())
+    for size, orientation in (
+        (small, 6),
+        (65_530, 6),
+        (65_531, 1),
+        (70_000, 1),
+    ):  # 65,530 bytes make 131,072 characters
+        digits = exif.tobytes().ljust(size, b"\0").hex()
         text = b"Raw profile type exif\0\0" + zlib.compress(f"\nexif\n{len(digits) // 2}\n{digits}".encode())
         png = encode(draw(64, 48))
         assert decode(png[:33] + chunk(b"zTXt", text) + png[33:], "photo")[1] == orientation
@@ -299,5 +316,7 @@ def test_a_run_length_encoded_bmp_is_accepted_up_to_four_megapixels() -> None:
     rows = b"".join(bytes([40, level, 0, 0]) for level in range(32))  # from the bottom up
     picture, _ = decode(run_length_bmp(40, 32, rows + b"\0\1"), "scan")
     assert np.array_equal(np.asarray(picture)[::-1, 7, 0], np.arange(32))
+    assert "damaged image" in refusal(run_length_bmp(2000, 2000, b"\1\5"))
+    assert "more than 4 megapixels" in refusal(run_length_bmp(2000, 2001, b"\1\5"))
     vast = run_length_bmp(524_328, 40, b"\1\5" + b"\0\0" * 40)
     assert refusal(vast) == "scan 7.png: a run-length encoded BMP of more than 4 megapixels: save as PNG"

@@ -43,6 +43,23 @@ def test_a_frame_records_its_camera_and_time() -> None:
     assert source.read() == b"abc"
 
 
+def test_a_file_of_up_to_half_a_gigabyte_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "scan.tif"
+    with path.open("wb") as file:  # with a hole instead of content
+        file.truncate(1_000_000)
+        assert len(Source.of(path).read()) == 1_000_000
+        file.truncate(512 * 1024 * 1024 + 1)
+    with pytest.raises(InputError, match=r"scan\.tif: cannot be read: larger than 512 MB$"):
+        Source.of(path).read()
+
+
+def test_an_unreadable_file_is_named_with_the_reason(picture: Path) -> None:
+    with pytest.raises(InputError, match=r"below: cannot be read: Not a directory$"):
+        Source.of(picture / "below").read()
+    with pytest.raises(InputError, match=r"cannot be read: embedded null byte$"):
+        Source.of("a\0b").read()
+
+
 def test_a_source_is_a_source() -> None:
     source = Source.of(b"abc")
     assert Source.of(source) is source

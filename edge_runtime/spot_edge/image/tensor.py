@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from spot_edge.errors import InputError, first_line
-from spot_edge.image.formats import open_image
+from spot_edge.image.formats import count_scans, has_overlapping_tags, open_image
 from spot_edge.image.source import Source
 from spot_edge.model.spec import ImageSpec
 
@@ -149,15 +149,15 @@ def to_tensor(picture: Image.Image, spec: ImageSpec) -> tuple[NDArray[np.uint8],
 
 def _central_4_to_3(width: int, height: int) -> tuple[int, int, int, int] | None:
     """The box to keep, or None if the whole image may be stretched. Integer arithmetic, so exact everywhere."""
-    if STRETCHED[0] * height <= width <= STRETCHED[1] * height:
-        return None
-    if 3 * width > 4 * height:
+    if width < STRETCHED[0] * height:
+        kept = (3 * width + 2) // 4
+        top = (height - kept) // 2
+        return 0, top, width, top + kept
+    if width > STRETCHED[1] * height:
         kept = (4 * height + 1) // 3
         left = (width - kept) // 2
         return left, 0, left + kept, height
-    kept = (3 * width + 2) // 4
-    top = (height - kept) // 2
-    return 0, top, width, top + kept
+    return None
 
 
 def _from_array(source: Source) -> Image.Image:
@@ -186,8 +186,6 @@ def _check_pixels(image: Image.Image, name: str) -> None:
 def _check_decoding_cost(image: Image.Image, data: bytes, name: str) -> None:
     """Reject a small file that would take its decoder minutes or gigabytes."""
     if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:  # may include bytes of a preview or a profile
-        from spot_edge.image.formats import count_scans
-
         if count_scans(data) > MAX_SCANS:
             raise InputError(f"{name}: a JPEG with more than {MAX_SCANS} scans, not decoded: save it again")
     if image.format == "TIFF":
@@ -205,8 +203,6 @@ def _check_decoding_cost(image: Image.Image, data: bytes, name: str) -> None:
 def _check_tags(data: bytes, name: str) -> None:
     """Reject a small file whose tags would take gigabytes when it is opened."""
     if any(head in data for head in (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")):  # a TIFF, or EXIF
-        from spot_edge.image.formats import has_overlapping_tags
-
         if has_overlapping_tags(data):
             raise InputError(f"{name}: corrupt tags, which reference more bytes than the file has")
 
@@ -226,10 +222,10 @@ def _orientation(image: Image.Image) -> int:
     if len(image.info.get(_PACKED_EXIF, "")) > 2 * _LONGEST_EXIF:
         del image.info[_PACKED_EXIF]
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(_ORIENTATION)
     except Exception:  # unreadable EXIF: take the pixels as they are
         return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -274,7 +270,7 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
     """Whether `transform` maps sRGB to sRGB up to rounding. The names of profiles are not reliable."""
     from PIL import ImageCms
 
-    steps = np.arange(0, 256, 17, dtype=np.uint8)
+    steps = np.arange(16, dtype=np.uint8) * np.uint8(17)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
     probe = ImageCms.applyTransform(Image.fromarray(colours), transform)
     return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colours).max()) <= _ROUNDING
