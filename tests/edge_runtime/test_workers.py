@@ -82,12 +82,14 @@ def test_what_a_worker_raises_is_raised_in_its_place(wrong: BaseException) -> No
 def test_large_jobs_run_alone(monkeypatch) -> None:
     monkeypatch.setattr("spot_edge.commands.workers.available_memory", lambda: 1000)
     together: list[int] = []
-    peaks, lock = [0], threading.Lock()
+    peaks, lock, meeting = [0], threading.Lock(), threading.Barrier(2)
 
     def work(job: int) -> int:
         with lock:
             together.append(job)
             peaks.append(sum(map(size, together)) if len(together) > 1 else 0)
+        if job in (1, 2):
+            meeting.wait(60)  # passed only while both of these small jobs run
         time.sleep(0.002)
         with lock:
             together.remove(job)

@@ -138,6 +138,7 @@ def piped(stack: ExitStack) -> Callable[..., Started]:
             stack, arguments, before, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         stack.enter_context(process)
+        stack.callback(process.kill)  # first: leaving the stack waits for the process
         assert process.stdin
         assert process.stdout
         return Started(process, process.stdout.fileno(), process.stdin.fileno())
