@@ -37,7 +37,6 @@ CHANGES = {
     "teacher": (*SMALL, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
     "any-images": (*NARROW, "train.head_epochs=0", "train.epochs=1"),
     "spot-sources": (*NARROW, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
-    "teacher": (*SMALL, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
 }
 FAST = ("ham-top2", "spot-small")
 FILES = {

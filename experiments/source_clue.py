@@ -1,0 +1,188 @@
+"""Measure how well a small network tells the source of images of one class: `python -m experiments.source_clue`.
+
+If it can, a classifier can use the source as a clue to the class. The network learns from the images that training
+sees, augmented by the recipe without and with `augment.sharpness`, and predicts the source of images of other lesions:
+
+    python -m experiments.source_clue --data HAM/ham10000-split.csv --source isic2017=ISIC17/manifest.csv
+
+It does so twice: from the image, and from its detail alone, which is the luminance with its local mean removed and its
+contrast normalized. `--reduced-to 84` first reduces the images of the source to that side. This is a control, in which
+sharpness is a strong clue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from spot_bench.report.tables import align
+from spot_bench.stats.calibration import softmax
+from spot_bench.stats.intervals import Estimate, bootstrap
+from spot_bench.stats.metrics import auc, balanced_accuracy
+from spot_edge.errors import DataError
+from spot_train.data.augment import RandomAugmentation, resolution_matrices
+from spot_train.data.pixels import pixel_array
+from spot_train.loop.session import read_task
+from spot_train.recipes.recipe import Recipe, load_recipe
+
+SIDE = 128
+WIDTHS = (24, 48, 96, 160)
+VIEWS = 4  # augmented versions of each held-out image, whose scores are averaged
+INPUTS = ("image", "detail")
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images of one class: pixels, whether each comes from the source, and its lesion."""
+
+    pixels: NDArray[np.uint8]
+    from_source: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    native: int
+
+    def of(self, rows: NDArray[Any]) -> Images:
+        """Return some of the images."""
+        return Images(self.pixels[rows], self.from_source[rows], self.groups[rows], self.native)
+
+
+def read_images(recipe: Recipe, data: Path, source: tuple[str, Path], label: str, reduced_to: int) -> Images:
+    """Read the training images of the class `label` from the data and from a source."""
+    name, path = source
+    chosen = tuple(entry for entry in recipe.sources if entry.name == name)
+    if not chosen:
+        raise DataError(f"{recipe.name} has no source {name!r}")
+    task = read_task(replace(recipe, sources=chosen), data, lambda line: None, {name: path})
+    names = [known.label for known in task.labels.labels]
+    if label not in names:
+        raise DataError(f"no class is called {label!r} ({', '.join(names)})")
+    own = task.manifest.split("train")
+    own = replace(own, items=tuple(item for item in own.items if item.label == label))
+    (extra,) = task.extras
+    rows = zip(extra.manifest.items, extra.allowed, strict=True)
+    other = replace(extra.manifest, items=tuple(item for item, allowed in rows if allowed == (names.index(label),)))
+    if not own.items or not other.items:
+        raise DataError(f"both the data and {name} need training images of {label!r}")
+    stored = recipe.train.stored_size
+    pixels = [pixel_array(manifest, stored) for manifest in (own, other)]
+    native = chosen[0].native
+    if reduced_to:
+        pixels[1], native = _reduced(pixels[1], reduced_to), reduced_to
+    return Images(
+        np.concatenate(pixels),
+        np.repeat([0, 1], [len(own.items), len(other.items)]),
+        np.array([f"{n}:{item.group}" for n, part in enumerate((own, other)) for item in part.items]),
+        native,
+    )
+
+
+def _reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    (matrix,) = resolution_matrices(pixels.shape[1], side, side)
+    rows = np.einsum("yj,njxc->nyxc", matrix, pixels.astype(np.float32), optimize=True)
+    reduced = np.rint(np.einsum("xj,nyjc->nyxc", matrix, rows, optimize=True))
+    return np.asarray(reduced.clip(0, 255), np.uint8)
+
+
+def divide(images: Images, share: float = 0.3) -> tuple[Images, Images]:
+    """Divide the images by lesion: those to learn from, and `share` of the lesions of each source to hold out."""
+    random = np.random.default_rng(0)
+    held_out: list[str] = []
+    for value in (0, 1):
+        groups = np.unique(images.groups[images.from_source == value])
+        held_out += list(random.permutation(groups)[: max(1, round(share * len(groups)))])
+    out = np.isin(images.groups, held_out)
+    return images.of(~out), images.of(out)
+
+
+def small_network(kind: str) -> Any:
+    """Build an untrained network from an image to the logits of the two sources: about 210,000 weights."""
+    image = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(image)
+    if kind == "detail":
+        grey = keras.layers.Lambda(lambda v: ops.mean(v, axis=-1, keepdims=True), output_shape=(SIDE, SIDE, 1))(x)
+        smooth = keras.layers.AveragePooling2D(5, 1, "same")(grey)
+        x = keras.layers.Subtract()([grey, smooth])
+        x = keras.layers.Lambda(lambda v: v / (ops.std(v, axis=(1, 2, 3), keepdims=True) + 1e-3))(x)
+    for width in WIDTHS:
+        x = keras.layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    return keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def source_scores(
+    recipe: Recipe, sharpness: float, kind: str, fit: Images, out: Images, epochs: int
+) -> NDArray[np.float64]:
+    """Learn the source from `fit`, and return the score of each image of `out` for the source."""
+    keras.utils.set_random_seed(1)
+    augment = RandomAugmentation(replace(recipe.augment, sharpness=sharpness), SIDE, native=fit.native)
+    network, batch = small_network(kind), min(32, len(fit.pixels))
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    counts = np.bincount(fit.from_source, minlength=2)
+    weights = len(fit.from_source) / (2 * counts[fit.from_source])
+    for epoch in range(epochs):
+        order = np.random.default_rng(epoch).permutation(len(fit.pixels))
+        for first in range(0, len(order) - batch + 1, batch):
+            rows = order[first : first + batch]
+            seen = augment(fit.pixels[rows])
+            network.train_on_batch(seen, fit.from_source[rows], sample_weight=weights[rows])
+    total = np.zeros((len(out.pixels), 2))
+    for view in range(VIEWS):
+        augment.reseed((2, view))
+        pieces = (augment(out.pixels[first : first + 32]) for first in range(0, len(out.pixels), 32))
+        total += np.concatenate([softmax(np.asarray(network.predict_on_batch(piece))) for piece in pieces]) / VIEWS
+    return total
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Manifest of the data set.")
+@click.option("--source", required=True, metavar="NAME=MANIFEST", help="A source of the recipe.")
+@click.option("--recipe", "recipe_name", default="spot-sources", show_default=True)
+@click.option("--class", "label", default="mel", show_default=True, help="Compare images of this class.")
+@click.option("--reduced-to", type=click.IntRange(0, 1024), default=0, help="Reduce the source to this side first.")
+@click.option("--epochs", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--most", type=click.IntRange(20), default=2000, show_default=True, help="Images to use, at random.")
+def main(data: Path, source: str, recipe_name: str, label: str, reduced_to: int, epochs: int, most: int) -> None:
+    """Print how well the source is told from images of one class, without and with `augment.sharpness`."""
+    name, equals, path = source.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{source!r} is not NAME=MANIFEST", param_hint="--source")
+    recipe = load_recipe(recipe_name)
+    images = read_images(recipe, data, (name, Path(path)), label, reduced_to)
+    images = images.of(np.sort(np.random.default_rng(0).permutation(len(images.pixels))[:most]))
+    fit, out = divide(images)
+    click.echo(f"{label}: {_described(fit)} to learn from, {_described(out)} held out", err=True)
+    positive = out.from_source == 1
+    rows = [["input", "sharpness", "AUC", "balanced accuracy"]]
+    for kind in INPUTS:
+        scores = [source_scores(recipe, share, kind, fit, out, epochs) for share in (0.0, 1.0)]
+        for share, score in zip(("off", "on"), scores, strict=True):
+            area = bootstrap(lambda p, s: auc(p, s[:, 1]), out.groups, positive, score)
+            balanced = bootstrap(balanced_accuracy, out.groups, out.from_source, score)
+            rows.append([kind, share, _shown(area), _shown(balanced)])
+        change = bootstrap(
+            lambda p, one, two: auc(p, two[:, 1]) - auc(p, one[:, 1]), out.groups, positive, scores[0], scores[1]
+        )
+        rows.append([kind, "on - off", _shown(change), ""])
+    for line in align(rows):
+        click.echo(line)
+    number, lesions = len(out.pixels), len(np.unique(out.groups))
+    click.echo(f"n = {number} images of {lesions} lesions; 95 % intervals over lesions")
+
+
+def _described(images: Images) -> str:
+    own, other = np.bincount(images.from_source, minlength=2)
+    return f"{own} + {other} images"
+
+
+def _shown(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+if __name__ == "__main__":
+    main()
