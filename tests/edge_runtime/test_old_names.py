@@ -54,6 +54,12 @@ def test_a_report_at_any_depth() -> None:
     assert current_report([old]) == [new]
 
 
+def test_metrics_of_a_training() -> None:
+    old = {"part": "val", "commonest_class": {"label": "nv"}, "classes": {"nv": {"n": 2, "ranked_first": 1}}}
+    new = {"split": "val", "commonest_class": {"label": "nv"}, "classes": {"nv": {"n": 2, "top_class": 1}}}
+    assert current_report(old) == new
+
+
 @pytest.mark.parametrize("translate", [current_spec, current_run, current_report])
 def test_current_names_stay(translate: Any) -> None:
     current = {

@@ -28,6 +28,7 @@ from spot_edge.commands.classify import classify
 from spot_edge.commands.doctor import doctor
 from spot_edge.commands.info import info
 from spot_edge.errors import CheckError, DataError, ModelError
+from spot_edge.model.old_names import current_report
 from spot_train.commands.data import data
 
 REPOSITORY = Path(__file__).parents[2]
@@ -122,7 +123,7 @@ def test_run_directory(validate: Validate, shapes_run: Path, restored_run: Path)
     for name in ("run", "metrics"):
         validate(name, json.loads((shapes_run / f"{name}.json").read_text()))
     validate("run", json.loads((restored_run / "run.json").read_text()))
-    assert validate("metrics", json.loads((restored_run / "metrics.json").read_text()))["decision"]
+    assert validate("metrics", current_report(json.loads((restored_run / "metrics.json").read_text())))["decision"]
 
 
 def test_conversion(validate: Validate, shapes_family: Path) -> None:

@@ -17,6 +17,7 @@ _REPORT_KEYS = {
     "right": "accuracy",  # of a bin or a share of images
     "promised": "target",  # coverage
     "first_rank": "top_class",
+    "ranked_first": "top_class",
     "picture": "image",
     "needed": "samples_needed",
     "judge": "postprocess",  # a step of a latency report
@@ -41,7 +42,7 @@ def current_run(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def current_report(data: Any) -> Any:
-    """A report of `bench` or `convert` with current names, at any depth. A current report stays as it is."""
+    """A report of `bench`, `convert` or `train` with current names, at any depth. A current report stays as it is."""
     return _translated(data) if _is_old(data) else data
 
 
@@ -53,7 +54,8 @@ def _is_old(data: Any) -> bool:
         return False
     about = data.get("data")
     of_latency = "remarks" in data or "needed" in data
-    return of_latency or (isinstance(about, dict) and "part" in about) or _has_old_verdict(data)
+    of_training = "part" in data and "commonest_class" in data
+    return of_latency or of_training or (isinstance(about, dict) and "part" in about) or _has_old_verdict(data)
 
 
 def _has_old_verdict(data: Any) -> bool:

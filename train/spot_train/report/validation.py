@@ -45,7 +45,7 @@ def validation_metrics(
         weights = np.bincount(rows, minlength=len(truth)).astype(np.float64)
         of_classes = per_class(weights)
         means = [float(values[rows].mean()) for values in per_image.values()]
-        balanced, macro = (_mean(row[~np.isnan(row)]) for row in of_classes[[0, -1]])
+        balanced, macro = (metrics.mean_of_defined(row) for row in of_classes[[0, -1]])
         ece = metrics.ece(truth[rows], scores[rows])
         return np.array(
             [*means, balanced, macro, ece, *(area(weights) for area in areas.values()), *of_classes.ravel()]
@@ -58,7 +58,7 @@ def validation_metrics(
     counts = metrics.confusion(truth, scores)
     return {
         "schema": 1,
-        "part": "val",
+        "split": "val",
         "images": len(truth),
         "groups": len(set(groups)),
         "draws": draws,
@@ -149,10 +149,6 @@ def _shares(hits: NDArray[Any], of: NDArray[Any]) -> NDArray[np.float64]:
     return shares
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
-
-
 def _class_record(
     index: int, truth: Ints, scores: Floats, lesions: NDArray[Any], estimates: Sequence[Estimate]
 ) -> dict[str, Any]:
@@ -168,7 +164,7 @@ def _class_record(
         "n": int(of_class.sum()),
         "groups": len(np.unique(lesions[of_class])),
         "correct": int((of_class & called).sum()),
-        "ranked_first": int(called.sum()),
+        "top_class": int(called.sum()),
         **{name: record["value"] for name, record in records.items()},
         "intervals": {name: [record["low"], record["high"]] for name, record in records.items()},
     }
