@@ -10,7 +10,7 @@ from PIL import Image
 from spot_bench.data.drawn import draw_lesion
 from spot_edge.image.tensor import to_tensor
 from spot_edge.model.spec import ImageSpec
-from spot_train.data.augment import RESOLUTIONS, RandomAugmentation
+from spot_train.data.augment import DRAWS, RESOLUTIONS, RandomAugmentation
 from spot_train.recipes.recipe import Augment
 
 OFF = Augment(False, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -43,12 +43,9 @@ def test_the_defaults_change_each_image_differently() -> None:
 
 
 def test_a_rotation_by_180_degrees_turns_the_image_upside_down() -> None:
-    class By180(RandomAugmentation):
-        def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
-            return np.full(2, high, np.float32)  # the largest angle, 180 degrees
-
     images = stored(64, 2)
-    rotated = np.asarray(By180(Augment(False, 180.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(images))
+    layer = RandomAugmentation(Augment(False, 180.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64)
+    rotated = np.asarray(layer(images, np.ones((2, DRAWS), np.float32)))  # the largest angle, 180 degrees
     # ignore the border, which may be reflected or rounded
     gap = np.abs(rotated.astype(int) - images[:, ::-1, ::-1])[:, 2:-2, 2:-2]
     assert gap.mean() < 0.5

@@ -14,7 +14,7 @@ from spot_edge.errors import DataError
 from spot_train.data.pixels import pixel_array
 from spot_train.labels.labelset import load_label_set, plain_label_set
 from spot_train.loop.fit import predict_logits
-from spot_train.loop.session import check_teachers, distilled_targets
+from spot_train.loop.teachers import check_teachers, distilled_targets
 from spot_train.recipes.recipe import Train
 
 

@@ -34,7 +34,6 @@ CHANGES = {
     "spot-check": (*NARROW, "train.epochs=1"),
     "inception-binary": ("network.size=75", "train.stored_size=75", "train.batch=8", "train.head_epochs=1"),
     "ham-top2": (*NARROW, "train.head_epochs=0", "train.epochs=3", "train.patience=1"),
-    "teacher": (*SMALL, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
     "any-images": (*NARROW, "train.head_epochs=0", "train.epochs=1"),
     "spot-sources": (*NARROW, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
 }

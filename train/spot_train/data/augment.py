@@ -8,8 +8,9 @@ compression last. The result is rounded to whole grey levels, as on a device.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,10 +22,11 @@ from PIL import Image, ImageDraw
 
 from spot_train.recipes.recipe import Augment
 
-__all__ = ["RandomAugmentation", "hair_masks", "resolution_matrices"]
+__all__ = ["DRAWS", "Blend", "RandomAugmentation", "hair_masks", "resolution_matrices"]
 
 OVERSAMPLING = 3
 RESOLUTIONS = 16  # sides to draw from
+DRAWS = 32  # random numbers per image; all changes together need 27
 
 
 @cache
@@ -79,8 +81,90 @@ _CHROMA = """17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 24 26 56 99 99 99 9
 _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 
 
+class _Stream:
+    """Random numbers from a seed generator: different ones in each step."""
+
+    def __init__(self, seed: Any) -> None:
+        self._seed = seed
+
+    def uniform(self, count: Any, low: float, high: float, channels: int = 0) -> Any:
+        """Return `float32[count]`, or `float32[count,1,1,channels]`."""
+        shape = (count, 1, 1, channels) if channels else (count,)
+        return keras.random.uniform(shape, low, high, seed=self._seed)
+
+    def change(self, share: float, change: Callable[[Any, Any], Any], images: Any) -> Any:
+        """Apply `change` to a share of the batch. The other images cost no time."""
+        count = ops.shape(images)[0]
+        known = isinstance(count, int)  # in a TensorFlow graph it is a tensor
+        number = round(share * count) if known else ops.cast(ops.round(share * ops.cast(count, "float32")), "int32")
+        if known and not number:
+            return images
+        return _change_first(
+            number, ops.argsort(self.uniform(count, 0.0, 1.0)), lambda some: change(some, self), images
+        )
+
+
+class _Table:
+    """Random numbers from the columns of a table with a row per image: the same for an image in every batch."""
+
+    def __init__(self, rows: Any, columns: Iterator[int]) -> None:
+        self._rows, self._columns = rows, columns
+
+    def uniform(self, count: Any, low: float, high: float, channels: int = 0) -> Any:
+        """Return `float32[count]`, or `float32[count,1,1,channels]`."""
+        columns = [self._rows[:, next(self._columns)] for _ in range(channels or 1)]
+        drawn = ops.reshape(ops.stack(columns, axis=1), (-1, 1, 1, channels)) if channels else columns[0]
+        return low + (high - low) * drawn
+
+    def change(self, share: float, change: Callable[[Any, Any], Any], images: Any) -> Any:
+        """Apply `change` to each image with the probability `share`."""
+        drawn = self.uniform(None, 0.0, 1.0)
+        if keras.backend.backend() == "jax":  # cannot compile a number of images that depends on the draws
+            chosen = ops.reshape(drawn < share, (-1, 1, 1, 1))
+            return ops.where(chosen, change(images, self), images)
+        order = ops.argsort(drawn)
+        number = ops.sum(ops.cast(drawn < share, "int32"))
+        table = _Table(ops.take(self._rows, order, axis=0)[:number], self._columns)
+        return _change_first(number, order, lambda some: change(some, table), images)
+
+
+def _change_first(number: Any, order: Any, change: Callable[[Any], Any], images: Any) -> Any:
+    """Apply `change` to the first `number` images in this order."""
+    shuffled = ops.take(images, order, axis=0)
+    shuffled = ops.concatenate([change(shuffled[:number]), shuffled[number:]], axis=0)
+    return ops.take(shuffled, ops.argsort(order), axis=0)
+
+
+class Blend(keras.layers.Layer):  # type: ignore[misc]
+    """Blend each image of a batch with another one (mixup), or show that one in a box (cutmix).
+
+    A row of the second input holds: the number of the other image, the share of this image outside the box, and the
+    box's left, right, top and bottom as shares of the side. The other image fills the box.
+    """
+
+    def call(self, images: Any, plan: Any) -> Any:
+        """Blend a batch of uint8 images."""
+        size = images.shape[1]
+        other, share, left, right, top, bottom = (ops.reshape(plan[:, n], (-1, 1, 1, 1)) for n in range(6))
+        middles = (np.arange(size, dtype=np.float32) + 0.5) / size
+        x, y = (ops.convert_to_tensor(middles.reshape(shape)) for shape in ((1, 1, size, 1), (1, size, 1, 1)))
+        inside = ops.logical_and(ops.logical_and(left < x, x < right), ops.logical_and(top < y, y < bottom))
+        share = ops.where(inside, 0.0, share)
+        floats = ops.cast(images, "float32")
+        others = ops.take(floats, ops.cast(ops.reshape(other, (-1,)), "int32"), axis=0)
+        return ops.cast(ops.round(floats * share + others * (1 - share)), "uint8")
+
+    def compute_output_shape(self, images_shape: tuple[int | None, ...], plan_shape: Any) -> tuple[int | None, ...]:
+        """Return the shape of `call`'s result."""
+        return images_shape
+
+
 class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
-    """Map uint8[B,C,C,3] at the stored size to uint8[B,S,S,3], with different random changes for each image."""
+    """Map uint8[B,C,C,3] at the stored size to uint8[B,S,S,3], with different random changes for each image.
+
+    The changes come from a stream that `reseed` restarts, or from a second input `float32[B,DRAWS]` of numbers from 0
+    to 1. The same row of numbers gives an image the same changes, in any batch and at any size of crops.
+    """
 
     def __init__(self, recipe: Augment, size: int, seed: int = 0, native: int = 0) -> None:
         """`native` is the smallest side of any source's images; `sharpness` needs it."""
@@ -95,43 +179,33 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         start = np.random.SeedSequence(seed).generate_state(2, np.uint32)
         self._seed.state.assign(ops.convert_to_tensor(start, dtype=self._seed.state.dtype))
 
-    def call(self, images: Any) -> Any:
+    def call(self, images: Any, draws: Any = None) -> Any:
         """Augment a batch."""
         recipe = self._recipe
-        images = self._change_share(recipe.sharpness, self._soften, ops.cast(images, "float32"))
-        images = self._change_share(recipe.hairs, self._add_hairs, images)
-        images = self._resample(images)
-        images = self._change_share(recipe.blur, _blur, images)
-        images = self._change_light(images)
-        images = ops.clip(self._change_share(recipe.corners, self._add_rim, images), 0, 255)
-        images = self._change_share(recipe.jpeg, self._compress, images)
+        random: Any = _Stream(self._seed) if draws is None else _Table(draws, itertools.count())
+
+        def change(share: float, change: Callable[[Any, Any], Any], images: Any) -> Any:
+            return random.change(share, change, images) if share else images
+
+        images = change(recipe.sharpness, self._soften, ops.cast(images, "float32"))
+        images = change(recipe.hairs, self._add_hairs, images)
+        images = self._resample(images, random)
+        images = change(recipe.blur, lambda some, _: _blur(some), images)
+        images = self._change_light(images, random)
+        images = ops.clip(change(recipe.corners, self._add_rim, images), 0, 255)
+        images = change(recipe.jpeg, self._compress, images)
         return ops.cast(ops.clip(ops.round(images), 0, 255), "uint8")
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self, images_shape: tuple[int | None, ...], draws_shape: Any = None
+    ) -> tuple[int | None, ...]:
         """Return the shape of `call`'s result."""
-        return (input_shape[0], self._size, self._size, 3)
+        return (images_shape[0], self._size, self._size, 3)
 
-    def _uniform(self, count: Any, low: float, high: float) -> Any:
-        return keras.random.uniform((count,), low, high, seed=self._seed)
+    def _sign(self, count: Any, random: Any) -> Any:
+        return ops.sign(random.uniform(count, -1.0, 1.0) + 1e-6) if self._recipe.flip else ops.ones((count,))
 
-    def _sign(self, count: Any) -> Any:
-        return ops.sign(self._uniform(count, -1.0, 1.0) + 1e-6) if self._recipe.flip else ops.ones((count,))
-
-    def _change_share(self, share: float, change: Callable[[Any], Any], images: Any) -> Any:
-        """Apply `change` to a random share of the batch. The other images cost no time."""
-        if not share:
-            return images
-        count = ops.shape(images)[0]
-        known = isinstance(count, int)  # in a TensorFlow graph it is a tensor
-        number = round(share * count) if known else ops.cast(ops.round(share * ops.cast(count, "float32")), "int32")
-        if known and not number:
-            return images
-        order = ops.argsort(self._uniform(count, 0.0, 1.0))
-        shuffled = ops.take(images, order, axis=0)
-        shuffled = ops.concatenate([change(shuffled[:number]), shuffled[number:]], axis=0)
-        return ops.take(shuffled, ops.argsort(order), axis=0)
-
-    def _soften(self, images: Any) -> Any:
+    def _soften(self, images: Any, random: Any) -> Any:
         """Scale each image down to a random side and up again.
 
         The side lies between the smallest native side of the sources and the side of the crops.
@@ -139,35 +213,35 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         stored = images.shape[1]
         limits = sorted(min(side, stored) for side in (self._native, self._size))
         matrices = resolution_matrices(stored, *limits)
-        which = ops.floor(self._uniform(ops.shape(images)[0], 0.0, len(matrices) - 1e-3))
+        which = ops.floor(random.uniform(ops.shape(images)[0], 0.0, len(matrices) - 1e-3))
         chosen = ops.take(ops.convert_to_tensor(matrices), ops.cast(which, "int32"), axis=0)
         for _ in range(2):  # columns, then rows
             scaled = ops.matmul(chosen, ops.reshape(images, (-1, stored, stored * 3)))
             images = ops.transpose(ops.reshape(scaled, (-1, stored, stored, 3)), (0, 2, 1, 3))
         return images
 
-    def _add_hairs(self, images: Any) -> Any:
+    def _add_hairs(self, images: Any, random: Any) -> Any:
         """Add dark hairs from a fixed set of drawings. The resampling later rotates them with the image."""
         count = ops.shape(images)[0]
         masks = ops.convert_to_tensor(hair_masks(HAIR_MASKS, images.shape[1]))
-        which = ops.cast(ops.floor(self._uniform(count, 0.0, HAIR_MASKS - 1e-3)), "int32")
+        which = ops.cast(ops.floor(random.uniform(count, 0.0, HAIR_MASKS - 1e-3)), "int32")
         cover = ops.cast(ops.take(masks, which, axis=0), "float32")[..., None] / 255
-        cover = cover * ops.reshape(self._uniform(count, 0.4, 1.0), (-1, 1, 1, 1))
-        lightness = ops.reshape(self._uniform(count, 15.0, 60.0), (-1, 1, 1, 1))
+        cover = cover * ops.reshape(random.uniform(count, 0.4, 1.0), (-1, 1, 1, 1))
+        lightness = ops.reshape(random.uniform(count, 15.0, 60.0), (-1, 1, 1, 1))
         colour = lightness * ops.convert_to_tensor(np.array([1.2, 1.0, 0.85], np.float32))
         return images * (1 - cover) + colour * cover
 
-    def _resample(self, images: Any) -> Any:
+    def _resample(self, images: Any, random: Any) -> Any:
         recipe, count, stored, size = self._recipe, ops.shape(images)[0], images.shape[1], self._size
-        angle = self._uniform(count, -1.0, 1.0) * (recipe.rotate * math.pi / 180)
-        zoom = self._uniform(count, *recipe.zoom)
-        stretch = ops.exp(self._uniform(count, -1.0, 1.0) * recipe.stretch / 2)
+        angle = random.uniform(count, -1.0, 1.0) * (recipe.rotate * math.pi / 180)
+        zoom = random.uniform(count, *recipe.zoom)
+        stretch = ops.exp(random.uniform(count, -1.0, 1.0) * recipe.stretch / 2)
         # Rotate in the image's own aspect ratio, not in the stretched square.
         cos, sin = ops.cos(angle), ops.sin(angle)
-        across, down = zoom * stretch * self._sign(count), zoom / stretch * self._sign(count)
+        across, down = zoom * stretch * self._sign(count, random), zoom / stretch * self._sign(count, random)
         xx, xy = cos * across, -sin / ASPECT * down
         yx, yy = sin * ASPECT * across, cos * down
-        shift_x, shift_y = (self._uniform(count, -1.0, 1.0) * recipe.shift for _ in range(2))
+        shift_x, shift_y = (random.uniform(count, -1.0, 1.0) * recipe.shift for _ in range(2))
         # The centre of output pixel i is at (i + .5) / size - .5 of the image, that of input pixel j at
         # (j + .5) / stored - .5.
         ratio, first = stored / size, 0.5 / size - 0.5
@@ -190,12 +264,11 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         )
         return resampled[:, :size, :size, :]
 
-    def _change_light(self, images: Any) -> Any:
+    def _change_light(self, images: Any, random: Any) -> Any:
         recipe, count = self._recipe, ops.shape(images)[0]
 
         def change(strength: float, channels: int = 1) -> Any:
-            draws = keras.random.uniform((count, 1, 1, channels), -strength, strength, seed=self._seed)
-            return ops.exp(draws)
+            return ops.exp(random.uniform(count, -strength, strength, channels))
 
         images = images * change(recipe.brightness) * change(recipe.illuminant, 3)
         mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
@@ -203,25 +276,25 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         grey = ops.mean(images, axis=3, keepdims=True)
         return grey + (images - grey) * change(recipe.saturation)
 
-    def _add_rim(self, images: Any) -> Any:
+    def _add_rim(self, images: Any, random: Any) -> Any:
         """Darken everything outside a soft-edged circle around a point near the centre."""
         count = ops.shape(images)[0]
         line = np.linspace(-1, 1, self._size, dtype=np.float32)
-        middle_x, middle_y = (ops.reshape(self._uniform(count, -0.15, 0.15), (-1, 1, 1, 1)) for _ in range(2))
-        radius = ops.reshape(self._uniform(count, 0.9, 1.25), (-1, 1, 1, 1))
-        softness = ops.reshape(self._uniform(count, 0.01, 0.12), (-1, 1, 1, 1))
+        middle_x, middle_y = (ops.reshape(random.uniform(count, -0.15, 0.15), (-1, 1, 1, 1)) for _ in range(2))
+        radius = ops.reshape(random.uniform(count, 0.9, 1.25), (-1, 1, 1, 1))
+        softness = ops.reshape(random.uniform(count, 0.01, 0.12), (-1, 1, 1, 1))
         x = ops.convert_to_tensor(line.reshape(1, 1, -1, 1)) - middle_x
         y = ops.convert_to_tensor(line.reshape(1, -1, 1, 1)) - middle_y
         return images * ops.sigmoid((radius - ops.sqrt(x * x + y * y + 1e-6)) / softness)
 
-    def _compress(self, images: Any) -> Any:
+    def _compress(self, images: Any, random: Any) -> Any:
         """Imitate JPEG: round the cosine coefficients of 8x8 blocks to the steps of a random quality."""
         count, blocks = ops.shape(images)[0], -(-self._size // 8)
         side = blocks * 8
         if side != self._size:  # fill the last blocks by repeating the last row and column, as encoders do
             beyond = np.minimum(np.arange(side), self._size - 1)
             images = ops.take(ops.take(images, beyond, axis=1), beyond, axis=2)
-        quality = self._uniform(count, 40.0, 95.0)
+        quality = random.uniform(count, 40.0, 95.0)
         scale = ops.where(quality < 50, 50.0 / quality, 2.0 - quality / 50)
         tables = ops.convert_to_tensor(_tables())  # 8,8,3
         steps = ops.maximum(1.0, ops.round(tables[None] * ops.reshape(scale, (-1, 1, 1, 1))))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from spot_train.data.pixels import PixelStack
+from spot_train.data.views import Views, occurrences
 from spot_train.recipes.recipe import Train
 
 __all__ = ["Batches", "Examples", "Part", "class_counts", "class_weights", "epoch_length", "epoch_order", "with_sets"]
 
 _Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
+_ViewBatch = tuple[tuple[NDArray[Any], ...], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Examples:
     sets: tuple[tuple[int, ...], ...] = ()  # of classes
     parts: tuple[Part, ...] = ()  # the extra sources, in order, after the images of the data set itself
     native: int = 0  # the smallest side of the sources' images in pixels; 0: unknown
+    views: Views | None = None  # teachers' predictions about augmented views; targets are then without teachers
 
     @property
     def number_of_classes(self) -> int:
@@ -57,7 +61,11 @@ class Examples:
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """The batches of one epoch, starting with batch `first`. The incomplete batch at the end is dropped.
 
-    `pretraining` says whether the sources that only pretrain take part.
+    The last number of `seed` is the epoch. `pretraining` says whether the sources that only pretrain take part.
+
+    A batch is images, targets and weights. With teachers' views, the first is a tuple of images, the random numbers of
+    their view for RandomAugmentation and, for mixup or cutmix, a plan for Blend: the augmented images are mixed, not
+    the stored ones.
     """
 
     def __init__(
@@ -67,17 +75,34 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._examples, self._train, self._seed, self._first = examples, train, seed, first
         self._batch = min(train.batch, len(examples.classes))
         self._order = _order(examples, train.balance, seed, pretraining)
+        self._occurrences = occurrences(self._order) if examples.views else self._order[:0]
 
     def __len__(self) -> int:
         return len(self._order) // self._batch - self._first
 
-    def __getitem__(self, index: int) -> _Batch:
+    def __getitem__(self, index: int) -> _Batch | _ViewBatch:
         position = self._first + index
+        if self._examples.views is not None:
+            return self._of_views(self._examples.views, position)
         rows = np.sort(self._order[position * self._batch : (position + 1) * self._batch])
         batch = self._examples.pixels[rows], self._examples.targets[rows], self._examples.weights[rows]
         if not (self._train.mixup or self._train.cutmix):
             return batch
         return _mixed(batch, self._train, np.random.default_rng((*self._seed, position)))
+
+    def _of_views(self, views: Views, position: int) -> _ViewBatch:
+        chosen = slice(position * self._batch, (position + 1) * self._batch)
+        sort = np.argsort(self._order[chosen], kind="stable")
+        rows, shown = self._order[chosen][sort], views.choose(self._seed[-1], self._occurrences[chosen][sort])
+        images, draws = self._examples.pixels[rows], views.draws(rows, shown)
+        targets = views.targets(self._examples.targets[rows], rows, shown)
+        weights = self._examples.weights[rows]
+        if not (self._train.mixup or self._train.cutmix):
+            return (images, draws), targets, weights
+        plan, kept = _blend_plan(len(rows), self._train, np.random.default_rng((*self._seed, position)))
+        other = plan[:, 0].astype(int)
+        targets = targets * kept[:, None] + targets[other] * (1 - kept[:, None])
+        return (images, draws, plan), targets, weights * kept + weights[other] * (1 - kept)
 
 
 def epoch_length(examples: Examples, pretraining: bool) -> int:
@@ -165,6 +190,23 @@ def with_sets(
     """Return the weights of the classes, then those of the sets: the mean over a set's images, by frequency."""
     of_sets = [weights[list(members)] @ _shares(counts, members) for members in sets]
     return np.asarray([*weights, *of_sets], np.float32)
+
+
+def _blend_plan(
+    number: int, train: Train, random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a plan for Blend, and the share of each image in its blend."""
+    other = random.permutation(number)
+    boxes = bool(train.cutmix) and (not train.mixup or random.random() < 0.5)
+    alpha = train.cutmix if boxes else train.mixup
+    kept = random.beta(alpha, alpha, number).astype(np.float32)
+    if not boxes:
+        return np.stack([other, kept, *np.zeros((4, number))], axis=1).astype(np.float32), kept
+    half = np.sqrt(1 - kept) / 2
+    x, y = random.uniform(0, 1, (2, number))
+    left, right, top, bottom = (np.clip(edge, 0, 1) for edge in (x - half, x + half, y - half, y + half))
+    plan = np.stack([other, np.ones(number), left, right, top, bottom], axis=1).astype(np.float32)
+    return plan, np.asarray(1 - (right - left) * (bottom - top), np.float32)
 
 
 def _mixed(batch: _Batch, train: Train, random: np.random.Generator) -> _Batch:

@@ -22,7 +22,7 @@ from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare
 from spot_edge.model.spec import ImageSpec
 
-__all__ = ["PixelStack", "cached_pixels", "pixel_array"]
+__all__ = ["PixelStack", "cached_pixels", "pixel_array", "pixels_key"]
 
 
 class PixelStack:
@@ -55,7 +55,7 @@ def cached_pixels(
 
     The cache key is made from the files' names, sizes and times. DataError names an image that cannot be decoded.
     """
-    path = folder / f"pixels-{size}-{_key(manifest)}.npy"
+    path = folder / f"pixels-{size}-{pixels_key(manifest)}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".partial")
@@ -96,7 +96,8 @@ def _fill(array: NDArray[np.uint8], manifest: Manifest, size: int, progress: Cal
                 progress(1)
 
 
-def _key(manifest: Manifest) -> str:
+def pixels_key(manifest: Manifest) -> str:
+    """Return a hash of the names, sizes and times of the image files."""
     states: list[Any] = [__version__, PIL.__version__]  # an upgrade of either may change decoding
     for item in manifest.items:
         state = item.image.stat()

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_train.data.augment import RandomAugmentation
+from spot_train.data.augment import DRAWS, Blend, RandomAugmentation
 from spot_train.data.batches import Batches, Examples, class_counts, epoch_length
 from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
 from spot_train.loop.losses import SetCrossentropy, set_accuracy
@@ -281,12 +281,18 @@ def _compiled(
     """Compile the training model around `body` for one size of crops."""
     train, side = recipe.train, recipe.train.stored_size
     augment = RandomAugmentation(recipe.augment, size, native=examples.native)
-    stored = keras.Input((side, side, 3), dtype="uint8")
-    logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(augment(stored))["evidence"])
+    inputs = [keras.Input((side, side, 3), dtype="uint8")]
+    if examples.views is not None:
+        inputs.append(keras.Input((DRAWS,), dtype="float32"))
+    images = augment(*inputs)
+    if examples.views is not None and (train.mixup or train.cutmix):
+        inputs.append(keras.Input((6,), dtype="float32"))
+        images = Blend(dtype="float32", trainable=False)(images, inputs[-1])
+    logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(images)["evidence"])
     if train.logit_adjustment:
         offset = [float(value) for value in train.logit_adjustment * _log_prior(examples)]
         logits = keras.layers.Rescaling(1.0, offset, dtype="float32")(logits)
-    model = keras.Model(stored, logits)
+    model = keras.Model(inputs if len(inputs) > 1 else inputs[0], logits)
     losses = {
         "crossentropy": keras.losses.CategoricalCrossentropy,
         "focal": keras.losses.CategoricalFocalCrossentropy,

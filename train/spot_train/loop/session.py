@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from spot_bench.data.manifest import Manifest, read_manifest, write_manifest
 from spot_bench.data.splits import split
-from spot_bench.run.directory import read_run_description
 from spot_bench.stats import metrics as measures
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError, OutputError
@@ -30,8 +29,9 @@ from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.loop.checkpoint import Checkpoint
 from spot_train.loop.fit import Interrupted, fit, predict_logits
 from spot_train.loop.progress import Progress, StopRequest, stop_on_signals
+from spot_train.loop.teachers import check_teachers, distilled_targets, permitted_classes, teacher_views
 from spot_train.network.network import check_pretrained, load_pretrained
-from spot_train.recipes.recipe import Recipe, Train, recipe_hash
+from spot_train.recipes.recipe import Recipe, recipe_hash
 from spot_train.report.page import validation_files
 from spot_train.report.plots import history_svg
 from spot_train.report.validation import validation_metrics
@@ -45,7 +45,7 @@ from spot_train.runs.directory import (
     write_recipe,
 )
 
-__all__ = ["Task", "check_teachers", "distilled_targets", "read_task", "train_run", "unfinished_folder"]
+__all__ = ["Task", "read_task", "train_run", "unfinished_folder"]
 
 FEWEST_TO_CALIBRATE = 8  # the minimum of spot_convert
 
@@ -103,7 +103,7 @@ def train_run(
         pixels = cache or folder
         number = len(train.items) + sum(len(extra.manifest.items) for extra in task.extras)
         log(f"decoding {number} training and {len(val.items)} validation images")
-        examples = _examples(recipe, task, train, pixels)
+        examples = _examples(recipe, task, train, pixels, log, stop)
         val_pixels, truth = cached_pixels(val, recipe.network.size, pixels), task.indices(val)
         if stop.raised:
             raise Interrupted
@@ -177,31 +177,9 @@ def read_task(
     return Task(data, manifest, labels, given_split, extras)
 
 
-def check_teachers(train: Train, labels: LabelSet) -> None:
-    """Check that every teacher is a finished run with the same classes; DataError if not."""
-    wanted = [label.label for label in labels.labels]
-    for name in train.teachers:
-        known = [label["label"] for label in read_run_description(Path(name))["labels"]]
-        if known != wanted:
-            raise DataError(f"{name}: this teacher has different classes ({', '.join(known)})")
-
-
-def distilled_targets(
-    targets: NDArray[np.float32], settings: Train, train: Manifest, folder: Path
-) -> NDArray[np.float32]:
-    """Mix `targets` with the teachers' mean prediction for each training image, without augmentation."""
-    predictions = np.zeros_like(targets)
-    for name in settings.teachers:
-        try:
-            body = keras.saving.load_model(Path(name) / "model.keras", compile=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{name}: cannot open its model.keras: {error}") from error
-        logits = predict_logits(body, cached_pixels(train, body.input_shape[1], folder))
-        predictions += softmax(logits / settings.teacher_temperature).astype(np.float32) / len(settings.teachers)
-    return targets * (1 - settings.teacher_share) + predictions * settings.teacher_share
-
-
-def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Examples:
+def _examples(
+    recipe: Recipe, task: Task, train: Manifest, folder: Path, log: Callable[[str], None], stop: StopRequest
+) -> Examples:
     settings, number, extras = recipe.train, len(task.labels.labels), task.extras
     sets, parts = class_sets(extras), _parts(len(train.items), extras)
     row = {members: number + index for index, members in enumerate(sets)}
@@ -211,12 +189,16 @@ def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Exam
     factors = [settings.class_weights.get(label.label, 1.0) for label in task.labels.labels]
     weights = class_weights(counts, settings.class_weight_power) * np.array(factors, np.float32)
     targets = np.eye(number + len(sets), dtype=np.float32)[classes]
-    if settings.teachers:
-        every = replace(train, items=train.items + tuple(i for e in extras for i in e.manifest.items), folder=None)
-        soft = distilled_targets(targets[:, :number], settings, every, folder)
-        targets = np.concatenate([soft, targets[:, number:] * (1 - settings.teacher_share)], axis=1)
-    pixels = [cached_pixels(m, settings.stored_size, folder) for m in (train, *(extra.manifest for extra in extras))]
-    natives = [extra.source.native for extra in extras if extra.source.native]
+    manifests = (train, *(extra.manifest for extra in extras))
+    native = min((extra.source.native for extra in extras if extra.source.native), default=0)
+    permitted = permitted_classes(classes, sets, number)
+    views = None
+    if settings.teacher_views:
+        views = teacher_views(recipe, manifests, native, permitted, folder, log, stop)
+    elif settings.teachers:
+        every = replace(train, items=tuple(item for manifest in manifests for item in manifest.items), folder=None)
+        targets = distilled_targets(targets, settings, every, folder, permitted)
+    pixels = [cached_pixels(manifest, settings.stored_size, folder) for manifest in manifests]
     return Examples(
         PixelStack(pixels) if extras else pixels[0],
         classes,
@@ -224,7 +206,8 @@ def _examples(recipe: Recipe, task: Task, train: Manifest, folder: Path) -> Exam
         with_sets(weights, counts, sets)[classes],
         sets,
         parts,
-        min(natives, default=0),
+        native,
+        views,
     )
 
 

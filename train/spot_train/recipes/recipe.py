@@ -97,6 +97,9 @@ class Train:
     teachers: tuple[str, ...] = ()  # run directories for distillation: their mean prediction is a second target
     teacher_share: float = 0.5  # weight of the teachers in the target
     teacher_temperature: float = 2.0
+    # augmented views of each image that the teachers predict: epoch e shows view e modulo this; 0: one prediction per
+    # image without augmentation
+    teacher_views: int = field(default=0, metadata=_ADDED)
     ema: float = 0.0  # momentum of the moving average of weights; 0: none
     batch_norm: str = "frozen"  # or "adapt"
     batch_norm_momentum: float = 0.99
@@ -309,6 +312,7 @@ def _check(recipe: Recipe, where: str) -> None:
         (train.balance <= 1, "train.balance must be from 0 to 1"),
         (train.teacher_share <= 1, "train.teacher_share must be from 0 to 1"),
         (train.teacher_temperature > 0, "train.teacher_temperature must be above 0"),
+        (not train.teacher_views or train.teachers, "train.teacher_views needs train.teachers"),
         (0 < network.width <= 2, "network.width must be between 0 and 2"),
         *((False, problem) for problem in problems),
         (0 <= network.dropout < 1, "network.dropout must be from 0 to below 1"),

@@ -1,0 +1,211 @@
+"""Distillation: soft labels from finished runs, about each training image or about several augmented views of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from spot_bench.data.manifest import Manifest
+from spot_bench.run.directory import read_run_description
+from spot_bench.stats.calibration import softmax
+from spot_edge.errors import DataError
+from spot_train.data.augment import DRAWS, RandomAugmentation
+from spot_train.data.pixels import PixelStack, cached_pixels, pixels_key
+from spot_train.data.views import Views, mix_targets, permitted_predictions, view_draws
+from spot_train.labels.labelset import LabelSet
+from spot_train.loop.fit import Interrupted, predict_logits
+from spot_train.loop.losses import allowed_classes
+from spot_train.loop.progress import Progress, StopRequest
+from spot_train.recipes.recipe import Recipe, Train
+
+__all__ = ["check_teachers", "distilled_targets", "permitted_classes", "teacher_views"]
+
+_BATCH = 32
+
+
+def check_teachers(train: Train, labels: LabelSet) -> None:
+    """Check that every teacher is a finished run with the same classes; DataError if not."""
+    wanted = [label.label for label in labels.labels]
+    for name in train.teachers:
+        known = [label["label"] for label in read_run_description(Path(name))["labels"]]
+        if known != wanted:
+            raise DataError(f"{name}: this teacher has different classes ({', '.join(known)})")
+
+
+def permitted_classes(
+    classes: NDArray[np.int64], sets: Sequence[Sequence[int]], number: int
+) -> NDArray[np.bool_] | None:
+    """Return the indicator rows for `permitted_predictions`, or None if no image is labelled with a set.
+
+    `classes` holds a class or, from `number` on, a set for each image, as in Examples.
+    """
+    of_sets = classes >= number
+    if not of_sets.any():
+        return None
+    permitted = np.ones((len(classes), number), bool)
+    permitted[of_sets] = allowed_classes(sets, number)[classes[of_sets]]
+    return permitted
+
+
+def distilled_targets(
+    targets: NDArray[np.float32],
+    settings: Train,
+    train: Manifest,
+    folder: Path,
+    permitted: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Mix `targets` with the teachers' mean prediction for each training image, without augmentation.
+
+    Targets have a column for each class and then for each set of classes. `permitted` has an indicator row for each
+    image that restricts the teachers' prediction: see `permitted_predictions`.
+    """
+    total: Any = 0
+    for name in settings.teachers:
+        body = _teacher(name)
+        logits = predict_logits(body, cached_pixels(train, body.input_shape[1], folder))
+        total = total + softmax(logits / settings.teacher_temperature)
+    predictions = np.asarray(total / len(settings.teachers), np.float32)
+    if permitted is not None:
+        predictions = permitted_predictions(predictions, permitted)
+    return mix_targets(targets, predictions, settings.teacher_share)
+
+
+def teacher_views(
+    recipe: Recipe,
+    manifests: Sequence[Manifest],
+    native: int,
+    permitted: NDArray[np.bool_] | None,
+    folder: Path,
+    log: Callable[[str], None],
+    stop: StopRequest,
+) -> Views:
+    """Return the teachers' mean predictions about `train.teacher_views` augmented views of the images of `manifests`.
+
+    Each teacher sees crops of its own input size, cut from images of at least that size. Its logits are cached in
+    `folder`, a file for each teacher and view, so an interrupted pass continues with the next view, and recipes that
+    differ only in the network, the schedule or the temperature share them.
+    """
+    settings = recipe.train
+    total: Any = 0
+    for name in settings.teachers:
+        logits = np.stack(list(_logits(name, recipe, manifests, native, folder, log, stop)))
+        total = total + softmax(logits.astype(np.float32) / settings.teacher_temperature)
+    predictions = total / len(settings.teachers)
+    if permitted is not None:
+        predictions = permitted_predictions(predictions, permitted)
+    return Views(settings.seed, settings.teacher_share, predictions.astype(np.float16))
+
+
+def _logits(
+    name: str,
+    recipe: Recipe,
+    manifests: Sequence[Manifest],
+    native: int,
+    folder: Path,
+    log: Callable[[str], None],
+    stop: StopRequest,
+) -> Iterator[NDArray[np.float16]]:
+    """Yield one teacher's logits of every image for each view, from the cache where it has them."""
+    settings, number = recipe.train, sum(len(manifest.items) for manifest in manifests)
+    body = _teacher(name)
+    size, classes = body.input_shape[1], body.output_shape["evidence"][-1]
+    side = max(settings.stored_size, size)
+    key = [
+        hashlib.sha256((Path(name) / "model.keras").read_bytes()).hexdigest(),
+        [pixels_key(manifest) for manifest in manifests],
+        dataclasses.asdict(recipe.augment),
+        [settings.seed, side, native, DRAWS],
+    ]
+    start = folder / f"teacher-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+    model: Any = None
+    progress = Progress(log)
+    for view in range(settings.teacher_views):
+        path = start.with_name(f"{start.name}-view{view}.npz")
+        logits = _cached(path, (number, classes))
+        if logits is None:
+            if model is None:
+                pixels = PixelStack([cached_pixels(manifest, side, folder) for manifest in manifests])
+                model = _augmenting(body, recipe, side, native)
+            begun = time.perf_counter()
+            logits = _predicted(
+                model, pixels, view_draws(settings.seed, view, number), (view, settings.teacher_views), progress, stop
+            )
+            _save(path, logits)
+            speed = number / (time.perf_counter() - begun)
+            log(f"teacher {name}: view {view + 1}/{settings.teacher_views} ({speed:.0f} images/s)")
+        yield logits
+
+
+def _augmenting(body: Any, recipe: Recipe, side: int, native: int) -> Any:
+    """Return a model from images and random numbers to the teacher's logits."""
+    inputs = [keras.Input((side, side, 3), dtype="uint8"), keras.Input((DRAWS,), dtype="float32")]
+    images = RandomAugmentation(recipe.augment, body.input_shape[1], native=native)(*inputs)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D(dtype="float32")(body(images)["evidence"]))
+
+
+def _predicted(
+    model: Any,
+    pixels: PixelStack,
+    draws: NDArray[np.float32],
+    view: tuple[int, int],
+    progress: Progress,
+    stop: StopRequest,
+) -> NDArray[np.float16]:
+    """Return the logits of one view, from batches of one shape. The speed leaves out the first, which compiles."""
+    number = len(pixels)
+    result, begun = [], time.perf_counter()
+    for first in range(0, number, _BATCH):
+        rows = np.minimum(np.arange(first, first + _BATCH), number - 1)  # fills the last batch with its last image
+        predicted = model.predict_on_batch([pixels[rows], draws[rows]])
+        result.append(np.asarray(predicted, np.float16)[: number - first])
+        done = first + _BATCH
+        if first == 0:
+            begun = time.perf_counter()
+        elif done < number:
+            speed = first / (time.perf_counter() - begun)
+            left = (number * (view[1] - view[0]) - done) / speed
+            progress.step("teacher", view[0] + 1, view[1], done / number, speed, left)
+        if stop.raised:
+            raise Interrupted
+    return np.concatenate(result)
+
+
+def _teacher(name: str) -> Any:
+    try:
+        return keras.saving.load_model(Path(name) / "model.keras", compile=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: cannot open its model.keras: {error}") from error
+
+
+def _cached(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
+    """Return the logits in the file, or None if it is absent or damaged."""
+    try:
+        with np.load(path) as arrays:
+            logits: NDArray[np.float16] = arrays["logits"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return logits if logits.shape == shape and logits.dtype == np.float16 else None
+
+
+def _save(path: Path, logits: NDArray[np.float16]) -> None:
+    temporary = path.with_suffix(".partial")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, logits=logits)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(
+            f"{path.parent}: cannot cache the teacher's predictions there: {error.strerror or error}"
+        ) from error
