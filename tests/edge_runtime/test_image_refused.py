@@ -144,7 +144,7 @@ def test_a_transparent_rgb_colour_that_occurs(draw, encode) -> None:
     assert "has transparent parts" in refusal(encode(picture, transparency=corner))
 
 
-@pytest.mark.parametrize(("depth", "grey"), [(1, 1), (16, 0x0001), (16, 0x0203)])
+@pytest.mark.parametrize(("depth", "grey"), [(1, 1), (2, 1), (4, 1), (4, 14), (16, 0x0001), (16, 0x0203)])
 def test_a_transparent_grey_of_a_depth_that_pillow_misreads(depth: int, grey: int) -> None:
     rows = b"".join(b"\0" + bytes(range(64 * depth // 8)) for _ in range(64))
     image = bare_png(64, 64, depth, 0, rows, chunk(b"tRNS", struct.pack(">H", grey)))

@@ -245,6 +245,9 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 def _opaque(image: Image.Image, name: str) -> Image.Image:
     """Remove an alpha channel that is opaque everywhere. Transparent parts hide colours that nobody has seen."""
     hidden = image.mode == "1" or image.mode.startswith("I")  # Pillow misreads the transparent colour of these
+    grey = image.info.get("transparency")
+    if image.mode == "L" and isinstance(grey, int):  # of 2 or 4 bits: Pillow scales the pixels, but not this value
+        hidden = bool(np.isin(np.asarray(image), (grey * 17, grey * 85)).any())
     rgba = image.convert("RGBA")
     if hidden or rgba.getchannel("A").getextrema() != (255, 255):
         raise InputError(f"{name}: has transparent parts: save it without transparency")
