@@ -46,8 +46,7 @@ MODULES = {
     "gate": ("benchmarks/spot_bench/drift/gate.py", "benchmarks/test_gate"),
     "tensor": (
         "edge_runtime/spot_edge/image/tensor.py",
-        "edge_runtime/test_image_geometry edge_runtime/test_image_pixels edge_runtime/test_image_refused "
-        "edge_runtime/test_odd_ends",
+        "edge_runtime/test_image_geometry edge_runtime/test_image_pixels edge_runtime/test_image_refused",
     ),
     "formats": (
         "edge_runtime/spot_edge/image/formats.py",
