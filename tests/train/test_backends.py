@@ -35,9 +35,9 @@ def test_only_the_first_epoch_of_a_size_is_traced(tmp_path: Path, monkeypatch: p
     traced = [0]
     call = RandomAugmentation.call
 
-    def counted(self: RandomAugmentation, images: object) -> object:
+    def counted(self: RandomAugmentation, images: object, draws: object = None) -> object:
         traced[0] += 1
-        return call(self, images)
+        return call(self, images, draws)
 
     monkeypatch.setattr("spot_train.loop.fit.build_body", tiny_body)
     monkeypatch.setattr(RandomAugmentation, "call", counted)

@@ -308,12 +308,12 @@ def test_a_source_that_trains_on_held_out_images_is_refused(folder: Path) -> Non
     copied.write_bytes(held_out.image.read_bytes())
     name = str(copied.relative_to(folder))
     same_id = edited(folder / "partial.csv", folder / "same-id.csv", {"image": name, "group": "x"})
-    with pytest.raises(DataError, match=r"1 leaks: source partial trains on .*same id as .* \(test of data\.csv\)"):
+    with pytest.raises(DataError, match=r"1 leak: source partial may train on .*the same id as .* \(test, data\.csv\)"):
         task(folder, partial=same_id)
     of_data = edited(folder / "data.csv", folder / "grouped.csv", {"group": "lesion", "split": "val"})
     of_source = edited(folder / "partial.csv", folder / "same-group.csv", {"group": "lesion"})
     named = {"partial": of_source, "first": folder / "first"}
-    with pytest.raises(DataError, match=r"has the same group as .* \(val of grouped\.csv\)"):
+    with pytest.raises(DataError, match=r"has the same group as .* \(val, grouped\.csv\)"):
         read_task(load_recipe(str(folder / "mixed.toml")), of_data, lambda line: None, named)
 
 
@@ -323,7 +323,7 @@ def test_a_repeated_training_image_is_noted(folder: Path) -> None:
     again = edited(folder / "partial.csv", folder / "again.csv", {"image": manifest.name(item), "group": "x"})
     notes: list[str] = []
     task(folder, partial=again, log=notes.append)
-    assert "note: 1 images of source partial are training images of the data as well" in notes
+    assert "note: 1 image of source partial also among the training images of the data" in notes
 
 
 def test_provenance_is_added_to_the_description_of_a_run(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_edge.errors import DataError
+from spot_train.data.findings import counted
 from spot_train.data.leaks import Divided, image_id, named_leaks
 from spot_train.labels.labelset import LabelSet
 from spot_train.recipes.recipe import Source
@@ -32,8 +33,8 @@ class Extra:
 
     def counts(self, names: Sequence[str]) -> dict[str, int]:
         """Return the number of images by class, and by set of classes such as `bcc|nv`."""
-        counted = Counter("|".join(names[index] for index in allowed) for allowed in self.allowed)
-        return dict(sorted(counted.items()))
+        by_class = Counter("|".join(names[index] for index in allowed) for allowed in self.allowed)
+        return dict(sorted(by_class.items()))
 
     def rows(self) -> list[list[Any]]:
         """Return what identifies the images and their classes, wherever the manifest lies."""
@@ -121,7 +122,7 @@ def refuse_leaks(manifest: Manifest, extras: Sequence[Extra]) -> None:
         listed = "; ".join(leak.text for leak in found[:_LISTED])
         more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise DataError(
-            f"{len(found)} leaks: {listed}{more}. Remove these rows from the source, or rename what only has the "
+            f"{counted(len(found), 'leak')}: {listed}{more}. Remove these rows from the source, or rename what only has the "
             "same name by chance. `spot-edge data check` lists all"
         )
 
@@ -132,7 +133,7 @@ def repeated(manifest: Manifest, extras: Sequence[Extra]) -> Iterator[str]:
     for extra in extras:
         number = sum(image_id(item) in ids for item in extra.manifest.items)
         if number:
-            yield f"note: {number} images of source {extra.source.name} are training images of the data as well"
+            yield f"note: {counted(number, 'image')} of source {extra.source.name} also among the training images of the data"
 
 
 def with_sources(run: dict[str, Any], extras: Sequence[Extra]) -> dict[str, Any]:

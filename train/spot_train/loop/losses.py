@@ -44,8 +44,8 @@ class SetCrossentropy(keras.losses.Loss):  # type: ignore[misc]
         """Return the loss of each image."""
         logits, targets = ops.cast(y_pred, "float32"), ops.cast(y_true, "float32")
         if self._smoothing:
-            targets = targets * (1 - self._smoothing) + self._uniform
-        of_sets = ops.logsumexp(ops.expand_dims(logits, 1) + self._mask, axis=-1)
+            targets = targets * (1 - self._smoothing) + ops.convert_to_tensor(self._uniform)
+        of_sets = ops.logsumexp(ops.expand_dims(logits, 1) + ops.convert_to_tensor(self._mask), axis=-1)
         scores = ops.concatenate([logits, of_sets], axis=-1)
         return -ops.sum(targets * (scores - ops.logsumexp(logits, axis=-1, keepdims=True)), axis=-1)
 
