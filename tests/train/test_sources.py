@@ -323,7 +323,7 @@ def test_a_repeated_training_image_is_noted(folder: Path) -> None:
     again = edited(folder / "partial.csv", folder / "again.csv", {"image": manifest.name(item), "group": "x"})
     notes: list[str] = []
     task(folder, partial=again, log=notes.append)
-    assert "note: 1 image of source partial also among the training images of the data" in notes
+    assert "note: source partial repeats 1 training image of the data" in notes
 
 
 def test_provenance_is_added_to_the_description_of_a_run(folder: Path) -> None:

@@ -122,8 +122,8 @@ def refuse_leaks(manifest: Manifest, extras: Sequence[Extra]) -> None:
         listed = "; ".join(leak.text for leak in found[:_LISTED])
         more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise DataError(
-            f"{counted(len(found), 'leak')}: {listed}{more}. Remove these rows from the source, or rename what only has the "
-            "same name by chance. `spot-edge data check` lists all"
+            f"{counted(len(found), 'leak')}: {listed}{more}. Remove these rows from the source, or rename what has the "
+            "same name only by chance. `spot-edge data check --source` lists all leaks"
         )
 
 
@@ -133,7 +133,7 @@ def repeated(manifest: Manifest, extras: Sequence[Extra]) -> Iterator[str]:
     for extra in extras:
         number = sum(image_id(item) in ids for item in extra.manifest.items)
         if number:
-            yield f"note: {counted(number, 'image')} of source {extra.source.name} also among the training images of the data"
+            yield f"note: source {extra.source.name} repeats {counted(number, 'training image')} of the data"
 
 
 def with_sources(run: dict[str, Any], extras: Sequence[Extra]) -> dict[str, Any]:
