@@ -99,8 +99,8 @@ def teacher_views(
     settings = recipe.train
     total: Any = 0
     for name in settings.teachers:
-        logits = np.stack(list(_logits(name, recipe, manifests, native, folder, log, stop)))
-        total = total + softmax(logits.astype(np.float32) / settings.teacher_temperature)
+        views = _logits(name, recipe, manifests, native, folder, log, stop)
+        total = total + np.stack([softmax(v.astype(np.float32) / settings.teacher_temperature) for v in views])
     predictions = total / len(settings.teachers)
     if permitted is not None:
         predictions = permitted_predictions(predictions, permitted)
@@ -119,7 +119,7 @@ def _logits(
     """Yield one teacher's logits of every image for each view, from the cache where it has them."""
     settings, number = recipe.train, sum(len(manifest.items) for manifest in manifests)
     body = _teacher(name)
-    size, classes = body.input_shape[1], body.output_shape["evidence"][-1]
+    size, classes = body.input_shape[1], body.output["evidence"].shape[-1]
     side = max(settings.stored_size, size)
     key = [
         hashlib.sha256((Path(name) / "model.keras").read_bytes()).hexdigest(),
