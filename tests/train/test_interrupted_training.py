@@ -18,6 +18,8 @@ from click.testing import CliRunner
 from spot_bench.data.drawn import draw_shapes
 from spot_edge.errors import DataError, OutputError, SpotError
 from spot_train.commands.train import train
+from spot_train.loop.fit import training_body
+from spot_train.recipes.recipe import load_recipe
 
 pytestmark = pytest.mark.long
 
@@ -36,6 +38,9 @@ schedule = "cosine"
 mixup = 0.2
 balance = 0.5
 ema = 0.8
+batch_norm = "adapt"  # with frozen statistics, random weights hardly learn
+batch_norm_momentum = 0.8
+learning_rate = 1e-2
 """
 
 
@@ -123,6 +128,8 @@ def test_a_killed_training_resumes_to_the_same_result(data: Path, killed: Path) 
     assert not killed.with_name("killed.unfinished").exists()
     for one, other in zip(weights(killed), weights(data / "whole"), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    fresh = training_body(load_recipe(str(data / "brief.toml")), 3).get_weights()
+    assert max(np.abs(one - other).max() for one, other in zip(weights(killed), fresh, strict=True)) > 0.01
     rows, whole = history(killed), history(data / "whole")
     assert [r["epoch"] for r in rows] == ["1", "2", "3"]
     assert [float(r["loss"]) for r in rows] == pytest.approx([float(r["loss"]) for r in whole], abs=1e-3)
