@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 
 from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.manifest import read_manifest, write_manifest
@@ -24,11 +26,13 @@ from spot_train.commands.train import train as command
 from spot_train.data.batches import Batches, Examples, Part, class_counts, class_weights, epoch_length, with_sets
 from spot_train.data.extra import class_sets, with_sources
 from spot_train.data.pixels import PixelStack
+from spot_train.labels.labelset import load_label_set
 from spot_train.loop.fit import training_body
 from spot_train.loop.losses import SetCrossentropy, set_accuracy
 from spot_train.loop.progress import Progress
 from spot_train.loop.session import Task, read_task, train_run
 from spot_train.recipes.recipe import Network, Recipe, Source, Train, load_recipe, recipe_hash, render_recipe
+from spot_train.runs.directory import describe_run
 
 SETS = ((1, 2, 3), (0, 3))
 
@@ -326,20 +330,25 @@ def test_a_repeated_training_image_is_noted(folder: Path) -> None:
     assert "note: source partial repeats 1 training image of the data" in notes
 
 
-def test_provenance_is_added_to_the_description_of_a_run(folder: Path) -> None:
-    given = task(folder)
-    described = {
-        "labels": [{"label": label.label} for label in given.labels.labels],
-        "training": {"data": "shapes", "licence": "", "notice": "n"},
-    }
-    run = with_sources(described, given.extras)
+def test_provenance_is_added_to_the_description_of_a_run(folder: Path, repository: Path) -> None:
+    given, recipe = task(folder), load_recipe(str(folder / "mixed.toml"))
+    plain = describe_run(recipe, given.labels, folder / "data.csv", folder, "none")
+    assert with_sources(plain, ()) == plain
+    plain["training"] = {"data": "shapes", "licence": "", "notice": "n"}
+    run = with_sources(plain, given.extras)
     assert run["training"] == {
         "data": "shapes; A. Author 2020 (18 images); first (24 images)",
         "licence": "partial: CC BY 4.0; first: CC0",
         "notice": "n",
     }
-    assert run["sources"][0]["classes"] == {"circle": 6, "square|triangle": 12}
-    assert with_sources(described, ()) == described
+    partial, first = run["sources"]
+    assert partial["classes"] == {"circle": 6, "square|triangle": 12}
+    assert partial["sha256"] == hashlib.sha256((folder / "partial.csv").read_bytes()).hexdigest()
+    assert first["pretrain_only"]
+    schema = json.loads((repository / "docs" / "reference" / "schemas" / "run.schema.json").read_text())
+    Draft202012Validator(schema).validate(run)
+    first["path"] = "elsewhere"
+    assert not Draft202012Validator(schema).is_valid(run)
 
 
 def test_the_path_of_a_manifest_is_not_part_of_what_is_resumed(folder: Path, tmp_path: Path) -> None:
@@ -404,3 +413,29 @@ def test_a_body_has_one_output_per_class_but_none_per_set() -> None:
 
 def test_a_source_has_no_path() -> None:
     assert not {"path", "manifest"} & {field.name for field in dataclasses.fields(Source)}
+
+
+def test_ak_and_scc_may_be_apart_or_together(tmp_path: Path) -> None:
+    """Eight classes, of which one source tells AK from SCC, and another one has both as akiec."""
+    eight = [label.label for label in load_label_set("isic2019").labels]
+
+    def manifest(name: str, labels: list[str], *splits: str) -> Path:
+        rows = [f"{name}-{label}-{split}.jpg,{label},{split}" for label in labels for split in splits]
+        for row in rows:
+            (tmp_path / row.partition(",")[0]).touch()
+        (tmp_path / f"{name}.csv").write_text("\n".join(["image,label,split", *rows]))
+        return tmp_path / f"{name}.csv"
+
+    (tmp_path / "recipe.toml").write_text(
+        'name = "eight"\nlabels = "isic2019"\n[[sources]]\nname = "apart"\nlicence = "x"\n'
+        '[[sources]]\nname = "together"\nlicence = "x"\n[sources.classes]\nakiec = ["akiec", "scc"]\n'
+    )
+    data = manifest("data", [name for name in eight if name != "scc"], "train", "val")
+    named = {
+        "apart": manifest("apart", ["AK", "SCC", "MEL"], "train"),
+        "together": manifest("together", ["akiec", "mel"], "train", "test"),
+    }
+    given = read_task(load_recipe(str(tmp_path / "recipe.toml")), data, lambda line: None, named)
+    apart, together = given.extras
+    assert apart.counts(eight) == {"akiec": 1, "mel": 1, "scc": 1}  # scc is learned from this source alone
+    assert together.counts(eight) == {"akiec|scc": 1, "mel": 1}

@@ -42,13 +42,13 @@ def data() -> None:
     "sources",
     type=_PATH,
     multiple=True,
-    help="Also check for leaks from and to this training source. Repeatable.",
+    help="Look for leaks between PATH and this further training manifest. Repeatable.",
 )
 @click.option(
     "--held-out",
     type=_PATH,
     multiple=True,
-    help="Also check for leaks to this data set, which never trains. Repeatable.",
+    help="Look for leaks into this manifest, which never trains. Repeatable.",
 )
 @click.option("--cache", type=_PATH, help="Keep the hashes of the images here for the next check.")
 @_ROOT
