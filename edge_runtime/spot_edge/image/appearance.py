@@ -1,11 +1,15 @@
 """An image's appearance in a few numbers: sharpness, brightness, colours and how coarse its structures are.
 
-They come from the network's input, so they cost almost nothing and are the same wherever the tensor is.
+They come from the network's input, so they cost almost nothing and are the same wherever the tensor is. Sums are of
+whole numbers, which are exact and several times as fast as floats.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from bisect import bisect_left
+from collections.abc import Sequence
+from math import log, log1p, sqrt
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,44 +37,65 @@ def appearance_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
     Sharpness is the mean difference of neighbouring pixels divided by that of pixels four apart, in the direction where
     it is smaller. Blur and motion bring it down to a quarter, whatever the image shows.
     """
-    planes = np.ascontiguousarray(tensor[0].transpose(2, 0, 1), np.float32)
-    red, green, blue = planes
-    levels = np.bincount(tensor[0, ::2, ::2, 1].ravel(), minlength=256).cumsum()
-    levels = levels / levels[-1]
-    low, high = (float(np.searchsorted(levels, share)) / 255 for share in (0.05, 0.95))
-    near, far, wide = ([_difference(green, step, axis) for axis in (0, 1)] for step in (1, 4, min(16, len(green) // 4)))
-    reds, blues = red - green, blue - green
-    step = len(green) // _CELLS
+    size = tensor.shape[1]
+    planes = np.ascontiguousarray(tensor[0].transpose(2, 0, 1))
+    red, green, blue = planes.reshape(3, -1)
+    levels = np.bincount(planes[1, ::2, ::2].ravel(), minlength=256).cumsum()
+    levels = (levels / levels[-1]).tolist()
+    low, high = (bisect_left(levels, share) / 255 for share in (0.05, 0.95))
+    near, far, wide = _differences(planes[1], (1, 4, min(16, size // 4)))
+    step = size // _CELLS
     side = _CELLS * step
-    rows = planes[:, :side, :side].reshape(3, _CELLS, step, side).sum(2)  # no matrix product: some BLAS are very slow
-    cells = rows.reshape(3, _CELLS, _CELLS, step).sum(3) / np.float32(255 * step * step)
-    inner = cells[:, 2:-2, 2:-2]
-    middle = inner.mean((1, 2))
-    rim = (cells.sum((1, 2)) - inner.sum((1, 2))) / (_CELLS**2 - inner[0].size)
-    spreads = [_spread(values) for values in (reds, blues, green, 255 * cells[1])]
-    ratios = [n / (f + _LEAST) for n, f in zip(near, far, strict=True)]
+    # No matrix product: some BLAS are very slow.
+    rows = planes[:, :side, :side].reshape(3, _CELLS, step, side).sum(2, _sum_type(step))
+    cells = rows.reshape(3, _CELLS, _CELLS, step).sum(3, np.uint32)
+    whole, inner, area = cells.sum((1, 2)), cells[:, 2:-2, 2:-2].sum((1, 2)), step * step
+    middle = inner / (255 * area * 4**2)
+    rim = (whole - inner) / (255 * area * (_CELLS**2 - 4**2))
+    reds, greens, blues = (whole if side == size else planes.sum((1, 2))).tolist()
+    plane = green.astype(np.float32)
+    spreads = (
+        _spread(red - plane, reds - greens),
+        _spread(blue - plane, blues - greens),
+        _spread(plane, greens),
+        _spread((cells[1] / area).ravel(), int(whole[1]) / area),
+    )
     return np.array(
         [
-            *(min(ratios), high, 1 - levels[_WHITE - 1], levels[_BLACK], high - low),
-            *rim,
-            *middle,
-            *np.log1p(spreads),
-            *np.log([(n + _LEAST) / (f + _LEAST) for n, f in zip(near, far, strict=True)]),
-            *np.log([(f + _LEAST) / (w + _LEAST) for f, w in zip(far, wide, strict=True)]),
-            *np.log1p(wide),
-            float(np.count_nonzero(reds < 0) / reds.size) ** 0.5,
+            min(n / (f + _LEAST) for n, f in zip(near, far, strict=True)),
+            *(high, 1 - levels[_WHITE - 1], levels[_BLACK], high - low),
+            *rim.tolist(),
+            *middle.tolist(),
+            *map(log1p, spreads),
+            *(log((n + _LEAST) / (f + _LEAST)) for n, f in zip(near, far, strict=True)),
+            *(log((f + _LEAST) / (w + _LEAST)) for f, w in zip(far, wide, strict=True)),
+            *map(log1p, wide),
+            (int(np.count_nonzero(red < green)) / red.size) ** 0.5,
         ],
         np.float32,
     )
 
 
-def _difference(plane: NDArray[np.float32], step: int, axis: int) -> float:
-    """The mean absolute difference of pixels that are `step` apart."""
-    difference = plane[step:] - plane[:-step] if axis == 0 else plane[:, step:] - plane[:, :-step]
-    return float(np.abs(difference, out=difference).mean())
+def _differences(plane: NDArray[np.uint8], steps: Sequence[int]) -> list[list[float]]:
+    """The mean absolute differences of pixels that are so many steps apart, down and across."""
+    size, flat = len(plane), plane.ravel()
+    found = np.zeros((2 * len(steps), flat.size), np.uint8)
+    for number, step in enumerate(steps):
+        for down_or_across, apart in zip(found[2 * number :], (step * size, step), strict=False):
+            differences = down_or_across[:-apart]
+            np.maximum(flat[apart:], flat[:-apart], out=differences)
+            differences -= np.minimum(flat[apart:], flat[:-apart])
+        found[2 * number + 1].reshape(size, size)[:, -step:] = 0  # these span two rows
+    sums = found.reshape(len(found), size, size).sum(1, _sum_type(size)).sum(1, np.uint64).tolist()
+    return [[total / (size * (size - step)) for total in sums[2 * i : 2 * i + 2]] for i, step in enumerate(steps)]
 
 
-def _spread(plane: NDArray[np.float32]) -> float:
-    """The standard deviation, in one pass."""
-    values = plane.ravel() - plane.mean()
-    return float(np.sqrt(values @ values / len(values)))
+def _sum_type(count: int) -> type[np.unsignedinteger[Any]]:
+    """A type for sums of `count` bytes: the smaller, the faster."""
+    return np.uint16 if 255 * count < 2**16 else np.uint32
+
+
+def _spread(values: NDArray[np.float32], total: float) -> float:
+    """The standard deviation of `values`, which sum up to `total`. Overwrites them."""
+    values -= np.float32(total / len(values))
+    return sqrt(values @ values / len(values))
