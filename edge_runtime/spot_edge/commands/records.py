@@ -210,7 +210,7 @@ class ResultFiles:
             found.append(Result(self.heatmaps, HEATMAP, overlay_png(prepared, prediction)))
         if self.records is not None:
             encoded = io.BytesIO()
-            prepared.image.save(encoded, "JPEG", quality=_JPEG_QUALITY)
+            prepared.full_image().save(encoded, "JPEG", quality=_JPEG_QUALITY)
             found.append(Result(self.records, ".jpg", encoded.getvalue()))
             record = json.dumps(prediction.as_dict(), indent=2)
             found.append(Result(self.records, ".json", f"{record}\n".encode()))

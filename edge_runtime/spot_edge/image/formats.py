@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import re
 import struct
+import sys
 from importlib import import_module
+from typing import NamedTuple
 
 from PIL import Image
 
 from spot_edge.errors import InputError
 
-__all__ = ["FORMATS", "count_scans", "has_overlapping_tags", "open_image"]
+__all__ = ["FORMATS", "JpegStart", "count_scans", "has_overlapping_tags", "open_image", "read_jpeg_start"]
 
 # first bytes → format, and Pillow's module and class for it
 _KINDS: tuple[tuple[bytes, str, str, str], ...] = (
@@ -46,7 +48,9 @@ def open_image(data: bytes, name: str) -> Image.Image:
 
 
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a JPEG marker that is not part of a scan's data
+_SEQUENTIAL = (0xC0, 0xC1)  # start of a frame that is neither progressive nor lossless
 _SCAN, _END = 0xDA, 0xD9
+_SEGMENTS = frozenset((*_SEQUENTIAL, 0xC2, 0xC4, _SCAN, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))  # usual before a scan
 _ALONE = (0x01, 0xD8)  # markers without a length
 
 # The start of TIFF files and of the EXIF in other files. Pillow also accepts both with swapped bytes.
@@ -54,6 +58,34 @@ _DIRECTORY = re.compile(rb"II\*\0|II\0\*|MM\0\*|MM\*\0")
 _FURTHER = (0x8769, 0x8825, 0xA005)  # tags that point to another directory: EXIF, GPS, interoperability
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of each tag type
 _MOST_ENTRIES = 100_000  # more than any real file has
+
+
+class JpegStart(NamedTuple):
+    """What precedes the pixels of a JPEG."""
+
+    length: int  # bytes before the first scan. The decoder reads no tags after them
+    one_scan: bool  # whether the decoder makes one pass over the pixels
+
+
+def read_jpeg_start(data: bytes) -> JpegStart:
+    """Read the segments of the JPEG in `data` up to its first scan, which takes a fraction of searching all bytes.
+
+    If any segment is unusual, decoders may read the file in different ways: all bytes count, and many scans.
+    """
+    unusual = JpegStart(len(data), False)
+    at, channels = 2, 0
+    try:
+        while True:
+            start, kind, length = struct.unpack_from(">BBH", data, at)
+            if start != 0xFF or kind not in _SEGMENTS or length < 2:
+                return unusual
+            if kind == _SCAN:
+                return JpegStart(at, 0 < channels == data[at + 4])
+            if kind in _SEQUENTIAL:
+                channels = data[at + 9] if not channels else -1  # -1: a second frame
+            at += 2 + length
+    except (struct.error, IndexError):
+        return unusual
 
 
 def count_scans(data: bytes) -> int:
@@ -69,10 +101,13 @@ def count_scans(data: bytes) -> int:
     return found
 
 
-def has_overlapping_tags(data: bytes) -> bool:
-    """Whether TIFF or EXIF tags in `data` overlap, which makes older Pillow versions copy the same bytes many times."""
+def has_overlapping_tags(data: bytes, end: int = sys.maxsize) -> bool:
+    """Whether TIFF or EXIF tags in `data` overlap, which makes older Pillow versions copy the same bytes many times.
+
+    Only tags that start before `end` count.
+    """
     entries = 0
-    for header in _DIRECTORY.finditer(data):
+    for header in _DIRECTORY.finditer(data, 0, end):
         form, start = "<" if header[0][0] == ord("I") else ">", header.start()
         claimed, left, entries = 0, [data[header.end() : header.end() + 4]], entries + 1
         while left:

@@ -1,7 +1,8 @@
 """Turn an image into the tensor `uint8[1,S,S,3]` that the network reads.
 
-Steps: decode, rotate upright by EXIF, convert to 8-bit sRGB, crop and resize as the model file says. Pixel scaling is
-part of the network. An image that cannot be classified reliably raises an InputError that names it.
+Steps: decode (large JPEGs at a reduced size, if the model file says so), rotate upright by EXIF, convert to 8-bit sRGB,
+crop and resize as the model file says. Pixel scaling is part of the network. An image that cannot be classified
+reliably raises an InputError that names it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from spot_edge.errors import InputError, first_line
-from spot_edge.image.formats import count_scans, has_overlapping_tags, open_image
+from spot_edge.image.formats import JpegStart, count_scans, has_overlapping_tags, open_image, read_jpeg_start
 from spot_edge.image.source import Source
 from spot_edge.model.spec import ImageSpec
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import ImageCms
 
-__all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "to_tensor"]
+__all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "reduction_of", "to_tensor"]
 
 MAX_PIXELS = 50_000_000
 MAX_RUNS = 4_000_000  # pixels of a run-length encoded BMP: Pillow decodes these in Python
@@ -36,6 +37,9 @@ SMALLEST_SIDE = 32
 
 # Aspect ratios (width to height) in this range are stretched to the square. Others are cropped to 4:3 first.
 STRETCHED = (1.2, 1.5)
+
+_REDUCTIONS = (8, 4, 2)  # a JPEG decoder can divide both sides by these
+_FINEST = 3  # a reduced image has at least this many pixels for each one of the network's input, per side
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,6 +50,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_THE_SIDE = 5  # from this orientation on, width and height are swapped
 _ORIENTATION = 0x0112
 _PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits, as ImageMagick writes them into PNGs
 _LONGEST_EXIF = 65_536  # bytes
@@ -62,54 +67,81 @@ class Prepared:
     source: Source
     spec: ImageSpec
     tensor: NDArray[np.uint8] = field(repr=False)
-    image: Image.Image = field(repr=False)  # upright 8-bit sRGB, before the crop
+    image: Image.Image = field(repr=False)  # upright 8-bit sRGB, before the crop; its sides are divided by `reduction`
     orientation: int  # from EXIF; 1 if there is none
-    crop: tuple[int, int, int, int] | None  # left, top, right, bottom of the part that was used
+    crop: tuple[int, int, int, int] | None  # left, top, right, bottom of the part of `image` that was used
     decode_ms: float
     resize_ms: float
+    reduction: int = 1  # 2, 4 or 8 for a JPEG that was decoded at a reduced size
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form: sizes, orientation and crop."""
-        return {
-            "width": self.image.width,
-            "height": self.image.height,
+        """The JSON form: sizes, orientation and crop, in pixels of the full-size image."""
+        record = {
+            "width": self.image.width * self.reduction,
+            "height": self.image.height * self.reduction,
             "orientation": self.orientation,
-            "crop": list(self.crop) if self.crop else None,
+            "crop": [side * self.reduction for side in self.crop] if self.crop else None,
             "size": self.spec.size,
             "geometry": self.spec.geometry,
             "filter": self.spec.filter,
         }
+        return record if self.reduction == 1 else record | {"reduction": self.reduction}
+
+    def full_image(self) -> Image.Image:
+        """The image at full size. Decodes it again if `image` is reduced."""
+        return self.image if self.reduction == 1 else decode(self.source.read(), self.source.name)[0]
 
 
 def prepare(source: Source, spec: ImageSpec) -> Prepared:
     """Decode `source` and make the tensor that `spec` describes."""
     start = time.perf_counter()
     if source.kind == "array":
-        picture, orientation = _from_array(source), 1
+        picture, orientation, reduction = _from_array(source), 1, 1
     else:
-        picture, orientation = decode(source.read(), source.name)
+        picture, orientation, reduction = _decode(source.read(), source.name, spec)
     decoded = time.perf_counter()
     tensor, crop = to_tensor(picture, spec)
     done = time.perf_counter()
-    return Prepared(source, spec, tensor, picture, orientation, crop, 1e3 * (decoded - start), 1e3 * (done - decoded))
+    times = 1e3 * (decoded - start), 1e3 * (done - decoded)
+    return Prepared(source, spec, tensor, picture, orientation, crop, *times, reduction)
 
 
 def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
-    """Return the image in `data` as upright 8-bit sRGB, and the EXIF orientation it was stored with.
+    """Return the image in `data` at full size as upright 8-bit sRGB, and the EXIF orientation it was stored with.
 
     Raises InputError if it is not an image, damaged, too large, animated, partly transparent, or if the range of its
     pixel values is unknown.
     """
+    return _decode(data, name, None)[:2]
+
+
+def reduction_of(width: int, height: int, spec: ImageSpec) -> int:
+    """By how much a JPEG with these upright sides is reduced while it is decoded: 1 (not at all), 2, 4 or 8.
+
+    It is the largest number that divides both sides, so that shape and crop stay the same, and that leaves at least
+    three times the network's side within the crop. Always 1 for the geometry "stretch".
+    """
+    if spec.geometry != "stretch-reduced-jpeg":
+        return 1
+    left, top, right, bottom = _central_4_to_3(width, height) or (0, 0, width, height)
+    most = min(right - left, bottom - top) // (_FINEST * spec.size)
+    return next((n for n in _REDUCTIONS if n <= most and width % n == height % n == 0), 1)
+
+
+def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image, int, int]:
+    """As `decode`, at the reduced size that `spec` asks for. The third result is the reduction."""
     if not data:
         raise InputError(f"{name}: empty")
-    _check_tags(data, name)
+    start = read_jpeg_start(data) if data.startswith(b"\xff\xd8") else JpegStart(len(data), False)
+    _check_tags(data, start.length, name)
     try:
         with _quietly():
             image = open_image(data, name)
-            _check_pixels(image, name)
-            if image.format in ("JPEG", "TIFF", "BMP"):
+            _check_pixels(image, name)  # of the full size: progressive JPEGs need memory for all of it
+            if image.format in ("JPEG", "TIFF", "BMP") and not start.one_scan:
                 _check_decoding_cost(image, data, name)
             orientation = _orientation(image)
+        reduction = _reduce(image, orientation, spec) if spec is not None and image.format == "JPEG" else 1
         with (
             _quietly() if image.format == "TIFF" else nullcontext()
         ):  # it reads unusual tags, and warns about them, only here
@@ -127,7 +159,17 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
         # library return both to the system after each image: 500 page faults per call, a tenth of its time.
         picture = Image.Image()._new(picture.im)
     picture.info = {}  # comments, profiles and text must not end up in saved files
-    return picture, orientation
+    return picture, orientation, reduction
+
+
+def _reduce(image: Image.Image, orientation: int, spec: ImageSpec) -> int:
+    """Make the decoder of `image`, a JPEG, produce the reduced size that `spec` asks for, and return the reduction."""
+    width, height = image.size
+    reduction = reduction_of(*((height, width) if orientation >= _ON_THE_SIDE else (width, height)), spec)
+    if reduction == 1:
+        return 1
+    image.draft(None, (width // reduction, height // reduction))
+    return width // image.width  # draft may leave the size as it is
 
 
 @contextmanager
@@ -200,10 +242,10 @@ def _check_decoding_cost(image: Image.Image, data: bytes, name: str) -> None:
         )
 
 
-def _check_tags(data: bytes, name: str) -> None:
-    """Reject a small file whose tags would take gigabytes when it is opened."""
-    heads = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")  # of a TIFF, or of EXIF; `in` finds them fast
-    if any(head in data for head in heads) and has_overlapping_tags(data):
+def _check_tags(data: bytes, end: int, name: str) -> None:
+    """Reject a small file whose tags, which start before `end`, would take gigabytes when it is opened."""
+    heads = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")  # of a TIFF, or of EXIF; `find` finds them fast
+    if any(data.find(head, 0, end) >= 0 for head in heads) and has_overlapping_tags(data, end):
         raise InputError(f"{name}: corrupt tags, which reference more bytes than the file has")
 
 

@@ -23,14 +23,17 @@ __all__ = [
     "as_data",
 ]
 
-Geometry: TypeAlias = Literal["stretch"]
+Geometry: TypeAlias = Literal["stretch", "stretch-reduced-jpeg"]
 Filter: TypeAlias = Literal["bilinear-antialias"]
 Verdict: TypeAlias = Literal["pass", "undecided", "fail"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class ImageSpec(NamedTuple):
-    """How an image becomes the network's square input."""
+    """How an image becomes the network's square input.
+
+    The geometry "stretch-reduced-jpeg" is "stretch", but large JPEGs are decoded at a reduced size, which is faster.
+    """
 
     size: int
     geometry: Geometry = "stretch"
