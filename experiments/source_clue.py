@@ -121,21 +121,21 @@ def source_scores(
     """Learn the source from `fit`, and return the score of each image of `out` for the source."""
     keras.utils.set_random_seed(1)
     augment = RandomAugmentation(replace(recipe.augment, sharpness=sharpness), SIDE, native=fit.native)
-    network, batch = small_network(kind), min(32, len(fit.pixels))
-    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    stored = keras.Input(fit.pixels.shape[1:], dtype="uint8")
+    model, batch = keras.Model(stored, small_network(kind)(augment(stored))), min(32, len(fit.pixels))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, jit_compile=keras.backend.backend() == "jax")
     counts = np.bincount(fit.from_source, minlength=2)
     weights = len(fit.from_source) / (2 * counts[fit.from_source])
     for epoch in range(epochs):
         order = np.random.default_rng(epoch).permutation(len(fit.pixels))
         for first in range(0, len(order) - batch + 1, batch):
             rows = order[first : first + batch]
-            seen = augment(fit.pixels[rows])
-            network.train_on_batch(seen, fit.from_source[rows], sample_weight=weights[rows])
+            model.train_on_batch(fit.pixels[rows], fit.from_source[rows], sample_weight=weights[rows])
     total = np.zeros((len(out.pixels), 2))
     for view in range(VIEWS):
         augment.reseed((2, view))
-        pieces = (augment(out.pixels[first : first + 32]) for first in range(0, len(out.pixels), 32))
-        total += np.concatenate([softmax(np.asarray(network.predict_on_batch(piece))) for piece in pieces]) / VIEWS
+        total += softmax(model.predict(out.pixels, batch_size=32, verbose=0)) / VIEWS
     return total
 
 
