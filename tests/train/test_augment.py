@@ -57,12 +57,8 @@ def test_a_rotation_by_90_degrees_keeps_a_circle_round() -> None:
     disc = (((x - 31.5) * 4 / 3) ** 2 + (y - 31.5) ** 2 < 16**2).astype(np.uint8)[None, :, :, None] * np.full(
         3, 255, np.uint8
     )
-
-    class By90(RandomAugmentation):
-        def _uniform(self, count: int, low: float, high: float) -> np.ndarray:
-            return np.full(1, high, np.float32)
-
-    rotated = np.asarray(By90(Augment(False, 90.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64, 1)(disc))
+    layer = RandomAugmentation(Augment(False, 90.0, (1.0, 1.0), 0, 0, 0, 0, 0, 0), 64)
+    rotated = np.asarray(layer(disc, np.ones((1, DRAWS), np.float32)))  # the largest angle, 90 degrees
     assert (np.abs(rotated.astype(int) - disc) > 128).mean() < 0.01
 
 
