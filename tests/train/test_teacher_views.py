@@ -84,6 +84,21 @@ def test_teachers_predict_the_very_images_that_the_student_sees(folder: Path, tm
     assert np.abs(views.predictions[0].astype(float) - views.predictions[1]).max() > 0.02
 
 
+def test_images_of_a_set_get_predictions_inside_it(folder: Path, tmp_path: Path) -> None:
+    given, number = [manifest(folder)], len(manifest(folder).items)
+    permitted = np.ones((number, 3), bool)
+    permitted[2:5, 0] = False
+    free, bound = (
+        teacher_views(recipe(folder), given, 0, rows, tmp_path, print, StopRequest()).predictions.astype(float)
+        for rows in (None, permitted)
+    )
+    np.testing.assert_array_equal(bound[:, 5:], free[:, 5:])
+    assert not bound[:, 2:5, 0].any()
+    np.testing.assert_allclose(bound.sum(axis=2), 1, atol=2e-3)
+    ratio = free[:, 2:5, 1] / free[:, 2:5, 1:].sum(axis=2)
+    np.testing.assert_allclose(bound[:, 2:5, 1], ratio, atol=2e-3)
+
+
 def test_an_interrupted_pass_continues_with_the_next_view(folder: Path, tmp_path: Path) -> None:
     whole = compute(folder, tmp_path / "whole", [])
     log: list[str] = []
