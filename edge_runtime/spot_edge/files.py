@@ -7,14 +7,17 @@ import errno
 import os
 import stat
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spot_edge.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path  # slow to import, so `spot-edge classify IMAGE` does without
 
 __all__ = ["make_folder", "read_file", "write_file"]
 
 
-def read_file(path: Path, most: int) -> bytes:
+def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """Return the content of the file at `path`.
 
     Raises OSError if it is missing, larger than `most` bytes, or a device or pipe, which might never end.
@@ -26,7 +29,8 @@ def read_file(path: Path, most: int) -> bytes:
         raise OSError(errno.EINVAL, "not a regular file")
     if state.st_size > most:
         raise OSError(errno.EFBIG, f"larger than {most >> 20} MB")
-    return path.read_bytes()
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def write_file(path: Path, content: bytes) -> None:

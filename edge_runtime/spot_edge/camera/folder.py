@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from spot_edge.camera.frames import complete_jpeg, encode
 from spot_edge.errors import CameraError, InputError
@@ -49,7 +48,7 @@ def _read(path: str) -> bytes | None:
     from spot_edge.image.tensor import decode
 
     try:
-        data = read_file(Path(path), LARGEST)
+        data = read_file(path, LARGEST)
         return complete_jpeg(data) if data.startswith(b"\xff\xd8") else encode(decode(data, os.path.basename(path))[0])
     except (OSError, ValueError, InputError):
         return None

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -18,6 +17,8 @@ from spot_edge.image.inputs import MOST_FRAMES, Found, find_images
 from spot_edge.image.source import LARGEST, Source
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spot_edge.classifier import Classifier
     from spot_edge.commands.records import Result, ResultFiles, Writer
     from spot_edge.prediction.prediction import Prediction
@@ -48,17 +49,15 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, one row per image, one column per class.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False),
     metavar="FILE",
     help="Write the predictions (--json or --csv) to a new FILE.",
 )
 @click.option("--resume", is_flag=True, help="Continue the FILE of --out: classify only what it lacks.")
-@click.option(
-    "--heatmap", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write heat maps to DIR."
-)
+@click.option("--heatmap", type=click.Path(file_okay=False), metavar="DIR", help="Write heat maps to DIR.")
 @click.option(
     "--save",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False),
     metavar="DIR",
     help="Save each prediction (JSON) and its image (upright JPEG without EXIF) in DIR.",
 )
@@ -72,10 +71,10 @@ def classify(
     top: int,
     as_json: bool,
     as_csv: bool,
-    out: Path | None,
+    out: str | None,
     resume: bool,
-    heatmap: Path | None,
-    save: Path | None,
+    heatmap: str | None,
+    save: str | None,
     threads: int | None,
     runtime: str | None,
 ) -> None:
@@ -95,7 +94,7 @@ def classify(
         raise click.UsageError("--out cannot be used with --burst")
     if resume and (out is None or camera is not None):
         raise click.UsageError("--resume needs --out, and a PATH instead of --camera")
-    from spot_edge.commands.options import load_several
+    from spot_edge.commands.loading import load_several
     from spot_edge.commands.records import NullWriter, ResultFiles, writer_for
 
     found = [] if camera is not None else find_images(paths)
@@ -104,12 +103,12 @@ def classify(
     labels = [label.label for label in classifiers[0].model.spec.labels]
     if camera is not None and burst is None:
         found = [_captured(camera)]
-    files = ResultFiles(heatmap and make_folder(heatmap), save and make_folder(save), resume=resume)
+    files = ResultFiles(_folder(heatmap), _folder(save), resume=resume)
     left, failed, predictions = found, 0, None
     if out is not None and form is not None:
         from spot_edge.commands.output_file import PredictionFile
 
-        predictions = PredictionFile(out, form, classifiers[0].model.id, labels, resume=resume)
+        predictions = PredictionFile(_path(out), form, classifiers[0].model.id, labels, resume=resume)
         left, failed = predictions.missing(found)
     writer = writer_for(
         form, predictions or sys.stdout, labels, top, begun=predictions is not None and predictions.begun
@@ -133,15 +132,25 @@ def classify(
                 writer = NullWriter()
                 failed += burst is None and each.prediction is None
     writer.close()
-    if predictions:
+    if predictions and out:
         predictions.close()
         classified = total - failed
-        click.echo(f"{one_line(str(out))}: {classified} image{'s' * (classified != 1)} classified", err=True)
+        click.echo(f"{one_line(out)}: {classified} image{'s' * (classified != 1)} classified", err=True)
     if failed:
         if total > 1:
             kind = "images could not be classified" if burst is None else "bursts could not be classified completely"
             click.echo(f"spot-edge: {failed} of {total} {kind}", err=True)
         raise click.exceptions.Exit(InputError.exit_code)
+
+
+def _path(name: str) -> Path:
+    from pathlib import Path  # slow to import, and rarely needed
+
+    return Path(name)
+
+
+def _folder(name: str | None) -> Path | None:
+    return None if name is None else make_folder(_path(name))
 
 
 class _Classified(NamedTuple):

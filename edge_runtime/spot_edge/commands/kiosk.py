@@ -71,7 +71,7 @@ def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | Non
     with _clean_exit(stops):
         from spot_edge.camera.button import Buttons
         from spot_edge.commands.keys import Keys
-        from spot_edge.commands.options import load
+        from spot_edge.commands.loading import load
         from spot_edge.commands.records import ResultFiles
         from spot_edge.commands.screen import Screen
 

@@ -1,66 +1,21 @@
-"""What commands share: loading a model, and the options of commands that use a camera."""
+"""What commands that use a camera share: their options, and taking pictures."""
 
 from __future__ import annotations
 
 import functools
-import gc
-import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from spot_edge.camera.camera import SIZE, TIMEOUT, Camera
-from spot_edge.classifier import Classifier
 from spot_edge.image.inputs import Found
 from spot_edge.image.source import Source
-from spot_edge.model.interpreter import default_threads
 
-__all__ = ["camera_options", "load", "load_several", "take", "take_burst"]
-
-_IMAGES_EACH = 4  # an interpreter that classifies fewer is not worth loading
-
-
-def load(model: str | None, *, runtime: str | None = None, threads: int | None = None) -> Classifier:
-    """Load a classifier, without log output of the interpreter, and turn garbage collection on."""
-    return load_several(model, 1, runtime=runtime, threads=threads)[0]
-
-
-def load_several(
-    model: str | None, images: int, *, runtime: str | None = None, threads: int | None = None
-) -> list[Classifier]:
-    """Load classifiers of one model that share `threads` processors (default: all, at most four) for so many images.
-
-    Many images get interpreters with one thread each: two images at a time are faster than two threads for each in
-    turn.
-    """
-    threads = threads or default_threads()
-    count = max(1, min(threads, images // _IMAGES_EACH))
-    with _without_native_log():
-        first = Classifier.load(model, runtime=runtime, threads=threads // count)
-        others = [
-            Classifier(first.model, runtime=first.runtime.name, threads=threads // count) for _ in range(1, count)
-        ]
-    gc.enable()
-    return [first, *others]
-
-
-@contextmanager
-def _without_native_log() -> Iterator[None]:
-    """Hide what the interpreter's C++ code logs while it loads ("INFO: Created …")."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+__all__ = ["camera_options", "take", "take_burst"]
 
 
 def camera_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,8 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from spot_edge.errors import OutputError
 from spot_edge.files import write_file
@@ -17,6 +16,9 @@ from spot_edge.image.inputs import HEATMAP, Found, unique_name
 from spot_edge.image.tensor import Prepared
 from spot_edge.prediction.prediction import SCHEMA, Prediction
 from spot_edge.prediction.wording import describe, disclaimer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "JSON_START",

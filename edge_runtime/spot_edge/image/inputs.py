@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from spot_edge.errors import InputError
@@ -48,6 +47,8 @@ def unique_name(relative: str, taken: set[str]) -> str:
 
     It differs from all in `taken`, ignoring case, as file systems of memory cards do.
     """
+    from pathlib import Path  # slow to import
+
     parts = [part for part in Path(relative).with_suffix("").parts if part not in ("/", "..", ".")]
     stem = "__".join(parts).replace("\0", "") if relative != "-" else "stdin"
     stem = stem.encode(errors="ignore")[:200].decode(errors="ignore") or "image"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from spot_edge.errors import InputError
@@ -30,7 +29,7 @@ class Source:
 
     kind: Kind
     name: str
-    content: Path | bytes | NDArray[np.uint8] = field(repr=False)
+    content: str | bytes | NDArray[np.uint8] = field(repr=False)
     camera: str | None = None
     captured_at: float | None = None
 
@@ -42,7 +41,7 @@ class Source:
         if isinstance(thing, (bytes, bytearray, memoryview)):
             return cls("bytes", name or "bytes", bytes(thing))
         if isinstance(thing, (str, os.PathLike)):
-            return cls("path", name or os.fspath(thing), Path(thing))
+            return cls("path", name or os.fspath(thing), os.fspath(thing))
         if hasattr(thing, "__array_interface__"):
             return cls("array", name or "array", thing)
         raise InputError(f"{type(thing).__name__}: not a path, bytes or a uint8 RGB array")
@@ -56,7 +55,7 @@ class Source:
         """Return the encoded bytes of a path, bytes or frame source."""
         if isinstance(self.content, bytes):
             return self.content
-        if not isinstance(self.content, Path):
+        if not isinstance(self.content, str):
             raise InputError(f"{self.name}: an array has no encoded bytes")
         try:
             return read_file(self.content, LARGEST)

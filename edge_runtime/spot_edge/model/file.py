@@ -11,7 +11,6 @@ import hashlib
 import os
 import struct
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from spot_edge.errors import ModelError
 from spot_edge.files import read_file
@@ -85,7 +84,7 @@ def read_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
     else:
         name = os.fspath(path)
         try:
-            content = read_file(Path(path), LARGEST)
+            content = read_file(path, LARGEST)
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
             reason = getattr(error, "strerror", None) or error
             raise ModelError(f"{name}: model file cannot be read: {reason}") from None
@@ -136,7 +135,7 @@ def seal(flatbuffer: bytes, spec: ModelSpec, extra: dict[str, bytes] | None = No
 
 def _embedded() -> bytes:
     try:
-        return (Path(__file__).parent.parent / "models" / EMBEDDED).read_bytes()
+        return read_file(os.path.join(os.path.dirname(__file__), "..", "models", EMBEDDED), LARGEST)
     except FileNotFoundError:
         raise ModelError("this build of spot-edge has no embedded model: pass one with --model") from None
 
