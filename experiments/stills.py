@@ -1,24 +1,24 @@
 """Measure what decoding large JPEGs at a reduced size changes and saves: `python -m experiments.stills`.
 
-Images of a data set (its test part left alone) as stills of 12 megapixels, each decoded whole and, by the JPEG decoder
-itself, to a half, a quarter and an eighth of its sides. The embedded model's answers are compared as `bench drift`
-compares two models, by the converter's margins. To measure those changes by: the same still whole, with other grain.
+Images of a data set (validation and calibration splits) become stills of 12 megapixels, two of each image with
+different sensor grain. The embedded model classifies each still twice: decoded at full size, and with the geometry
+"stretch-reduced-jpeg". The yardstick is the other still of the same image, decoded at full size: what a second picture
+changes by its noise alone. Drift is evaluated as `bench drift` does, by the converter's margins.
 """
 
 from __future__ import annotations
 
-import io
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import numpy as np
 from PIL import Image
 
-from spot_bench.data.drawn.canvas import large_still
+from spot_bench.data.drawn.canvas import STILL, large_still
 from spot_bench.data.manifest import Item, read_manifest
 from spot_bench.data.predictions import Predictions, describe_model
 from spot_bench.data.splits import balanced_sample
@@ -26,19 +26,19 @@ from spot_bench.drift.comparison import compare
 from spot_bench.drift.gate import Margins, evaluate_drift
 from spot_bench.report.tables import align, figure
 from spot_bench.run.progress import progress_bar
-from spot_bench.stats.intervals import ratio_of_medians
+from spot_bench.stats.intervals import Estimate, bootstrap, ratio_of_medians
 from spot_edge.classifier import Classifier
-from spot_edge.image.tensor import to_tensor
-from spot_edge.model.interpreter import Interpreter
-from spot_edge.model.spec import ImageSpec
+from spot_edge.model.spec import Geometry
 
 PARTS = ("val", "calibrate")
-SCALES = (2, 4, 8)
+REDUCED: Geometry = "stretch-reduced-jpeg"
+MARGIN = 0.01  # share of images that reducing may flip beyond what other grain flips
+FULL, SMALL, OTHER, OTHER_SMALL = "full size", "reduced", "other grain", "reduced, other grain"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """The prediction for one still decoded in one way, and the milliseconds of decoding and resizing."""
+    """The prediction for one still decoded in one way, and the processor time from its bytes to the prediction."""
 
     scores: np.ndarray
     logits: np.ndarray
@@ -59,70 +59,85 @@ def main(data: Path, root: Path | None, images: int | None) -> None:
     """Compare predictions for 12-megapixel stills, decoded at full and at reduced size."""
     items = [item for item in read_manifest(data, root=root).items if item.split in PARTS]
     items = items if images is None else balanced_sample(items, images)
-    classifier = Classifier.load()
-    interpreter, spec = Interpreter(classifier.model), classifier.model.spec.image
+    full = Classifier.load(threads=1)
+    spec = full.model.spec
+    spec = spec._replace(image=spec.image._replace(geometry=REDUCED))
+    small = Classifier(replace(full.model, spec=spec), threads=1)
     answers: dict[str, list[Answer]] = defaultdict(list)
     with progress_bar("stills", len(items)) as step:
         for number, item in enumerate(items):
-            picture = classifier.prepare(item.image).image
-            still, other = large_still(picture, 2 * number), large_still(picture, 2 * number + 1)
-            ways = {
-                "whole": (still, 1),
-                **{f"1/{scale}": (still, scale) for scale in SCALES},
-                "other grain": (other, 1),
-            }
-            for name, (jpeg, scale) in ways.items():
-                answers[name].append(_answer(interpreter, spec, jpeg, scale))
+            enlarged = full.prepare(item.image).image.resize(STILL, Image.Resampling.BICUBIC)
+            for grain, names in enumerate(((FULL, SMALL), (OTHER, OTHER_SMALL))):
+                still = large_still(enlarged, 2 * number + grain)
+                for name, classifier in zip(names, (full, small), strict=True):
+                    answers[name].append(_classify(classifier, still))
             step(1)
-    click.echo("\n".join(_lines(classifier, items, answers)))
+    click.echo("\n".join(_lines(full, items, answers)))
 
 
-def _answer(interpreter: Interpreter, spec: ImageSpec, jpeg: bytes, scale: int) -> Answer:
-    start = time.perf_counter()
-    tensor, _ = to_tensor(_decode(jpeg, scale), spec)
-    spent = 1e3 * (time.perf_counter() - start)
-    outputs = interpreter.invoke(tensor)
-    return Answer(outputs["scores"], outputs["evidence"].mean(axis=(0, 1)), spent)
-
-
-def _decode(jpeg: bytes, scale: int) -> Image.Image:
-    """The image at 1/`scale` of its size, decoded directly from the DCT coefficients."""
-    image = Image.open(io.BytesIO(jpeg))
-    size = image.width // scale, image.height // scale
-    if scale > 1:
-        image.draft("RGB", size)
-    image.load()
-    if image.size != size:  # draft silently picks the nearest supported size
-        raise AssertionError(f"asked for {size}, decoded to {image.size}")
-    return image
+def _classify(classifier: Classifier, still: bytes) -> Answer:
+    start = time.thread_time()
+    prediction = classifier.classify(still)
+    spent = 1e3 * (time.thread_time() - start)
+    scores = {each.label: each.score for each in prediction.ranked}
+    return Answer(
+        np.array([scores[label] for label in prediction.labels], np.float32),
+        prediction.evidence.mean(axis=(0, 1)),
+        spent,
+    )
 
 
 def _lines(classifier: Classifier, items: Sequence[Item], answers: dict[str, list[Answer]]) -> Iterator[str]:
-    """What changed, what it saves, and each criterion of the gate, for every reduced size."""
-    baseline = _predictions(classifier, items, answers["whole"])
-    found = {}
-    for name in [name for name in answers if name != "whole"]:
-        other = _predictions(classifier, items, answers[name])
-        found[name] = (compare(baseline, other), np.abs(other.scores - baseline.scores))
+    """What reducing changes and saves, whether it flips more than other grain does, and the gate's criteria."""
+    known = {name: _predictions(classifier, items, each) for name, each in answers.items()}
+    pairs = {
+        SMALL: (known[FULL], known[SMALL]),
+        OTHER_SMALL: (known[OTHER], known[OTHER_SMALL]),
+        OTHER: (known[FULL], known[OTHER]),
+    }
+    groups = known[FULL].groups
     model = classifier.model.spec
-    yield f"{model.name} {model.variant}, {len(items)} stills of {len(np.unique(baseline.groups))} lesions"
+    yield f"{model.name} {model.variant}, {len(items)} images of {len(np.unique(groups))} lesions, two stills of each"
     yield ""
-    rows = [["decoded", "same top class", "mean |Δ score|", "largest", "time, of whole"]]
-    for name, (comparison, moved) in found.items():
-        spent = ratio_of_medians(_times(answers[name]), _times(answers["whole"]))
-        agreement = figure(comparison["agreement"]["all"])
-        rows.append([name, agreement, f"{moved.mean():.4f}", f"{moved.max():.3f}", figure(spent.as_dict())])
+    rows = [["decoded", "flips, %", "mean |Δ score|", "largest", "processor time, of full size"]]
+    for name, (baseline, other) in pairs.items():
+        moved = np.abs(other.scores - baseline.scores)
+        base = FULL if baseline is known[FULL] else OTHER
+        spent = ratio_of_medians(_times(answers[name]), _times(answers[base]))
+        flips = bootstrap(np.mean, groups, _flips(baseline, other))
+        rows.append([name, _percent(flips), f"{moved.mean():.4f}", f"{moved.max():.3f}", figure(spent.as_dict())])
     yield from align(rows)
+    yield f"full size: {np.median(_times(answers[FULL])):.1f} ms; reduced: {np.median(_times(answers[SMALL])):.1f} ms"
+    yield ""
+    yield _non_inferiority(groups, *(_flips(*pairs[name]) for name in (SMALL, OTHER_SMALL, OTHER)))
     yield ""
     rows = [["decoded", "worse by, points", "margin", ""]]
-    for name, (comparison, _) in found.items():
-        drift = evaluate_drift(comparison, Margins(), measured_on="")
+    for name, (baseline, other) in pairs.items():
+        drift = evaluate_drift(compare(baseline, other), Margins(), measured_on="")
         rows.append([name, "", "", drift.verdict.upper()])
         for criterion in drift.criteria:
             worse, low, high = (100 * value for value in (criterion.worse_by, criterion.low, criterion.high))
             change, margin = f"{worse:+.1f} ({low:+.1f} to {high:+.1f})", f"{100 * criterion.margin:.1f}"
             rows.append([f"  {criterion.name}", change, margin, criterion.verdict])
     yield from align(rows)
+
+
+def _non_inferiority(groups: np.ndarray, first: np.ndarray, second: np.ndarray, grain: np.ndarray) -> str:
+    """Compare the flips by reducing, the mean of both stills, with those by other grain, image by image."""
+    difference = (first + second) / 2 - grain
+    more = bootstrap(np.mean, groups, difference)
+    high = more.high if difference.any() else 3 / len(np.unique(groups))  # the rule of three
+    verdict = "non-inferior" if high < MARGIN else "inferior" if more.low > MARGIN else "undecided"
+    return f"flips by reducing minus flips by grain, points: {_percent(more)}, margin {100 * MARGIN:.1f}: {verdict}"
+
+
+def _flips(baseline: Predictions, other: Predictions) -> np.ndarray:
+    return np.asarray(baseline.scores.argmax(1) != other.scores.argmax(1), float)
+
+
+def _percent(estimate: Estimate) -> str:
+    value, low, high = (100 * each for each in (estimate.value, estimate.low, estimate.high))
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _predictions(classifier: Classifier, items: Sequence[Item], answers: Sequence[Answer]) -> Predictions:
