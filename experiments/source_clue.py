@@ -7,7 +7,8 @@ sees, augmented by the recipe without and with `augment.sharpness`, and predicts
 
 It does so twice: from the image, and from its detail alone, which is the luminance with its local mean removed and its
 contrast normalized. `--reduced-to 84` first reduces the images of the source to that side. This is a control, in which
-sharpness is a strong clue.
+sharpness is a strong clue. Without it, a source with at least as many pixels as `train.stored_size` is only told from
+the images as they are.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from spot_bench.stats.calibration import softmax
 from spot_bench.stats.intervals import Estimate, bootstrap
 from spot_bench.stats.metrics import auc, balanced_accuracy
 from spot_edge.errors import DataError
-from spot_train.data.augment import RandomAugmentation, resolution_matrices
+from spot_train.data.augment import RandomAugmentation
 from spot_train.data.pixels import pixel_array
+from spot_train.data.sharpness import Sharpness, reduced
 from spot_train.loop.session import read_task
 from spot_train.recipes.recipe import Recipe, load_recipe
 
@@ -73,20 +75,13 @@ def read_images(recipe: Recipe, data: Path, source: tuple[str, Path], label: str
     pixels = [pixel_array(manifest, stored) for manifest in (own, other)]
     native = chosen[0].native
     if reduced_to:
-        pixels[1], native = _reduced(pixels[1], reduced_to), reduced_to
+        pixels[1], native = np.stack([reduced(image, reduced_to) for image in pixels[1]]), reduced_to
     return Images(
         np.concatenate(pixels),
         np.repeat([0, 1], [len(own.items), len(other.items)]),
         np.array([f"{n}:{item.group}" for n, part in enumerate((own, other)) for item in part.items]),
         native,
     )
-
-
-def _reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    (matrix,) = resolution_matrices(pixels.shape[1], side, side)
-    rows = np.einsum("yj,njxc->nyxc", matrix, pixels.astype(np.float32), optimize=True)
-    reduced = np.rint(np.einsum("xj,nyjc->nyxc", matrix, rows, optimize=True))
-    return np.asarray(reduced.clip(0, 255), np.uint8)
 
 
 def divide(images: Images, share: float = 0.3) -> tuple[Images, Images]:
@@ -120,7 +115,7 @@ def source_scores(
 ) -> NDArray[np.float64]:
     """Learn the source from `fit`, and return the score of each image of `out` for the source."""
     keras.utils.set_random_seed(1)
-    augment = RandomAugmentation(replace(recipe.augment, sharpness=sharpness), SIDE, native=fit.native)
+    augment = RandomAugmentation(recipe.augment, SIDE)
     stored = keras.Input(fit.pixels.shape[1:], dtype="uint8")
     model, batch = keras.Model(stored, small_network(kind)(augment(stored))), min(32, len(fit.pixels))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -131,12 +126,20 @@ def source_scores(
         order = np.random.default_rng(epoch).permutation(len(fit.pixels))
         for first in range(0, len(order) - batch + 1, batch):
             rows = order[first : first + batch]
-            model.train_on_batch(fit.pixels[rows], fit.from_source[rows], sample_weight=weights[rows])
+            seen = seen_pixels(fit, sharpness, rows)
+            model.train_on_batch(seen, fit.from_source[rows], sample_weight=weights[rows])
     total = np.zeros((len(out.pixels), 2))
     for view in range(VIEWS):
         augment.reseed((2, view))
-        total += softmax(model.predict(out.pixels, batch_size=32, verbose=0)) / VIEWS
+        seen = seen_pixels(out, sharpness, np.arange(len(out.pixels)))
+        total += softmax(model.predict(seen, batch_size=32, verbose=0)) / VIEWS
     return total
+
+
+def seen_pixels(images: Images, share: float, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return these images as training sees them: all sharper ones reduced for a share of 1, and none for 0."""
+    step = Sharpness(share, images.native, images.from_source == 0)
+    return step.apply(images.pixels[rows], rows, np.zeros(len(rows)))
 
 
 @click.command()
@@ -157,14 +160,19 @@ def main(data: Path, source: str, recipe_name: str, label: str, reduced_to: int,
     images = images.of(np.sort(np.random.default_rng(0).permutation(len(images.pixels))[:most]))
     fit, out = divide(images)
     click.echo(f"{label}: {_described(fit)} to learn from, {_described(out)} held out", err=True)
+    shares = (0.0, 1.0) if 0 < images.native < recipe.train.stored_size else (0.0,)
+    if len(shares) == 1:
+        click.echo("sharpness would change nothing: the source has at least as many pixels as stored_size", err=True)
     positive = out.from_source == 1
     rows = [["input", "sharpness", "AUC", "balanced accuracy"]]
     for kind in INPUTS:
-        scores = [source_scores(recipe, share, kind, fit, out, epochs) for share in (0.0, 1.0)]
-        for share, score in zip(("off", "on"), scores, strict=True):
+        scores = [source_scores(recipe, share, kind, fit, out, epochs) for share in shares]
+        for share, score in zip(("off", "on"), scores, strict=False):
             area = bootstrap(lambda p, s: auc(p, s[:, 1]), out.groups, positive, score)
             balanced = bootstrap(balanced_accuracy, out.groups, out.from_source, score)
             rows.append([kind, share, _shown(area), _shown(balanced)])
+        if len(scores) == 1:
+            continue
         change = bootstrap(
             lambda p, one, two: auc(p, two[:, 1]) - auc(p, one[:, 1]), out.groups, positive, scores[0], scores[1]
         )

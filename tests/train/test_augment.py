@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from PIL import Image
 
 from spot_bench.data.drawn import draw_lesion
 from spot_edge.image.tensor import to_tensor
 from spot_edge.model.spec import ImageSpec
-from spot_train.data.augment import DRAWS, RESOLUTIONS, RandomAugmentation
+from spot_train.data.augment import DRAWS, RandomAugmentation
 from spot_train.recipes.recipe import Augment
 
 OFF = Augment(False, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -75,27 +74,3 @@ def test_a_share_below_one_image_per_batch_changes_nothing() -> None:
     images = stored(64, 2)
     few = dataclasses.replace(OFF, hairs=0.1, corners=0.1, jpeg=0.1, blur=0.1)
     np.testing.assert_array_equal(changed(few, images, 64), images)
-
-
-def test_sharpness_scales_down_and_up_again_like_the_device() -> None:
-    images = stored(96, 2)
-    on = dataclasses.replace(OFF, sharpness=1.0)
-    softened = np.asarray(RandomAugmentation(on, 96, native=24)(np.repeat(images, 40, axis=0)))
-    sides = sorted({round(side) for side in np.linspace(24, 96, RESOLUTIONS)})
-    for image, versions in zip(images, (softened[:40], softened[40:]), strict=True):
-        picture, drawn = Image.fromarray(image), set()
-        for version in versions:
-            gaps = []
-            for side in sides:
-                small = picture.resize((side, side), Image.Resampling.BILINEAR)
-                whole = small.resize((96, 96), Image.Resampling.BILINEAR)
-                gaps.append(np.abs(np.asarray(whole, int) - version).mean())
-            assert min(gaps) < 0.5
-            drawn.add(int(np.argmin(gaps)))
-        assert len(drawn) > 5
-
-
-def test_sharpness_changes_nothing_if_sources_are_sharper_than_the_stored_images() -> None:
-    images = stored(64, 2)
-    on = dataclasses.replace(OFF, sharpness=1.0)
-    np.testing.assert_array_equal(np.asarray(RandomAugmentation(on, 64, native=300)(images)), images)

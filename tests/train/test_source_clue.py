@@ -100,3 +100,11 @@ def test_the_study_prints_both_inputs_without_and_with_sharpness(folder: Path) -
         [kind, share] for kind in ("image", "detail") for share in ("off", "on", "on")
     ]
     assert lines[-1].startswith("n = ")
+
+
+def test_sharpness_brings_sharper_images_to_the_source_and_leaves_its_own(folder: Path) -> None:
+    images = read(folder, "circle", 24)
+    rows = np.arange(len(images.pixels))
+    off, on = (source_clue.seen_pixels(images, share, rows) for share in (0.0, 1.0))
+    changed = [not np.array_equal(one, other) for one, other in zip(off, on, strict=True)]
+    assert changed == (images.from_source == 0).tolist()

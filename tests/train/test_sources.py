@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
+from PIL import Image
 
 from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.manifest import read_manifest, write_manifest
@@ -26,6 +27,7 @@ from spot_train.commands.train import train as command
 from spot_train.data.batches import Batches, Examples, Part, class_counts, class_weights, epoch_length, with_sets
 from spot_train.data.extra import class_sets, with_sources
 from spot_train.data.pixels import PixelStack
+from spot_train.data.sharpness import sharpness_of
 from spot_train.labels.labelset import load_label_set
 from spot_train.loop.fit import training_body
 from spot_train.loop.losses import SetCrossentropy, set_accuracy
@@ -262,6 +264,7 @@ def test_new_keys_do_not_change_the_hash_of_older_recipes(name: str, digest: str
         ("weight = 0.5|weigth = 0.5", "sources: partial: unknown key 'weigth'; did you mean 'weight'?"),
         ("native = 24|native = 3", "native must be at least 8 pixels"),
         ("native = 24|", "augment.sharpness needs a source with native"),
+        ("native = 24|native = 40", "below train.stored_size"),
         ("pretrain_epochs = 1|", "needs train.pretrain_epochs"),
         ("pretrain_epochs = 1|pretrain_epochs = 4", "at most train.epochs"),
         ("pretrain_only = true|", "train.pretrain_epochs needs a source"),
@@ -439,3 +442,33 @@ def test_ak_and_scc_may_be_apart_or_together(tmp_path: Path) -> None:
     apart, together = given.extras
     assert apart.counts(eight) == {"akiec": 1, "mel": 1, "scc": 1}  # scc is learned from this source alone
     assert together.counts(eight) == {"akiec|scc": 1, "mel": 1}
+
+
+def test_sharpness_reduces_only_sharper_images() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 3), np.uint8)
+    step = sharpness_of(0.5, (0, 24, 30), (2, 2, 2))
+    assert step is not None
+    rows = np.array([0, 2, 3, 4, 5])
+    given = step.apply(pixels[rows], rows, np.array([0.4, 0.4, 0.4, 0.6, 0.4]))
+    same = [bool((one == other).all()) for one, other in zip(given, pixels[rows], strict=True)]
+    assert same == [False, True, True, True, False]  # the source of 24 pixels, and a draw above the share
+    small = Image.fromarray(pixels[0]).resize((24, 24), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(given[0], small.resize((40, 40), Image.Resampling.BILINEAR))
+    assert sharpness_of(0.0, (0, 24), (1, 1)) is sharpness_of(0.5, (0, 0), (1, 1)) is None
+
+
+def test_batches_reduce_the_share_of_images_differently_in_each_epoch() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), np.uint8)
+    classes = np.zeros(400, np.int64)
+    targets, weights = np.ones((400, 1), np.float32), np.ones(400, np.float32)
+    made = Examples(pixels, classes, targets, weights, sharpness=sharpness_of(0.25, (0, 8), (200, 200)))
+
+    def changed(epoch: int) -> set[int]:
+        batches = Batches(made, Train(batch=40), (1, 1, epoch))
+        seen = {image.tobytes() for index in range(len(batches)) for image in batches[index][0]}
+        return {number for number, image in enumerate(pixels) if image.tobytes() not in seen}
+
+    first, same, other = changed(0), changed(0), changed(1)
+    assert first == same != other
+    assert 25 <= len(first) <= 75
+    assert max(first) < 200

@@ -63,7 +63,7 @@ def compute(
         log.append(line)
         request.raised = len(log) == stop_after
 
-    return teacher_views(recipe(folder, **changes), [manifest(folder)], 0, None, cache, note, request)
+    return teacher_views(recipe(folder, **changes), [manifest(folder)], None, None, cache, note, request)
 
 
 def test_teachers_predict_the_very_images_that_the_student_sees(folder: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_images_of_a_set_get_predictions_inside_it(folder: Path, tmp_path: Path)
     permitted = np.ones((number, 3), bool)
     permitted[2:5, 0] = False
     free, bound = (
-        teacher_views(recipe(folder), given, 0, rows, tmp_path, print, StopRequest()).predictions.astype(float)
+        teacher_views(recipe(folder), given, None, rows, tmp_path, print, StopRequest()).predictions.astype(float)
         for rows in (None, permitted)
     )
     np.testing.assert_array_equal(bound[:, 5:], free[:, 5:])

@@ -30,7 +30,7 @@ def stored() -> np.ndarray:
 def seen(augment: Augment, images: np.ndarray, draws: np.ndarray, size: int) -> np.ndarray:
     """The images that a compiled model sees."""
     inputs = [keras.Input(images.shape[1:], dtype="uint8"), keras.Input((DRAWS,))]
-    model = keras.Model(inputs, RandomAugmentation(augment, size, native=16)(*inputs))
+    model = keras.Model(inputs, RandomAugmentation(augment, size)(*inputs))
     return np.asarray(model.predict_on_batch([images, draws]))
 
 

@@ -1,9 +1,9 @@
 """Augment training images: one Keras layer of random changes, which runs inside the compiled training step.
 
-A random lower resolution comes first, because it imitates how a source stored its images. Then come drawn hairs,
-because they lie on the skin. One affine resampling follows (flip, rotation, zoom, stretch, shift), without antialiasing
-because stock clients resize like that. Then come focus, light, colour and the dark rim of the dermatoscope, and JPEG
-compression last. The result is rounded to whole grey levels, as on a device.
+Drawn hairs come first, because they lie on the skin; `sharpness` acts earlier, on the stored images. One affine
+resampling follows (flip, rotation, zoom, stretch, shift), without antialiasing because stock clients resize like that.
+Then come focus, light, colour and the dark rim of the dermatoscope, and JPEG compression last. The result is rounded to
+whole grey levels, as on a device.
 """
 
 from __future__ import annotations
@@ -22,26 +22,10 @@ from PIL import Image, ImageDraw
 
 from spot_train.recipes.recipe import Augment
 
-__all__ = ["DRAWS", "Blend", "RandomAugmentation", "hair_masks", "resolution_matrices"]
+__all__ = ["DRAWS", "Blend", "RandomAugmentation", "hair_masks"]
 
 OVERSAMPLING = 3
-RESOLUTIONS = 16  # sides to draw from
-DRAWS = 32  # random numbers per image; all changes together need 27
-
-
-@cache
-def resolution_matrices(stored: int, low: int, high: int) -> NDArray[np.float32]:
-    """Return `float32[n,stored,stored]`: matrices that scale a row of pixels down to one of n sides and up again.
-
-    The sides are spread evenly from `low` to `high`. Scaling is that of the device: bilinear with antialiasing.
-    """
-    sides = sorted({round(side) for side in np.linspace(low, high, RESOLUTIONS)})
-    identity = Image.fromarray(np.eye(stored, dtype=np.float32))
-    matrices = []
-    for side in sides:
-        down = identity.resize((stored, side), Image.Resampling.BILINEAR)
-        matrices.append(np.asarray(down.resize((stored, stored), Image.Resampling.BILINEAR)))
-    return np.stack(matrices)
+DRAWS = 32  # random numbers per image; the changes here need 25, and the last one is for `sharpness`
 
 
 @cache
@@ -166,12 +150,10 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
     to 1. The same row of numbers gives an image the same changes, in any batch and at any size of crops.
     """
 
-    def __init__(self, recipe: Augment, size: int, seed: int = 0, native: int = 0) -> None:
-        """`native` is the smallest side of any source's images; `sharpness` needs it."""
+    def __init__(self, recipe: Augment, size: int, seed: int = 0) -> None:
         super().__init__(name="augment", dtype="float32", trainable=False)
         self._recipe = recipe
         self._size = size
-        self._native = native
         self._seed = keras.random.SeedGenerator(seed)
 
     def reseed(self, seed: Sequence[int]) -> None:
@@ -187,8 +169,7 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         def change(share: float, change: Callable[[Any, Any], Any], images: Any) -> Any:
             return random.change(share, change, images) if share else images
 
-        images = change(recipe.sharpness, self._soften, ops.cast(images, "float32"))
-        images = change(recipe.hairs, self._add_hairs, images)
+        images = change(recipe.hairs, self._add_hairs, ops.cast(images, "float32"))
         images = self._resample(images, random)
         images = change(recipe.blur, lambda some, _: _blur(some), images)
         images = self._change_light(images, random)
@@ -204,21 +185,6 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
 
     def _sign(self, count: Any, random: Any) -> Any:
         return ops.sign(random.uniform(count, -1.0, 1.0) + 1e-6) if self._recipe.flip else ops.ones((count,))
-
-    def _soften(self, images: Any, random: Any) -> Any:
-        """Scale each image down to a random side and up again.
-
-        The side lies between the smallest native side of the sources and the side of the crops.
-        """
-        stored = images.shape[1]
-        limits = sorted(min(side, stored) for side in (self._native, self._size))
-        matrices = resolution_matrices(stored, *limits)
-        which = ops.floor(random.uniform(ops.shape(images)[0], 0.0, len(matrices) - 1e-3))
-        chosen = ops.take(ops.convert_to_tensor(matrices), ops.cast(which, "int32"), axis=0)
-        for _ in range(2):  # columns, then rows
-            scaled = ops.matmul(chosen, ops.reshape(images, (-1, stored, stored * 3)))
-            images = ops.transpose(ops.reshape(scaled, (-1, stored, stored, 3)), (0, 2, 1, 3))
-        return images
 
     def _add_hairs(self, images: Any, random: Any) -> Any:
         """Add dark hairs from a fixed set of drawings. The resampling later rotates them with the image."""

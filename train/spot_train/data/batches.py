@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_train.data.pixels import PixelStack
+from spot_train.data.sharpness import Sharpness
 from spot_train.data.views import Views, occurrences
 from spot_train.recipes.recipe import Train
 
@@ -18,6 +19,9 @@ __all__ = ["Batches", "Examples", "Part", "class_counts", "class_weights", "epoc
 
 _Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 _ViewBatch = tuple[tuple[NDArray[Any], ...], NDArray[np.float32], NDArray[np.float32]]
+
+
+_SHARPNESS_STREAM = 1  # separates these random numbers from those of mixup and cutmix
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Examples:
     weights: NDArray[np.float32]  # one per image
     sets: tuple[tuple[int, ...], ...] = ()  # of classes
     parts: tuple[Part, ...] = ()  # the extra sources, in order, after the images of the data set itself
-    native: int = 0  # the smallest side of the sources' images in pixels; 0: unknown
+    sharpness: Sharpness | None = None  # reduces images to the resolution of the least sharp source
     views: Views | None = None  # teachers' predictions about augmented views; targets are then without teachers
 
     @property
@@ -85,7 +89,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if self._examples.views is not None:
             return self._of_views(self._examples.views, position)
         rows = np.sort(self._order[position * self._batch : (position + 1) * self._batch])
-        batch = self._examples.pixels[rows], self._examples.targets[rows], self._examples.weights[rows]
+        images, sharpness = self._examples.pixels[rows], self._examples.sharpness
+        if sharpness is not None:
+            draws = np.random.default_rng((*self._seed, position, _SHARPNESS_STREAM)).random(len(rows))
+            images = sharpness.apply(images, rows, draws)
+        batch = images, self._examples.targets[rows], self._examples.weights[rows]
         if not (self._train.mixup or self._train.cutmix):
             return batch
         return _mixed(batch, self._train, np.random.default_rng((*self._seed, position)))
@@ -94,7 +102,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         chosen = slice(position * self._batch, (position + 1) * self._batch)
         sort = np.argsort(self._order[chosen], kind="stable")
         rows, shown = self._order[chosen][sort], views.choose(self._seed[-1], self._occurrences[chosen][sort])
-        images, draws = self._examples.pixels[rows], views.draws(rows, shown)
+        images, draws, sharpness = self._examples.pixels[rows], views.draws(rows, shown), self._examples.sharpness
+        if sharpness is not None:
+            images = sharpness.apply(images, rows, draws[:, -1])
         targets = views.targets(self._examples.targets[rows], rows, shown)
         weights = self._examples.weights[rows]
         if not (self._train.mixup or self._train.cutmix):

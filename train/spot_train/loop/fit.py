@@ -280,7 +280,7 @@ def _compiled(
 ) -> tuple[Any, RandomAugmentation]:
     """Compile the training model around `body` for one size of crops."""
     train, side = recipe.train, recipe.train.stored_size
-    augment = RandomAugmentation(recipe.augment, size, native=examples.native)
+    augment = RandomAugmentation(recipe.augment, size)
     inputs = [keras.Input((side, side, 3), dtype="uint8")]
     if examples.views is not None:
         inputs.append(keras.Input((DRAWS,), dtype="float32"))

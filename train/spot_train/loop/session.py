@@ -25,6 +25,7 @@ from spot_edge.model.old_names import current_run
 from spot_train.data.batches import Examples, Part, class_counts, class_weights, with_sets
 from spot_train.data.extra import Extra, class_sets, read_extras, refuse_leaks, repeated, with_sources
 from spot_train.data.pixels import PixelStack, cached_pixels
+from spot_train.data.sharpness import sharpness_of
 from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.loop.checkpoint import Checkpoint
 from spot_train.loop.fit import Interrupted, fit, predict_logits
@@ -190,11 +191,12 @@ def _examples(
     weights = class_weights(counts, settings.class_weight_power) * np.array(factors, np.float32)
     targets = np.eye(number + len(sets), dtype=np.float32)[classes]
     manifests = (train, *(extra.manifest for extra in extras))
-    native = min((extra.source.native for extra in extras if extra.source.native), default=0)
+    natives = (0, *(extra.source.native for extra in extras))
+    sharpness = sharpness_of(recipe.augment.sharpness, natives, [len(manifest.items) for manifest in manifests])
     permitted = permitted_classes(classes, sets, number)
     views = None
     if settings.teacher_views:
-        views = teacher_views(recipe, manifests, native, permitted, folder, log, stop)
+        views = teacher_views(recipe, manifests, sharpness, permitted, folder, log, stop)
     elif settings.teachers:
         every = replace(train, items=tuple(item for manifest in manifests for item in manifest.items), folder=None)
         targets = distilled_targets(targets, settings, every, folder, permitted)
@@ -206,7 +208,7 @@ def _examples(
         with_sets(weights, counts, sets)[classes],
         sets,
         parts,
-        native,
+        sharpness,
         views,
     )
 

@@ -22,6 +22,7 @@ from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
 from spot_train.data.augment import DRAWS, RandomAugmentation
 from spot_train.data.pixels import PixelStack, cached_pixels, pixels_key
+from spot_train.data.sharpness import Sharpness
 from spot_train.data.views import Views, mix_targets, permitted_predictions, view_draws
 from spot_train.labels.labelset import LabelSet
 from spot_train.loop.fit import Interrupted, predict_logits
@@ -84,7 +85,7 @@ def distilled_targets(
 def teacher_views(
     recipe: Recipe,
     manifests: Sequence[Manifest],
-    native: int,
+    sharpness: Sharpness | None,
     permitted: NDArray[np.bool_] | None,
     folder: Path,
     log: Callable[[str], None],
@@ -99,7 +100,7 @@ def teacher_views(
     settings = recipe.train
     total: Any = 0
     for name in settings.teachers:
-        views = _logits(name, recipe, manifests, native, folder, log, stop)
+        views = _logits(name, recipe, manifests, sharpness, folder, log, stop)
         total = total + np.stack([softmax(v.astype(np.float32) / settings.teacher_temperature) for v in views])
     predictions = total / len(settings.teachers)
     if permitted is not None:
@@ -111,7 +112,7 @@ def _logits(
     name: str,
     recipe: Recipe,
     manifests: Sequence[Manifest],
-    native: int,
+    sharpness: Sharpness | None,
     folder: Path,
     log: Callable[[str], None],
     stop: StopRequest,
@@ -125,7 +126,7 @@ def _logits(
         hashlib.sha256((Path(name) / "model.keras").read_bytes()).hexdigest(),
         [pixels_key(manifest) for manifest in manifests],
         dataclasses.asdict(recipe.augment),
-        [settings.seed, side, native, DRAWS],
+        [settings.seed, side, sharpness.key() if sharpness else [], DRAWS],
     ]
     start = folder / f"teacher-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
     model: Any = None
@@ -136,27 +137,27 @@ def _logits(
         if logits is None:
             if model is None:
                 pixels = PixelStack([cached_pixels(manifest, side, folder) for manifest in manifests])
-                model = _augmenting(body, recipe, side, native)
+                model = _augmenting(body, recipe, side)
             begun = time.perf_counter()
-            logits = _predicted(
-                model, pixels, view_draws(settings.seed, view, number), (view, settings.teacher_views), progress, stop
-            )
+            draws = view_draws(settings.seed, view, number)
+            logits = _predicted(model, pixels, sharpness, draws, (view, settings.teacher_views), progress, stop)
             _save(path, logits)
             speed = number / (time.perf_counter() - begun)
             log(f"teacher {name}: view {view + 1}/{settings.teacher_views} ({speed:.0f} images/s)")
         yield logits
 
 
-def _augmenting(body: Any, recipe: Recipe, side: int, native: int) -> Any:
+def _augmenting(body: Any, recipe: Recipe, side: int) -> Any:
     """Return a model from images and random numbers to the teacher's logits."""
     inputs = [keras.Input((side, side, 3), dtype="uint8"), keras.Input((DRAWS,), dtype="float32")]
-    images = RandomAugmentation(recipe.augment, body.input_shape[1], native=native)(*inputs)
+    images = RandomAugmentation(recipe.augment, body.input_shape[1])(*inputs)
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D(dtype="float32")(body(images)["evidence"]))
 
 
 def _predicted(
     model: Any,
     pixels: PixelStack,
+    sharpness: Sharpness | None,
     draws: NDArray[np.float32],
     view: tuple[int, int],
     progress: Progress,
@@ -167,7 +168,8 @@ def _predicted(
     result, begun = [], time.perf_counter()
     for first in range(0, number, _BATCH):
         rows = np.minimum(np.arange(first, first + _BATCH), number - 1)  # fills the last batch with its last image
-        predicted = model.predict_on_batch([pixels[rows], draws[rows]])
+        images = pixels[rows] if sharpness is None else sharpness.apply(pixels[rows], rows, draws[rows, -1])
+        predicted = model.predict_on_batch([images, draws[rows]])
         result.append(np.asarray(predicted, np.float16)[: number - first])
         done = first + _BATCH
         if first == 0:

@@ -63,7 +63,7 @@ class Augment:
     corners: float = 0.0  # share of images that get a dark rim, like a dermatoscope's tube
     jpeg: float = 0.0  # share of images that are compressed again, at a quality from 40 to 95
     blur: float = 0.0  # share of images that are slightly out of focus
-    # share of images reduced to a random lower resolution, so that a source's resolution says less about the class
+    # share of images reduced to the smallest native side of all sources, so that blur says less about the source
     sharpness: float = field(default=0.0, metadata=_ADDED)
 
 
@@ -350,8 +350,8 @@ def _source_rules(recipe: Recipe) -> list[tuple[Any, str]]:
         (not train.pretrain_epochs or pretrain, "train.pretrain_epochs needs a source with pretrain_only"),
         (train.pretrain_epochs <= train.epochs, "train.pretrain_epochs must be at most train.epochs"),
         (
-            not recipe.augment.sharpness or any(source.native for source in sources),
-            "augment.sharpness needs a source with native, the side of its images in pixels",
+            not recipe.augment.sharpness or any(0 < source.native < train.stored_size for source in sources),
+            "augment.sharpness needs a source with native, the side of its images, below train.stored_size",
         ),
         (
             not sets or train.loss == "crossentropy",
