@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from spot_edge.errors import InputError
-from spot_edge.image.formats import FORMATS, count_scans, has_overlapping_tags, open_image
+from spot_edge.image.formats import FORMATS, count_scans, has_overlapping_tags, open_image, read_jpeg_start
 
 # TIFF 6.0, section 2, and the type IFD of its supplement: the bytes of one value of each type
 TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -104,3 +104,50 @@ def test_an_unknown_format_lists_the_known_ones() -> None:
     for data in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0 WEBP", b"\0\0\1\0"):
         with pytest.raises(InputError, match=r"x: .*JPEG, PNG, WEBP, TIFF, BMP, GIF"):
             open_image(data, "x")
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"subsampling": 0}, {"exif": b"Exif\0\0II*\0\xff\xda\0\2"}])
+def test_the_start_of_an_ordinary_jpeg_ends_at_its_only_scan(options, draw, encode) -> None:
+    for picture in (draw(64, 48), draw(64, 48)[:, :, 0]):
+        jpeg = encode(picture, "JPEG", **options)
+        scan = jpeg.rindex(b"\xff\xda\0")  # what looks like one in the EXIF comes before
+        assert read_jpeg_start(jpeg) == (scan, True)
+
+
+def test_several_scans_are_recognized(draw, encode) -> None:
+    progressive = encode(draw(64, 48), "JPEG", progressive=True)
+    assert read_jpeg_start(progressive) == (progressive.index(b"\xff\xda"), False)
+    jpeg = encode(draw(64, 48), "JPEG")
+    scan = jpeg.index(b"\xff\xda")
+    for channels in (0, 1, 2):  # the other channels have scans of their own
+        assert read_jpeg_start(jpeg[: scan + 4] + bytes([channels]) + jpeg[scan + 5 :]) == (scan, False)
+    frame = jpeg[(at := jpeg.index(b"\xff\xc0")) : at + 19]
+    assert read_jpeg_start(jpeg[:scan] + frame + jpeg[scan:]) == (scan + 19, False)
+    without = jpeg[:at] + jpeg[at + 19 :]
+    no_scan = without[: scan - 19 + 4] + b"\0" + without[scan - 19 + 5 :]
+    assert not read_jpeg_start(no_scan).one_scan
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [b"\xff\xff", b"\0", b"\xff\xe5\0\1", b"\xff\xd9\0\2", b"\xff\xc9\0\2", b"\xff\xe5\xff\xff"],
+    ids=["padding", "junk", "too short", "an end", "arithmetic", "beyond the end"],
+)
+def test_an_unusual_start_counts_as_the_whole_file(unusual: bytes, draw, encode) -> None:
+    jpeg = encode(draw(64, 48), "JPEG")
+    for data in (jpeg[:2] + unusual + jpeg[2:], jpeg[:2] + unusual):
+        assert read_jpeg_start(data) == (len(data), False)
+
+
+def test_every_beginning_of_a_jpeg_is_read_without_an_error(draw, encode) -> None:
+    jpeg = encode(draw(64, 48), "JPEG")
+    scan = jpeg.index(b"\xff\xda")
+    for length in range(scan + 5):
+        assert read_jpeg_start(jpeg[:length]) == (length, False)
+    assert read_jpeg_start(jpeg[: scan + 5]) == (scan, True)
+
+
+def test_only_tags_before_an_end_count() -> None:
+    data = bytes(10) + tiff([(0x8769, 4, 1, 8)])
+    assert has_overlapping_tags(data, 14)
+    assert not has_overlapping_tags(data, 13)
