@@ -72,7 +72,7 @@ def _block(x: Any, stage: _Stage, filters: int, stride: int, dropped: float, nam
         stride,
         padding="same",
         use_bias=False,
-        depthwise_initializer="he_normal",
+        depthwise_initializer=_initializer(),
         name=f"{name}depthwise_conv",
     )(x)
     x = _activated(_normalized(x, f"{name}depthwise_bn"), f"{name}depthwise_activation")
@@ -86,8 +86,13 @@ def _block(x: Any, stage: _Stage, filters: int, stride: int, dropped: float, nam
 
 def _convolution(filters: int, kernel: int, stride: int, name: str) -> Any:
     return keras.layers.Conv2D(
-        filters, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
+        filters, kernel, stride, padding="same", use_bias=False, kernel_initializer=_initializer(), name=name
     )
+
+
+def _initializer() -> Any:
+    """By the outputs that a weight reaches, since Keras counts the inputs of a depthwise kernel over all channels."""
+    return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="truncated_normal")
 
 
 def _normalized(x: Any, name: str) -> Any:
