@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,16 +19,44 @@ if TYPE_CHECKING:
     from spot_bench.data.manifest import Manifest
     from spot_edge.classifier import Classifier
 
-__all__ = ["JSON", "PATH", "RunOptions", "new_file", "new_folder", "new_report", "run_options", "show", "write"]
+__all__ = [
+    "JSON",
+    "PATH",
+    "RunOptions",
+    "new_file",
+    "new_folder",
+    "new_report",
+    "run_options",
+    "run_options_several",
+    "show",
+    "write",
+]
 
 Command: TypeAlias = Callable[..., None]
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 PATH = click.Path(path_type=Path)
 
-_OPTIONS = (
+_DATA = (
     click.option("--data", required=True, type=PATH, help="CSV manifest, or folder of class folders."),
     click.option("--root", type=PATH, help="Folder of the manifest's image paths [default: the manifest's folder]."),
+)
+_SEVERAL_DATA = (
+    click.option(
+        "--data",
+        required=True,
+        multiple=True,
+        type=PATH,
+        help="CSV manifest, or folder of class folders. Repeat it to join further images.",
+    ),
+    click.option(
+        "--root",
+        multiple=True,
+        type=PATH,
+        help="Folder of the image paths of the first, second ... --data [default: the manifest's folder].",
+    ),
+)
+_OPTIONS = (
     click.option("--split", default="test", show_default=True, help="Split of the data; 'all' for every image."),
     click.option("--out", type=PATH, help="Folder for the results."),
     click.option("--threads", type=click.IntRange(1, 64), help="Threads [default: one per processor, at most 4]."),
@@ -47,6 +76,7 @@ class RunOptions:
     threads: int | None
     runtime: str | None
     as_json: bool
+    further: tuple[tuple[Path, Path | None], ...] = ()  # further data sets with their roots
 
     def read(self, *, check_files: bool = True) -> Manifest:
         """Read the images of the chosen split; `check_files=False` does not check that they exist."""
@@ -64,16 +94,37 @@ class RunOptions:
 
 def run_options(command: Command) -> Command:
     """Add these options to `command`, which gets them as one `RunOptions`."""
+    return _with_options(command, (*_DATA, *_OPTIONS), _one)
 
+
+def run_options_several(command: Command) -> Command:
+    """Do the same for a command whose `--data` and `--root` may be repeated: the later ones are `further`."""
+    return _with_options(command, (*_SEVERAL_DATA, *_OPTIONS), _several)
+
+
+def _with_options(
+    command: Command, options: tuple[Callable[[Command], Command], ...], collect: Callable[..., RunOptions]
+) -> Command:
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        names = [field.name for field in dataclasses.fields(RunOptions)]
-        command(RunOptions(**{name: values.pop(name) for name in names}), **values)
+        names = [field.name for field in dataclasses.fields(RunOptions) if field.name != "further"]
+        command(collect(**{name: values.pop(name) for name in names}), **values)
 
     found: Command = wrapped
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         found = option(found)
     return found
+
+
+def _one(**values: Any) -> RunOptions:
+    return RunOptions(**values)
+
+
+def _several(data: tuple[Path, ...], root: tuple[Path, ...], **values: Any) -> RunOptions:
+    if len(root) > len(data):
+        raise click.UsageError("more --root than --data: the first --root belongs to the first --data, and so on")
+    (first, home), *further = zip_longest(data, root)
+    return RunOptions(data=first, root=home, further=tuple(further), **values)
 
 
 def new_report(out: Path | None) -> Path | None:

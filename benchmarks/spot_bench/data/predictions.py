@@ -267,13 +267,17 @@ def run_model(
     number: int,
     *,
     resume: bool = False,
+    name: str = "predictions",
 ) -> Predictions:
-    """Predict, and keep the predictions in `folder`, if there is one; `resume` continues an interrupted run."""
+    """Predict, and keep the predictions in `folder`, if there is one; `resume` continues an interrupted run.
+
+    The file is called NAME-NUMBER-VARIANT.npz.
+    """
     if folder is None:
         return predict(classifier, images, progress)
-    file = _place(folder, number, classifier.model.spec.variant)
+    file = _place(folder, number, classifier.model.spec.variant, name)
     return predict_into(file, classifier, images, progress, resume=resume)
 
 
-def _place(folder: Path, number: int, variant: str) -> Path:
-    return folder / f"predictions-{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', variant) or 'model'}.npz"
+def _place(folder: Path, number: int, variant: str, name: str = "predictions") -> Path:
+    return folder / f"{name}-{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', variant) or 'model'}.npz"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.data.predictions import Predictions
+from spot_bench.drift.exact_loss import exact_loss
 from spot_bench.drift.summary import FIGURES, compute_figures, malignant_mask, malignant_scores, summarize
 from spot_bench.stats.intervals import DRAWS, Estimate, bootstrap_many, compare_correct, proportion, wilson
 from spot_bench.stats.metrics import kl, rates_at, recalls
@@ -21,14 +22,25 @@ EFFECTS = ("malignancy lost", "now wrong", "still wrong", "now right")  # of a f
 _DISTANCES = ("mean_abs_logit_difference", "kl")
 
 
-def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) -> dict[str, Any]:
+def compare(
+    baseline: Predictions,
+    other: Predictions,
+    *,
+    draws: int = DRAWS,
+    unlabelled: tuple[Predictions, Predictions] | None = None,
+) -> dict[str, Any]:
     """Return both models' figures, their paired differences (other - baseline), and the flips.
 
     Each figure is an estimate with a 95 % interval over lesions. Both models are resampled together, so a difference
     has a narrower interval than the two figures. `draws` is the number of resamples. The models may order their labels
     differently; other labels or other images raise DataError.
+
+    `unlabelled` are both models' predictions for the same further images without labels. They count only in
+    `exact.flips`.
     """
     other = aligned(baseline, other)
+    if unlabelled is not None and not np.array_equal(unlabelled[0].images, unlabelled[1].images):
+        raise DataError(f"{_title(other)} and {_title(baseline)} were not run on the same unlabelled images")
     names = [*FIGURES, *(f"recall {label}" for label in baseline.labels)]
     own, others, differences, distances = _paired(baseline, other, len(names), draws)
     return {
@@ -42,6 +54,7 @@ def compare(baseline: Predictions, other: Predictions, *, draws: int = DRAWS) ->
         },
         "mcnemar": _mcnemar(baseline, other),
         "agreement": _agreement(baseline, other, draws),
+        "exact": exact_loss(baseline, other, malignant_mask(baseline), _most_frequent(baseline), unlabelled),
         **_records(_DISTANCES, distances),
         "classes": _class_distances(baseline, other, draws),
         "largest_logit_difference": float(np.abs(other.logits - baseline.logits).max()),
@@ -154,8 +167,7 @@ def _point_differences(baseline: Predictions, other: Predictions, draws: int) ->
 def _agreement(baseline: Predictions, other: Predictions, draws: int) -> dict[str, Any]:
     """Return how often both have the same top class: overall, by true class, and without the most frequent class."""
     same = baseline.scores.argmax(axis=1) == other.scores.argmax(axis=1)
-    truth, labels = baseline.truth, baseline.labels
-    common = labels.index("nv") if "nv" in labels else int(np.bincount(truth, minlength=len(labels)).argmax())
+    truth, labels, common = baseline.truth, baseline.labels, _most_frequent(baseline)
 
     def share(rows: NDArray[np.bool_]) -> dict[str, float | int | None]:
         return proportion(same[rows], baseline.groups[rows], draws).as_dict()
@@ -165,6 +177,12 @@ def _agreement(baseline: Predictions, other: Predictions, draws: int) -> dict[st
         "classes": {label: share(truth == index) for index, label in enumerate(labels)},
         f"all but {labels[common]}": share(truth != common),
     }
+
+
+def _most_frequent(baseline: Predictions) -> int:
+    """Return the index of nevus if it is a class, otherwise of the most frequent class."""
+    labels = baseline.labels
+    return labels.index("nv") if "nv" in labels else int(np.bincount(baseline.truth, minlength=len(labels)).argmax())
 
 
 def _mcnemar(baseline: Predictions, other: Predictions) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from spot_bench.drift.gate import counts_of, more_images
 from spot_bench.drift.report import group_name
 from spot_bench.report.tables import align, change, count, figure, percent
 from spot_edge.prediction.prediction import NEAR_TIE
@@ -43,7 +44,7 @@ def model_lines(comparison: dict[str, Any]) -> Iterator[str]:
     name = group_name(own)
     yield f"{_title(other)} against {_title(own)}, on {own['images']} images of {own['lesions']} {name}s"
     yield ""
-    yield from _verdict_lines(comparison["verdict"], name)
+    yield from _verdict_lines(comparison, name)
     yield ""
     yield from align([["", "baseline", "this model", "difference"], *_figure_rows(comparison)])
     yield ""
@@ -138,14 +139,18 @@ def _subgroup_lines(found: dict[str, list[dict[str, Any]]], group: str) -> Itera
         yield from textwrap.wrap(f"too few {group}s: {', '.join(few)}", 120)
 
 
-def _verdict_lines(verdict: dict[str, Any], group: str) -> Iterator[str]:
-    yield f"no worse than the baseline, by the converter's margins: {verdict['verdict']}"
-    rows = [["", "worse by, points", "margin", f"{group}s", ""]]
+def _verdict_lines(comparison: dict[str, Any], group: str) -> Iterator[str]:
+    verdict = comparison["verdict"]
+    yield f"no worse than the baseline, within the margins: {verdict['verdict']}"
+    rows = [["", "worse by, points", "margin", f"{group}s", "", ""]]
     for c in verdict["criteria"]:
         worse = f"{100 * c['worse_by']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
-        hint = f"; {c['would_tell']} {group}s needed to decide" if c["would_tell"] else ""
-        rows.append([f"  {c['name']}", worse, f"{100 * c['margin']:.1f}", str(c["n"]), c["verdict"] + hint])
+        counts = counts_of(comparison, c["name"])
+        hint = f"; {c['would_tell']} {group}s needed" if c["would_tell"] else ""
+        rows.append([f"  {c['name']}", worse, f"{100 * c['margin']:.1f}", str(c["n"]), counts, c["verdict"] + hint])
     yield from align(rows)
+    if verdict["verdict"] == "undecided":
+        yield from textwrap.wrap(more_images(comparison, group), 120)
 
 
 def _flip_lines(flips: list[dict[str, Any]], images: int) -> Iterator[str]:

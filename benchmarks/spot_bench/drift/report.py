@@ -9,7 +9,7 @@ from spot_bench.data.manifest import Manifest
 from spot_bench.data.predictions import Predictions
 from spot_bench.drift.across_models import flips_across_models
 from spot_bench.drift.comparison import SCHEMA, aligned, compare
-from spot_bench.drift.gate import Margins, evaluate_drift
+from spot_bench.drift.gate import Margins, counts_of, evaluate_drift, resolved
 from spot_bench.drift.subgroups import subgroups
 from spot_bench.speed.conditions import describe_machine
 from spot_bench.stats.intervals import DRAWS
@@ -18,6 +18,7 @@ from spot_edge.model.spec import Verdict, as_data
 
 __all__ = ["drift_report", "group_name", "model_title", "refuse_verdict"]
 
+_USUAL = Margins()
 _OF_TIMES = ("threads", "delegate", "steady", "rows_ms")
 
 
@@ -30,27 +31,36 @@ def drift_report(
     split: str,
     sizes: Sequence[int | None],
     latency: dict[str, Any] | None = None,
+    margins: Margins = _USUAL,
+    unlabelled: Sequence[Predictions] | None = None,
     draws: int = DRAWS,
 ) -> dict[str, Any]:
     """Compare all `others` with `baseline` on the images of `manifest`, the split `split` of the data set `name`.
 
     `sizes` are the bytes of the model files, the baseline's first, or None for saved predictions. `latency` is a report
-    of `bench latency`, from which the times of the same files are taken. Verdicts use the converter's default margins.
+    of `bench latency`, from which the times of the same files are taken. `unlabelled` are the predictions of all
+    models, the baseline's first, for further images without labels, which inform only the criterion on flips.
     """
+    pairs = [None] * len(others) if unlabelled is None else [(unlabelled[0], each) for each in unlabelled[1:]]
     timed = [_timed(latency, each.model.get("id")) for each in (baseline, *others)]
     if latency is not None and not any(timed):
         raise DataError("the latency report has none of these model files. Time them with `bench latency`")
     return {
         "schema": SCHEMA,
         "machine": describe_machine(),
-        "data": {"name": name, "split": split, "images": len(manifest.items)},
+        "data": {"name": name, "split": split, "images": len(manifest.items)}
+        | ({} if unlabelled is None else {"unlabelled": len(unlabelled[0].images)}),
+        "margins": _margins(margins),
         "bytes": [size or (time and time["bytes"]) for size, time in zip(sizes, timed, strict=True)],
         "latency": latency
         and {
             **{key: latency[key] for key in ("when", "machine", "conditions")},
             "models": [time and {key: time[key] for key in _OF_TIMES} for time in timed],
         },
-        "comparisons": [_comparison(baseline, other, manifest, split, draws) for other in others],
+        "comparisons": [
+            _comparison(baseline, other, manifest, split, margins, pair, draws)
+            for other, pair in zip(others, pairs, strict=True)
+        ],
         "flips_across_models": flips_across_models(baseline, others, manifest, draws=draws),
     }
 
@@ -62,16 +72,33 @@ def _timed(latency: dict[str, Any] | None, model_id: str | None) -> dict[str, An
 
 
 def refuse_verdict(report: dict[str, Any], fail_on: str | None) -> None:
-    """Raise CheckError if a verdict in `report` is as bad as `fail_on`: "fail", "undecided", or None for never."""
+    """Raise CheckError if a verdict in `report` is as bad as `fail_on`: "fail", "undecided", or None for never.
+
+    Its message says why in one line: of each such model, the criteria with their bounds.
+    """
     if fail_on is None:
         return
     refused: tuple[Verdict, ...] = ("fail",) if fail_on == "fail" else ("fail", "undecided")
-    for comparison in report["comparisons"]:
-        verdict = comparison["verdict"]
-        if verdict["verdict"] in refused:
-            reasons = [c["name"] for c in verdict["criteria"] if c["verdict"] == verdict["verdict"]]
-            pair = f"{model_title(comparison['other'])} against {model_title(comparison['baseline'])}"
-            raise CheckError(f"{pair}: {verdict['verdict']} ({', '.join(reasons)})")
+    found = [comparison for comparison in report["comparisons"] if comparison["verdict"]["verdict"] in refused]
+    if found:
+        raise CheckError("; ".join(map(_reason, found)))
+
+
+def _reason(comparison: dict[str, Any]) -> str:
+    verdict = comparison["verdict"]["verdict"]
+    pair = f"{model_title(comparison['other'])} against {model_title(comparison['baseline'])}"
+    criteria = [c for c in comparison["verdict"]["criteria"] if c["verdict"] == verdict]
+    return f"{pair}: {verdict} ({', '.join(_bound(c, counts_of(comparison, c['name'])) for c in criteria)})"
+
+
+def _bound(criterion: dict[str, Any], counts: str) -> str:
+    """Say what decides about a criterion, in points."""
+    name, margin = criterion["name"], 100 * criterion["margin"]
+    on = f"{counts} of {criterion['n']}: " if counts else ""
+    if criterion["verdict"] == "fail":
+        return f"{name}: {on}at least {100 * criterion['low']:.1f} points worse, margin {margin:g}"
+    needed = f"; about {criterion['would_tell']} needed" if criterion.get("would_tell") else ""
+    return f"{name}: {on}up to {100 * criterion['high']:.1f} points worse, margin {margin:g}{needed}"
 
 
 def group_name(summary: dict[str, Any]) -> str:
@@ -84,12 +111,24 @@ def model_title(summary: dict[str, Any]) -> str:
     return " ".join(filter(None, (summary["model"].get("name"), summary["model"].get("variant")))) or "a model"
 
 
+def _margins(margins: Margins) -> dict[str, Any]:
+    """Return the margins in force as JSON."""
+    names = ("preset", "balanced_accuracy", "recall", "malignant_recall", "agreement", "macro_auc", "ece")
+    return {name: getattr(resolved(margins), name) for name in names}
+
+
 def _comparison(
-    baseline: Predictions, other: Predictions, manifest: Manifest, split: str, draws: int
+    baseline: Predictions,
+    other: Predictions,
+    manifest: Manifest,
+    split: str,
+    margins: Margins,
+    unlabelled: tuple[Predictions, Predictions] | None,
+    draws: int,
 ) -> dict[str, Any]:
-    comparison = compare(baseline, other, draws=draws)
+    comparison = compare(baseline, other, draws=draws, unlabelled=unlabelled)
     return {
-        "verdict": as_data(evaluate_drift(comparison, Margins(), measured_on=split)),
+        "verdict": as_data(evaluate_drift(comparison, margins, measured_on=split)),
         **comparison,
         "subgroups": subgroups(baseline, aligned(baseline, other), manifest, draws=draws),
     }

@@ -11,7 +11,8 @@ from typing import Any
 from PIL import Image
 
 from spot_bench.data.manifest import Manifest
-from spot_bench.drift.page.figures import frontier_svg, reliability_svg, roc_svg, selective_svg
+from spot_bench.drift.gate import counts_of
+from spot_bench.drift.page.figures import frontier_svg, gate_svg, reliability_svg, roc_svg, selective_svg
 from spot_bench.drift.page.words import headline, sentences
 from spot_bench.drift.report import group_name, model_title
 from spot_bench.drift.subgroups import FEWEST_LESIONS, FEWEST_OF_A_CLASS
@@ -66,6 +67,8 @@ def page(report: dict[str, Any], thumbnails: dict[str, str]) -> str:
         headline=headline,
         sentences=sentences,
         half_kept=_half_kept,
+        counts_of=counts_of,
+        gate_svg=gate_svg,
         reliability_svg=reliability_svg,
         roc_svg=roc_svg,
         selective_svg=selective_svg,

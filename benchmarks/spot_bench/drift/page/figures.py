@@ -1,4 +1,4 @@
-"""The charts of the page: reliability, ROC, accuracy against coverage, accuracy against cost."""
+"""The charts of the page: criteria of the verdict, reliability, ROC, accuracy against coverage and cost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["frontier_svg", "reliability_svg", "roc_svg", "selective_svg"]
+__all__ = ["frontier_svg", "gate_svg", "reliability_svg", "roc_svg", "selective_svg"]
 
+_MOST_MARGINS = {"low": -2, "high": 4}  # ends of the chart of criteria
+_BAND = "#e6f0e8"
+_VERDICT_COLOURS = {"pass": "#2f7d4f", "undecided": "#b07a10", "fail": "#a32020"}  # as on the page
 _SIDE = 320  # pixels: fits a phone
 _COLOURS = {"baseline": "C0", "other": "C1"}
 _MARKERS = {"baseline": "o", "other": "s"}
@@ -59,6 +62,43 @@ def selective_svg(comparison: dict[str, Any]) -> str:
         legend(figure, columns=1)
 
     return draw(plot, _SIDE, _SIDE + 40)
+
+
+def gate_svg(comparison: dict[str, Any]) -> str:
+    """Plot each criterion of the gate: the margin as a band, the interval of the loss as a bar.
+
+    Criteria have margins of different widths, so every loss is shown in multiples of its own margin, with a limit.
+    """
+    criteria = comparison["verdict"]["criteria"]
+
+    least, most = _MOST_MARGINS.values()
+
+    def plot(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axvspan(least, 1, color=_BAND, linewidth=0)
+        axes.axvline(1, color=GREY, linewidth=1)
+        axes.axvline(0, color=GREY, linewidth=1, linestyle=":")
+        for row, c in enumerate(criteria):
+            margin, colour = max(c["margin"], 1e-9), _VERDICT_COLOURS[c["verdict"]]
+            low, value, high = (min(max(c[key] / margin, least), most) for key in ("low", "worse_by", "high"))
+            axes.plot([low, high], [row, row], color=colour, linewidth=7, solid_capstyle="butt")
+            if least < c["worse_by"] / margin < most:
+                axes.plot(value, row, marker="|", markersize=14, markeredgewidth=2, color="#222222")
+            if low == least:
+                axes.plot(least, row, marker="<", markersize=8, color=colour, clip_on=False)
+            if high == most:
+                axes.plot(most, row, marker=">", markersize=8, color=colour, clip_on=False)
+        axes.set_yticks(
+            range(len(criteria)),
+            [f"{c['name']}\n{c['verdict']}, margin {100 * c['margin']:.1f} points" for c in criteria],
+        )
+        axes.set_ylim(len(criteria) - 0.4, -0.6)
+        axes.set_xlim(least, most)
+        axes.set_xticks(range(least, most + 1))
+        axes.grid(False, axis="y")
+        axes.set_xlabel("better  ←  loss, in multiples of the margin  →  worse")
+
+    return draw(plot, 560, 70 + 44 * max(len(criteria), 1))
 
 
 def frontier_svg(report: dict[str, Any]) -> str | None:

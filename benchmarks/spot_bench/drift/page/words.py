@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from spot_bench.drift.gate import zero_statement
 from spot_bench.drift.report import group_name, model_title
 
 __all__ = ["criterion_sentence", "headline", "sentences", "subgroup_name"]
@@ -27,8 +28,11 @@ def sentences(comparison: dict[str, Any]) -> Iterator[str]:
     """Yield the reasons for the verdict and the affected subgroups."""
     yield from _flips(comparison)
     for criterion in comparison["verdict"]["criteria"]:
+        group = group_name(comparison["baseline"])
         if criterion["verdict"] != "pass":
-            yield criterion_sentence(criterion, group_name(comparison["baseline"]))
+            yield criterion_sentence(criterion, group)
+        if zero := zero_statement(comparison, criterion, group):
+            yield f"{zero}."
     yield from _subgroups(comparison["subgroups"])
 
 
