@@ -60,6 +60,15 @@ def test_each_change_happens_to_its_share_of_the_images(stored: np.ndarray) -> N
         assert 0.22 < changed.mean() < 0.38, key
 
 
+def test_a_batch_in_which_no_image_is_changed_passes(stored: np.ndarray) -> None:
+    off = Augment(False, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5, sharpness=0.5)
+    draws = np.full((8, DRAWS), 0.9, np.float32)
+    np.testing.assert_array_equal(seen(off, stored, draws, 64), stored)
+    draws[3] = 0.1
+    changed = (seen(off, stored, draws, 64) != stored).any(axis=(1, 2, 3))
+    assert changed.tolist() == [False, False, False, True, False, False, False, False]
+
+
 def test_blending_mixes_images_and_boxes(stored: np.ndarray) -> None:
     plan = np.array([[1, 0.25, 0, 0, 0, 0], [0, 1, 0.5, 1, 0, 0.5], [2, 0.5, 0, 0, 0, 0]], np.float32)
     found = np.asarray(Blend()(stored[:3], plan)).astype(float)

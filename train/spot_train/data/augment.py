@@ -107,9 +107,10 @@ class _Table:
             chosen = ops.reshape(drawn < share, (-1, 1, 1, 1))
             return ops.where(chosen, change(images, self), images)
         order = ops.argsort(drawn)
-        number = ops.sum(ops.cast(drawn < share, "int32"))
+        number = ops.maximum(ops.sum(ops.cast(drawn < share, "int32")), 1)  # TensorFlow cannot blur an empty batch
+        chosen = ops.reshape(ops.take(drawn, order)[:number] < share, (-1, 1, 1, 1))
         table = _Table(ops.take(self._rows, order, axis=0)[:number], self._columns)
-        return _change_first(number, order, lambda some: change(some, table), images)
+        return _change_first(number, order, lambda some: ops.where(chosen, change(some, table), some), images)
 
 
 def _change_first(number: Any, order: Any, change: Callable[[Any], Any], images: Any) -> Any:
