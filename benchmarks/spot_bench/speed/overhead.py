@@ -46,10 +46,10 @@ __all__ = [
 ]
 
 SCHEMA = 1
-CALL_TARGET = 1.05
+CALL_TARGET = 1.03
 STILL_TARGET = 1.10
-CHECKS_TARGET = 1.10
-PROCESS_TARGET = 1.40
+CHECKS_TARGET = 1.05
+PROCESS_TARGET = 1.20
 
 
 @dataclass(frozen=True, slots=True)
