@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 
 from spot_bench.data.manifest import Item
 from spot_bench.data.predictions import Predictions
+from spot_bench.drift.gate import PRESETS
 from spot_bench.run.progress import Bar, no_bar
 from spot_bench.stats.calibration import softmax
-from spot_convert.checks.fitting import fit
+from spot_convert.checks.fitting import GatePredictions, fit
 from spot_convert.checks.parity import Parity, check_graph, check_outputs, check_size
 from spot_convert.engines.folding import fold
 from spot_convert.images import (
     MIN_CALIBRATION,
     SEED,
     EvaluationImages,
+    GateImages,
     choose_calibration_images,
+    gate_images,
     image_tensors,
     training_tensors,
 )
@@ -47,6 +50,7 @@ __all__ = ["convert_run"]
 
 _BASELINE, _BASELINE_ENGINE = "float32", "tensorflow"
 _HERE = Environments()
+_NONE: Mapping[str, Path] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Job:
     environments: Environments
     log: Callable[[str], None]
     bar: Bar
+    gate: GateImages  # on which only the drift gate decides
+    gate_data: tuple[str, ...]  # names of their data sets
 
     @property
     def variants(self) -> list[Variant]:
@@ -94,20 +100,25 @@ def convert_run(
     variants: Sequence[str] = DEFAULT,
     engine: str | None = None,
     environments: Environments = _HERE,
+    margins: str | None = None,
+    gate_data: Mapping[str, Path] = _NONE,
+    gate_unlabelled: Mapping[str, Path] = _NONE,
     log: Callable[[str], None],
     bar: Bar = no_bar,
 ) -> list[Converted]:
     """Convert the run directory `run_path` to `variants`, and write the files with a `report.json` to `out`.
 
     Nothing is written before every file has passed its checks. Files that fail the drift gate go to the subfolder
-    `failed`. `environments` names the runtimes and the trainer that are not installed here. Raise DataError if the run,
-    its data or an environment cannot be used, and CheckError if a file is broken.
+    `failed`. `environments` names the runtimes and the trainer that are not installed here. `margins` is a preset that
+    replaces the recipe's margins. `gate_data` and `gate_unlabelled` are further images of the gate, by name. Raise
+    DataError if the run, its data or an environment cannot be used, and CheckError if a file is broken.
     """
-    job = _read(run_path, out, data, variants, engine, environments, log, bar)
+    further = (margins, gate_data, gate_unlabelled)
+    job = _read(run_path, out, data, variants, engine, environments, further, log, bar)
     images = _prepare_images(job)
     baseline = _convert(_BASELINE, _BASELINE_ENGINE, job, images, None)
     made = [
-        baseline if name == _BASELINE else _convert(name, chosen, job, images, baseline.validation)
+        baseline if name == _BASELINE else _convert(name, chosen, job, images, baseline.gate)
         for name, chosen in job.engines.items()
     ]
     write_family(out, job.run, made, {"images": len(images.calibration), "seed": SEED})
@@ -121,6 +132,7 @@ def _read(
     variants: Sequence[str],
     engine: str | None,
     environments: Environments,
+    further: tuple[str | None, Mapping[str, Path], Mapping[str, Path]],
     log: Callable[[str], None],
     bar: Bar,
 ) -> Job:
@@ -131,9 +143,14 @@ def _read(
     if QAT in engines:
         check_trainer(environments.qat)
     run = read_run(run_path, data)
+    preset, gate_data, gate_unlabelled = further
+    if preset is not None:
+        own = run.margins
+        run = replace(run, margins=replace(PRESETS[preset], data=own.data, unlabelled=own.unlabelled))
+    gate = gate_images(run, gate_data, gate_unlabelled)
     if QAT in engines:
         fold(run.body)
-    job = Job(run, engines, runtimes, environments, log, bar)
+    job = Job(run, engines, runtimes, environments, log, bar, gate, (*gate_data, *gate_unlabelled))
     refuse_existing(out, [job.file_name(name) for name in engines])
     return job
 
@@ -144,7 +161,7 @@ def _prepare_images(job: Job) -> Images:
     items = choose_calibration_images(
         run.manifest, MIN_CALIBRATION if any(variant.static for variant in job.variants) else 1
     )
-    evaluation = EvaluationImages.of(run.manifest, items)
+    evaluation = EvaluationImages.of(run.manifest, items, job.gate)
     job.log(f"calibrating and checking with {len(items)} images of the calibration split")
     calibration = image_tensors(items, run.image)
     keras_scores = softmax(_keras_logits(run, calibration))
@@ -153,7 +170,7 @@ def _prepare_images(job: Job) -> Images:
     return Images(items, calibration, training, evaluation, evaluation.reduced(), keras_scores)
 
 
-def _convert(name: str, engine: str, job: Job, images: Images, baseline: Predictions | None) -> Converted:
+def _convert(name: str, engine: str, job: Job, images: Images, baseline: GatePredictions | None) -> Converted:
     """Make one variant: from the body to the sealed file."""
     run, variant, file = job.run, VARIANTS[name], job.file_name(name)
     job.log(f"{name}: converting")
@@ -169,7 +186,7 @@ def _convert(name: str, engine: str, job: Job, images: Images, baseline: Predict
     predictions = predict_in_runtime(draft, evaluated.manifest, variant.runtime, job.environments, job.bar)
     parity = _check_parity(predictions, evaluated, images, variant, file)
 
-    fitted = fit(spec, predictions, evaluated, run.margins, baseline)
+    fitted = fit(spec, predictions, evaluated, run.margins, baseline, job.gate_data)
     model = assemble(run, fitted.spec, body.flatbuffer, file, fitted.members)
     needs = _microcontroller_needs(model, images.calibration, evaluated)
     return Converted.of(model, engine, parity, fitted, needs, body.search)

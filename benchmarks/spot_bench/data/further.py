@@ -31,11 +31,20 @@ def without_calibration(manifest: Manifest) -> Manifest:
     return manifest if len(kept) == len(manifest.items) else replace(manifest, items=kept)
 
 
-def read_further(path: Path, split: str = "val", *, root: Path | None = None, check_files: bool = True) -> Manifest:
-    """Read a further labelled data set: its `split`, or all images of one that is not split; never calibration."""
+def read_further(
+    path: Path, split: str | None = None, *, root: Path | None = None, check_files: bool = True
+) -> Manifest:
+    """Read a further labelled data set: its `split`, or all images if it is not split; never calibration.
+
+    Without `split`, read all splits except those of USED. DataError if nothing is left.
+    """
     found = read_manifest(path, root=root, check_files=check_files)
-    chosen = found if split == "all" or not found.splits else found.split(split)
-    return without_calibration(chosen)
+    if split is None:
+        found = replace(found, items=tuple(item for item in found.items if item.split not in USED))
+        if not found.items:
+            raise DataError(f"{path}: all its images are of training or calibration. Name other images")
+        return found
+    return without_calibration(found if split == "all" or not found.splits else found.split(split))
 
 
 def read_unlabelled(path: Path, label: str) -> Manifest:

@@ -79,8 +79,12 @@ def zero_statement(comparison: dict[str, Any], criterion: dict[str, Any], group:
     return f"{criterion['name']}: 0 of {criterion['n']} {group}s {what}: at most {100 * criterion['high']:.1f} %"
 
 
-def more_images(comparison: dict[str, Any], group: str = "lesion") -> str:
-    """Say in one line how many lesions would decide an undecided verdict, and how to add them."""
+def more_images(
+    comparison: dict[str, Any],
+    group: str = "lesion",
+    options: tuple[str, str] = ("--data MANIFEST", "--unlabelled FOLDER"),
+) -> str:
+    """Say in one line how many lesions would decide an undecided verdict, and with which options to add them."""
     parts = []
     for criterion in comparison["verdict"]["criteria"]:
         name, needed = criterion["name"], criterion["would_tell"]
@@ -93,8 +97,8 @@ def more_images(comparison: dict[str, Any], group: str = "lesion") -> str:
         else:
             parts.append(f"{name} {needed or f'more than {_MOST} times as many'}")
     return (
-        f"about this many {group}s would decide: {', '.join(parts)}. Add labelled images with --data MANIFEST, and for "
-        "flips any images with --unlabelled FOLDER"
+        f"about this many {group}s would decide: {', '.join(parts)}. Add labelled images with {options[0]}, and for "
+        f"flips any images with {options[1]}"
     )
 
 
@@ -136,7 +140,7 @@ def _net(name: str, found: dict[str, Any], margin: float) -> Criterion:
 def _counted(name: str, found: dict[str, Any], margin: float, counts: Sequence[tuple[int, ...]]) -> Criterion:
     """Decide by bounds from `counts` by class: lesions lost, gained and all; or lesions flipped and all."""
     value, low, high, n, margin = found["value"], found["low"], found["high"], found["lesions"], round(margin, 9)
-    verdict = _verdict(low, high, margin)
+    verdict = verdict_of(low, high, margin)
     needed = _enough(counts, margin) if verdict == "undecided" and n else None
     return Criterion(name, value, low, high, margin, n, verdict, needed)
 
@@ -146,7 +150,7 @@ def _enough(counts: Sequence[tuple[int, ...]], margin: float) -> int | None:
     each = np.array(counts)
 
     def decided(times: float) -> bool:
-        return _verdict(*_bounds(np.rint(each * times).astype(np.int64)), margin) != "undecided"
+        return verdict_of(*_bounds(np.rint(each * times).astype(np.int64)), margin) != "undecided"
 
     few, enough = 0.0, 1.0  # logarithms to the base _MOST
     if not decided(_MOST):
@@ -179,12 +183,13 @@ def _resampled(name: str, worse: dict[str, Any], margin: float) -> Criterion:
     margin = round(margin, 9)
     if value is None or low is None or high is None:
         return Criterion(name, 0.0, -1.0, 1.0, margin, n, "undecided")
-    verdict = _verdict(low, high, margin)
+    verdict = verdict_of(low, high, margin)
     needed = _lesions_to_decide(value, low, high, margin, n) if verdict == "undecided" else None
     return Criterion(name, value, low, high, margin, n, verdict, needed)
 
 
-def _verdict(low: float, high: float, margin: float) -> Verdict:
+def verdict_of(low: float, high: float, margin: float) -> Verdict:
+    """Return the rule of the gate: what an interval from `low` to `high` says about a margin."""
     return "pass" if high <= margin else "fail" if low > margin else "undecided"
 
 

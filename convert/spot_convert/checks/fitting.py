@@ -15,13 +15,21 @@ from spot_bench.drift.gate import Margins, evaluate_drift
 from spot_bench.stats.calibration import fit_temperature, measured_point, operating_points, softmax
 from spot_bench.stats.conformal import conformal_thresholds
 from spot_convert.checks.image_quality import choose_limits, fit_ood_reference, ood_member
-from spot_convert.images import EvaluationImages
+from spot_convert.images import GATE, UNLABELLED, EvaluationImages
 from spot_edge.model.spec import ModelSpec, OperatingPoint
 from spot_edge.prediction.ood import MEMBER
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "GatePredictions", "fit"]
 
 _VALIDATION = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class GatePredictions:
+    """The predictions that the drift gate compares, at the file's temperature."""
+
+    labelled: Predictions  # validation and the further images
+    unlabelled: Predictions | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,8 @@ class Fitted:
     spec: ModelSpec
     members: dict[str, bytes]
     validation: Predictions
-    comparison: dict[str, Any] | None  # with the float32 baseline
+    gate: GatePredictions
+    comparison: dict[str, Any] | None  # with the float32 baseline, on the gate's images
 
 
 def fit(
@@ -39,9 +48,13 @@ def fit(
     predictions: Predictions,
     images: EvaluationImages,
     margins: Margins,
-    baseline: Predictions | None,
+    baseline: GatePredictions | None,
+    gate_data: Sequence[str] = (),
 ) -> Fitted:
-    """Complete the spec `draft` from the file's predictions; the drift gate compares with `baseline` on validation."""
+    """Complete the spec `draft` from the file's predictions.
+
+    The drift gate compares with `baseline` on validation and the further images, the data sets called `gate_data`.
+    """
     validation = images.select(predictions, "val")
     temperature = float(np.float32(fit_temperature(validation.logits, validation.truth)))
     validation = _at_temperature(validation, temperature)
@@ -50,10 +63,13 @@ def fit(
         malignant, validation.scores, validation.truth, validation.groups, measured_on=_VALIDATION
     )
     validation = dataclasses.replace(validation, operating_points=points)
+    gate = _gate_predictions(predictions, images, temperature, points)
     comparison, drift = None, None
     if baseline is not None:
-        comparison = compare(baseline, validation)
-        drift = evaluate_drift(comparison, margins, measured_on=_VALIDATION)
+        pair = (baseline.unlabelled, gate.unlabelled)
+        unlabelled = None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+        comparison = compare(baseline.labelled, gate.labelled, unlabelled=unlabelled)
+        drift = evaluate_drift(comparison, margins, measured_on=" + ".join((_VALIDATION, *gate_data)))
     labels = [label.label for label in draft.labels]
     training, test = images.select(predictions, "train"), images.select(predictions, "test")
     limits, members = None, {}
@@ -71,7 +87,18 @@ def fit(
         image_quality=limits,
         drift=drift,
     )
-    return Fitted(spec, members, validation, comparison)
+    return Fitted(spec, members, validation, gate, comparison)
+
+
+def _gate_predictions(
+    predictions: Predictions, images: EvaluationImages, temperature: float, points: tuple[OperatingPoint, ...]
+) -> GatePredictions:
+    labelled = dataclasses.replace(images.select(predictions, "val", GATE), operating_points=points)
+    unlabelled = images.select(predictions, UNLABELLED)
+    return GatePredictions(
+        _at_temperature(labelled, temperature),
+        _at_temperature(unlabelled, temperature) if len(unlabelled.truth) else None,
+    )
 
 
 def _at_temperature(predictions: Predictions, temperature: float) -> Predictions:

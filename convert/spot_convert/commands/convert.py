@@ -29,6 +29,24 @@ def _list_variants(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option("--data", type=_PATH, help="Folder of the run's images [default: the one that the run names].")
 @click.option("--variants", default=",".join(DEFAULT), show_default=True, help="Comma-separated; see --list.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_variants, help="List variants.")
+@click.option(
+    "--margins",
+    "preset",
+    type=click.Choice(["screening", "strict", "any-images"]),
+    help="Margins of the drift gate [default: the recipe's].",
+)
+@click.option(
+    "--gate-data",
+    multiple=True,
+    metavar="NAME=MANIFEST",
+    help="Further labelled images for the drift gate, which nothing was trained or calibrated on. May be repeated.",
+)
+@click.option(
+    "--gate-unlabelled",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Further images without labels, for the criterion on flips: a folder or a manifest. May be repeated.",
+)
 @click.option("--engine", metavar="|".join(ENGINES), help="Quantizer [default: the better one for each variant].")
 @click.option("--tflite-runtime", "python", type=_PATH, help="Python of an environment with tflite-runtime.")
 @click.option("--browser", type=_PATH, help="Folder in which 'npm install @litertjs/core' was run.")
@@ -38,6 +56,9 @@ def convert(
     out: Path,
     data: Path | None,
     variants: str,
+    preset: str | None,
+    gate_data: tuple[str, ...],
+    gate_unlabelled: tuple[str, ...],
     engine: str | None,
     python: Path | None,
     browser: Path | None,
@@ -48,6 +69,7 @@ def convert(
     Files that fail the drift gate go to the subfolder `failed`, and the exit code is 8.
     """
     names = [name.strip() for name in variants.split(",") if name.strip()]
+    further, unlabelled = _named(gate_data, "--gate-data"), _named(gate_unlabelled, "--gate-unlabelled")
     choose_variants(names, engine)  # report typing errors before TensorFlow is imported
     from spot_bench.run.quiet import quiet_start
 
@@ -67,6 +89,9 @@ def convert(
         variants=names,
         engine=engine,
         environments=Environments(tflite_runtime=python, browser=browser, qat=qat),
+        margins=preset,
+        gate_data=further,
+        gate_unlabelled=unlabelled,
         log=lambda line: click.echo(line, err=True),
         bar=progress_bar,
     )
@@ -76,3 +101,13 @@ def convert(
         raise CheckError(
             f"{', '.join(failed)}: failed the drift gate, with a loss beyond the margins; see {out / FAILED}"
         )
+
+
+def _named(pairs: tuple[str, ...], option: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path) or name in found:
+            raise click.BadParameter(f"{pair!r} is not NAME=PATH with a name of its own", param_hint=option)
+        found[name] = Path(path)
+    return found

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from spot_bench.data.predictions import Predictions
+from spot_bench.drift.gate import counts_of, more_images
 from spot_bench.report.tables import align
 from spot_bench.stats import metrics
 from spot_bench.stats.intervals import bootstrap
-from spot_convert.checks.fitting import Fitted
+from spot_convert.checks.fitting import Fitted, GatePredictions
 from spot_convert.checks.parity import Parity
 from spot_convert.quantize.mixing import SearchStep
 from spot_convert.run import Run
@@ -34,12 +35,13 @@ _PACKAGES = ("tensorflow", "keras", "litert-quantizer", LITERT, "numpy", "pillow
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A finished file and what its checks measured. `comparison` is with the float32 baseline, on validation."""
+    """A finished file and what its checks measured. `comparison` is with the float32 baseline, on the gate's images."""
 
     model: ModelFile
     engine: str
     parity: Parity
     validation: Predictions
+    gate: GatePredictions
     comparison: dict[str, Any] | None
     needs: dict[str, Any] | None = None  # memory and operators on a microcontroller
     search: Sequence[SearchStep] = ()  # the steps of a mixed-precision search
@@ -56,12 +58,14 @@ class Converted:
     ) -> Converted:
         """Attach `fitted` to the finished `model`: what was measured on the draft gets the id of the final file."""
         about = fitted.validation.model | {"id": model.id}
+        validation, labelled = (
+            dataclasses.replace(each, model=about) for each in (fitted.validation, fitted.gate.labelled)
+        )
+        gate = dataclasses.replace(fitted.gate, labelled=labelled)
         comparison = fitted.comparison
         if comparison is not None:
             comparison = comparison | {"other": comparison["other"] | {"model": about}}
-        return cls(
-            model, engine, parity, dataclasses.replace(fitted.validation, model=about), comparison, needs, search
-        )
+        return cls(model, engine, parity, validation, gate, comparison, needs, search)
 
     @property
     def compressed_bytes(self) -> int:
@@ -147,14 +151,23 @@ def family_table(made: Sequence[Converted]) -> str:
                 f"{converted.compressed_bytes / 1e6:.2f}",
                 f"{balanced.value:.3f} ({balanced.low:.3f} to {balanced.high:.3f})",
                 _agreement(converted.comparison),
-                spec.drift.verdict if spec.drift else "baseline",
+                _file_verdict(spec.drift) if spec.drift else "baseline",
             ]
         )
     lines = align(rows)
     for converted in made:
-        if (drift := converted.model.spec.drift) is not None:
-            lines += ["", *_drift_lines(converted.model.name, drift)]
+        if (drift := converted.model.spec.drift) is not None and converted.comparison is not None:
+            lines += ["", *_drift_lines(converted.model.name, drift, converted.comparison)]
     return "\n".join(lines)
+
+
+def _file_verdict(drift: Drift) -> str:
+    """Return the verdict on a file; if undecided, with the lesions that would decide its hardest criterion."""
+    if drift.verdict != "undecided":
+        return drift.verdict
+    needed = [criterion.would_tell for criterion in drift.criteria if criterion.verdict == "undecided"]
+    known = [number for number in needed if number is not None]
+    return f"undecided: needs {max(known)} groups" if len(known) == len(needed) and known else "undecided"
 
 
 def _agreement(comparison: dict[str, Any] | None) -> str:
@@ -168,20 +181,24 @@ def _agreement(comparison: dict[str, Any] | None) -> str:
     return ", ".join(shares)
 
 
-def _drift_lines(name: str, drift: Drift) -> Iterator[str]:
-    yield f"{name}: {drift.verdict}"
-    rows = [["criterion", "loss in points (95 % interval)", "margin", "groups", "verdict"]]
+def _drift_lines(name: str, drift: Drift, comparison: dict[str, Any]) -> Iterator[str]:
+    yield f"{name}: {drift.verdict}, measured on {drift.measured_on}"
+    rows = [["criterion", "loss in points (95 % interval)", "margin", "groups", "", "verdict"]]
     rows += [
         [
             criterion.name,
             f"{100 * criterion.worse_by:+.2f} ({100 * criterion.low:+.2f} to {100 * criterion.high:+.2f})",
             f"{100 * criterion.margin:g}",
             str(criterion.n),
+            counts_of(comparison, criterion.name),
             _verdict(criterion),
         ]
         for criterion in drift.criteria
     ]
     yield from (f"  {line}" for line in align(rows))
+    if drift.verdict == "undecided":
+        judged = comparison | {"verdict": as_data(drift)}
+        yield "  " + more_images(judged, "group", ("--gate-data NAME=MANIFEST", "--gate-unlabelled NAME=FOLDER"))
 
 
 def _verdict(criterion: Criterion) -> str:
