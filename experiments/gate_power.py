@@ -225,8 +225,8 @@ compressed file gets right. The net loss, in points, is what counts.
 {recall}
 
 **At half the margin, 1,000 melanomas are too few for a chance of 80 % to pass.** It is {power} % even without gains.
-The exact test is the most powerful one for a share, so no rule with an error of at most 5 % does better. A chance of 80 %
-takes {half} melanomas; or, with 1,000, a margin of {widest} points. The margin stays as it is.
+The exact test is the most powerful one for a share, so no rule with an error of at most 5 % does better. A chance of
+80 % takes {half} melanomas; or, with 1,000, a margin of {widest} points. The margin stays as it is.
 
 ## Top-1 flips, margin {margins[1]} points
 
@@ -240,8 +240,8 @@ Nothing is gained.
 {balanced}
 
 Every class counts the same, however few lesions it has. With 7 lesions, one of them moves balanced accuracy by 2
-points, twice the margin. A file that loses nothing passes if **every class has {rare} lesions**. For a rarer class, the gate is
-undecided and names it. The preset `screening` leaves balanced accuracy out.
+points, twice the margin. A file that loses nothing passes if **every class has {rare} lesions**. For a rarer class, the
+gate is undecided and names it. The preset `screening` leaves balanced accuracy out.
 
 ## Why this rule
 

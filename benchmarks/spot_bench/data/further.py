@@ -100,8 +100,8 @@ def refuse_used(further: Manifest, data: Manifest) -> None:
         for key in _keys(item):
             if key in used:
                 raise DataError(
-                    f"{further.origin}: {item.image.name} belongs to {used[key].split} in {data.origin}. Images that "
-                    "trained or calibrated the network cannot measure what quantization costs: remove them"
+                    f"{further.origin}: {item.image.name} belongs to {used[key].split} in {data.origin}. Remove "
+                    "what trained or calibrated the network, or rename what has the same name only by chance"
                 )
 
 
