@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from spot_bench.data.drawn import draw_lesion
@@ -74,3 +75,11 @@ def test_a_share_below_one_image_per_batch_changes_nothing() -> None:
     images = stored(64, 2)
     few = dataclasses.replace(OFF, hairs=0.1, corners=0.1, jpeg=0.1, blur=0.1)
     np.testing.assert_array_equal(changed(few, images, 64), images)
+
+
+def test_the_same_in_a_graph_that_does_not_know_the_size_of_its_batch() -> None:
+    few = dataclasses.replace(OFF, hairs=0.1, corners=0.1, jpeg=0.1, blur=0.1)
+    inputs = keras.Input((64, 64, 3), dtype="uint8")
+    network = keras.Model(inputs, RandomAugmentation(few, 64)(inputs))
+    images = stored(64, 5)  # batches of 2, 2 and 1
+    np.testing.assert_array_equal(network.predict(images, batch_size=2, verbose=0), images)

@@ -83,9 +83,12 @@ class _Stream:
         number = round(share * count) if known else ops.cast(ops.round(share * ops.cast(count, "float32")), "int32")
         if known and not number:
             return images
-        return _change_first(
-            number, ops.argsort(self.uniform(count, 0.0, 1.0)), lambda some: change(some, self), images
-        )
+        order = ops.argsort(self.uniform(count, 0.0, 1.0))
+        if known:
+            return _change_first(number, order, lambda some: change(some, self), images)
+        least = ops.maximum(number, 1)  # TensorFlow cannot blur an empty batch
+        chosen = ops.reshape(ops.arange(least) < number, (-1, 1, 1, 1))
+        return _change_first(least, order, lambda some: ops.where(chosen, change(some, self), some), images)
 
 
 class _Table:
