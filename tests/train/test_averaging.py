@@ -57,7 +57,13 @@ def test_the_mean_of_two_runs_is_a_run(first_run: Path, other_run: Path, shapes:
 
 
 @pytest.mark.parametrize(
-    "about", [{"labels": []}, {"split_sha256": "0"}, {"weights": {"name": "other", "sha256": "1"}}]
+    "about",
+    [
+        {"labels": []},
+        {"split_sha256": "0"},
+        {"weights": {"name": "other", "sha256": "1"}},
+        {"sources": [{"name": "other"}]},
+    ],
 )
 def test_runs_that_differ_are_refused(
     first_run: Path, other_run: Path, shapes: Path, tmp_path: Path, about: dict[str, object]

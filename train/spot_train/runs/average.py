@@ -35,7 +35,7 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
     """Write a run to `out` with the mean weights of `runs`, and return its metrics on the validation split of `data`.
 
     Recipe, split and history come from the first run; `run.json` has the recipes of all. DataError if the runs differ
-    in labels, split, network or pretrained weights.
+    in labels, split, network, pretrained weights or sources.
     """
     if len(runs) < 2:
         raise DataError("averaging needs two or more runs")
@@ -44,6 +44,8 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
         for key in ("labels", "image", "split_sha256", "weights"):
             if about[key] != descriptions[0][key]:
                 raise DataError(f"{run}: cannot average it with {runs[0]}: they differ in {key}")
+        if about.get("sources") != descriptions[0].get("sources"):
+            raise DataError(f"{run}: cannot average it with {runs[0]}: they differ in sources")
     recipe = load_recipe(str(runs[0] / "recipe.toml"))
     if any(load_recipe(str(run / "recipe.toml")).train.batch_norm != "frozen" for run in runs):
         raise DataError("cannot average runs with adapting batch norm: its statistics fit the weights of one run only")
