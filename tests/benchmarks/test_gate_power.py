@@ -57,5 +57,5 @@ def test_the_page_has_every_row(tmp_path: Path) -> None:
     out = tmp_path / "gate.md"
     assert CliRunner().invoke(main, ["--files", "20", "--out", str(out)], catch_exceptions=False).exit_code == 0
     rows = [line for line in out.read_text().splitlines() if line.startswith("| ")]
-    assert len(rows) == 5 * 2 + 4 * 4 * 2 + 4 * 4 + 4 * 7 + 4 * 4 + 5
+    assert len(rows) == 6 * 2 + 4 + 4 * 4 * 2 + 4 * 4 + 4 * 7 + 4 * 4 + 5
     assert "melanoma with 199 melanomas" in out.read_text()

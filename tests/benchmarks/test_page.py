@@ -24,7 +24,9 @@ from spot_bench.data.manifest import Manifest, read_manifest
 from spot_bench.data.predictions import Predictions, save_predictions
 from spot_bench.drift.lines import drift_lines
 from spot_bench.drift.page import page, write_page
+from spot_bench.drift.page.figures import gate_svg
 from spot_bench.drift.report import drift_report, refuse_verdict
+from spot_bench.report.tables import points
 from spot_bench.stats.calibration import operating_points, softmax
 from spot_bench.stats.conformal import conformal_thresholds
 from spot_edge.errors import CheckError, DataError, OutputError
@@ -150,6 +152,21 @@ def test_the_page_shows_verdicts_flips_and_subgroups(report: dict[str, Any]) -> 
     assert re.search("too few lesions</span> .lesions.: female .20.", text)
     assert text.index("malignancy lost") < text.index("now right")
     assert "<td>8.00</td>" in text
+
+
+def test_the_page_shows_margins_as_bands_and_intervals_as_bars(report: dict[str, Any]) -> None:
+    """A bar per criterion in the colour of its verdict; an arrow where it leaves the chart."""
+    worse, same = (gate_svg(comparison) for comparison in report["comparisons"])
+    bars = re.compile(r"stroke: (#[0-9a-f]{6}); stroke-width: 7"")
+    assert {"#a32020"} <= set(bars.findall(worse)) <= {"#2f7d4f", "#b07a10", "#a32020"}
+    assert bars.findall(same).count("#a32020") == 0
+    assert len(bars.findall(worse)) == len(report["comparisons"][0]["verdict"]["criteria"])
+    assert worse.count("#e6f0e8") == same.count("#e6f0e8") == 1
+    assert page(report, {}).count("#e6f0e8") == 2
+
+
+def test_no_points_are_negative_zero() -> None:
+    assert [points(share) for share in (-0.0001, 0.0, 0.0149, -0.02)] == ["+0.0", "+0.0", "+1.5", "-2.0"]
 
 
 def test_times_and_sizes_of_a_latency_report_are_shown(

@@ -8,7 +8,7 @@ from typing import Any
 
 from spot_bench.drift.gate import counts_of, more_images
 from spot_bench.drift.report import group_name
-from spot_bench.report.tables import align, change, count, figure, percent
+from spot_bench.report.tables import align, change, count, figure, percent, points
 from spot_edge.prediction.prediction import NEAR_TIE
 
 __all__ = ["across_models_lines", "drift_lines", "external_lines", "model_lines"]
@@ -144,7 +144,7 @@ def _verdict_lines(comparison: dict[str, Any], group: str) -> Iterator[str]:
     yield f"no worse than the baseline, within the margins: {verdict['verdict']}"
     rows = [["", "worse by, points", "margin", f"{group}s", "", ""]]
     for c in verdict["criteria"]:
-        worse = f"{100 * c['worse_by']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
+        worse = f"{points(c['worse_by'])} ({points(c['low'])} to {points(c['high'])})"
         counts = counts_of(comparison, c["name"])
         hint = f"; {c['would_tell']} {group}s needed" if c["would_tell"] else ""
         rows.append([f"  {c['name']}", worse, f"{100 * c['margin']:.1f}", str(c["n"]), counts, c["verdict"] + hint])

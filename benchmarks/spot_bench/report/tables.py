@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["align", "change", "count", "figure", "markdown", "milliseconds", "percent", "short"]
+__all__ = ["align", "change", "count", "figure", "markdown", "milliseconds", "percent", "points", "short"]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -43,6 +43,11 @@ def percent(share: dict[str, Any]) -> str:
     if share["value"] is None:
         return "-"
     return f"{100 * share['value']:.1f} ({_hundredfold(share['low'])}-{_hundredfold(share['high'])})"
+
+
+def points(share: float) -> str:
+    """Format a difference in percentage points as `+1.2`; never `-0.0`."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def count(hits: int, total: int) -> str:

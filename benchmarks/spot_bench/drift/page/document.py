@@ -17,6 +17,7 @@ from spot_bench.drift.page.words import headline, sentences
 from spot_bench.drift.report import group_name, model_title
 from spot_bench.drift.subgroups import FEWEST_LESIONS, FEWEST_OF_A_CLASS
 from spot_bench.report.html import render
+from spot_bench.report.tables import points
 from spot_edge.errors import InputError
 from spot_edge.files import write_file
 from spot_edge.image.tensor import decode
@@ -69,6 +70,7 @@ def page(report: dict[str, Any], thumbnails: dict[str, str]) -> str:
         half_kept=_half_kept,
         counts_of=counts_of,
         gate_svg=gate_svg,
+        points=points,
         reliability_svg=reliability_svg,
         roc_svg=roc_svg,
         selective_svg=selective_svg,
