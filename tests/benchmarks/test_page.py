@@ -157,7 +157,7 @@ def test_the_page_shows_verdicts_flips_and_subgroups(report: dict[str, Any]) -> 
 def test_the_page_shows_margins_as_bands_and_intervals_as_bars(report: dict[str, Any]) -> None:
     """A bar per criterion in the colour of its verdict; an arrow where it leaves the chart."""
     worse, same = (gate_svg(comparison) for comparison in report["comparisons"])
-    bars = re.compile(r"stroke: (#[0-9a-f]{6}); stroke-width: 7"")
+    bars = re.compile(r"stroke: (#[0-9a-f]{6}); stroke-width: 7")
     assert {"#a32020"} <= set(bars.findall(worse)) <= {"#2f7d4f", "#b07a10", "#a32020"}
     assert bars.findall(same).count("#a32020") == 0
     assert len(bars.findall(worse)) == len(report["comparisons"][0]["verdict"]["criteria"])
