@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from experiments.stills import main as study
 from spot_bench.data.drawn import draw_lesion
 from spot_bench.data.manifest import Item
 from spot_convert.images import image_tensors
@@ -35,3 +37,18 @@ def test_large_stills(geometry: Geometry, reduction: int, tmp_path: Path) -> Non
     assert prediction["image"].get("reduction", 1) == reduction
     schema = json.loads((SCHEMAS / "prediction.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(prediction)
+
+
+def test_the_study_of_two_images(tmp_path: Path) -> None:
+    """Two lesions cannot show that reducing is harmless, even if it changes neither."""
+    rows = ["image,label,group,split"]
+    for seed in range(2):
+        draw_lesion(seed, 400, 300).save(tmp_path / f"{seed}.png")
+        rows.append(f"{seed}.png,nv,{seed},val")
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    done = CliRunner().invoke(study, ["--data", str(tmp_path / "data.csv")], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "two stills of each of the 2 images that may flip" in done.stdout
+    time = float(next(line for line in done.stdout.splitlines() if line.startswith("reduced ")).split()[-4])
+    assert 0.1 < time < 0.8
+    assert done.stdout.splitlines()[-1].endswith("margin 1.0: undecided")
