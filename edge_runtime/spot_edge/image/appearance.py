@@ -41,9 +41,11 @@ def appearance_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
     planes = np.ascontiguousarray(tensor[0].transpose(2, 0, 1))
     red, green, blue = planes.reshape(3, -1)
     levels = np.bincount(planes[1, ::2, ::2].ravel(), minlength=256).cumsum()
-    levels = (levels / levels[-1]).tolist()
-    low, high = (bisect_left(levels, share) / 255 for share in (0.05, 0.95))
-    near, far, wide = _differences(planes[1], (1, 4, min(16, size // 4)))
+    levels = levels.tolist()
+    count = levels[-1]
+    low, high = bisect_left(levels, 0.05 * count) / 255, bisect_left(levels, 0.95 * count) / 255
+    differences = _differences(planes[1], (1, 4, min(16, size // 4)))
+    (near_down, near_across), (far_down, far_across), (wide_down, wide_across) = differences
     step = size // _CELLS
     side = _CELLS * step
     # No matrix product: some BLAS are very slow.
@@ -60,17 +62,19 @@ def appearance_of(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
         _spread(plane, greens),
         _spread((cells[1] / area).ravel(), int(whole[1]) / area),
     )
+    down, across = (near_down + _LEAST) / (far_down + _LEAST), (near_across + _LEAST) / (far_across + _LEAST)
     return np.array(
         [
-            min(n / (f + _LEAST) for n, f in zip(near, far, strict=True)),
-            *(high, 1 - levels[_WHITE - 1], levels[_BLACK], high - low),
+            min(near_down / (far_down + _LEAST), near_across / (far_across + _LEAST)),
+            *(high, 1 - levels[_WHITE - 1] / count, levels[_BLACK] / count, high - low),
             *rim.tolist(),
             *middle.tolist(),
             *map(log1p, spreads),
-            *(log((n + _LEAST) / (f + _LEAST)) for n, f in zip(near, far, strict=True)),
-            *(log((f + _LEAST) / (w + _LEAST)) for f, w in zip(far, wide, strict=True)),
-            *map(log1p, wide),
-            (int(np.count_nonzero(red < green)) / red.size) ** 0.5,
+            *(log(down), log(across)),
+            log((far_down + _LEAST) / (wide_down + _LEAST)),
+            log((far_across + _LEAST) / (wide_across + _LEAST)),
+            *(log1p(wide_down), log1p(wide_across)),
+            sqrt(int(np.count_nonzero(red < green)) / red.size),
         ],
         np.float32,
     )
