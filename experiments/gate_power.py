@@ -292,7 +292,7 @@ The same for balanced accuracy, margin {margins[2]} point:
 
 {means}
 
-The bootstrap passes most files that lose the margin in a class so rare that its few lesions hide the loss.
+The bootstrap passes far more than 5 %, because the few lesions of a rare class hide its loss.
 
 A file passes only if every criterion passes. So it passes in at most 5 % of cases if its true loss is at the margin of
 any criterion, and its chance to pass is lower than each table says. AUC and ECE keep the paired bootstrap. They are not

@@ -40,8 +40,14 @@ def test_drift(
     assert latency["models"][0]["against_float32"]
     validate("compare", json_of(bench, "compare", work / "t" / "report.json", work / "t" / "report.json"))
     dynamic = shapes_family / "shapes-dynamic.tflite"
+    (work / "more").mkdir()
+    for seed in range(3):
+        (work / "more" / f"{seed}.jpg").write_bytes(encode_jpeg(draw_lesion(seed, 120, 90)))
     options = ("--baseline", files[1], *images, "--latency", work / "t" / "report.json", "--out", work / "drift")
+    options = (*options, "--unlabelled", work / "more", "--margins", "any-images")
     report = validate("drift", json_of(bench, "drift", files[0], dynamic, *options))
+    assert report["data"]["unlabelled"] == 3
+    assert report["margins"]["preset"] == "any-images"
     assert report == json.loads((work / "drift" / "report.json").read_text())
     assert report["comparisons"][0]["subgroups"]
 

@@ -183,7 +183,7 @@ def _agreement(comparison: dict[str, Any] | None) -> str:
 
 def _drift_lines(name: str, drift: Drift, comparison: dict[str, Any]) -> Iterator[str]:
     yield f"{name}: {drift.verdict}, measured on {drift.measured_on}"
-    rows = [["criterion", "loss in points (95 % interval)", "margin", "groups", "", "verdict"]]
+    rows = [["criterion", "loss in points (95 % bounds)", "margin", "groups", "", "verdict"]]
     rows += [
         [
             criterion.name,
