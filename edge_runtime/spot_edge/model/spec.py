@@ -100,7 +100,7 @@ class QualityLimits(NamedTuple):
 
 
 class Criterion(NamedTuple):
-    """How much worse a file is than its float32 baseline, with the 95 % interval and the allowed margin."""
+    """How much worse a file is than its float32 baseline, with 95 % bounds and the allowed margin."""
 
     name: str
     worse_by: float
