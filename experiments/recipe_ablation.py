@@ -65,7 +65,7 @@ def _train(recipe_name: str, settings: list[str], data: Path, weights: str, file
         train_run(recipe, data, run, weights=weights, cache=cache, log=lambda line: click.echo(line, err=True))
     body = keras.saving.load_model(run / "model.keras", compile=False)
     val = read_task(recipe, data, lambda line: None).manifest.split("val")
-    logits = predict_logits(body, cached_pixels(val, recipe.network.size, cache))
+    logits = predict_logits(body, cached_pixels(val, recipe.network.image, cache))
     np.save(file, logits)
     write_file(file.with_suffix(".json"), json.dumps(settings).encode())
 

@@ -28,6 +28,7 @@ from spot_bench.stats.calibration import softmax
 from spot_bench.stats.intervals import Estimate, bootstrap
 from spot_bench.stats.metrics import auc, balanced_accuracy
 from spot_edge.errors import DataError
+from spot_edge.model.spec import ImageSpec
 from spot_train.data.augment import RandomAugmentation
 from spot_train.data.pixels import pixel_array
 from spot_train.data.sharpness import Sharpness, reduced
@@ -72,7 +73,7 @@ def read_images(recipe: Recipe, data: Path, source: tuple[str, Path], label: str
     if not own.items or not other.items:
         raise DataError(f"both the data and {name} need training images of {label!r}")
     stored = recipe.train.stored_size
-    pixels = [pixel_array(manifest, stored) for manifest in (own, other)]
+    pixels = [pixel_array(manifest, ImageSpec(stored)) for manifest in (own, other)]
     native = chosen[0].native
     if reduced_to:
         pixels[1], native = np.stack([reduced(image, reduced_to) for image in pixels[1]]), reduced_to

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 
@@ -16,7 +16,7 @@ from spot_bench.drift.gate import Margins, margins_from
 from spot_bench.run.directory import read_run_description
 from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
 from spot_edge.errors import DataError, first_line
-from spot_edge.model.spec import ImageSpec, Label
+from spot_edge.model.spec import Geometry, ImageSpec, Label
 
 __all__ = ["Run", "read_run"]
 
@@ -57,6 +57,11 @@ def read_run(path: Path, data: Path | None = None) -> Run:
         name = _file_name(about["name"], path)
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: run.json has a missing or unknown entry: {error}") from error
+    if image.geometry not in get_args(Geometry):
+        known = ", ".join(get_args(Geometry))
+        raise DataError(
+            f"{path}: run.json has the unknown image geometry {image.geometry!r}. It must be one of {known}"
+        )
     manifest = read_manifest(path / "split.csv", root=root)
     body = _load(path / "model.keras", image, len(labels))
     scaling = body.layers[1]

@@ -174,6 +174,7 @@ def test_a_folder_that_is_not_a_run_is_reported(tmp_path: Path) -> None:
         ({"labels": [{"label": "one", "name": "one"}]}, "evidence for 1 classes"),
         ({"labels": [{"lable": "one"}]}, "missing or unknown entry"),
         ({"image": {"size": 128}}, r"must be uint8\[128,128,3\]"),
+        ({"image": {"size": 48, "geometry": "crop"}}, "unknown image geometry 'crop'. It must be one of stretch, "),
         ({"name": "../../etc"}, "invalid name '../../etc'"),
     ],
 )

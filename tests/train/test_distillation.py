@@ -11,6 +11,7 @@ import pytest
 from spot_bench.data.manifest import read_manifest
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
+from spot_edge.model.spec import ImageSpec
 from spot_train.data.pixels import pixel_array
 from spot_train.labels.labelset import load_label_set, plain_label_set
 from spot_train.loop.fit import predict_logits
@@ -24,7 +25,7 @@ def test_targets_are_a_mix_of_labels_and_teacher_predictions(shapes_run: Path, s
     train = Train(teachers=(str(shapes_run), str(shapes_run)), teacher_share=0.25, teacher_temperature=4.0)
     targets = distilled_targets(labels, train, manifest, tmp_path)
     body = keras.saving.load_model(shapes_run / "model.keras", compile=False)
-    predictions = softmax(predict_logits(body, pixel_array(manifest, 64)) / 4)
+    predictions = softmax(predict_logits(body, pixel_array(manifest, ImageSpec(64))) / 4)
     np.testing.assert_allclose(targets, 0.75 * labels + 0.25 * predictions, atol=1e-5)
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
 

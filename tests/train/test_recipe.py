@@ -43,6 +43,7 @@ def test_the_seed_is_part_of_the_hash(tmp_path: Path) -> None:
         ('name = "x"\n[augment]\nzoom = [1.0, 0.5]', "two increasing numbers"),
         ('name = "x"\n[network]\nsize = 200', "multiple of 32"),
         ('name = "x"\n[network]\nwidth = 0.0', "network.width"),
+        ('name = "x"\n[network]\ngeometry = "crop"', "network.geometry must be one of stretch, stretch-reduced-jpeg"),
         ('name = "x"\n[train]\nstored_size = 96', "at least the largest training size"),
         ('name = "x"\n[train]\nepochs = 0\nhead_epochs = 0', "nothing to train"),
         ('name = "x"\n[train]\nbatch_norm = "off"', "one of frozen, adapt"),

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_bench.stats.calibration import softmax
+from spot_edge.model.spec import ImageSpec
 from spot_train.commands.train import train
 from spot_train.data.augment import RandomAugmentation
 from spot_train.data.pixels import pixel_array
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"teacher{size}").mkdir()
         body = build_body(Network(width=0.35, size=size), 3)
         kernel, _ = body.get_layer("evidence").get_weights()
-        embedding = np.asarray(body(pixel_array(manifest(folder), size), training=False)["embedding"])
+        embedding = np.asarray(body(pixel_array(manifest(folder), ImageSpec(size)), training=False)["embedding"])
         kernel *= 2 / (embedding @ kernel[0, 0]).std(axis=0)  # so that predictions differ
         body.get_layer("evidence").set_weights([kernel, -(embedding @ kernel[0, 0]).mean(axis=0)])
         body.save(folder / f"teacher{size}" / "model.keras")
@@ -76,7 +77,9 @@ def test_teachers_predict_the_very_images_that_the_student_sees(folder: Path, tm
         for size in SIZES:
             side = max(48, size)
             draws = view_draws(views.seed, view, number)
-            images = RandomAugmentation(recipe(folder).augment, size)(pixel_array(manifest(folder), side), draws)
+            images = RandomAugmentation(recipe(folder).augment, size)(
+                pixel_array(manifest(folder), ImageSpec(side)), draws
+            )
             body = keras.saving.load_model(folder / f"teacher{size}" / "model.keras", compile=False)
             evidence = np.asarray(body(np.asarray(images), training=False)["evidence"])
             expected += softmax(evidence.mean(axis=(1, 2)) / 2) / 2  # temperature 2, two teachers

@@ -49,19 +49,20 @@ class PixelStack:
 
 
 def cached_pixels(
-    manifest: Manifest, size: int, folder: Path, progress: Callable[[int], None] | None = None
+    manifest: Manifest, spec: ImageSpec, folder: Path, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.uint8]:
     """Return the images of `manifest` as a read-only `uint8[N,size,size,3]`, decoded once into `folder` and mapped.
 
-    The cache key is made from the files' names, sizes and times. DataError names an image that cannot be decoded.
+    The cache key is made from `spec` and the files' names, sizes and times. DataError names an image that cannot be
+    decoded.
     """
-    path = folder / f"pixels-{size}-{pixels_key(manifest)}.npy"
+    path = folder / f"pixels-{_spec_key(spec)}-{pixels_key(manifest)}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".partial")
         try:
-            array = open_memmap(temporary, "w+", np.uint8, (len(manifest.items), size, size, 3))
-            _fill(array, manifest, size, progress)
+            array = open_memmap(temporary, "w+", np.uint8, (len(manifest.items), spec.size, spec.size, 3))
+            _fill(array, manifest, spec, progress)
             array.flush()
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -73,16 +74,16 @@ def cached_pixels(
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
-def pixel_array(manifest: Manifest, size: int) -> NDArray[np.uint8]:
+def pixel_array(manifest: Manifest, spec: ImageSpec) -> NDArray[np.uint8]:
     """Decode the images of a small `manifest` into memory."""
-    array = np.empty((len(manifest.items), size, size, 3), np.uint8)
-    _fill(array, manifest, size, None)
+    array = np.empty((len(manifest.items), spec.size, spec.size, 3), np.uint8)
+    _fill(array, manifest, spec, None)
     return array
 
 
-def _fill(array: NDArray[np.uint8], manifest: Manifest, size: int, progress: Callable[[int], None] | None) -> None:
-    spec = ImageSpec(size)
-
+def _fill(
+    array: NDArray[np.uint8], manifest: Manifest, spec: ImageSpec, progress: Callable[[int], None] | None
+) -> None:
     def decode(index: int) -> None:
         item = manifest.items[index]
         try:
@@ -94,6 +95,11 @@ def _fill(array: NDArray[np.uint8], manifest: Manifest, size: int, progress: Cal
         for _ in pool.map(decode, range(len(manifest.items))):
             if progress is not None:
                 progress(1)
+
+
+def _spec_key(spec: ImageSpec) -> str:
+    """Name `spec` in a cache key: by its size alone for the default geometry and filter, as older caches do."""
+    return str(spec.size) if spec == ImageSpec(spec.size) else "-".join(map(str, spec))
 
 
 def pixels_key(manifest: Manifest) -> str:

@@ -22,6 +22,7 @@ from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError, OutputError
 from spot_edge.files import make_folder, write_file
 from spot_edge.model.old_names import current_run
+from spot_edge.model.spec import ImageSpec
 from spot_train.data.batches import Examples, Part, class_counts, class_weights, with_sets
 from spot_train.data.extra import Extra, class_sets, read_extras, refuse_leaks, repeated, with_sources
 from spot_train.data.pixels import PixelStack, cached_pixels
@@ -105,7 +106,7 @@ def train_run(
         number = len(train.items) + sum(len(extra.manifest.items) for extra in task.extras)
         log(f"decoding {number} training and {len(val.items)} validation images")
         examples = _examples(recipe, task, train, pixels, log, stop)
-        val_pixels, truth = cached_pixels(val, recipe.network.size, pixels), task.indices(val)
+        val_pixels, truth = cached_pixels(val, recipe.network.image, pixels), task.indices(val)
         if stop.raised:
             raise Interrupted
 
@@ -200,7 +201,7 @@ def _examples(
     elif settings.teachers:
         every = replace(train, items=tuple(item for manifest in manifests for item in manifest.items), folder=None)
         targets = distilled_targets(targets, settings, every, folder, permitted)
-    pixels = [cached_pixels(manifest, settings.stored_size, folder) for manifest in manifests]
+    pixels = [cached_pixels(manifest, ImageSpec(settings.stored_size), folder) for manifest in manifests]
     return Examples(
         PixelStack(pixels) if extras else pixels[0],
         classes,

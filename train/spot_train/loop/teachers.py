@@ -20,6 +20,7 @@ from spot_bench.data.manifest import Manifest
 from spot_bench.run.directory import read_run_description
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
+from spot_edge.model.spec import ImageSpec
 from spot_train.data.augment import DRAWS, RandomAugmentation
 from spot_train.data.pixels import PixelStack, cached_pixels, pixels_key
 from spot_train.data.sharpness import Sharpness
@@ -74,7 +75,8 @@ def distilled_targets(
     total: Any = 0
     for name in settings.teachers:
         body = _teacher(name)
-        logits = predict_logits(body, cached_pixels(train, body.input_shape[1], folder))
+        spec = ImageSpec(**read_run_description(Path(name))["image"])
+        logits = predict_logits(body, cached_pixels(train, spec, folder))
         total = total + softmax(logits / settings.teacher_temperature)
     predictions = np.asarray(total / len(settings.teachers), np.float32)
     if permitted is not None:
@@ -136,7 +138,7 @@ def _logits(
         logits = _cached(path, (number, classes))
         if logits is None:
             if model is None:
-                pixels = PixelStack([cached_pixels(manifest, side, folder) for manifest in manifests])
+                pixels = PixelStack([cached_pixels(manifest, ImageSpec(side), folder) for manifest in manifests])
                 model = _augmenting(body, recipe, side)
             begun = time.perf_counter()
             draws = view_draws(settings.seed, view, number)

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from spot_bench.drift.gate import Margins, margins_from
 from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
 from spot_edge.errors import DataError
+from spot_edge.model.spec import Geometry, ImageSpec
 from spot_train.network.backbones import backbone_problems
 
 __all__ = [
@@ -44,6 +45,12 @@ class Network:
     width: float = 1.0
     size: int = 224
     dropout: float = 0.2
+    geometry: str = field(default="stretch", metadata=_ADDED)  # or "stretch-reduced-jpeg": large JPEGs decode faster
+
+    @property
+    def image(self) -> ImageSpec:
+        """How an image becomes the network's input."""
+        return ImageSpec(self.size, cast(Geometry, self.geometry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +320,7 @@ def _check(recipe: Recipe, where: str) -> None:
         (train.teacher_share <= 1, "train.teacher_share must be from 0 to 1"),
         (train.teacher_temperature > 0, "train.teacher_temperature must be above 0"),
         (not train.teacher_views or train.teachers, "train.teacher_views needs train.teachers"),
+        (network.geometry in get_args(Geometry), f"network.geometry must be one of {', '.join(get_args(Geometry))}"),
         (0 < network.width <= 2, "network.width must be between 0 and 2"),
         *((False, problem) for problem in problems),
         (0 <= network.dropout < 1, "network.dropout must be from 0 to below 1"),

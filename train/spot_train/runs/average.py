@@ -53,7 +53,7 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
     val = task.manifest.split("val")
     log(f"averaging {len(runs)} runs and evaluating {len(val.items)} validation images")
     body = _mean_body(runs)
-    logits, truth = predict_logits(body, pixel_array(val, recipe.network.size)), task.indices(val)
+    logits, truth = predict_logits(body, pixel_array(val, recipe.network.image)), task.indices(val)
     metrics = validation_metrics(logits, truth, [item.group for item in val.items], task.labels)
     with new_run(out) as folder:
         for name in _FROM_FIRST_RUN:

@@ -73,7 +73,7 @@ def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | Non
         "schema": SCHEMA,
         "name": recipe.name,
         "labels": [as_data(label) for label in labels.labels],
-        "image": {"size": recipe.network.size, "geometry": "stretch", "filter": "bilinear-antialias"},
+        "image": recipe.network.image._asdict(),
         "training": {"data": labels.data, "licence": labels.licence, "notice": labels.notice},
         "recipe_sha256": recipe_hash(recipe),
         "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
