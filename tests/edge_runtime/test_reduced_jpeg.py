@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,29 @@ def test_only_jpegs_are_reduced(scene, encode) -> None:
         full, reduced = (prepare(Source.of(thing), spec) for spec in (FULL, REDUCED))
         assert reduced.reduction == 1
         assert np.array_equal(full.tensor, reduced.tensor)
+
+
+def test_a_jpeg_with_an_unusual_start_keeps_its_size(scene, encode) -> None:
+    data = encode(scene, "JPEG")
+    full, reduced = both(data[:2] + b"\xff" + data[2:])  # a fill byte before a marker
+    assert reduced.reduction == 1
+    assert np.array_equal(full.tensor, reduced.tensor)
+
+
+def test_a_lossless_jpeg_is_never_reduced() -> None:
+    """Its decoder may ignore the reduction, and write rows of the full width into the buffer of a reduced image."""
+    width, height = 1536, 1152
+    frame = struct.pack(">HBHHB", 11, 8, height, width, 1) + b"\1\x11\0"
+    codes = b"\0\x14\0\1" + bytes(15) + b"\0"  # one code of one bit: the pixel is as predicted
+    start = b"\xff\xd8\xff\xc3" + frame + b"\xff\xc4" + codes + b"\xff\xda\0\x08\1\1\0\1\0\0"
+    data = start + bytes(width * height // 8) + b"\xff\xd9"
+    try:
+        expected = prepare(Source.of(data), FULL)
+    except InputError as error:  # the decoder does not know lossless JPEGs
+        with pytest.raises(InputError, match=re.escape(str(error))):
+            prepare(Source.of(data), REDUCED)
+    else:
+        assert np.array_equal(prepare(Source.of(data), REDUCED).tensor, expected.tensor)
 
 
 def test_decode_returns_the_full_size(scene, encode) -> None:

@@ -141,7 +141,9 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
             if image.format in ("JPEG", "TIFF", "BMP") and not start.one_scan:
                 _check_decoding_cost(image, data, name)
             orientation = _orientation(image)
-        reduction = _reduce(image, orientation, spec) if spec is not None and image.format == "JPEG" else 1
+        # Only after a usual start: some decoders of lossless JPEGs ignore the reduction, and overflow Pillow's buffer.
+        usual = start.length < len(data)
+        reduction = _reduce(image, orientation, spec) if spec is not None and usual else 1
         with (
             _quietly() if image.format == "TIFF" else nullcontext()
         ):  # it reads unusual tags, and warns about them, only here
