@@ -36,6 +36,7 @@ CHANGES = {
     "ham-top2": (*NARROW, "train.head_epochs=0", "train.epochs=3", "train.patience=1"),
     "any-images": (*NARROW, "train.head_epochs=0", "train.epochs=1"),
     "spot-sources": (*NARROW, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
+    "teacher": (*SMALL, "train.head_epochs=0", "train.epochs=1", "train.sizes=[32]"),
 }
 FAST = ("ham-top2", "spot-small")
 FILES = {
