@@ -64,12 +64,16 @@ def main(backbone: str, file: Path, out: Path, reference: Path | None) -> None:
     """Convert the weights in FILE of the network BACKBONE."""
     import keras
 
+    from spot_train.network.backbones import find_backbone
+    from spot_train.network.efficientnet_lite import SIZES
     from spot_train.network.network import build_body
     from spot_train.recipes.recipe import Network
 
     try:
         if not out.name.endswith(".weights.h5"):
             raise DataError(f"{out}: the name must end with .weights.h5")
+        if find_backbone(backbone).keras_name not in SIZES:
+            raise DataError(f"{backbone}: only weights of efficientnet_lite0 to _lite4 can be converted")
         tensors = read_torch_file(file)
         body = build_body(Network(backbone=backbone), 1, any_size=True)
         load_torch_weights(body, tensors)
@@ -102,14 +106,14 @@ def load_torch_weights(body: Any, tensors: Tensors) -> None:
             order = (2, 3, 0, 1) if "depthwise" in layer.name else (2, 3, 1, 0)
         missing = [key for key in names if key not in tensors]
         if missing:
-            raise DataError(f"the file has no {missing[0]}: it is not of {body.name}")
+            raise DataError(f"the file has no {missing[0]}: not weights of {body.name}")
         arrays = [
             np.transpose(tensors[key], order) if tensors[key].ndim == len(order) else tensors[key] for key in names
         ]
         try:
             layer.set_weights(arrays)
         except ValueError as error:
-            raise DataError(f"{names[0]} has the shape {arrays[0].shape}: the file is not of {body.name}") from error
+            raise DataError(f"{names[0]} has the shape {arrays[0].shape}: not weights of {body.name}") from error
         left -= set(names)
     if left:
         raise DataError(f"{body.name} has no place for {min(left)}")

@@ -212,5 +212,12 @@ def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(DataError, match=r"has no place for _blocks\.99\._bn0\.bias"):
         load_torch_weights(body, arrays | {"_blocks.99._bn0.bias": np.zeros(3)})
     del arrays["_conv_head.weight"]
-    with pytest.raises(DataError, match=r"the file has no _conv_head\.weight: it is not of efficientnet_lite0"):
+    with pytest.raises(DataError, match=r"the file has no _conv_head\.weight: not weights of efficientnet_lite0"):
         load_torch_weights(body, arrays)
+
+
+def test_other_backbones_are_refused(tmp_path: Path) -> None:
+    arguments = ["mobilenet_v2", str(tmp_path / "any.pth"), "--out", str(tmp_path / "any.weights.h5")]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 1
+    assert "mobilenet_v2: only weights of efficientnet_lite0 to _lite4 can be converted" in refused.output
