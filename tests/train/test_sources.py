@@ -29,7 +29,7 @@ from spot_train.data.extra import class_sets, with_sources
 from spot_train.data.pixels import PixelStack
 from spot_train.data.sharpness import sharpness_of
 from spot_train.labels.labelset import load_label_set
-from spot_train.loop.fit import training_body
+from spot_train.loop.fit import Phase, training_body
 from spot_train.loop.losses import SetCrossentropy, set_accuracy
 from spot_train.loop.progress import Progress
 from spot_train.loop.session import Task, read_task, train_run
@@ -114,6 +114,15 @@ def test_an_epoch_shows_each_source_by_its_weight(pretraining: bool, counts: tup
     assert tuple(np.histogram(shown, [0, 10, 18, 22])[0]) == counts
     assert sorted(r for r in shown if r < 10) == list(range(10))
     assert sorted(r for r in shown if r >= 18) == [18, 18, 19, 19, 20, 20, 21, 21] * pretraining
+
+
+def test_an_epoch_shorter_than_a_batch_is_one_batch() -> None:
+    """The epochs after pretraining have 14 of the 22 images."""
+    phase = Phase("all", 1, 2, 1e-3, (32,), pretrain_epochs=1)
+    for epoch in range(2):
+        batches = Batches(examples(), Train(batch=20), (1, 1, epoch), 0, phase.pretraining(epoch))
+        assert len(batches) == phase.steps(epoch, examples(), 20) == 1
+        assert len(batches[0][1]) == 14
 
 
 def test_balance_acts_within_the_data_and_within_each_source() -> None:

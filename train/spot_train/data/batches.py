@@ -15,7 +15,17 @@ from spot_train.data.sharpness import Sharpness
 from spot_train.data.views import Views, occurrences
 from spot_train.recipes.recipe import Train
 
-__all__ = ["Batches", "Examples", "Part", "class_counts", "class_weights", "epoch_length", "epoch_order", "with_sets"]
+__all__ = [
+    "Batches",
+    "Examples",
+    "Part",
+    "batch_size",
+    "class_counts",
+    "class_weights",
+    "epoch_length",
+    "epoch_order",
+    "with_sets",
+]
 
 _Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 _ViewBatch = tuple[tuple[NDArray[Any], ...], NDArray[np.float32], NDArray[np.float32]]
@@ -77,7 +87,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._examples, self._train, self._seed, self._first = examples, train, seed, first
-        self._batch = min(train.batch, len(examples.classes))
+        self._batch = batch_size(examples, train.batch)
         self._order = _order(examples, train.balance, seed, pretraining)
         self._occurrences = occurrences(self._order) if examples.views else self._order[:0]
 
@@ -119,6 +129,11 @@ def epoch_length(examples: Examples, pretraining: bool) -> int:
     """Return the number of images of an epoch."""
     parts = [part for part in examples.parts if pretraining or not part.pretrain_only]
     return _own(examples) + sum(part.shown for part in parts)
+
+
+def batch_size(examples: Examples, wanted: int) -> int:
+    """Return the number of images of a batch: at most those of the shortest epoch, so that each epoch has a batch."""
+    return min(wanted, epoch_length(examples, pretraining=False))
 
 
 def _own(examples: Examples) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_train.data.augment import DRAWS, Blend, RandomAugmentation
-from spot_train.data.batches import Batches, Examples, class_counts, epoch_length
+from spot_train.data.batches import Batches, Examples, batch_size, class_counts, epoch_length
 from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
 from spot_train.loop.losses import SetCrossentropy, set_accuracy
 from spot_train.loop.optimizer import DeferredAverage, make_optimizer, plateau_rate
@@ -47,7 +47,7 @@ class Phase:
 
     def steps(self, epoch: int, examples: Examples, batch: int) -> int:
         """Return the number of complete batches of `epoch`."""
-        return epoch_length(examples, self.pretraining(epoch)) // min(batch, len(examples.classes))
+        return epoch_length(examples, self.pretraining(epoch)) // batch_size(examples, batch)
 
     def size(self, epoch: int) -> int:
         """Return the side of the crops in `epoch` (from 0). All sizes get the same number of epochs, in order."""
@@ -222,7 +222,7 @@ class EpochRunner:
         history = position.history
         if counter.done < steps:
             return Position(self.phase.number, epoch, counter.done, history, loss, accuracy, seconds)
-        images = steps * min(batch, len(self.examples.classes))
+        images = steps * batch_size(self.examples, batch)
         ended = Epoch(
             self.phase.name, epoch + 1, self.phase.epochs, size, rate, loss, accuracy, seconds, images / seconds
         )
