@@ -317,6 +317,16 @@ def test_a_class_map_must_fit_the_classes(folder: Path, tmp_path: Path, old: str
         read_task(load_recipe(str(tmp_path / "mixed.toml")), folder / "data.csv", lambda line: None, named)
 
 
+def test_a_class_that_only_pretraining_shows_is_refused(folder: Path) -> None:
+    """It would be forgotten, and has no weight."""
+    manifest = read_manifest(folder / "data.csv")
+    items = tuple(item for item in manifest.items if (item.label, item.split) != ("triangle", "train"))
+    write_manifest(dataclasses.replace(manifest, items=items), folder / "few.csv")
+    named = {"partial": folder / "partial.csv", "first": folder / "first"}
+    with pytest.raises(DataError, match=r"no training image is labelled 'triangle' \(sources with pretrain_only"):
+        read_task(load_recipe(str(folder / "mixed.toml")), folder / "few.csv", lambda line: None, named)
+
+
 def test_a_source_that_trains_on_held_out_images_is_refused(folder: Path) -> None:
     manifest = read_manifest(folder / "data.csv")
     held_out = manifest.split("test").items[0]

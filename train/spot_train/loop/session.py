@@ -166,10 +166,12 @@ def read_task(
     train, val = manifest.split("train"), manifest.split("val")
     extras = () if sources is None else read_extras(recipe.sources, sources, labels)
     refuse_leaks(manifest, extras)
-    taught = {*train.labels, *(known[a[0]] for extra in extras for a in extra.allowed if len(a) == 1)}
+    lasting = (extra for extra in extras if not extra.source.pretrain_only)
+    taught = {*train.labels, *(known[a[0]] for extra in lasting for a in extra.allowed if len(a) == 1)}
     absent = [label for label in known if label not in taught]
     if absent and not (sources is None and recipe.sources):
-        raise DataError(f"{data}: no training image is labelled {absent[0]!r}")
+        beside = " (sources with pretrain_only do not count)" if any(e.source.pretrain_only for e in extras) else ""
+        raise DataError(f"{data}: no training image is labelled {absent[0]!r}{beside}")
     for key, named in (("train.class_weights", recipe.train.class_weights), ("gate.recall", recipe.gate.recall)):
         unknown = sorted(set(named) - set(known))
         if unknown:
