@@ -159,6 +159,16 @@ def test_a_lossless_jpeg_is_never_reduced() -> None:
         assert np.array_equal(prepare(Source.of(data), REDUCED).tensor, expected.tensor)
 
 
+def test_the_full_image_is_the_one_that_was_prepared(scene, encode, tmp_path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(encode(scene, "JPEG"))
+    prepared = prepare(Source.of(path), REDUCED)
+    expected = np.asarray(decode(path.read_bytes(), "photo")[0])
+    path.write_bytes(encode(scene.rotate(180), "JPEG"))
+    assert prepared.reduction == 8
+    assert np.array_equal(np.asarray(prepared.full_image()), expected)
+
+
 def test_decode_returns_the_full_size(scene, encode) -> None:
     assert decode(encode(scene, "JPEG"), "photo")[0].size == scene.size
 

@@ -73,6 +73,7 @@ class Prepared:
     decode_ms: float
     resize_ms: float
     reduction: int = 1  # 2, 4 or 8 for a JPEG that was decoded at a reduced size
+    encoded: bytes = field(default=b"", repr=False)  # of a reduced image: its file may change
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form: sizes, orientation and crop, in pixels of the full-size image."""
@@ -89,21 +90,23 @@ class Prepared:
 
     def full_image(self) -> Image.Image:
         """The image at full size. Decodes it again if `image` is reduced."""
-        return self.image if self.reduction == 1 else decode(self.source.read(), self.source.name)[0]
+        return self.image if self.reduction == 1 else decode(self.encoded, self.source.name)[0]
 
 
 def prepare(source: Source, spec: ImageSpec) -> Prepared:
     """Decode `source` and make the tensor that `spec` describes."""
     start = time.perf_counter()
     if source.kind == "array":
-        picture, orientation, reduction = _from_array(source), 1, 1
+        data, picture, orientation, reduction = b"", _from_array(source), 1, 1
     else:
-        picture, orientation, reduction = _decode(source.read(), source.name, spec)
+        data = source.read()
+        picture, orientation, reduction = _decode(data, source.name, spec)
     decoded = time.perf_counter()
     tensor, crop = to_tensor(picture, spec)
     done = time.perf_counter()
     times = 1e3 * (decoded - start), 1e3 * (done - decoded)
-    return Prepared(source, spec, tensor, picture, orientation, crop, *times, reduction)
+    encoded = data if reduction > 1 else b""
+    return Prepared(source, spec, tensor, picture, orientation, crop, *times, reduction, encoded)
 
 
 def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
@@ -290,8 +293,10 @@ def _opaque(image: Image.Image, name: str) -> Image.Image:
     """Remove an alpha channel that is opaque everywhere. Transparent parts hide colours that nobody has seen."""
     hidden = image.mode == "1" or image.mode.startswith("I")  # Pillow misreads the transparent colour of these
     grey = image.info.get("transparency")
-    if image.mode == "L" and isinstance(grey, int):  # of 2 or 4 bits: Pillow scales the pixels, but not this value
-        hidden = bool(np.isin(np.asarray(image), (grey * 17, grey * 85)).any())
+    if image.mode == "L" and isinstance(grey, int) and image.format == "PNG":
+        # Pillow scales pixels of 2 or 4 bits, but not this value.
+        levels = image.histogram()
+        hidden = any(levels[level] for level in (17 * grey, 85 * grey) if level < len(levels))
     rgba = image.convert("RGBA")
     if hidden or rgba.getchannel("A").getextrema() != (255, 255):
         raise InputError(f"{name}: has transparent parts: save it without transparency")
