@@ -151,6 +151,20 @@ def test_a_transparent_grey_of_a_depth_that_pillow_misreads(depth: int, grey: in
     assert "has transparent parts" in refusal(image)
 
 
+@pytest.mark.parametrize("level", [3, 4])
+def test_a_grey_gif_may_name_a_transparent_level_that_no_pixel_has(level: int, encode) -> None:
+    """Unlike those of a PNG of 4 bits, its pixels are not scaled: 51 is not the level 3."""
+    picture = np.arange(4096).astype(np.uint8).reshape(64, 64)
+    picture[picture == 3] = 4
+    data = encode(picture, "GIF", optimize=False)
+    pixels = 13 + 3 * 256
+    data = b"GIF89a" + data[6:pixels] + b"\x21\xf9\4\1\0\0" + bytes([level, 0]) + data[pixels:]
+    if level == 3:
+        assert np.array_equal(np.asarray(decode(data, "scan")[0])[:, :, 0], picture)
+    else:
+        assert "has transparent parts" in refusal(data)
+
+
 @pytest.mark.parametrize("scale", [1.0, 255.0])
 def test_a_float_array_is_refused_with_a_hint(scale: float) -> None:
     with pytest.raises(InputError, match=r"uint8\[H,W,3\] RGB, not float32\[64, 64, 3\] \(scale floats to 0..255"):
