@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,13 @@ from spot_edge.image.source import Source
 def test_a_path(thing: object) -> None:
     source = Source.of(thing)
     assert (source.kind, source.as_dict()) == ("path", {"kind": "path", "name": "lesion.png"})
+
+
+def test_a_directory_entry_with_a_bytes_name_is_a_path(tmp_path: Path) -> None:
+    (tmp_path / "lesion.png").write_bytes(b"abc")
+    with os.scandir(os.fsencode(tmp_path)) as entries:
+        source = Source.of(next(entries))
+    assert (source.kind, source.name, source.read()) == ("path", str(tmp_path / "lesion.png"), b"abc")
 
 
 @pytest.mark.parametrize("make", [bytes, bytearray, memoryview])

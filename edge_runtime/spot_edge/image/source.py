@@ -41,7 +41,8 @@ class Source:
         if isinstance(thing, (bytes, bytearray, memoryview)):
             return cls("bytes", name or "bytes", bytes(thing))
         if isinstance(thing, (str, os.PathLike)):
-            return cls("path", name or os.fspath(thing), os.fspath(thing))
+            path = os.fsdecode(thing)
+            return cls("path", name or path, path)
         if hasattr(thing, "__array_interface__"):
             return cls("array", name or "array", thing)
         raise InputError(f"{type(thing).__name__}: not a path, bytes or a uint8 RGB array")
