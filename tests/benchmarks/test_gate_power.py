@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from experiments.gate_power import (
-    balanced_verdict,
-    flips_verdict,
-    lesions_for_power,
-    main,
-    recall_verdict,
-    simulate,
-    without_loss,
-)
+from experiments.gate_power.__main__ import main
+from experiments.gate_power.power import lesions_for_power, without_loss
+from experiments.gate_power.simulation import balanced_verdict, flips_verdict, recall_verdict, simulate
 
 FILES = 1500
 ERROR = 0.05 + 3 * (0.05 * 0.95 / FILES) ** 0.5  # three standard deviations of the simulation
