@@ -43,7 +43,7 @@ MODULES = {
     "calibration": ("benchmarks/spot_bench/stats/calibration.py", "benchmarks/test_calibration"),
     "conformal": ("benchmarks/spot_bench/stats/conformal.py", "benchmarks/test_conformal"),
     "percentiles": ("benchmarks/spot_bench/stats/percentiles.py", "benchmarks/test_percentiles"),
-    "gate": ("benchmarks/spot_bench/drift/gate.py", "benchmarks/test_gate"),
+    "gate": ("benchmarks/spot_bench/drift/gate.py", "benchmarks/test_gate benchmarks/test_gate_verdicts"),
     "tensor": (
         "edge_runtime/spot_edge/image/tensor.py",
         "edge_runtime/test_image_geometry edge_runtime/test_image_pixels edge_runtime/test_image_refused",
