@@ -32,7 +32,8 @@ def export_kit(model: Path | None, out: Path) -> None:
 
     made = export(read_model(model), out)
     files = [path for path in made.rglob("*") if path.is_file()]
-    images, size = len(list(made.glob("vectors/*"))), sum(path.stat().st_size for path in files) / 1e6
+    images = sum(path.parent.name in ("vectors", "stills") for path in files)
+    size = sum(path.stat().st_size for path in files) / 1e6
     click.echo(f"{made}: a model, {images} test images and their scores ({len(files)} files, {size:.1f} MB)")
     click.echo(f"Start with {made / 'README.md'}.")
 

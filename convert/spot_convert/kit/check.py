@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spot_convert.kit.mistakes import misreadings
 from spot_convert.kit.results import FolderResults, Results
-from spot_convert.kit.vectors import RIGHT, STOCK, Kit, KnownWay
+from spot_convert.kit.vectors import CORNERS, RIGHT, STOCK, Kit, KnownWay
 from spot_convert.kit.verdict import Cause, Finding, Verdict
 
 __all__ = ["check"]
@@ -24,6 +24,9 @@ _NEARLY = 1.5  # other mistakes up to this many times farther than the nearest a
 _NOISE = 0.001  # root mean square of scores below which two explanations are indistinguishable
 _REACH = 3.0  # a mistake may be off by this many tolerances: kernels differ more on unrealistic images
 _SAME_MEAN = 2.0  # grey levels by which resizing may shift the mean of a channel
+_STILL_ADVICE = (
+    "if inputs/ and vectors/ conform, decode large JPEGs at full size, or keep three pixels per pixel of the network"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +42,12 @@ class _Fit:
 def check(kit: Kit, results: Results) -> Verdict:
     """Check `results` against `kit`."""
     other = results.model if results.model not in (None, kit.model["id"]) else None
-    findings = tuple(_check_folder(kit, part, results.resize) for part in results.folders)
+    findings = tuple(
+        _check_stills(kit, part, results.resize)
+        if part.folder == "stills"
+        else _check_folder(kit, part, results.resize)
+        for part in results.folders
+    )
     return Verdict(results.platform, other, findings)
 
 
@@ -58,6 +66,26 @@ def _check_folder(kit: Kit, part: FolderResults, resize: str) -> Finding:
     if not causes and right is not None and known == [kit.ways[RIGHT]]:
         notes = (*notes, "the input is correct, byte for byte. Is it another model file, or a faulty runtime?")
     return _finding(kit, part, right, False, causes, None if causes or not wrong else wrong[0].cause, notes)
+
+
+def _check_stills(kit: Kit, part: FolderResults, resize: str) -> Finding:
+    """Compare scores alone: apps decode large images differently, and one image cannot tell mistakes apart."""
+    accepted = (RIGHT, STOCK, CORNERS) if resize == STOCK else (RIGHT,)
+    if part.scores.shape[1] != len(kit.labels):
+        return Finding(part.folder, len(part.rows), False, (), None, None, None, notes=(_STILL_ADVICE,))
+    stills = [kit.stills[row] for row in part.rows]
+    gaps = np.array(
+        [
+            min((np.abs(scores - still.scores[way][0]) for way in accepted), key=np.max)
+            for still, scores in zip(stills, part.scores, strict=True)
+        ]
+    )
+    row, column = np.unravel_index(int(gaps.argmax()), gaps.shape)
+    worst = f"{stills[int(row)].image}, {kit.labels[int(column)]}"
+    conforms = bool((gaps.max(axis=1) <= [still.tolerance for still in stills]).all())
+    largest, rms = float(gaps.max()), float(np.sqrt((gaps**2).mean()))
+    notes = () if conforms else (_STILL_ADVICE,)
+    return Finding(part.folder, len(part.rows), conforms, (), largest, rms, worst, notes=notes)
 
 
 def _by_input(ways: list[KnownWay], part: FolderResults, accepted: set[str]) -> tuple[list[KnownWay], tuple[str, ...]]:

@@ -23,6 +23,7 @@ from PIL import Image
 from spot_bench.data.drawn import KINDS, draw_lesion, draw_shape
 from spot_convert.kit.measure import Outputs, Tolerance, measure_tolerance, reference_interpreter, run_all
 from spot_convert.kit.mistakes import Way, all_ways
+from spot_convert.kit.stills import Still, measure_still
 from spot_convert.kit.vectors import CORNERS, RIGHT, SCHEMA, STOCK, VECTORS
 from spot_convert.runtimes.micro.kernels import micro_needs, micro_version, try_isolated
 from spot_convert.runtimes.micro.source import source_files
@@ -63,6 +64,16 @@ def draw_images(size: int) -> dict[str, Image.Image]:
 
 
 _MICRO_ROW = "| `micro/` | the model as C++ source for tflite-micro: aligned array, arena size, operators |\n"
+_STILL_ROW = "| `stills/` | a large JPEG, to test how your app decodes large photographs |\n"
+_LARGE = Template("""
+## Large photographs
+
+The model file's geometry reduces large JPEGs while they are decoded: the device divides the sides of
+`stills/$name` by $reduction. Other platforms cannot do exactly that, and need not: decode the JPEG at full size, or
+reduced with at least three pixels per pixel of the network. Then prepare it as in step 3, and add it to the results
+file. Tensors may differ a little, so this image has a tolerance of its own: a score may differ by $tolerance. That is
+three times what decoding at full size changes ($decoding), and at least as much as for the other images.
+""")
 _COMPLETE = (RIGHT, STOCK, CORNERS)  # ways for which evidence and embedding are stored, too
 
 
@@ -84,10 +95,15 @@ def export_kit(model: ModelFile, out: Path) -> Path:
         tolerance, runtime = measure_tolerance(model, outputs), reference_interpreter(model).runtime
         digests = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
         record = _describe(model, name, runtime, tolerance, ways) | {"images": _images(images, outputs, digests)}
+        still = measure_still(model, ways, tolerance)
+        if still is not None:
+            content[f"stills/{still.name}"] = still.data
+            record["stills"] = [still.as_dict()]
         content[VECTORS] = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
-        content["README.md"] = _readme(model, name, runtime, tolerance, next(iter(outputs.items())), micro=bool(micro))
+        first = next(iter(outputs.items()))
+        content["README.md"] = _readme(model, name, runtime, tolerance, first, still, micro=bool(micro))
         content["LICENSE"] = _licence(model, name)
-        for part in ("vectors", "inputs", *(["micro"] if micro else [])):
+        for part in sorted({file.partition("/")[0] for file in content if "/" in file}):
             make_folder(folder / part)
         for file, data in content.items():
             write_file(folder / file, data)
@@ -169,6 +185,7 @@ def _readme(
     runtime: Runtime,
     tolerance: Tolerance,
     first: tuple[str, Mapping[str, Outputs]],
+    still: Still | None,
     *,
     micro: bool,
 ) -> bytes:
@@ -184,6 +201,8 @@ def _readme(
         labels=", ".join(label.label for label in spec.labels),
         runtime=" ".join(runtime),
         micro=_MICRO_ROW if micro else "",
+        stills=_STILL_ROW if still else "",
+        large=_large(still) if still else "",
         score=f"{tolerance.score:.3f}",
         rms=f"{tolerance.rms:.3f}",
         kernels=f"{tolerance.kernels_score:.3f}",
@@ -193,6 +212,16 @@ def _readme(
         notice=spec.notice,
     )
     return text.encode()
+
+
+def _large(still: Still) -> str:
+    """Return the section of the README about the large JPEG."""
+    return _LARGE.substitute(
+        name=still.name,
+        reduction=still.reduction,
+        tolerance=f"{still.tolerance:.3f}",
+        decoding=f"{still.decoding:.3f}",
+    )
 
 
 def _licence(model: ModelFile, name: str) -> bytes:

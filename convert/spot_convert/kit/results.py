@@ -18,13 +18,13 @@ from spot_edge.files import read_file
 __all__ = ["FOLDERS", "FolderResults", "Results", "read_results"]
 
 SCHEMA = 1
-FOLDERS = ("inputs", "vectors")
+FOLDERS = ("inputs", "vectors", "stills")
 _LARGEST = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FolderResults:
-    """An app's results for all of the kit's `inputs` or `vectors`, in the order in which it ran them."""
+    """An app's results for all of the kit's `inputs`, `vectors` or `stills`, in the order in which it ran them."""
 
     folder: str
     rows: tuple[int, ...]  # the kit's image of each result
@@ -44,7 +44,7 @@ class Results:
 
 
 def read_results(path: Path, kit: Kit) -> Results:
-    """Read the results for all `vectors` or all `inputs` of `kit`, or both. Raise DataError for any other file."""
+    """Read the results for one or more folders of `kit`, each complete. Raise DataError for any other file."""
     try:
         record = json.loads(read_file(path, _LARGEST))
     except OSError as error:
@@ -85,7 +85,7 @@ class _Result:
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise DataError(f'{place}: must be an object with "image" and "scores"')
         image = entry["image"]
-        if image not in kit.vectors and image not in kit.inputs:
+        if not any(image in kit.images(folder) for folder in FOLDERS):
             raise DataError(f"{place}: {image!r} is not an image of this kit")
         scores = _numbers(entry.get("scores"), f'{place} ({image}): "scores"')
         allowed = {len(kit.labels), *(table.shape[1] for table in kit.ways[RIGHT].complete.values())}
@@ -118,8 +118,8 @@ def _numbers(values: Any, place: str) -> list[float]:
 
 
 def _folder_results(folder: str, results: list[_Result], kit: Kit, file: str) -> FolderResults | None:
-    """Collect the results of one of the kit's two folders; they must cover none or all of its images."""
-    wanted = {"inputs": kit.inputs, "vectors": kit.vectors}[folder]
+    """Collect the results of one of the kit's folders; they must cover none or all of its images."""
+    wanted = kit.images(folder)
     given = [result for result in results if result.image in wanted]
     missing = [image for image in wanted if image not in {result.image for result in given}]
     if not given:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spot_edge.errors import DataError
 from spot_edge.files import read_file
 
-__all__ = ["CORNERS", "RIGHT", "SCHEMA", "STOCK", "VECTORS", "Kit", "KnownWay", "read_kit"]
+__all__ = ["CORNERS", "RIGHT", "SCHEMA", "STOCK", "VECTORS", "Kit", "KnownStill", "KnownWay", "read_kit"]
 
 SCHEMA = 1
 VECTORS = "vectors.json"
@@ -44,6 +44,15 @@ class KnownWay:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KnownStill:
+    """A large JPEG, its scores by way, and how far an app's scores may be from them."""
+
+    image: str  # stills/…
+    tolerance: float
+    scores: dict[str, Table] = field(repr=False)  # one row each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Kit:
     """A kit whose images match its `vectors.json`."""
 
@@ -54,6 +63,11 @@ class Kit:
     vectors: tuple[str, ...]  # vectors/…
     inputs: tuple[str, ...]  # inputs/…, in the same order
     ways: dict[str, KnownWay] = field(repr=False)
+    stills: tuple[KnownStill, ...] = ()  # only for models whose geometry reduces large JPEGs
+
+    def images(self, folder: str) -> tuple[str, ...]:
+        """Return the images in one of the kit's folders: inputs, vectors or stills."""
+        return {"inputs": self.inputs, "vectors": self.vectors, "stills": tuple(s.image for s in self.stills)}[folder]
 
 
 def read_kit(folder: Path) -> Kit:
@@ -71,6 +85,7 @@ def read_kit(folder: Path) -> Kit:
         kit = _kit(record)
         digests = {image["image"]: image["sha256"] for image in record["images"]}
         digests |= {image["input"]: image["sha256_of_input_file"] for image in record["images"]}
+        digests |= {still["image"]: still["sha256"] for still in record.get("stills", [])}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DataError(f"{path}: not written by 'spot-edge kit export': export the kit again") from None
     for name, digest in digests.items():
@@ -88,7 +103,13 @@ def _kit(record: dict[str, Any]) -> Kit:
         vectors=tuple(image["image"] for image in images),
         inputs=tuple(image["input"] for image in images),
         ways={key: _way(key, about, images) for key, about in record["ways"].items()},
+        stills=tuple(_still(still) for still in record.get("stills", [])),
     )
+
+
+def _still(record: dict[str, Any]) -> KnownStill:
+    scores = {key: _table([found["scores"]]) for key, found in record["outputs"].items()}
+    return KnownStill(record["image"], float(record["tolerance"]), scores)
 
 
 def _way(key: str, about: dict[str, Any], images: list[dict[str, Any]]) -> KnownWay:

@@ -26,7 +26,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of checking one of the kit's two folders."""
+    """The result of checking one of the kit's folders."""
 
     folder: str
     images: int
@@ -54,10 +54,11 @@ class Verdict:
 
 def as_dict(verdict: Verdict, kit: Kit) -> dict[str, Any]:
     """Return the JSON form."""
+    stills = {"stills": _still_tolerance(kit)} if kit.stills else {}
     return {
         "schema": SCHEMA,
         "model": kit.model,
-        "tolerance": {"score": kit.tolerance_score, "rms": kit.tolerance_rms},
+        "tolerance": {"score": kit.tolerance_score, "rms": kit.tolerance_rms, **stills},
         "conforms": verdict.conforms,
         **asdict(verdict),
     }
@@ -87,12 +88,18 @@ def in_short(verdict: Verdict) -> str:
     return "; ".join(found)
 
 
+def _still_tolerance(kit: Kit) -> float:
+    return max(still.tolerance for still in kit.stills)
+
+
 def _finding_lines(finding: Finding, kit: Kit) -> list[str]:
     head = f"{finding.folder:<8} {finding.images} images"
     off = ""
     if finding.largest is not None:
         off = f"largest difference {finding.largest:.3f} ({finding.worst}), root mean square {finding.rms:.3f}"
     allowed = f"allowed {kit.tolerance_score:.3f} and {kit.tolerance_rms:.3f}"
+    if finding.folder == "stills":
+        allowed = f"allowed for a score {_still_tolerance(kit):.3f}"
     if finding.conforms:
         found = [f"{head}: conform", f"{off}; {allowed}"]
     elif not finding.causes:
