@@ -25,7 +25,7 @@ TIMING_PRONE = (  # the most risky first
     "edge_runtime/test_isolated.py",
     "benchmarks/test_resume.py",
     "train/test_interrupted_training.py",
-    "train/test_sources.py",
+    "train/test_source_training.py",
     "train/data/test_fetch.py",
     "train/data/test_download.py",
     "benchmarks/test_peers.py",
