@@ -4,6 +4,7 @@
 import {loadLiteRt, loadAndCompile, Tensor} from "@litertjs/core";
 
 const STRETCHED = [1.2, 1.5];  // images with a width:height ratio in this range are resized without a crop
+const GEOMETRIES = ["stretch", "stretch-reduced-jpeg"];  // browsers decode at full size, which the kit allows for both
 const NEAR_TIE = 0.1;  // the top two scores differ by less
 const PRECISION = 22;  // fractional bits of Pillow's fixed-point weights
 
@@ -14,6 +15,10 @@ export async function loadModel(url, wasm) {
   const content = new Uint8Array(await response.arrayBuffer());
   const id = await verified(content, url);
   const about = JSON.parse(new TextDecoder().decode(member(content, "spot.json")));
+  if (!GEOMETRIES.includes(about.image.geometry)) {
+    throw new Error(`${url}: this page cannot prepare images with the geometry ${about.image.geometry}, only with ` +
+      `${GEOMETRIES.join(" or ")}. Update spot.js.`);
+  }
   await loadLiteRt(wasm);
   const network = await loadAndCompile(content, {accelerator: "wasm"});
   return {id, about, network};

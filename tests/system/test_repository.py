@@ -7,12 +7,14 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from spot_edge import read_model
 from spot_edge.cli import ENTRY_POINTS, TOOLKIT
 from spot_edge.errors import EXIT_CODES
+from spot_edge.model.spec import Geometry
 from spot_edge.prediction.prediction import NEAR_TIE
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +67,11 @@ def test_model_card_has_the_figures_of_the_report(repository: Path) -> None:
 def test_example_page_has_the_near_tie_limit_of_the_device(repository: Path) -> None:
     module = (repository / "examples" / "web" / "spot.js").read_text()
     assert f"const NEAR_TIE = {NEAR_TIE};" in module
+
+
+def test_example_page_knows_the_geometries_of_the_device(repository: Path) -> None:
+    module = (repository / "examples" / "web" / "spot.js").read_text()
+    assert f"const GEOMETRIES = {json.dumps(list(get_args(Geometry)))};" in module
 
 
 def test_reference_documents_every_exit_code(repository: Path) -> None:

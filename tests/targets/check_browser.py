@@ -7,6 +7,7 @@ environment variable FAMILY names a folder of further model files to compare.
 from __future__ import annotations
 
 import html
+import io
 import json
 import os
 import queue
@@ -14,6 +15,7 @@ import re
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -38,8 +40,9 @@ from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError
 from spot_edge.image.source import Source
 from spot_edge.image.tensor import prepare, to_tensor
-from spot_edge.model.file import ModelFile
+from spot_edge.model.file import ModelFile, seal
 from spot_edge.model.interpreter import Interpreter
+from spot_edge.model.spec import ImageSpec
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("LITERTJS", REPOSITORY / "build" / "web"))
@@ -82,13 +85,18 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as an app developer has it: the example, the embedded model, its kit and LiteRT.js."""
-    folder = tmp_path_factory.mktemp("site")
+    """The example with the embedded model."""
+    return site_of(tmp_path_factory.mktemp("site"), read_model().content)
+
+
+def site_of(folder: Path, content: bytes) -> Path:
+    """Fill a folder as an app developer has it: the example, a model file, its kit and LiteRT.js."""
     for file in [*(REPOSITORY / "examples" / "web").iterdir(), *(REPOSITORY / "examples").glob("*.jpg")]:
         shutil.copy(file, folder)
     (folder / "node_modules").symlink_to((FOLDER / "node_modules").resolve())
-    (folder / "spot.tflite").write_bytes(read_model().content)
-    done = CliRunner().invoke(kit, ["export", "--out", str(folder / "kit")], catch_exceptions=False)
+    (folder / "spot.tflite").write_bytes(content)
+    arguments = ["export", str(folder / "spot.tflite"), "--out", str(folder / "kit")]
+    done = CliRunner().invoke(kit, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     return folder
 
@@ -133,14 +141,44 @@ def test_page_shows_a_near_tie(site: Path) -> None:
     assert f"Near tie: {first.name} and {second.name} score alike" in page
 
 
-def test_module_conforms_to_the_kit(site: Path) -> None:
+def checked(site: Path) -> str:
+    """Run the kit in Chromium and return the output of `kit check`, which must conform."""
     page = finished_page(site, "check.html")
     found = re.search('<pre id="results".*?>(.*?)</pre>', page, re.DOTALL)
     assert found is not None
-    assert 'data-state="done"' in page
+    assert 'data-state="done"' in page, page
     (site / "results.json").write_text(html.unescape(found[1]))
     done = CliRunner().invoke(kit, ["check", str(site / "kit"), str(site / "results.json")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    return done.output
+
+
+def with_geometry(geometry: str) -> bytes:
+    """Return the embedded model with another geometry in its spot.json."""
+    model = read_model()
+    with zipfile.ZipFile(io.BytesIO(model.content)) as bundle:
+        flatbuffer = model.content[: min(info.header_offset for info in bundle.infolist())]
+    spec = model.spec._replace(image=ImageSpec(**model.spec.image._asdict() | {"geometry": geometry}))
+    extra = {name: content for name, content in model.members.items() if name not in ("labels.txt", "spot.json")}
+    return seal(flatbuffer, spec, extra)
+
+
+def test_module_conforms_to_a_kit_with_a_large_jpeg(tmp_path: Path) -> None:
+    output = checked(site_of(tmp_path, with_geometry("stretch-reduced-jpeg")))
+    print(f"\n{output}")
+    assert "stills   1 images: conform" in output
+
+
+def test_module_refuses_an_unknown_geometry(site: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(site, tmp_path / "site", symlinks=True)
+    (folder / "spot.tflite").write_bytes(with_geometry("crop"))
+    page = html.unescape(finished_page(folder, "index.html?picture=drawn.jpg"))
+    assert 'data-state="failed"' in page
+    assert "cannot prepare images with the geometry crop, only with stretch or stretch-reduced-jpeg" in page
+
+
+def test_module_conforms_to_the_kit(site: Path) -> None:
+    assert "stills" not in checked(site)
     known = json.loads((site / "kit" / "vectors.json").read_text())["images"]
     inputs = {
         entry["image"]: entry["input_sha256"] for entry in json.loads((site / "results.json").read_text())["results"]
