@@ -151,6 +151,12 @@ def test_a_transparent_grey_of_a_depth_that_pillow_misreads(depth: int, grey: in
     assert "has transparent parts" in refusal(image)
 
 
+def test_a_grey_png_of_8_bits_may_name_a_transparent_level_that_no_pixel_has(encode) -> None:
+    picture = np.arange(4096).astype(np.uint8).reshape(64, 64)
+    picture[picture == 3] = 4
+    prepare(Source.of(encode(Image.fromarray(picture), transparency=3)), ImageSpec(32))
+
+
 @pytest.mark.parametrize("level", [3, 4])
 def test_a_grey_gif_may_name_a_transparent_level_that_no_pixel_has(level: int, encode) -> None:
     """Unlike those of a PNG of 4 bits, its pixels are not scaled: 51 is not the level 3."""

@@ -294,9 +294,9 @@ def _opaque(image: Image.Image, name: str) -> Image.Image:
     hidden = image.mode == "1" or image.mode.startswith("I")  # Pillow misreads the transparent colour of these
     grey = image.info.get("transparency")
     if image.mode == "L" and isinstance(grey, int) and image.format == "PNG":
-        # Pillow scales pixels of 2 or 4 bits, but not this value.
-        levels = image.histogram()
-        hidden = any(levels[level] for level in (17 * grey, 85 * grey) if level < len(levels))
+        # Pillow scales pixels of 2 or 4 bits to multiples of 17 or 85, but not this value.
+        levels = {level for level, pixels in enumerate(image.histogram()) if pixels}
+        hidden = not any(level % 17 for level in levels) and bool(levels & {17 * grey, 85 * grey})
     rgba = image.convert("RGBA")
     if hidden or rgba.getchannel("A").getextrema() != (255, 255):
         raise InputError(f"{name}: has transparent parts: save it without transparency")
