@@ -28,6 +28,7 @@ from spot_convert.variants.catalog import DEFAULT, VARIANTS, choose_variants
 from spot_edge import Classifier, read_model
 from spot_edge.errors import CheckError, DataError, OutputError
 from spot_edge.model.interpreter import Interpreter
+from spot_edge.model.spec import ImageSpec
 from spot_edge.prediction.ood import MEMBER, read_ood_reference
 
 KINDS = ("circle", "square", "triangle")
@@ -184,6 +185,16 @@ def test_an_edited_run_is_reported(
     about = json.loads((small_run / "run.json").read_text())
     with pytest.raises(DataError, match=message):
         convert_run(changed_run(run=json.dumps(about | change)), tmp_path / "out", log=print)
+
+
+def test_files_have_the_image_geometry_of_their_run(
+    small_run: Path, changed_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    about = json.loads((small_run / "run.json").read_text())
+    about["image"] |= {"geometry": "stretch-reduced-jpeg"}
+    run = changed_run(run=json.dumps(about))
+    (made,) = convert_run(run, tmp_path / "out", variants=["float32"], log=print)
+    assert made.model.spec.image == ImageSpec(48, "stretch-reduced-jpeg")
 
 
 @pytest.mark.parametrize(
