@@ -146,3 +146,8 @@ def test_recipes_without_views_keep_their_hash_and_views_need_teachers() -> None
         "train.teacher_views=4"]))  # fmt: skip
     with pytest.raises(DataError, match=r"train\.teacher_views needs train\.teachers"):
         load_recipe("spot", ["train.teacher_views=4"])
+
+
+def test_views_that_no_loss_would_use_are_refused() -> None:
+    with pytest.raises(DataError, match=r"train\.teacher_views needs train\.teacher_share above 0"):
+        load_recipe("spot", ["train.teachers=['t']", "train.teacher_views=4", "train.teacher_share=0"])

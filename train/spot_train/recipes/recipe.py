@@ -320,6 +320,7 @@ def _check(recipe: Recipe, where: str) -> None:
         (train.teacher_share <= 1, "train.teacher_share must be from 0 to 1"),
         (train.teacher_temperature > 0, "train.teacher_temperature must be above 0"),
         (not train.teacher_views or train.teachers, "train.teacher_views needs train.teachers"),
+        (not train.teacher_views or train.teacher_share, "train.teacher_views needs train.teacher_share above 0"),
         (network.geometry in get_args(Geometry), f"network.geometry must be one of {', '.join(get_args(Geometry))}"),
         (0 < network.width <= 2, "network.width must be between 0 and 2"),
         *((False, problem) for problem in problems),
