@@ -30,11 +30,11 @@ def test_targets_are_a_mix_of_labels_and_teacher_predictions(shapes_run: Path, s
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
 
 
-def test_teachers_must_know_the_same_classes(shapes_run: Path) -> None:
-    train = Train(teachers=(str(shapes_run),))
-    check_teachers(train, plain_label_set(["circle", "square", "triangle"]))
+def test_teachers_must_know_the_same_classes(shapes_run: Path, shapes: Path) -> None:
+    train, manifest = Train(teachers=(str(shapes_run),)), read_manifest(shapes_run / "split.csv", root=shapes)
+    check_teachers(train, plain_label_set(["circle", "square", "triangle"]), manifest)
     with pytest.raises(DataError, match=r"this teacher has different classes \(circle, square, triangle\)"):
-        check_teachers(train, load_label_set("ham10000"))
+        check_teachers(train, load_label_set("ham10000"), manifest)
 
 
 def test_a_teacher_without_its_network_is_refused(shapes_run: Path, shapes: Path, tmp_path: Path) -> None:

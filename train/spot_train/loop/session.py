@@ -98,7 +98,7 @@ def train_run(
     refuse_existing(out)
     task = read_task(recipe, data, log, sources or {})
     check_pretrained(recipe.network, weights)
-    check_teachers(recipe.train, task.labels)
+    check_teachers(recipe.train, task.labels, task.manifest)
     train, val = task.manifest.split("train"), task.manifest.split("val")
     stop = StopRequest()
     with _unfinished(out, recipe, task, weights, resume) as folder, stop_on_signals(stop, log):

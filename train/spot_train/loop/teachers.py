@@ -16,12 +16,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.data.manifest import Manifest
+from spot_bench.data.manifest import Manifest, read_manifest
 from spot_bench.run.directory import read_run_description
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
 from spot_edge.model.spec import ImageSpec
 from spot_train.data.augment import DRAWS, RandomAugmentation
+from spot_train.data.findings import counted
+from spot_train.data.leaks import Divided, named_leaks
 from spot_train.data.pixels import PixelStack, cached_pixels, pixels_key
 from spot_train.data.sharpness import Sharpness
 from spot_train.data.views import Views, mix_targets, permitted_predictions, view_draws
@@ -36,13 +38,25 @@ __all__ = ["check_teachers", "distilled_targets", "permitted_classes", "teacher_
 _BATCH = 32
 
 
-def check_teachers(train: Train, labels: LabelSet) -> None:
-    """Check that every teacher is a finished run with the same classes; DataError if not."""
+def check_teachers(train: Train, labels: LabelSet, manifest: Manifest) -> None:
+    """Check that every teacher is a finished run with the same classes that fits the data; DataError if not.
+
+    A teacher that trained on an image or a group that `manifest` holds out is refused: its predictions would leak it.
+    """
     wanted = [label.label for label in labels.labels]
+    data = Divided.of(manifest)
     for name in train.teachers:
         known = [label["label"] for label in read_run_description(Path(name))["labels"]]
         if known != wanted:
             raise DataError(f"{name}: this teacher has different classes ({', '.join(known)})")
+        taught = read_manifest(Path(name) / "split.csv", check_files=False)
+        found = list(named_leaks(Divided.of(taught, name=f"teacher {name}", is_source=True), data))
+        if found:
+            more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+            raise DataError(
+                f"{counted(len(found), 'leak')}: {found[0].text}{more}. Choose a teacher that was trained with the "
+                "same split"
+            )
 
 
 def permitted_classes(
