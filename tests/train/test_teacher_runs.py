@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import pytest
 
+from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_edge.errors import DataError
+from spot_train.data.batches import Examples
 from spot_train.labels.labelset import plain_label_set
+from spot_train.loop.checkpoint import Checkpoint, Position
+from spot_train.loop.fit import Interrupted, training_body
+from spot_train.loop.session import train_run, unfinished_folder
 from spot_train.loop.teachers import check_teachers
-from spot_train.recipes.recipe import Train
+from spot_train.recipes.recipe import Recipe, Train, load_recipe
 
 LABELS = plain_label_set(["mel", "nv"])
 
@@ -22,11 +29,11 @@ def listed(path: Path, *rows: str) -> Manifest:
     return read_manifest(path, check_files=False)
 
 
-def teacher(folder: Path, *rows: str) -> Path:
+def teacher(folder: Path, *rows: str, classes: Sequence[str] = ("mel", "nv")) -> Path:
     """Write what a finished run says about its classes and its training images."""
     listed(folder / "split.csv", *rows)
-    labels = [{"label": label.label} for label in LABELS.labels]
-    (folder / "run.json").write_text(json.dumps({"schema": 1, "labels": labels}))
+    labels = [{"label": name} for name in classes]
+    (folder / "run.json").write_text(json.dumps({"schema": 1, "labels": labels, "image": {"size": 32}}))
     return folder
 
 
@@ -46,3 +53,38 @@ def test_a_teacher_with_the_same_split_fits(tmp_path: Path) -> None:
     rows = "t.jpg,nv,t-lesion,train", "v.jpg,mel,v-lesion,val", "h.jpg,mel,h-lesion,test"
     train = Train(teachers=(str(teacher(tmp_path / "run", *rows)),))
     check_teachers(train, LABELS, listed(tmp_path / "data.csv", *rows))
+
+
+def test_a_training_resumes_only_with_the_same_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a teacher is in the recipe, its network is not."""
+    draw_shapes(tmp_path / "data", per_class=6)
+    shapes = ("circle", "square", "triangle")
+    other = teacher(tmp_path / "teacher", "elsewhere.png,circle,elsewhere,train", classes=shapes)
+    changes = ["network.backbone='mobilenet'", "network.width=0.25", "network.size=32", "train.stored_size=32"]
+    recipe = load_recipe("any-images", [*changes, f"train.teachers=['{other}']"])
+    body = training_body(recipe, 3)
+    body.save(other / "model.keras")
+    reached = []
+
+    def interrupted(
+        recipe: Recipe, examples: Examples, load: object, validate: object, kept: Checkpoint, *_: object
+    ) -> None:
+        reached.append(examples.targets)
+        kept.save(body, keras.optimizers.SGD(), Position(0, 1, 0))
+        raise Interrupted
+
+    monkeypatch.setattr("spot_train.loop.session.fit", interrupted)
+
+    def start(resume: bool) -> None:
+        train_run(recipe, tmp_path / "data", tmp_path / "run", weights="none", resume=resume, log=lambda line: None)
+
+    for resume in (False, True):
+        with pytest.raises(Interrupted):
+            start(resume)
+    body.set_weights([weight + 1 for weight in body.get_weights()])
+    body.save(other / "model.keras")
+    with pytest.raises(DataError, match="started with different teachers") as caught:
+        start(True)
+    assert "\n" not in str(caught.value)
+    assert len(reached) == 2
+    assert "teachers" in json.loads((unfinished_folder(tmp_path / "run") / "start.json").read_text())

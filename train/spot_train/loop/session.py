@@ -31,7 +31,13 @@ from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
 from spot_train.loop.checkpoint import Checkpoint
 from spot_train.loop.fit import Interrupted, fit, predict_logits
 from spot_train.loop.progress import Progress, StopRequest, stop_on_signals
-from spot_train.loop.teachers import check_teachers, distilled_targets, permitted_classes, teacher_views
+from spot_train.loop.teachers import (
+    check_teachers,
+    distilled_targets,
+    permitted_classes,
+    teacher_digests,
+    teacher_views,
+)
 from spot_train.network.network import check_pretrained, load_pretrained
 from spot_train.recipes.recipe import Recipe, recipe_hash
 from spot_train.report.page import validation_files
@@ -229,12 +235,14 @@ def _parts(first: int, extras: tuple[Extra, ...]) -> tuple[Part, ...]:
 def _unfinished(out: Path, recipe: Recipe, task: Task, weights: str, resume: bool) -> Iterator[Path]:
     """Keep the state of a training in a folder; remove it when the run is complete, or if no step was finished."""
     folder = unfinished_folder(out)
-    start = {
+    start: dict[str, Any] = {
         "recipe": recipe_hash(recipe),
         "data": task.digest(),
         "weights": describe_weights(weights),
         "backend": keras.config.backend(),
     }
+    if recipe.train.teachers:  # the recipe has only their paths
+        start["teachers"] = teacher_digests(recipe.train)
     if resume:
         _refuse_other(folder, start)
     elif folder.exists():

@@ -33,7 +33,7 @@ from spot_train.loop.losses import allowed_classes
 from spot_train.loop.progress import Progress, StopRequest
 from spot_train.recipes.recipe import Recipe, Train
 
-__all__ = ["check_teachers", "distilled_targets", "permitted_classes", "teacher_views"]
+__all__ = ["check_teachers", "distilled_targets", "permitted_classes", "teacher_digests", "teacher_views"]
 
 _BATCH = 32
 
@@ -57,6 +57,11 @@ def check_teachers(train: Train, labels: LabelSet, manifest: Manifest) -> None:
                 f"{counted(len(found), 'leak')}: {found[0].text}{more}. Choose a teacher that was trained with the "
                 "same split"
             )
+
+
+def teacher_digests(train: Train) -> list[str]:
+    """Return the SHA-256 of each teacher's network. DataError if one cannot be read."""
+    return [_digest(name) for name in train.teachers]
 
 
 def permitted_classes(
@@ -139,7 +144,7 @@ def _logits(
     size, classes = body.input_shape[1], body.output["evidence"].shape[-1]
     side = max(settings.stored_size, size)
     key = [
-        hashlib.sha256((Path(name) / "model.keras").read_bytes()).hexdigest(),
+        _digest(name),
         [pixels_key(manifest) for manifest in manifests],
         dataclasses.asdict(recipe.augment),
         [settings.seed, side, sharpness.key() if sharpness else [], DRAWS],
@@ -197,6 +202,13 @@ def _predicted(
         if stop.raised:
             raise Interrupted
     return np.concatenate(result)
+
+
+def _digest(name: str) -> str:
+    try:
+        return hashlib.sha256((Path(name) / "model.keras").read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{name}: cannot read its model.keras: {error.strerror or error}") from error
 
 
 def _teacher(name: str) -> Any:
