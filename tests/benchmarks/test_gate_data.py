@@ -75,7 +75,7 @@ def test_further_data_leave_out_what_was_used(tmp_path: Path) -> None:
     assert len(read_further(plain, "val", check_files=False).items) == 1  # not split: every image
 
 
-@pytest.mark.parametrize("row", ["c.png,mel,other,", "z.jpg,mel,c-lesion,"])
+@pytest.mark.parametrize("row", ["c.png,mel,other,", "C_downsampled.jpg,mel,other,", "z.jpg,mel,c-lesion,"])
 def test_images_and_lesions_that_were_used_are_refused(tmp_path: Path, row: str) -> None:
     data = read_manifest(
         listed(tmp_path / "data.csv", "c.jpg,nv,c-lesion,calibrate", "v.jpg,nv,v-lesion,val"), check_files=False

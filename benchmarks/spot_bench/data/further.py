@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spot_bench.data.manifest import Item, Manifest, read_manifest
+from spot_bench.data.manifest import Item, Manifest, image_id, read_manifest
 from spot_edge.errors import DataError
 from spot_edge.image.inputs import find_images
 
@@ -93,7 +93,7 @@ def joined(manifests: Sequence[Manifest]) -> Manifest:
 def refuse_used(further: Manifest, data: Manifest) -> None:
     """Raise DataError if `further` has an image or a group of the splits USED of `data`.
 
-    An image is recognized by its file name without suffix.
+    An image is recognized by its id, see `image_id`.
     """
     used = {key: item for item in data.items if item.split in USED for key in _keys(item)}
     for item in further.items:
@@ -107,6 +107,6 @@ def refuse_used(further: Manifest, data: Manifest) -> None:
 
 def _keys(item: Item) -> tuple[tuple[str, str], ...]:
     """Return what identifies an image: its name, and its group unless that is only the path of the image."""
-    named = ("image", item.image.stem)
+    named = ("image", image_id(item))
     alone = Path(item.group).suffix and Path(item.group).stem == item.image.stem
     return (named,) if alone else (named, ("group", item.group))

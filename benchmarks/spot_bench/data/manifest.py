@@ -18,7 +18,7 @@ from spot_edge.errors import DataError
 from spot_edge.files import write_file
 from spot_edge.image.inputs import SUFFIXES
 
-__all__ = ["SPLITS", "Item", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["SPLITS", "Item", "Manifest", "image_id", "read_manifest", "write_manifest"]
 
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "calibrate", "test", "testing"}
 
@@ -71,6 +71,7 @@ def _is_image(name: str) -> bool:
 SPLITS = ("train", "val", "calibrate", "test")
 _ALSO_CALLED = {"training": "train", "validation": "val", "valid": "val", "calibration": "calibrate"}
 _OWN_COLUMNS = ("image", "label", "group", "split")
+_ID_SUFFIXES = ("_downsampled",)  # ISIC 2019 adds it to the ids of images that it took from other collections
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,14 @@ class Manifest:
             row |= {key: place(Path(text)) if key == "mask" else text for key, text in item.attributes.items()}
             rows.append(row)
         return rows
+
+
+def image_id(item: Item) -> str:
+    """Return the id of an image: the name of its file without folder and suffix, in lower case."""
+    name = item.image.stem.lower()
+    for suffix in _ID_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 def refuse(problem: str) -> NoReturn:

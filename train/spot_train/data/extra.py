@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spot_bench.data.manifest import Manifest, read_manifest
+from spot_bench.data.manifest import Manifest, image_id, read_manifest
 from spot_edge.errors import DataError
 from spot_train.data.findings import counted
-from spot_train.data.leaks import Divided, image_id, named_leaks
+from spot_train.data.leaks import Divided, named_leaks
 from spot_train.labels.labelset import LabelSet
 from spot_train.recipes.recipe import Source
 

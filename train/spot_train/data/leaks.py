@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot_bench.data.manifest import Item, Manifest
+from spot_bench.data.manifest import Item, Manifest, image_id
 from spot_train.data.images import BITS, THRESHOLD, ImageRecord, near_between
 
-__all__ = ["Divided", "Leak", "image_id", "leaks_between", "named_leaks"]
-
-_SUFFIXES = ("_downsampled",)  # ISIC 2019 adds it to the ids of images that it took from other collections
+__all__ = ["Divided", "Leak", "leaks_between", "named_leaks"]
 
 Row = tuple[Item, ImageRecord | None]
 
@@ -59,14 +57,6 @@ class Divided:
         train = tuple(row for row in rows if row[0].split in (None, "train"))
         held_out = tuple(row for row in rows if row[0].split != "train" and not (is_source and row[0].split is None))
         return cls(manifest, name, train, held_out)
-
-
-def image_id(item: Item) -> str:
-    """Return the id of an image: the name of its file without folder and suffix, in lower case."""
-    name = item.image.stem.lower()
-    for suffix in _SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name
 
 
 def _group(manifest: Manifest, item: Item) -> str | None:
