@@ -49,6 +49,15 @@ def test_epochs_of_a_source_differ_and_repeat_for_the_same_seed() -> None:
     assert one != other
 
 
+def test_a_source_and_mixup_draw_different_random_numbers() -> None:
+    """Mixup draws its partners for batch n of an epoch from the stream (*seed, n)."""
+    same = 0
+    for epoch in range(20):
+        shown = {row - 10 for row in rows(Batches(examples(), Train(batch=1), (1, 1, epoch))) if 10 <= row < 18}
+        same += shown == set(np.random.default_rng((1, 1, epoch, 1)).permutation(8)[:4].tolist())
+    assert same < 5  # one in 70 by chance
+
+
 def test_counts_divide_a_set_among_its_classes() -> None:
     made = examples()
     counts = class_counts(made.classes, 3, made.sets, made.parts)

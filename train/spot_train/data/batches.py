@@ -31,7 +31,9 @@ _Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 _ViewBatch = tuple[tuple[NDArray[Any], ...], NDArray[np.float32], NDArray[np.float32]]
 
 
-_SHARPNESS_STREAM = 1  # separates these random numbers from those of mixup and cutmix
+# separate these random numbers from those of mixup and cutmix, and of the epoch's order
+_SHARPNESS_STREAM = 1
+_SOURCE_STREAM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,8 @@ def _order(examples: Examples, balance: float, seed: tuple[int, ...], pretrainin
     for number, part in enumerate(examples.parts, 1):
         if part.pretrain_only and not pretraining:
             continue
-        drawn, classes = np.random.default_rng((*seed, number)), examples.classes[part.first : part.last]
+        drawn = np.random.default_rng((*seed, number, _SOURCE_STREAM))
+        classes = examples.classes[part.first : part.last]
         rounds = -(-part.shown // len(classes))
         order = np.concatenate([epoch_order(classes, balance, drawn) for _ in range(rounds)])
         rows.append(part.first + order[: part.shown])
