@@ -114,7 +114,7 @@ def gate_images(run: Run, data: Mapping[str, Path], unlabelled: Mapping[str, Pat
         if unknown:
             raise DataError(f"{manifest.origin}: {unknown[0]!r} is none of the run's classes, {', '.join(labels)}")
     for manifest in (*found["data"], *found["unlabelled"]):
-        refuse_used(manifest, run.manifest)
+        refuse_used(manifest, run.manifest, *run.sources)
     joined([run.manifest, *found["data"], *found["unlabelled"]])  # refuses an image that two of them list
     items = [tuple(item for manifest in each for item in manifest.items) for each in found.values()]
     return GateImages(*items)

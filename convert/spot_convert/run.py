@@ -13,7 +13,7 @@ import keras
 
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_bench.drift.gate import Margins, margins_from
-from spot_bench.run.directory import read_run_description
+from spot_bench.run.directory import read_run_description, read_sources
 from spot_bench.run.settings import Budget, Retraining, budget_from, retraining_from
 from spot_edge.errors import DataError, first_line
 from spot_edge.model.spec import Geometry, ImageSpec, Label
@@ -36,6 +36,7 @@ class Run:
     provenance: Mapping[str, str]  # data, licence, notice and digests for spot.json
     retraining: Retraining = field(default_factory=Retraining)  # for fine-tuned variants
     budget: Budget = field(default_factory=Budget)  # for mixed-precision variants
+    sources: tuple[Manifest, ...] = ()  # further training images
 
 
 def read_run(path: Path, data: Path | None = None) -> Run:
@@ -67,7 +68,8 @@ def read_run(path: Path, data: Path | None = None) -> Run:
     scaling = body.layers[1]
     scale, offset = float(scaling.scale), float(scaling.offset)
     margins, retraining, budget = _settings(path / "recipe.toml")
-    return Run(name, body, scale, offset, labels, image, manifest, margins, provenance, retraining, budget)
+    sources = read_sources(path)
+    return Run(name, body, scale, offset, labels, image, manifest, margins, provenance, retraining, budget, sources)
 
 
 def _settings(path: Path) -> tuple[Margins, Retraining, Budget]:

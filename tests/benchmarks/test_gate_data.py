@@ -86,6 +86,20 @@ def test_images_and_lesions_that_were_used_are_refused(tmp_path: Path, row: str)
     refuse_used(read_manifest(listed(tmp_path / "ok.csv", "v.jpg,nv,v-lesion,"), check_files=False), data)
 
 
+@pytest.mark.parametrize("option", ["--data", "--unlabelled"])
+def test_bench_drift_refuses_what_a_source_of_the_run_trained_on(tmp_path: Path, option: str) -> None:
+    (tmp_path / "sources").mkdir()
+    for name in ("a.jpg", "s.jpg"):
+        (tmp_path / name).write_bytes(encode_jpeg(draw_lesion(0, 40, 30)))
+    data = listed(tmp_path / "split.csv", "a.jpg,nv,a-lesion,val")
+    listed(tmp_path / "sources" / "more.csv", "S.png,nv,,train")
+    further = listed(tmp_path / "further.csv", "s.jpg,nv,s-lesion,")
+    options = ["--baseline", EMBEDDED, "--data", data, "--split", "val", option, further]
+    done = CliRunner().invoke(bench, ["drift", str(EMBEDDED), *map(str, options)])
+    assert isinstance(done.exception, DataError), done.output
+    assert f"s.jpg belongs to train in {tmp_path / 'sources' / 'more.csv'}" in str(done.exception)
+
+
 def test_unlabelled_images_come_from_a_folder_or_a_manifest(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.jpg").write_bytes(encode_jpeg(draw_lesion(0, 40, 30)))

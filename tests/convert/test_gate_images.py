@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from spot_bench.data.drawn import draw_shapes
+from spot_bench.data.manifest import read_manifest
 from spot_convert.commands.convert import convert
 from spot_convert.images import GATE, UNLABELLED, EvaluationImages, gate_images
 from spot_convert.run import Run
@@ -52,6 +53,13 @@ def test_the_gate_refuses_other_classes_used_images_and_repeats(run: Run, more: 
     other.write_text(f"image,label\n{own.image},{own.label}\n")
     with pytest.raises(DataError, match="as well"):
         gate_images(run, {"other": other}, {})
+
+
+def test_the_gate_refuses_what_a_source_trained_on(run: Run, more: Path) -> None:
+    source = read_manifest(more)
+    taught = dataclasses.replace(source, items=(dataclasses.replace(source.items[0], split="train"),))
+    with pytest.raises(DataError, match="belongs to train"):
+        gate_images(dataclasses.replace(run, sources=(taught,)), {"more": more}, {})
 
 
 def test_further_images_stay_for_slow_runtimes(run: Run, more: Path) -> None:

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from spot_bench.run.directory import read_sources
 from spot_train.commands.train import train as command
 from spot_train.loop.fit import training_body
 from spot_train.loop.progress import Progress
 from spot_train.recipes.recipe import load_recipe
+from spot_train.runs.packed import pack, restore
 
 
 def run_command(mixed: Path, out: Path, *options: str) -> Result:
@@ -63,5 +65,10 @@ def test_a_training_with_sources_resumes_to_the_same_bits(mixed: Path, tmp_path:
     assert max(np.abs(ours - before).max() for ours, before in zip(one, fresh, strict=True)) > 0.01  # it learned
     written = json.loads((tmp_path / "whole" / "run.json").read_text())
     assert [source["name"] for source in written["sources"]] == ["partial", "first"]
+    pack(tmp_path / "whole", tmp_path / "small")
+    restore(tmp_path / "small", tmp_path / "again")
+    for run in ("whole", "small", "again"):
+        kept = read_sources(tmp_path / run)
+        assert [(part.origin.name, len(part.items)) for part in kept] == [("first.csv", 24), ("partial.csv", 18)]
     with open(tmp_path / "whole" / "history.csv", newline="") as file:
         assert all(0 <= float(row["accuracy"]) <= 1 for row in csv.DictReader(file))

@@ -14,8 +14,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from spot_bench.data.manifest import read_manifest, write_manifest
+from spot_bench.run.directory import read_sources
 from spot_edge.errors import DataError
-from spot_train.data.extra import class_sets, with_sources
+from spot_train.data.extra import class_sets, with_sources, write_sources
 from spot_train.labels.labelset import load_label_set
 from spot_train.loop.session import Task, read_task, train_run
 from spot_train.recipes.recipe import load_recipe
@@ -162,3 +163,14 @@ def test_ak_and_scc_may_be_apart_or_together(tmp_path: Path) -> None:
     apart, together = given.extras
     assert apart.counts(eight) == {"akiec": 1, "mel": 1, "scc": 1}  # scc is learned from this source alone
     assert together.counts(eight) == {"akiec|scc": 1, "mel": 1}
+
+
+def test_a_run_keeps_which_images_its_sources_trained_on(mixed: Path, tmp_path: Path) -> None:
+    extras = task(mixed).extras
+    write_sources(extras, tmp_path)
+    first, partial = read_sources(tmp_path)  # by name
+    for found, extra in zip((partial, first), extras, strict=True):
+        assert found.origin == tmp_path / "sources" / f"{extra.source.name}.csv"
+        expected = [(extra.manifest.name(item), item.label, item.group) for item in extra.manifest.items]
+        assert [(found.name(item), item.label, item.group) for item in found.items] == expected
+        assert found.splits == ("train",)

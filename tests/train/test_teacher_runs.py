@@ -49,6 +49,14 @@ def test_a_teacher_that_trained_on_held_out_images_is_refused(tmp_path: Path, sp
     assert "\n" not in str(caught.value)
 
 
+def test_a_teacher_whose_source_has_held_out_images_is_refused(tmp_path: Path) -> None:
+    rows = "t.jpg,nv,t-lesion,train", "h.jpg,mel,h-lesion,test"
+    other = teacher(tmp_path / "run", *rows)
+    listed(other / "sources" / "more.csv", "H.png,mel,,train")
+    with pytest.raises(DataError, match=r"1 leak: teacher .*run may train on H\.png"):
+        check_teachers(Train(teachers=(str(other),)), LABELS, listed(tmp_path / "data.csv", *rows))
+
+
 def test_a_teacher_with_the_same_split_fits(tmp_path: Path) -> None:
     rows = "t.jpg,nv,t-lesion,train", "v.jpg,mel,v-lesion,val", "h.jpg,mel,h-lesion,test"
     train = Train(teachers=(str(teacher(tmp_path / "run", *rows)),))

@@ -132,8 +132,15 @@ def _drift_images(options: RunOptions, *, check_files: bool) -> tuple[Manifest, 
         )
     further = [read_further(path, options.split, root=root, check_files=check_files) for path, root in options.further]
     for manifest in further:
-        refuse_used(manifest, whole)
+        refuse_used(manifest, whole, *_sources(options.data))
     return joined([kept, *further]), dropped
+
+
+def _sources(data: Path) -> tuple[Manifest, ...]:
+    """Return the sources of the run directory whose `split.csv` is `data`; none for other data."""
+    from spot_bench.run.directory import read_sources
+
+    return read_sources(data.parent) if data.name == "split.csv" else ()
 
 
 def _unlabelled_images(options: RunOptions, paths: tuple[Path, ...], label: str) -> Manifest | None:
@@ -146,7 +153,7 @@ def _unlabelled_images(options: RunOptions, paths: tuple[Path, ...], label: str)
     manifests = [read_unlabelled(path, label) for path in paths]
     whole = read_manifest(options.data, root=options.root, check_files=False)
     for manifest in manifests:
-        refuse_used(manifest, whole)
+        refuse_used(manifest, whole, *_sources(options.data))
     return joined(manifests)
 
 

@@ -90,17 +90,24 @@ def joined(manifests: Sequence[Manifest]) -> Manifest:
     return Manifest(tuple(items), first.origin, folder)
 
 
-def refuse_used(further: Manifest, data: Manifest) -> None:
-    """Raise DataError if `further` has an image or a group of the splits USED of `data`.
+def refuse_used(further: Manifest, data: Manifest, *sources: Manifest) -> None:
+    """Raise DataError if `further` has an image or a group of the splits USED of `data` or of one of its `sources`.
 
     An image is recognized by its id, see `image_id`.
     """
-    used = {key: item for item in data.items if item.split in USED for key in _keys(item)}
+    used = {
+        key: (item, manifest)
+        for manifest in (*sources, data)
+        for item in manifest.items
+        if item.split in USED
+        for key in _keys(item)
+    }
     for item in further.items:
         for key in _keys(item):
             if key in used:
+                known, manifest = used[key]
                 raise DataError(
-                    f"{further.origin}: {item.image.name} belongs to {used[key].split} in {data.origin}. Remove "
+                    f"{further.origin}: {item.image.name} belongs to {known.split} in {manifest.origin}. Remove "
                     "what trained or calibrated the network, or rename what has the same name only by chance"
                 )
 

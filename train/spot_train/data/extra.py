@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spot_bench.data.manifest import Manifest, image_id, read_manifest
+from spot_bench.data.manifest import Manifest, image_id, read_manifest, write_manifest
+from spot_bench.run.directory import SOURCES
 from spot_edge.errors import DataError
+from spot_edge.files import make_folder
 from spot_train.data.findings import counted
 from spot_train.data.leaks import Divided, named_leaks
 from spot_train.labels.labelset import LabelSet
 from spot_train.recipes.recipe import Source
 
-__all__ = ["Extra", "class_sets", "read_extras", "refuse_leaks", "repeated", "with_sources"]
+__all__ = ["Extra", "class_sets", "read_extras", "refuse_leaks", "repeated", "with_sources", "write_sources"]
 
 _LISTED = 3  # leaks to name in an error
 
@@ -134,6 +136,18 @@ def repeated(manifest: Manifest, extras: Sequence[Extra]) -> Iterator[str]:
         number = sum(image_id(item) in ids for item in extra.manifest.items)
         if number:
             yield f"note: source {extra.source.name} repeats {counted(number, 'training image')} of the data"
+
+
+def write_sources(extras: Sequence[Extra], run: Path) -> None:
+    """Write the image, label and group of each source's training rows into the run directory `run`.
+
+    Conversion and the drift gate refuse these images.
+    """
+    for extra in extras:
+        items = tuple(replace(item, split="train", attributes={}) for item in extra.manifest.items)
+        make_folder(run / SOURCES)
+        path = run / SOURCES / f"{extra.source.name}.csv"
+        write_manifest(replace(extra.manifest, items=items), path, root=extra.manifest.folder)
 
 
 def with_sources(run: dict[str, Any], extras: Sequence[Extra]) -> dict[str, Any]:

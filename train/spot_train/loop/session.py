@@ -24,7 +24,7 @@ from spot_edge.files import make_folder, write_file
 from spot_edge.model.old_names import current_run
 from spot_edge.model.spec import ImageSpec
 from spot_train.data.batches import Examples, Part, class_counts, class_weights, with_sets
-from spot_train.data.extra import Extra, class_sets, read_extras, refuse_leaks, repeated, with_sources
+from spot_train.data.extra import Extra, class_sets, read_extras, refuse_leaks, repeated, with_sources, write_sources
 from spot_train.data.pixels import PixelStack, cached_pixels
 from spot_train.data.sharpness import sharpness_of
 from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
@@ -286,5 +286,6 @@ def _write(folder: Path, recipe: Recipe, task: Task, weights: str) -> None:
         shutil.copyfile(task.data, folder / "split.csv")  # byte for byte, because a frozen split has a digest
     else:
         write_manifest(task.manifest, folder / "split.csv", root=root)
+    write_sources(task.extras, folder)
     described = describe_run(recipe, task.labels, folder / "split.csv", root, weights)
     write_json(folder / "run.json", with_sources(described, task.extras))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spot_bench.data.manifest import Manifest, read_manifest
-from spot_bench.run.directory import read_run_description
+from spot_bench.run.directory import read_run_description, read_sources
 from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
 from spot_edge.model.spec import ImageSpec
@@ -49,8 +49,9 @@ def check_teachers(train: Train, labels: LabelSet, manifest: Manifest) -> None:
         known = [label["label"] for label in read_run_description(Path(name))["labels"]]
         if known != wanted:
             raise DataError(f"{name}: this teacher has different classes ({', '.join(known)})")
-        taught = read_manifest(Path(name) / "split.csv", check_files=False)
-        found = list(named_leaks(Divided.of(taught, name=f"teacher {name}", is_source=True), data))
+        taught = (read_manifest(Path(name) / "split.csv", check_files=False), *read_sources(Path(name)))
+        teacher = f"teacher {name}"
+        found = [leak for part in taught for leak in named_leaks(Divided.of(part, name=teacher, is_source=True), data)]
         if found:
             more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
             raise DataError(

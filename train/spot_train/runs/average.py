@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spot_bench.run.directory import read_run_description
+from spot_bench.run.directory import SOURCES, read_run_description
 from spot_edge.errors import DataError
 from spot_edge.files import write_file
 from spot_train.data.pixels import pixel_array
@@ -58,6 +58,8 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
     with new_run(out) as folder:
         for name in _FROM_FIRST_RUN:
             shutil.copyfile(runs[0] / name, folder / name)
+        if (runs[0] / SOURCES).is_dir():
+            shutil.copytree(runs[0] / SOURCES, folder / SOURCES)
         root = data if data.is_dir() else data.parent
         members = [(run / "recipe.toml").read_text(encoding="utf-8") for run in runs]
         write_json(folder / "run.json", descriptions[0] | {"data": str(root.resolve()), "mean_of": members})

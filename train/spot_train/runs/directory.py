@@ -5,6 +5,7 @@ run.json      labels, image contract, data, environment    model.keras   image â
 history.csv   one row per epoch              history.svg   the same as a plot
 metrics.json  on validation, with intervals                  validation.md  the same as tables
 confusion.svg the confusion matrix           threshold.svg  if there is a yes-or-no decision
+sources/      the training images of each extra source
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from spot_bench.run.directory import read_run_description
+from spot_bench.run.directory import SOURCES, read_run_description
 from spot_edge.errors import DataError
 from spot_edge.files import write_file
 from spot_train.network.network import build_body
@@ -62,6 +62,8 @@ def restore(packed: Path, out: Path, data: Path | None = None) -> None:
 def _copy_kept(source: Path, folder: Path) -> None:
     for name in (*_KEPT, *(name for name in _KEPT_IF_PRESENT if (source / name).is_file())):
         shutil.copyfile(source / name, folder / name)
+    if (source / SOURCES).is_dir():
+        shutil.copytree(source / SOURCES, folder / SOURCES)
 
 
 def _key(index: int, variable: Any) -> str:
