@@ -13,6 +13,7 @@ from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.manifest import Manifest, read_manifest
 from spot_edge.errors import DataError
 from spot_train.data.batches import Examples
+from spot_train.data.extra import with_training
 from spot_train.labels.labelset import plain_label_set
 from spot_train.loop.checkpoint import Checkpoint, Position
 from spot_train.loop.fit import Interrupted, training_body
@@ -96,3 +97,14 @@ def test_a_training_resumes_only_with_the_same_teachers(tmp_path: Path, monkeypa
     assert "\n" not in str(caught.value)
     assert len(reached) == 2
     assert "teachers" in json.loads((unfinished_folder(tmp_path / "run") / "start.json").read_text())
+
+
+def test_data_and_licences_of_teachers_reach_the_run_once() -> None:
+    run = {"name": "student", "training": {"data": "HAM", "licence": "CC BY-NC; a: CC0", "notice": "n"}}
+    others = [
+        {"data": "HAM; B 2020 (5 images)", "licence": "CC BY-NC; b: CC BY", "notice": "other"},
+        {"data": "", "licence": "a: CC0; c: MIT", "notice": ""},
+    ]
+    expected = {"data": "HAM; B 2020 (5 images)", "licence": "CC BY-NC; a: CC0; b: CC BY; c: MIT", "notice": "n"}
+    assert with_training(run, others) == {"name": "student", "training": expected}
+    assert with_training(run, []) == run

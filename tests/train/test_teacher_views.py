@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -132,15 +134,22 @@ def test_only_what_changes_the_images_or_teachers_needs_a_new_pass(folder: Path,
 
 
 def test_a_recipe_with_views_trains(shapes_run: Path, shapes: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(shapes_run, teacher)
+    about = json.loads((teacher / "run.json").read_text())
+    about["training"] |= {"data": "drawn shapes", "licence": "CC0"}
+    (teacher / "run.json").write_text(json.dumps(about))
     changes = (
         "network.width=0.35", "network.size=32", "train.stored_size=40", "train.batch=16", "train.head_epochs=0",
         "train.epochs=2", "train.mixup=0.2", "train.cutmix=0.5", "train.balance=0.5", "train.teacher_views=2",
-        f"train.teachers=['{shapes_run}']",
+        f"train.teachers=['{teacher}']",
     )  # fmt: skip
     arguments = ["any-images", "--data", str(shapes), "--out", str(tmp_path / "run"), "--weights", "none"]
     arguments += ["--cache", str(tmp_path / "cache"), *(part for change in changes for part in ("--set", change))]
     done = CliRunner().invoke(train, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert f"teacher {shapes_run}: view 2/2" in done.output
+    assert f"teacher {teacher}: view 2/2" in done.output
     assert len(list((tmp_path / "cache").glob("teacher-*-view?.npz"))) == 2
+    written = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    assert (written["data"], written["licence"]) == ("drawn shapes", "CC0")
     assert "teacher_views = 2" in (tmp_path / "run" / "recipe.toml").read_text()

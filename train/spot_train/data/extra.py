@@ -18,7 +18,16 @@ from spot_train.data.leaks import Divided, named_leaks
 from spot_train.labels.labelset import LabelSet
 from spot_train.recipes.recipe import Source
 
-__all__ = ["Extra", "class_sets", "read_extras", "refuse_leaks", "repeated", "with_sources", "write_sources"]
+__all__ = [
+    "Extra",
+    "class_sets",
+    "read_extras",
+    "refuse_leaks",
+    "repeated",
+    "with_sources",
+    "with_training",
+    "write_sources",
+]
 
 _LISTED = 3  # leaks to name in an error
 
@@ -164,3 +173,15 @@ def with_sources(run: dict[str, Any], extras: Sequence[Extra]) -> dict[str, Any]
     licences = [training["licence"], *(f"{extra.source.name}: {extra.source.licence}" for extra in extras)]
     training["licence"] = "; ".join(filter(None, licences))
     return run | {"training": training, "sources": [extra.as_data(names) for extra in extras]}
+
+
+def with_training(run: dict[str, Any], others: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return the content of `run.json` with the data and licences of the runs it learned from.
+
+    `others` are their `training`. What `run` names already is not repeated.
+    """
+    training = dict(run["training"])
+    for key in ("data", "licence"):
+        texts = [training[key], *(other.get(key, "") for other in others)]
+        training[key] = "; ".join(dict.fromkeys(part for text in texts for part in text.split("; ") if part))
+    return run | {"training": training} if others else run

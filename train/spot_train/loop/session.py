@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,16 @@ from spot_edge.files import make_folder, write_file
 from spot_edge.model.old_names import current_run
 from spot_edge.model.spec import ImageSpec
 from spot_train.data.batches import Examples, Part, class_counts, class_weights, with_sets
-from spot_train.data.extra import Extra, class_sets, read_extras, refuse_leaks, repeated, with_sources, write_sources
+from spot_train.data.extra import (
+    Extra,
+    class_sets,
+    read_extras,
+    refuse_leaks,
+    repeated,
+    with_sources,
+    with_training,
+    write_sources,
+)
 from spot_train.data.pixels import PixelStack, cached_pixels
 from spot_train.data.sharpness import sharpness_of
 from spot_train.labels.labelset import LabelSet, load_label_set, plain_label_set
@@ -36,6 +45,7 @@ from spot_train.loop.teachers import (
     distilled_targets,
     permitted_classes,
     teacher_digests,
+    teacher_training,
     teacher_views,
 )
 from spot_train.network.network import check_pretrained, load_pretrained
@@ -105,6 +115,7 @@ def train_run(
     task = read_task(recipe, data, log, sources or {})
     check_pretrained(recipe.network, weights)
     check_teachers(recipe.train, task.labels, task.manifest)
+    taught = teacher_training(recipe.train)
     train, val = task.manifest.split("train"), task.manifest.split("val")
     stop = StopRequest()
     with _unfinished(out, recipe, task, weights, resume) as folder, stop_on_signals(stop, log):
@@ -132,7 +143,7 @@ def train_run(
         logits = predict_logits(body, val_pixels)
         metrics = validation_metrics(logits, truth, [i.group for i in val.items], task.labels)
         with new_run(out) as run:
-            _write(run, recipe, task, weights)
+            _write(run, recipe, task, weights, taught)
             body.save(run / "model.keras")
             write_history(run / "history.csv", history)
             write_file(run / "history.svg", history_svg(history).encode())
@@ -279,7 +290,7 @@ def _notes(manifest: Manifest, val: Manifest) -> Iterator[str]:
         yield f"note: no validation image is labelled {', '.join(absent)}; validation cannot measure it"
 
 
-def _write(folder: Path, recipe: Recipe, task: Task, weights: str) -> None:
+def _write(folder: Path, recipe: Recipe, task: Task, weights: str, taught: Sequence[Mapping[str, str]]) -> None:
     write_recipe(folder / "recipe.toml", recipe)
     root = task.data if task.data.is_dir() else task.data.parent
     if task.given_split and not task.labels.merges:
@@ -288,4 +299,4 @@ def _write(folder: Path, recipe: Recipe, task: Task, weights: str) -> None:
         write_manifest(task.manifest, folder / "split.csv", root=root)
     write_sources(task.extras, folder)
     described = describe_run(recipe, task.labels, folder / "split.csv", root, weights)
-    write_json(folder / "run.json", with_sources(described, task.extras))
+    write_json(folder / "run.json", with_training(with_sources(described, task.extras), taught))

@@ -33,7 +33,14 @@ from spot_train.loop.losses import allowed_classes
 from spot_train.loop.progress import Progress, StopRequest
 from spot_train.recipes.recipe import Recipe, Train
 
-__all__ = ["check_teachers", "distilled_targets", "permitted_classes", "teacher_digests", "teacher_views"]
+__all__ = [
+    "check_teachers",
+    "distilled_targets",
+    "permitted_classes",
+    "teacher_digests",
+    "teacher_training",
+    "teacher_views",
+]
 
 _BATCH = 32
 
@@ -63,6 +70,11 @@ def check_teachers(train: Train, labels: LabelSet, manifest: Manifest) -> None:
 def teacher_digests(train: Train) -> list[str]:
     """Return the SHA-256 of each teacher's network. DataError if one cannot be read."""
     return [_digest(name) for name in train.teachers]
+
+
+def teacher_training(train: Train) -> list[dict[str, str]]:
+    """Return the data and licence that each teacher was trained with, from its `run.json`."""
+    return [read_run_description(Path(name)).get("training", {}) for name in train.teachers]
 
 
 def permitted_classes(

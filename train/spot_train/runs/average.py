@@ -18,6 +18,7 @@ import numpy as np
 from spot_bench.run.directory import SOURCES, read_run_description
 from spot_edge.errors import DataError
 from spot_edge.files import write_file
+from spot_train.data.extra import with_training
 from spot_train.data.pixels import pixel_array
 from spot_train.loop.fit import predict_logits
 from spot_train.loop.session import read_task
@@ -62,7 +63,8 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
             shutil.copytree(runs[0] / SOURCES, folder / SOURCES)
         root = data if data.is_dir() else data.parent
         members = [(run / "recipe.toml").read_text(encoding="utf-8") for run in runs]
-        write_json(folder / "run.json", descriptions[0] | {"data": str(root.resolve()), "mean_of": members})
+        described = with_training(descriptions[0], [about["training"] for about in descriptions[1:]])
+        write_json(folder / "run.json", described | {"data": str(root.resolve()), "mean_of": members})
         body.save(folder / "model.keras")
         write_json(folder / "metrics.json", metrics)
         for name, content in validation_files(metrics, logits, truth, task.labels).items():
