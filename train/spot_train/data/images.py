@@ -205,7 +205,7 @@ def _keep(path: Path, records: list[ImageRecord]) -> None:
 
 def _cached(path: Path, number: int) -> list[ImageRecord] | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             digests, problems = arrays["digests"].tolist(), arrays["problems"].tolist()
             hashes, hashed = arrays["hashes"], arrays["hashed"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

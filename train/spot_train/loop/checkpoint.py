@@ -108,7 +108,7 @@ def _bytes(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: unreadable checkpoint: {error}") from error

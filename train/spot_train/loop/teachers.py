@@ -234,7 +234,7 @@ def _teacher(name: str) -> Any:
 def _cached(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
     """Return the logits in the file, or None if it is absent or damaged."""
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:  # numpy leaves the file of a damaged archive open
             logits: NDArray[np.float16] = arrays["logits"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -49,7 +49,7 @@ def restore(packed: Path, out: Path, data: Path | None = None) -> None:
     recipe = load_recipe(str(packed / "recipe.toml"))
     body = build_body(recipe.network, len(described["labels"]))
     try:
-        with np.load(packed / WEIGHTS) as arrays:
+        with (packed / WEIGHTS).open("rb") as file, np.load(file) as arrays:
             body.set_weights([arrays[_key(i, v)].astype(np.float32) for i, v in enumerate(body.weights)])
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{packed}: its {WEIGHTS} does not fit its recipe: {error}") from error
