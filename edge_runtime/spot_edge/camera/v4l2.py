@@ -110,6 +110,7 @@ _MEANINGS: dict[int, tuple[str, bool]] = {
     errno.EPROTO: ("the camera does not respond: unplug it and plug it in again", True),
     errno.EPIPE: ("the camera does not respond: unplug it and plug it in again", True),
     errno.ETIMEDOUT: ("the camera does not respond: unplug it and plug it in again", True),
+    errno.EINVAL: ("the camera refuses its settings: if this stays, unplug it and plug it in again", True),  # plugging
     errno.EIO: ("the camera does not respond: unplug it and plug it in again", True),
     errno.EBUSY: ("in use by another program: close that one first", True),
     errno.EACCES: ('no permission: run `sudo usermod -aG video "$USER"`, then log in again', False),

@@ -23,6 +23,7 @@ from spot_edge.camera.v4l2 import CAPABILITY
         ("REQBUFS", errno.EBUSY, "in use by another program", True),
         ("STREAMON", errno.ENOSPC, "another port", False),
         ("STREAMON", errno.EIO, "does not respond", True),
+        ("S_FMT", errno.EINVAL, "refuses its settings", True),  # uvcvideo while a camera is plugged in
         ("QUERYBUF", errno.ENODEV, "unplugged", True),
         ("QUERYCAP", errno.ENOTTY, "not a camera", False),
         ("REQBUFS", errno.ENOMEM, "no memory", False),
