@@ -154,7 +154,9 @@ def test_a_transparent_grey_of_a_depth_that_pillow_misreads(depth: int, grey: in
 def test_a_grey_png_of_8_bits_may_name_a_transparent_level_that_no_pixel_has(encode) -> None:
     picture = np.arange(4096).astype(np.uint8).reshape(64, 64)
     picture[picture == 3] = 4
-    prepare(Source.of(encode(Image.fromarray(picture), transparency=3)), ImageSpec(32))
+    plain, named = (encode(Image.fromarray(picture), **options) for options in ({}, {"transparency": 3}))
+    tensors = [prepare(Source.of(data), ImageSpec(32)).tensor for data in (plain, named)]
+    np.testing.assert_array_equal(*tensors)
 
 
 @pytest.mark.parametrize("level", [3, 4])
