@@ -152,12 +152,20 @@ def test_an_ignored_hangup_stays_ignored(many, start) -> None:
 
 @pytest.mark.parametrize("arguments", [["classify", "--camera"], ["camera", "capture"], ["camera", "preview"]])
 def test_the_camera_is_closed(arguments: list[str], start, tmp_path: Path) -> None:
-    """The camera waits for its first frame when the signal comes."""
-    silent = (
-        "from spot_edge.camera.camera import Camera\nimport time\n"
-        "def wait(self): print('waits', flush=True); time.sleep(99)\n"
-        "Camera.__next__ = wait\nCamera.close = lambda self: print('closed', flush=True)"
-    )
+    """The camera waits for its first frame when the signal comes.
+
+    It waits in short steps: Python handles a signal that comes just before `time.sleep` only after it.
+    """
+    silent = """
+import time
+from spot_edge.camera.camera import Camera
+def wait(self):
+    print("waits", flush=True)
+    while True:
+        time.sleep(0.1)
+Camera.__next__ = wait
+Camera.close = lambda self: print("closed", flush=True)
+"""
     running = start(*arguments, tmp_path, before=silent)
     assert running.stdout.readline() == b"waits\n"
     running.send_signal(signal.SIGTERM)
