@@ -104,6 +104,7 @@ def test_a_killed_run_resumes(data: Path, classifier: Classifier, tmp_path: Path
         assert getattr(found, name).tolist() == getattr(whole, name).tolist(), name
 
 
+@pytest.mark.long
 def test_a_killed_comparison_resumes(data: Path, classifier: Classifier, tmp_path: Path) -> None:
     arguments = command(data, tmp_path, "--baseline", MODEL, name="drift")
     kill_when(arguments, r" 450/450.* [1-9]\d+/450\s+00:00:\d\d")  # the baseline is done, the other is not

@@ -94,6 +94,7 @@ def test_latency_reports_percentiles_of_both_variants(shapes_family: Path) -> No
         assert 0 < total["p50"]["value"] <= total["p90"]["value"] <= total["p99"]["value"]
 
 
+@pytest.mark.long
 def test_overhead_reports_its_ratios() -> None:
     done = spot_edge("bench", "overhead", "--json")
     assert done.returncode == 0, done.stderr
