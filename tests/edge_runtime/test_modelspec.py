@@ -21,6 +21,7 @@ from spot_edge.model.spec import (
     QualityLimits,
     Rate,
     SetThreshold,
+    Views,
     as_data,
 )
 from spot_edge.model.spec_json import parse_spec, render_spec
@@ -45,6 +46,15 @@ FULL = ModelSpec(
     training={"data": "drawn"},
     licence="none",
     notice="An aid.",
+    views=(
+        Views(2, 1.1),
+        Views(
+            8,
+            1.2,
+            (OperatingPoint("sensitivity-90", 0.17, RATE, RATE, "test"),),
+            Conformal(SetThreshold(0.9, 0.3, 745), {"mel": SetThreshold(0.95, 0.02, 61)}, "validation"),
+        ),
+    ),
 )
 LEAST = ModelSpec("a", "b", (Label("x", "X"), Label("y", "Y")), ImageSpec(16), MeasuredIn("r", "1"), 1.0, {})
 POINT = ("operating_points", 0)
@@ -115,6 +125,14 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
     ("training", "data"): [None, 1, {}],
     ("training", "half of a pair: \ud800"): ["drawn"],
     ("training", "of two\rlines"): ["drawn"],
+    ("views",): [None, {}, 8, [None] * 4],
+    ("views", 0): [None, 8, []],
+    ("views", 0, "count"): [None, 0, 1, 3, 16, 2.0, "2", True, [2], 8],
+    ("views", 0, "temperature"): [None, "1", True, 0, float("nan")],
+    ("views", 0, "operating_points"): [None, {}, [None], 9 * [None]],
+    ("views", 1, "conformal"): [[], 1],
+    ("views", 1, "conformal", "classes"): [None, {"bcc": {"coverage": 0.9, "threshold": 0.1, "n": 3}}],
+    ("views", 1, "conformal", "marginal", "n"): [None, 0],
     ("licence",): [None, 1],
     ("notice",): [None, []],
 }
@@ -132,6 +150,7 @@ OPTIONAL = {
     "description",
     "malignant",
     "would_tell",
+    "views",
 }
 
 
@@ -146,7 +165,8 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
 
 def objects(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Every object in `data` with fixed fields, and its path."""
-    if isinstance(data, dict) and path not in (("conformal", "classes"), ("image_quality", "limits"), ("training",)):
+    free = (("conformal", "classes"), ("image_quality", "limits"), ("training",))
+    if isinstance(data, dict) and path[-2:] not in free:
         yield path, data
     if isinstance(data, (dict, list)):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
@@ -170,6 +190,12 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
     assert render_spec(again) == render_spec(FULL)
 
 
+def test_a_spec_without_views_is_written_as_before_they_existed() -> None:
+    assert b"views" not in render_spec(LEAST)
+    with pytest.raises(ModelError, match="views must be entries with different counts"):
+        parse_spec(changed(("views", 0, "count"), 8), "m")
+
+
 def test_optional_fields_may_be_left_out() -> None:
     least = {key: value for key, value in json.loads(render_spec(LEAST)).items() if key not in OPTIONAL}
     assert parse_spec(json.dumps(least).encode(), "m") == LEAST
@@ -189,7 +215,7 @@ def test_a_field_of_the_wrong_type_or_range_is_named(path: tuple[Any, ...], valu
 
 def test_every_unknown_field_is_refused() -> None:
     places = [path for path, _ in objects(json.loads(render_spec(FULL)))]
-    assert len(places) == 16
+    assert len(places) == 24
     for path in places:
         with pytest.raises(ModelError, match="must be an object with"):
             parse_spec(changed((*path, "unknown"), 1), "m")
@@ -205,7 +231,7 @@ def test_every_missing_field_is_refused() -> None:
                 parse_spec(json.dumps(data).encode(), "m")
             place[key] = value
             checked += 1
-    assert checked == 58
+    assert checked == 84
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"nonsense"])

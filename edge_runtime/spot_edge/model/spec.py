@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 __all__ = [
     "VERDICTS",
+    "VIEW_COUNTS",
     "Conformal",
     "Criterion",
     "Drift",
@@ -20,6 +21,7 @@ __all__ = [
     "QualityLimits",
     "Rate",
     "SetThreshold",
+    "Views",
     "as_data",
 ]
 
@@ -27,6 +29,7 @@ Geometry: TypeAlias = Literal["stretch", "stretch-reduced-jpeg"]
 Filter: TypeAlias = Literal["bilinear-antialias"]
 Verdict: TypeAlias = Literal["pass", "undecided", "fail"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+VIEW_COUNTS = (2, 4, 8)
 
 
 class ImageSpec(NamedTuple):
@@ -121,6 +124,15 @@ class Drift(NamedTuple):
     criteria: tuple[Criterion, ...]
 
 
+class Views(NamedTuple):
+    """What replaces the file's own temperature and thresholds for the mean over `count` views of an image."""
+
+    count: int  # one of VIEW_COUNTS
+    temperature: float
+    operating_points: tuple[OperatingPoint, ...] = ()
+    conformal: Conformal | None = None
+
+
 class ModelSpec(NamedTuple):
     """Everything in `spot.json`, schema 1. What a first model cannot know is optional and comes last."""
 
@@ -137,6 +149,7 @@ class ModelSpec(NamedTuple):
     drift: Drift | None = None
     licence: str = ""
     notice: str = ""
+    views: tuple[Views, ...] = ()
 
 
 def as_data(value: Any) -> Any:

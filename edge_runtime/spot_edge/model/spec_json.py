@@ -10,6 +10,7 @@ from spot_edge.image.quality import CHECKS
 from spot_edge.model.old_names import current_spec
 from spot_edge.model.spec import (
     VERDICTS,
+    VIEW_COUNTS,
     Conformal,
     Criterion,
     Drift,
@@ -24,6 +25,7 @@ from spot_edge.model.spec import (
     Rate,
     SetThreshold,
     Verdict,
+    Views,
     as_data,
 )
 
@@ -36,6 +38,8 @@ LARGEST = 16_000  # bytes of spot.json
 def render_spec(spec: ModelSpec) -> bytes:
     """Render `spec` as canonical JSON: equal specs give equal bytes."""
     data = {"schema": SCHEMA} | as_data(spec)
+    if not spec.views:  # older readers know no such key
+        del data["views"]
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     if len(text) > LARGEST:
         raise ModelError(f"spot.json would have {len(text)} bytes, the limit is {LARGEST}")
@@ -105,16 +109,13 @@ class _Reader:
             data,
             "it",
             "name variant labels image measured_in temperature",
-            "operating_points conformal image_quality drift training licence notice",
+            "operating_points conformal image_quality drift training licence notice views",
         )
         labels = tuple(
             self._label(x, f"labels[{i}]") for i, x in enumerate(self._items(data["labels"], "labels", 2, 1000))
         )
         if len({label.label for label in labels}) != len(labels):
             raise self._bad("labels", "all different")
-        points = self._items(data.get("operating_points", []), "operating_points", 0, 8)
-        if points and not any(label.malignant for label in labels):
-            raise self._bad("operating_points", "empty if no label is malignant")
         conformal, quality, drift = data.get("conformal"), data.get("image_quality"), data.get("drift")
         training = data.get("training", {})
         if not isinstance(training, dict):
@@ -130,13 +131,14 @@ class _Reader:
                 self._text(measured["version"], "measured_in.version"),
             ),
             temperature=self._number(data["temperature"], "temperature", 1e-3, 1e3),
-            operating_points=tuple(self._point(x, f"operating_points[{i}]") for i, x in enumerate(points)),
-            conformal=None if conformal is None else self._conformal(conformal, labels),
+            operating_points=self._points(data.get("operating_points", []), "operating_points", labels),
+            conformal=None if conformal is None else self._conformal(conformal, "conformal", labels),
             image_quality=None if quality is None else self._quality(quality),
             drift=None if drift is None else self._drift(drift),
             training={self._text(k, "a key of training"): self._text(v, "training") for k, v in training.items()},
             licence=self._text(data.get("licence", ""), "licence"),
             notice=self._text(data.get("notice", ""), "notice"),
+            views=self._views(data.get("views", []), labels),
         )
 
     def _label(self, data: Any, path: str) -> Label:
@@ -162,6 +164,12 @@ class _Reader:
         value, low, high = (self._number(data[key], f"{path}.{key}", 0, 1) for key in ("value", "low", "high"))
         return Rate(value, low, high, self._whole(data["n"], f"{path}.n", 1, 10**9))
 
+    def _points(self, data: Any, path: str, labels: tuple[Label, ...]) -> tuple[OperatingPoint, ...]:
+        points = self._items(data, path, 0, 8)
+        if points and not any(label.malignant for label in labels):
+            raise self._bad(path, "empty if no label is malignant")
+        return tuple(self._point(x, f"{path}[{i}]") for i, x in enumerate(points))
+
     def _point(self, data: Any, path: str) -> OperatingPoint:
         data = self._fields(data, path, "name threshold sensitivity specificity measured_on")
         return OperatingPoint(
@@ -172,15 +180,35 @@ class _Reader:
             measured_on=self._text(data["measured_on"], f"{path}.measured_on"),
         )
 
-    def _conformal(self, data: Any, labels: tuple[Label, ...]) -> Conformal:
-        data = self._fields(data, "conformal", "marginal classes measured_on")
+    def _conformal(self, data: Any, path: str, labels: tuple[Label, ...]) -> Conformal:
+        data = self._fields(data, path, "marginal classes measured_on")
         classes = data["classes"]
         if not isinstance(classes, dict) or not set(classes) <= {label.label for label in labels}:
-            raise self._bad("conformal.classes", "an object of labels")
+            raise self._bad(f"{path}.classes", "an object of labels")
         return Conformal(
-            self._set_threshold(data["marginal"], "conformal.marginal"),
-            {key: self._set_threshold(value, f"conformal.classes.{key}") for key, value in classes.items()},
-            self._text(data["measured_on"], "conformal.measured_on"),
+            self._set_threshold(data["marginal"], f"{path}.marginal"),
+            {key: self._set_threshold(value, f"{path}.classes.{key}") for key, value in classes.items()},
+            self._text(data["measured_on"], f"{path}.measured_on"),
+        )
+
+    def _views(self, data: Any, labels: tuple[Label, ...]) -> tuple[Views, ...]:
+        entries = [
+            self._view(x, f"views[{i}]", labels) for i, x in enumerate(self._items(data, "views", 0, len(VIEW_COUNTS)))
+        ]
+        if len({entry.count for entry in entries}) != len(entries):
+            raise self._bad("views", "entries with different counts")
+        return tuple(entries)
+
+    def _view(self, data: Any, path: str, labels: tuple[Label, ...]) -> Views:
+        data = self._fields(data, path, "count temperature", "operating_points conformal")
+        count, conformal = data["count"], data.get("conformal")
+        if not isinstance(count, int) or count not in VIEW_COUNTS:
+            raise self._bad(f"{path}.count", f"one of {', '.join(map(str, VIEW_COUNTS))}")
+        return Views(
+            count,
+            self._number(data["temperature"], f"{path}.temperature", 1e-3, 1e3),
+            self._points(data.get("operating_points", []), f"{path}.operating_points", labels),
+            None if conformal is None else self._conformal(conformal, f"{path}.conformal", labels),
         )
 
     def _set_threshold(self, data: Any, path: str) -> SetThreshold:
