@@ -99,12 +99,22 @@ def test_a_training_resumes_only_with_the_same_teachers(tmp_path: Path, monkeypa
     assert "teachers" in json.loads((unfinished_folder(tmp_path / "run") / "start.json").read_text())
 
 
-def test_data_and_licences_of_teachers_reach_the_run_once() -> None:
-    run = {"name": "student", "training": {"data": "HAM", "licence": "CC BY-NC; a: CC0", "notice": "n"}}
+def test_data_licences_and_notices_of_teachers_reach_the_run_once() -> None:
+    given = {"data": "HAM", "licence": "CC BY-NC; a: CC0", "notice": "An aid. Dark skin; nails are rare."}
+    run = {"name": "student", "training": given}
     others = [
-        {"data": "HAM; B 2020 (5 images)", "licence": "CC BY-NC; b: CC BY", "notice": "other"},
+        {"data": "HAM; B 2020 (5 images)", "licence": "CC BY-NC; b: CC BY", "notice": "An aid. No commercial use"},
         {"data": "", "licence": "a: CC0; c: MIT", "notice": ""},
+        {"data": "HAM", "licence": "CC BY-NC", "notice": "No commercial use. Dark skin; nails are rare."},
+        {},
     ]
-    expected = {"data": "HAM; B 2020 (5 images)", "licence": "CC BY-NC; a: CC0; b: CC BY; c: MIT", "notice": "n"}
+    expected = {
+        "data": "HAM; B 2020 (5 images)",
+        "licence": "CC BY-NC; a: CC0; b: CC BY; c: MIT",
+        "notice": "An aid. Dark skin; nails are rare. No commercial use.",
+    }
     assert with_training(run, others) == {"name": "student", "training": expected}
+    assert run["training"] is given
+    assert given["notice"] == "An aid. Dark skin; nails are rare."
+    assert with_training(run, [given]) == run
     assert with_training(run, []) == run

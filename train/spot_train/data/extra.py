@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -176,12 +177,24 @@ def with_sources(run: dict[str, Any], extras: Sequence[Extra]) -> dict[str, Any]
 
 
 def with_training(run: dict[str, Any], others: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Return the content of `run.json` with the data and licences of the runs it learned from.
+    """Return the content of `run.json` with the data, licences and notices of the runs it learned from.
 
-    `others` are their `training`. What `run` names already is not repeated.
+    `others` are their `training`. What `run` says already is not repeated: an entry of data and licence, or a sentence
+    of the notice.
     """
+    if not others:
+        return run
     training = dict(run["training"])
     for key in ("data", "licence"):
         texts = [training[key], *(other.get(key, "") for other in others)]
         training[key] = "; ".join(dict.fromkeys(part for text in texts for part in text.split("; ") if part))
-    return run | {"training": training} if others else run
+    notices = [training["notice"], *(other.get("notice", "") for other in others)]
+    training["notice"] = " ".join(dict.fromkeys(part for notice in notices for part in _sentences(notice)))
+    return run | {"training": training}
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text, each with its full stop."""
+    for sentence in re.split(r"(?<=[.!?])\s+", text.strip()):
+        if sentence:
+            yield sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
