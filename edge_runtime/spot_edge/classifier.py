@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spot_edge.errors import InputError
 from spot_edge.image.appearance import APPEARANCE, appearance_of
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from spot_edge.prediction.views import Invoke
+
 __all__ = ["Classifier"]
 
 
@@ -36,25 +38,47 @@ class Classifier:
         threads: int | None = None,
         delegate: bool = True,
         interpreter: Interpreter | None = None,
+        views: int = 1,
     ) -> None:
-        """Load `model` into an interpreter, or use `interpreter`, which has loaded it already."""
-        self.model = model
+        """Load `model` into an interpreter, or use `interpreter`, which has loaded it already.
+
+        With 2, 4 or 8 `views`, scores and evidence are the mean over so many turned and mirrored views of each image,
+        which takes as many times as long. The file must hold a temperature and thresholds for them, which `model.spec`
+        then shows in place of its own; otherwise ModelError is raised.
+        """
+        if views != 1:
+            from spot_edge.prediction.views import with_views
+
+            model = with_views(model, views)
+        self.model, self.views = model, views
         self._interpreter = interpreter or Interpreter(model, runtime=runtime, threads=threads, delegate=delegate)
+        self._invoke: Invoke = self._interpreter.invoke
         self._notes = _notes(model.spec, self.runtime)
         self._labels = tuple(label.label for label in model.spec.labels)
         self._ood_reference = ood_reference_of(model)
-        self._about = {"name": model.spec.name, "variant": model.spec.variant, "id": model.id}
+        self._about: dict[str, Any] = {"name": model.spec.name, "variant": model.spec.variant, "id": model.id}
+        if views != 1:
+            from spot_edge.prediction.views import mean_of_views
+
+            self._invoke = mean_of_views(self._invoke, views, model.spec.temperature)
+            self._notes = (f"scores are the mean of {views} turned and mirrored views", *self._notes)
+            self._about["views"] = views
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str] | None = None, *, runtime: str | None = None, threads: int | None = None
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        runtime: str | None = None,
+        threads: int | None = None,
+        views: int = 1,
     ) -> Classifier:
         """Read and verify the model file at `path` (default: the embedded model), and load it.
 
-        `runtime` is one of `spot_edge.RUNTIMES` (default: the first one installed). Raises ModelError or
-        InterpreterError.
+        `runtime` is one of `spot_edge.RUNTIMES` (default: the first one installed). For `views` see the class. Raises
+        ModelError or InterpreterError.
         """
-        return cls(read_model(path), runtime=runtime, threads=threads)
+        return cls(read_model(path), runtime=runtime, threads=threads, views=views)
 
     @property
     def runtime(self) -> Runtime:
@@ -75,7 +99,7 @@ class Classifier:
     def predict(self, prepared: Prepared) -> Prediction:
         """The second half of `classify`: run the network on a prepared image and interpret its scores."""
         start = time.perf_counter()
-        outputs = self._interpreter.invoke(prepared.tensor)
+        outputs = self._invoke(prepared.tensor)
         invoke_ms = 1e3 * (time.perf_counter() - start)
         spec, scores, quality = self.model.spec, outputs["scores"], self._findings(prepared, outputs["embedding"])
         quality_ms = 1e3 * (time.perf_counter() - start) - invoke_ms

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["classify"]
 
 _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+_VIEWS = ("1", "2", "4", "8")
 
 
 @click.command(short_help="Say what a lesion looks most like and how urgent it is.")
@@ -61,6 +62,13 @@ _RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
     metavar="DIR",
     help="Save each prediction (JSON) and its image (upright JPEG without EXIF) in DIR.",
 )
+@click.option(
+    "--views",
+    type=click.Choice(_VIEWS),
+    default="1",
+    show_default=True,
+    help="Take the mean over so many turned and mirrored views of each image.",
+)
 @click.option("--threads", type=click.IntRange(1, 64), help="Processors to use [default: all, at most 4].")
 @click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [default: the first one installed].")
 def classify(
@@ -75,6 +83,7 @@ def classify(
     resume: bool,
     heatmap: str | None,
     save: str | None,
+    views: str,
     threads: int | None,
     runtime: str | None,
 ) -> None:
@@ -95,11 +104,11 @@ def classify(
     if resume and (out is None or camera is not None):
         raise click.UsageError("--resume needs --out, and a PATH instead of --camera")
     from spot_edge.commands.loading import load_several
-    from spot_edge.commands.records import NullWriter, ResultFiles, writer_for
+    from spot_edge.commands.records import NullWriter, ResultFiles, model_key, writer_for
 
     found = [] if camera is not None else find_images(paths)
     at_once = len(found) if burst is None else 1  # the images of a burst run one by one, on all processors
-    classifiers = load_several(model, at_once, runtime=runtime, threads=threads)
+    classifiers = load_several(model, at_once, runtime=runtime, threads=threads, views=int(views))
     labels = [label.label for label in classifiers[0].model.spec.labels]
     if camera is not None and burst is None:
         found = [_captured(camera)]
@@ -108,7 +117,8 @@ def classify(
     if out is not None and form is not None:
         from spot_edge.commands.output_file import PredictionFile
 
-        predictions = PredictionFile(_path(out), form, classifiers[0].model.id, labels, resume=resume)
+        key = model_key(classifiers[0].model.id, classifiers[0].views)
+        predictions = PredictionFile(_path(out), form, key, labels, resume=resume)
         left, failed = predictions.missing(found)
     writer = writer_for(
         form, predictions or sys.stdout, labels, top, begun=predictions is not None and predictions.begun

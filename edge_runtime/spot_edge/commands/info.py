@@ -8,7 +8,7 @@ import click
 
 from spot_edge.image.quality import CHECKS
 from spot_edge.model.file import ModelFile, read_model
-from spot_edge.model.spec import Criterion, Rate, as_data
+from spot_edge.model.spec import Criterion, OperatingPoint, Rate, as_data
 
 __all__ = ["info"]
 
@@ -54,11 +54,7 @@ def _lines(file: ModelFile) -> list[str]:
         lines.append(f"  {label.label:<{width}}  {kind}{label.name}{about}")
     if medical:
         lines += ["", "operating points (sum of the malignant scores at or above the threshold)"]
-    for point in spec.operating_points:
-        lines.append(
-            f"  {point.name:<16} threshold {point.threshold:.3f}: sensitivity {_rate(point.sensitivity)}, "
-            f"specificity {_rate(point.specificity)}, on {point.measured_on}"
-        )
+    lines += map(_point, spec.operating_points)
     if medical and not spec.operating_points:
         lines.append("  none: the triage category is always 'cannot assess'")
     if spec.conformal is not None:
@@ -68,6 +64,9 @@ def _lines(file: ModelFile) -> list[str]:
         ]
         for name, chosen in {"any image": spec.conformal.marginal, **spec.conformal.classes}.items():
             lines.append(f"  {name:<16} threshold {chosen.threshold:.3f}: {100 * chosen.coverage:g} %, n={chosen.n}")
+    for views in spec.views:
+        lines += ["", f"with --views {views.count}: temperature {views.temperature:.3f}"]
+        lines += map(_point, views.operating_points)
     if spec.image_quality is not None:
         refused, measured_on = _rate(spec.image_quality.refused), spec.image_quality.measured_on
         lines += ["", f"image quality limits, which reject {refused} of good images ({measured_on})"]
@@ -87,6 +86,13 @@ def _lines(file: ModelFile) -> list[str]:
     if spec.notice:
         lines += ["", spec.notice]
     return lines
+
+
+def _point(point: OperatingPoint) -> str:
+    return (
+        f"  {point.name:<16} threshold {point.threshold:.3f}: sensitivity {_rate(point.sensitivity)}, "
+        f"specificity {_rate(point.specificity)}, on {point.measured_on}"
+    )
 
 
 def _drift(c: Criterion) -> str:

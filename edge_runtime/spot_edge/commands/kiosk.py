@@ -48,7 +48,14 @@ _READ_EVERY = 1.0  # seconds between readings of sharpness and light
     metavar="DIR",
     help="Save each prediction and its image in DIR, as `classify --save` does.",
 )
-def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | None) -> None:
+@click.option(
+    "--views",
+    type=click.Choice(("1", "2", "4", "8")),
+    default="1",
+    show_default=True,
+    help="Take the mean over so many turned and mirrored views of each picture.",
+)
+def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | None, views: str) -> None:
     """Classify what the camera sees whenever its button, space or Enter is pressed.
 
     DEVICE is the same as for `spot-edge camera`; a folder's images are used one after the other. The result stays on
@@ -75,7 +82,7 @@ def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | Non
         from spot_edge.commands.records import ResultFiles
         from spot_edge.commands.screen import Screen
 
-        classifier = load(model)
+        classifier = load(model, views=int(views))
         files = ResultFiles(records=save and make_folder(save))
         with Keys(sys.stdin.fileno()) as keys, Buttons() as buttons, Screen() as screen, source:
             _Kiosk(source, burst, classifier, files, screen, keys, buttons).run(stops)

@@ -16,13 +16,13 @@ __all__ = ["load", "load_several"]
 _IMAGES_EACH = 4  # an interpreter that classifies fewer is not worth loading
 
 
-def load(model: str | None, *, runtime: str | None = None, threads: int | None = None) -> Classifier:
+def load(model: str | None, *, runtime: str | None = None, threads: int | None = None, views: int = 1) -> Classifier:
     """Load a classifier, without log output of the interpreter, and turn garbage collection on."""
-    return load_several(model, 1, runtime=runtime, threads=threads)[0]
+    return load_several(model, 1, runtime=runtime, threads=threads, views=views)[0]
 
 
 def load_several(
-    model: str | None, images: int, *, runtime: str | None = None, threads: int | None = None
+    model: str | None, images: int, *, runtime: str | None = None, threads: int | None = None, views: int = 1
 ) -> list[Classifier]:
     """Load classifiers of one model that share `threads` processors (default: all, at most four) for so many images.
 
@@ -32,9 +32,10 @@ def load_several(
     threads = threads or default_threads()
     count = max(1, min(threads, images // _IMAGES_EACH))
     with _without_native_log():
-        first = Classifier.load(model, runtime=runtime, threads=threads // count)
+        first = Classifier.load(model, runtime=runtime, threads=threads // count, views=views)
         others = [
-            Classifier(first.model, runtime=first.runtime.name, threads=threads // count) for _ in range(1, count)
+            Classifier(first.model, runtime=first.runtime.name, threads=threads // count, views=views)
+            for _ in range(1, count)
         ]
     gc.enable()
     return [first, *others]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from spot_edge.commands.records import JSON_START, csv_header, csv_line
+from spot_edge.commands.records import JSON_START, csv_header, csv_line, model_key
 from spot_edge.errors import OutputError
 from spot_edge.image.inputs import Found
 
@@ -32,7 +32,7 @@ class PredictionFile:
     """A file to which predictions are appended, each in one write. It is locked while it is open."""
 
     def __init__(self, path: Path, form: str, model: str, labels: Sequence[str], *, resume: bool) -> None:
-        """Create the file at `path`, or `resume` it: predictions in `form` ("json" or "csv") by this model.
+        """Create the file at `path`, or `resume` it: predictions in `form` ("json" or "csv") by `model`, a `model_key`.
 
         Raises OutputError if the file exists and is not to be resumed, is in use, or holds anything else.
         """
@@ -120,7 +120,8 @@ class PredictionFile:
                         f"{self._path}: record {number} is damaged: repair it, or choose another file"
                     ) from None
                 if entry.model not in (model, None):
-                    raise OutputError(f"{self._path}: record {number} is from another model: choose another file")
+                    other = "number of views" if entry.model[:64] == model[:64] else "model"
+                    raise OutputError(f"{self._path}: record {number} is from another {other}: choose another file")
                 self._note(entry)
                 place += len(record)
         return place
@@ -173,7 +174,10 @@ def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
 
 def _from_json(record: bytes) -> _Record:
     data = json.loads(record)
-    return _Record(str(data["source"]["name"]), None if "error" in data else str(data["model"]["id"]))
+    name = str(data["source"]["name"])
+    if "error" in data:
+        return _Record(name, None)
+    return _Record(name, model_key(str(data["model"]["id"]), data["model"].get("views", 1)))
 
 
 def _from_csv(record: bytes, classes: int) -> _Record:

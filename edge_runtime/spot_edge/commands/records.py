@@ -29,6 +29,7 @@ __all__ = [
     "Writer",
     "csv_header",
     "csv_line",
+    "model_key",
     "writer_for",
 ]
 
@@ -71,6 +72,11 @@ def writer_for(form: str | None, stream: Stream, labels: Sequence[str], top: int
 def csv_header(labels: Sequence[str]) -> list[str]:
     """The column names for a model with these labels."""
     return ["source", "top_class", "triage", "malignant_score", *labels, "model", "error"]
+
+
+def model_key(model: str, views: int = 1) -> str:
+    """What identifies the model of a row: its id, and the number of views if there are several."""
+    return model if views == 1 else f"{model} {views} views"
 
 
 def csv_line(cells: Sequence[str]) -> str:
@@ -146,7 +152,7 @@ class _Csv:
             triage.category if triage else "",
             "" if malignant is None else f"{malignant:.6f}",
             *(scores[label] for label in self._labels),
-            prediction.model["id"],
+            model_key(prediction.model["id"], prediction.model.get("views", 1)),
             "",
         )
 

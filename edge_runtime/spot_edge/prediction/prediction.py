@@ -80,7 +80,7 @@ class Prediction:
     ranked: tuple[ClassScore, ...]
     triage: Triage | None  # None if the label set marks no class as malignant
     labels: tuple[str, ...]  # in the order of the network's outputs and of `evidence`
-    model: dict[str, str]
+    model: dict[str, Any]  # name, variant, id, and the number of views if there are several
     runtime: Runtime
     notes: tuple[str, ...]
     timings_ms: dict[str, float]
