@@ -20,6 +20,7 @@ import pickle
 import re
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -29,12 +30,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_edge.errors import DataError, OutputError, SpotError
+from spot_edge.errors import DataError, OutputError, SpotError, first_line, one_line
 
-__all__ = ["load_torch_weights", "read_torch_file"]
+__all__ = ["load_torch_weights", "main", "read_torch_file"]
 
 Tensors = dict[str, NDArray[Any]]
 
+_SMALLEST = 32  # side of the images of a reference
 TOLERANCE = 1e-4  # of the logits of ImageNet, which span about 10
 _TYPES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
@@ -44,6 +46,11 @@ _TYPES: dict[str, np.dtype[Any]] = {
     "IntStorage": np.dtype("<i4"),
 }
 _MAGIC = 0x1950A86A20F9469CFC6C  # starts files of PyTorch before 1.6; newer ones are zip archives
+# what a corrupt pickle, zip archive or tensor description raises
+_CORRUPT = (
+    *(ValueError, TypeError, LookupError, AttributeError, EOFError, ImportError, ArithmeticError, MemoryError),
+    *(RuntimeError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+)
 _LAYERS = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "head_conv": "_conv_head", "head_bn": "_bn1"}
 _BLOCK_LAYERS = {
     "expand_conv": "_expand_conv",
@@ -62,6 +69,14 @@ _BLOCK_LAYERS = {
 @click.option("--reference", type=click.Path(path_type=Path), help="Images and logits to compare with (.npz).")
 def main(backbone: str, file: Path, out: Path, reference: Path | None) -> None:
     """Convert the weights in FILE of the network BACKBONE."""
+    try:
+        _convert(backbone, file, out, reference)
+    except SpotError as error:
+        click.echo(f"experiments.torch_weights: {one_line(str(error))}", err=True)
+        raise SystemExit(error.exit_code) from None
+
+
+def _convert(backbone: str, file: Path, out: Path, reference: Path | None) -> None:
     import keras
 
     from spot_train.network.backbones import find_backbone
@@ -69,25 +84,30 @@ def main(backbone: str, file: Path, out: Path, reference: Path | None) -> None:
     from spot_train.network.network import build_body
     from spot_train.recipes.recipe import Network
 
+    if not out.name.endswith(".weights.h5"):
+        raise DataError(f"{out}: the name must end with .weights.h5")
+    if find_backbone(backbone).keras_name not in SIZES:
+        raise DataError(f"{backbone}: only weights of efficientnet_lite0 to _lite4 can be converted")
+    tensors = read_torch_file(file)
+    expected = _read_reference(reference) if reference is not None else None
+    body = build_body(Network(backbone=backbone), 1, any_size=True)
     try:
-        if not out.name.endswith(".weights.h5"):
-            raise DataError(f"{out}: the name must end with .weights.h5")
-        if find_backbone(backbone).keras_name not in SIZES:
-            raise DataError(f"{backbone}: only weights of efficientnet_lite0 to _lite4 can be converted")
-        tensors = read_torch_file(file)
-        body = build_body(Network(backbone=backbone), 1, any_size=True)
         load_torch_weights(body, tensors)
-        if reference is not None:
-            click.echo(f"largest difference of a logit: {_compare(body, tensors, reference):.2e}")
-        temporary = out.with_name(f"partial-{out.name}")
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    if expected is not None:
         try:
-            keras.Model(body.input, body.get_layer("embedding").input).save_weights(temporary)
-            os.replace(temporary, out)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"{out}: cannot write: {error.strerror or error}") from error
-    except SpotError as error:
-        raise click.ClickException(str(error)) from error
+            difference = _compare(body, tensors, *expected)
+        except DataError as error:
+            raise DataError(f"{reference}: {error}") from error
+        click.echo(f"largest difference of a logit: {difference:.2e}")
+    temporary = out.with_name(f"partial-{out.name}")
+    try:
+        keras.Model(body.input, body.get_layer("embedding").input).save_weights(temporary)
+        os.replace(temporary, out)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{out}: cannot write: {error.strerror or error}") from error
     click.echo(f"{out}: {len(body.weights) - 2} arrays")
 
 
@@ -104,16 +124,17 @@ def load_torch_weights(body: Any, tensors: Tensors) -> None:
         else:
             names = [f"{name}.weight"]  # PyTorch: output, input, height, width
             order = (2, 3, 0, 1) if "depthwise" in layer.name else (2, 3, 1, 0)
-        missing = [key for key in names if key not in tensors]
-        if missing:
-            raise DataError(f"the file has no {missing[0]}: not weights of {body.name}")
-        arrays = [
-            np.transpose(tensors[key], order) if tensors[key].ndim == len(order) else tensors[key] for key in names
-        ]
-        try:
-            layer.set_weights(arrays)
-        except ValueError as error:
-            raise DataError(f"{names[0]} has the shape {arrays[0].shape}: not weights of {body.name}") from error
+        arrays = []
+        for key, weight in zip(names, layer.weights, strict=True):
+            if key not in tensors:
+                raise DataError(f"the file has no {key}: not weights of {body.name}")
+            array, axes = tensors[key], [weight.shape[order.index(axis)] for axis in range(len(order))]
+            if array.shape != tuple(axes):
+                raise DataError(f"{key} has the shape {array.shape}, not {tuple(axes)}: not weights of {body.name}")
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise DataError(f"{key} has values that are not finite floating-point numbers")
+            arrays.append(np.transpose(array, order))
+        layer.set_weights(arrays)
         left -= set(names)
     if left:
         raise DataError(f"{body.name} has no place for {min(left)}")
@@ -124,17 +145,32 @@ def _torch_name(name: str) -> str:
     return f"_blocks.{block[1]}.{_BLOCK_LAYERS[block[2]]}" if block else _LAYERS[name]
 
 
-def _compare(body: Any, tensors: Tensors, reference: Path) -> float:
-    """Return the largest difference between the reference's logits and ours. DataError above the tolerance."""
+def _read_reference(path: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Return the images and the logits in the file. DataError if they are not what a comparison needs."""
     try:
-        with np.load(reference) as arrays:
-            images, expected = arrays["images"], arrays["logits"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{reference}: cannot read images and logits: {error}") from error
+        with path.open("rb") as file, np.load(file) as arrays:  # numpy leaves the file of a damaged archive open
+            images, logits = arrays["images"], arrays["logits"]
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
+    except _CORRUPT as error:
+        raise DataError(f"{path}: not an .npz file with images and logits: {first_line(error)}") from error
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < _SMALLEST:
+        raise DataError(f"{path}: images must be uint8[N,height,width,3] with sides of at least {_SMALLEST}")
+    if logits.dtype.kind != "f" or logits.ndim != 2 or len(logits) != len(images) or logits.size == 0:
+        raise DataError(f"{path}: logits must be floating-point numbers, with a row for each image")
+    return images, logits
+
+
+def _compare(body: Any, tensors: Tensors, images: NDArray[np.uint8], expected: NDArray[Any]) -> float:
+    """Return the largest difference between the expected logits and ours. DataError above the tolerance."""
     embedding = np.asarray(body.predict_on_batch(images)["embedding"])
-    difference = float(np.abs(embedding @ tensors["_fc.weight"].T + tensors["_fc.bias"] - expected).max())
+    weight, bias = tensors.get("_fc.weight"), tensors.get("_fc.bias")
+    classes = expected.shape[1]
+    if weight is None or bias is None or weight.shape != (classes, embedding.shape[1]) or bias.shape != (classes,):
+        raise DataError(f"has {classes} logits for each image, but the weights have no _fc layer of that size")
+    difference = float(np.abs(embedding @ weight.T + bias - expected).max())
     if not difference <= TOLERANCE:
-        raise DataError(f"{reference}: a logit differs by {difference:.2e}, more than {TOLERANCE}")
+        raise DataError(f"a logit differs by {difference:.2e}, more than {TOLERANCE}")
     return difference
 
 
@@ -147,16 +183,16 @@ def read_torch_file(path: Path) -> Tensors:
             return _read_legacy(file)
     except OSError as error:
         raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    # what a corrupt pickle, zip archive or tensor description raises
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, struct.error) as error:
-        raise DataError(f"{path}: not a state dictionary of PyTorch: {error}") from error
-    except (pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a state dictionary of PyTorch: {error}") from error
+    except _CORRUPT as error:
+        raise DataError(f"{path}: not a state dictionary of PyTorch: {first_line(error)}") from error
 
 
 def _read_archive(path: Path) -> Tensors:
     with zipfile.ZipFile(path) as archive:
-        (index,) = (name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
+        indices = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+        if len(indices) != 1:
+            raise ValueError(f"its zip archive has {len(indices)} data.pkl instead of one")
+        (index,) = indices
         folder = index.removesuffix("data.pkl")
 
         def storage(kind: str, key: str, _: int) -> NDArray[Any]:
@@ -189,8 +225,11 @@ def _read_legacy(file: BinaryIO) -> Tensors:
 
 
 def _tensors(loaded: Any) -> Tensors:
-    if not isinstance(loaded, dict) or not all(isinstance(value, np.ndarray) for value in loaded.values()):
-        raise ValueError("it holds something else than tensors by name")
+    if not isinstance(loaded, dict):
+        raise ValueError(f"it holds a {type(loaded).__name__}")
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, np.ndarray):
+            raise ValueError(f"its entry {key!r} is not a tensor with a name. Save model.state_dict() alone")
     return dict(loaded)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import struct
 import sys
 import types
@@ -114,11 +115,106 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"text", pickle.dumps(3), b"PK\x03\x04"])
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "file.pth").write_bytes(content)
-    with pytest.raises(DataError, match=r"not a state dictionary of PyTorch"):
-        read_torch_file(tmp_path / "file.pth")
+def archive(**members: bytes) -> bytes:
+    """A zip archive with these members; `__` in a name is a slash."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        for name, content in members.items():
+            made.writestr(name.replace("__", "/") + ".pkl", content)
+    return buffer.getvalue()
+
+
+def legacy(value: Any) -> bytes:
+    """A file in the legacy format that holds `value`, and no storages."""
+    parts = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, value, [])
+    return b"".join(pickle.dumps(part, 2) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", ""),
+        (b"text", ""),
+        (b"\x80\x02\x8a\xff\xff", ""),
+        (b"PK\x03\x04", ""),
+        (pickle.dumps(3), "wrong first number"),
+        (archive(archive__other=b""), r"its zip archive has 0 data\.pkl instead of one"),
+        (archive(a__data=b"", b__data=b""), r"its zip archive has 2 data\.pkl instead of one"),
+        (archive(archive__data=pickle.dumps([1])), "it holds a list"),
+        (archive(archive__data=b"\x80\x02."), ""),
+        (legacy({"epoch": 3}), r"its entry 'epoch' is not a tensor with a name\. Save model\.state_dict\(\) alone"),
+        (legacy({3: 4}), "its entry 3 is not a tensor with a name"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "file.pth"
+    file.write_bytes(content)
+    message = refused("efficientnet_lite0", file, "--out", tmp_path / "out.weights.h5")
+    assert re.search(rf"{re.escape(str(file))}: not a state dictionary of PyTorch: .*{reason}", message)
+
+
+def test_a_missing_file_and_a_folder_are_refused_in_one_line(tmp_path: Path) -> None:
+    for file in (tmp_path / "none.pth", tmp_path):
+        assert f"{file}: cannot read: " in refused("efficientnet_lite0", file, "--out", tmp_path / "o.weights.h5")
+
+
+def refused(*arguments: object) -> str:
+    """Return the one line on standard error with which the command refuses data."""
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == DataError.exit_code, done.output
+    assert isinstance(done.exception, SystemExit)  # and no traceback
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("experiments.torch_weights: ")
+    return line
+
+
+IMAGES = np.zeros((2, 32, 32, 3), np.uint8)
+LOGITS = np.zeros((2, 4), np.float32)
+SHAPE, ROWS = r"images must be uint8\[N,height,width,3\]", "logits must be floating-point numbers, with a row for each"
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not an .npz file with images and logits"),
+        (b"text", "not an .npz file with images and logits"),
+        (npy(IMAGES), "not an .npz file with images and logits"),
+        (npz(images=IMAGES, logits=LOGITS)[:-40], "not an .npz file with images and logits"),
+        (npz(images=IMAGES), "not an .npz file with images and logits: .*logits"),
+        (npz(images=np.array([None]), logits=LOGITS), "not an .npz file with images and logits"),
+        (npz(images=IMAGES / 255, logits=LOGITS), SHAPE),
+        (npz(images=IMAGES[0], logits=LOGITS), SHAPE),
+        (npz(images=IMAGES.transpose(0, 3, 1, 2), logits=LOGITS), SHAPE),
+        (npz(images=IMAGES[:, :8], logits=LOGITS), SHAPE),
+        (npz(images=IMAGES, logits=LOGITS[:1]), ROWS),
+        (npz(images=IMAGES, logits=LOGITS[0]), ROWS),
+        (npz(images=IMAGES[:0], logits=LOGITS[:0]), ROWS),
+        (npz(images=IMAGES, logits=np.array(["a", "b"])), ROWS),
+    ],
+)
+def test_an_odd_reference_is_refused_in_one_line(
+    saved_by_torch: Any, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    saved_by_torch(tmp_path / "file.pth", {"a": np.zeros(1, np.float32)}, legacy=True)
+    reference = tmp_path / "reference.npz"
+    reference.write_bytes(content)
+    out = tmp_path / "out.weights.h5"
+    message = refused("efficientnet_lite0", tmp_path / "file.pth", "--out", out, "--reference", reference)
+    assert re.search(rf"{re.escape(str(reference))}: {reason}", message)
+    assert not out.exists()
 
 
 def torch_like(body: keras.Model) -> dict[str, np.ndarray]:
@@ -194,9 +290,9 @@ def test_the_command_writes_weights_that_training_accepts(saved_by_torch: Any, t
     logits = np.repeat(embedding.mean(axis=1, keepdims=True), 4, axis=1)
     wrong, right = tmp_path / "wrong.npz", tmp_path / "right.npz"
     np.savez(wrong, images=images, logits=logits + 0.01)
-    refused = CliRunner().invoke(main, [*arguments, "--reference", str(wrong)])
-    assert refused.exit_code == 1
-    assert "a logit differs by 1.0" in refused.output
+    assert f"{wrong}: a logit differs by 1.0" in refused(*arguments, "--reference", wrong)
+    np.savez(wrong, images=images, logits=logits[:, :3])
+    assert f"{wrong}: has 3 logits for each image, but" in refused(*arguments, "--reference", wrong)
     assert not out.exists()
     np.savez(right, images=images, logits=logits)
     done = CliRunner().invoke(main, [*arguments, "--reference", str(right)])
@@ -206,18 +302,35 @@ def test_the_command_writes_weights_that_training_accepts(saved_by_torch: Any, t
     np.testing.assert_allclose(np.asarray(other(images, training=False)["embedding"]), embedding, atol=1e-5)
 
 
-def test_weights_of_another_network_are_refused() -> None:
+def test_weights_of_another_network_are_refused(saved_by_torch: Any, tmp_path: Path) -> None:
     body = build_body(NETWORK, 2)
     arrays = torch_like(body)
-    with pytest.raises(DataError, match=r"has no place for _blocks\.99\._bn0\.bias"):
-        load_torch_weights(body, arrays | {"_blocks.99._bn0.bias": np.zeros(3)})
-    del arrays["_conv_head.weight"]
-    with pytest.raises(DataError, match=r"the file has no _conv_head\.weight: not weights of efficientnet_lite0"):
-        load_torch_weights(body, arrays)
+    bias, kernel, head = "_blocks.0._bn1.bias", "_conv_stem.weight", "_conv_head.weight"
+
+    def message(changed: dict[str, np.ndarray]) -> str:
+        with pytest.raises(DataError) as caught:
+            load_torch_weights(body, changed)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    more = {"_blocks.99._bn0.bias": np.zeros(3)}
+    assert message(arrays | more) == "efficientnet_lite0 has no place for _blocks.99._bn0.bias"
+    absent = {name: array for name, array in arrays.items() if name != head}
+    assert message(absent) == f"the file has no {head}: not weights of efficientnet_lite0"
+    for name, array in ((bias, arrays[bias][:3]), (kernel, arrays[kernel][..., 0]), (kernel, arrays[kernel][:8])):
+        expected = f"{name} has the shape {array.shape}, not {arrays[name].shape}: not weights of efficientnet_lite0"
+        assert message(arrays | {name: array}) == expected
+    for array in (arrays[bias].astype(np.int64), np.full_like(arrays[bias], np.nan)):
+        expected = f"{bias} has values that are not finite floating-point numbers"
+        assert message(arrays | {bias: array}) == expected
+    saved_by_torch(tmp_path / "resnet.pth", {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)}, legacy=False)
+    line = refused("efficientnet_lite0", tmp_path / "resnet.pth", "--out", tmp_path / "out.weights.h5")
+    assert line.endswith("resnet.pth: the file has no _conv_stem.weight: not weights of efficientnet_lite0")
 
 
 def test_other_backbones_are_refused(tmp_path: Path) -> None:
-    arguments = ["mobilenet_v2", str(tmp_path / "any.pth"), "--out", str(tmp_path / "any.weights.h5")]
-    refused = CliRunner().invoke(main, arguments)
-    assert refused.exit_code == 1
-    assert "mobilenet_v2: only weights of efficientnet_lite0 to _lite4 can be converted" in refused.output
+    end = tmp_path / "any.pth", "--out", tmp_path / "any.weights.h5"
+    assert "mobilenet_v2: only weights of efficientnet_lite0 to _lite4 can be converted" in refused(
+        "mobilenet_v2", *end
+    )
+    assert "unknown backbone 'lite9'" in refused("lite9", *end)
