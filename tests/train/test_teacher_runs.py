@@ -1,4 +1,4 @@
-"""What a run takes from its teachers' runs: they must not leak, and must not change under an unfinished training."""
+"""What a run takes from other runs, its teachers and starting weights: they must not leak, and teachers not change."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import keras
 import pytest
+from click.testing import CliRunner
 
 from spot_bench.data.drawn import draw_shapes
 from spot_bench.data.manifest import Manifest, read_manifest
+from spot_bench.data.splits import split as split_by_group
+from spot_edge.cli import spot_edge
 from spot_edge.errors import DataError
 from spot_train.data.batches import Examples
 from spot_train.data.extra import with_training
@@ -18,7 +21,7 @@ from spot_train.labels.labelset import plain_label_set
 from spot_train.loop.checkpoint import Checkpoint, Position
 from spot_train.loop.fit import Interrupted, training_body
 from spot_train.loop.session import train_run, unfinished_folder
-from spot_train.loop.teachers import check_teachers
+from spot_train.loop.teachers import check_teachers, check_weights
 from spot_train.recipes.recipe import Recipe, Train, load_recipe
 
 LABELS = plain_label_set(["mel", "nv"])
@@ -56,6 +59,49 @@ def test_a_teacher_whose_source_has_held_out_images_is_refused(tmp_path: Path) -
     listed(other / "sources" / "more.csv", "H.png,mel,,train")
     with pytest.raises(DataError, match=r"1 leak: teacher .*run may train on H\.png"):
         check_teachers(Train(teachers=(str(other),)), LABELS, listed(tmp_path / "data.csv", *rows))
+
+
+@pytest.mark.parametrize("split", ["val", "calibrate", "test"])
+@pytest.mark.parametrize("row", ["elsewhere/H_DOWNSAMPLED.png,mel,,train", "other.jpg,mel,h-lesion,train"])
+def test_weights_of_a_run_that_trained_on_held_out_images_are_refused(tmp_path: Path, split: str, row: str) -> None:
+    held_out = [f"{name}.jpg,mel,{name}-lesion,{split}" for name in "hijkl"]
+    data = listed(tmp_path / "data.csv", "t.jpg,nv,t-lesion,train", *held_out)
+    weights = teacher(tmp_path / "run", "t.jpg,nv,t-lesion,train", row) / "model.keras"
+    with pytest.raises(DataError) as caught:
+        check_weights(str(weights), data, pytest.fail)
+    shared = "group" if "h-lesion" in row else "id"
+    assert str(caught.value) == (
+        f"1 leak: --weights {weights} may train on {row.partition(',')[0]}, which has the same {shared} as h.jpg "
+        f"({split}, data.csv). Choose weights trained with the same split as the data"
+    )
+    listed(tmp_path / "run" / "sources" / "more.csv", *(f"{name}.png,mel,,train" for name in "ijkl"))
+    with pytest.raises(DataError, match=r"^5 leaks: .*on i\.png, .*on j\.png, .*; and 2 more\. Choose") as caught:
+        check_weights(str(weights), data, pytest.fail)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_with_the_same_split_or_of_no_run_fit(tmp_path: Path) -> None:
+    rows = "t.jpg,nv,t-lesion,train", "v.jpg,mel,v-lesion,val", "h.jpg,mel,h-lesion,test"
+    data, notes = listed(tmp_path / "data.csv", *rows), list[str]()
+    check_weights(str(teacher(tmp_path / "run", *rows) / "model.keras"), data, notes.append)
+    for weights in ("imagenet", "none", str(tmp_path / "run" / "any.weights.h5")):
+        check_weights(weights, data, notes.append)
+    assert not notes
+    moved = str(tmp_path / "model.keras")
+    check_weights(moved, data, notes.append)
+    assert [note.partition(",")[0] for note in notes] == [f"note: {moved} is not in a run directory"]
+
+
+def test_training_refuses_weights_that_leak_before_it_starts(tmp_path: Path) -> None:
+    draw_shapes(tmp_path / "data", per_class=6)
+    manifest = split_by_group(read_manifest(tmp_path / "data"), seed=0)  # as training splits it
+    name = manifest.name(manifest.split("test").items[0])
+    weights = teacher(tmp_path / "run", f"{name},circle,x,train") / "model.keras"
+    options = ["--data", tmp_path / "data", "--weights", weights, "--out", tmp_path / "out"]
+    refused = CliRunner().invoke(spot_edge, ["train", "any-images", *map(str, options)])
+    assert isinstance(refused.exception, DataError)
+    assert f"1 leak: --weights {weights} may train on {name}, which has the same id" in str(refused.exception)
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_teacher_with_the_same_split_fits(tmp_path: Path) -> None:

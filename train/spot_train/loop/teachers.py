@@ -35,6 +35,7 @@ from spot_train.recipes.recipe import Recipe, Train
 
 __all__ = [
     "check_teachers",
+    "check_weights",
     "distilled_targets",
     "permitted_classes",
     "teacher_digests",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 _BATCH = 32
+_LISTED = 3  # leaks to name in an error
 
 
 def check_teachers(train: Train, labels: LabelSet, manifest: Manifest) -> None:
@@ -56,15 +58,34 @@ def check_teachers(train: Train, labels: LabelSet, manifest: Manifest) -> None:
         known = [label["label"] for label in read_run_description(Path(name))["labels"]]
         if known != wanted:
             raise DataError(f"{name}: this teacher has different classes ({', '.join(known)})")
-        taught = (read_manifest(Path(name) / "split.csv", check_files=False), *read_sources(Path(name)))
-        teacher = f"teacher {name}"
-        found = [leak for part in taught for leak in named_leaks(Divided.of(part, name=teacher, is_source=True), data)]
-        if found:
-            more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
-            raise DataError(
-                f"{counted(len(found), 'leak')}: {found[0].text}{more}. Choose a teacher that was trained with the "
-                "same split"
-            )
+        _refuse_leaks(Path(name), f"teacher {name}", data, "a teacher")
+
+
+def check_weights(weights: str, manifest: Manifest, log: Callable[[str], None]) -> None:
+    """Check that the starting weights saw no image and no group that `manifest` holds out; DataError if they did.
+
+    `weights` is an argument of `load_pretrained`. Only a run directory lists its training images, so `log` gets a note
+    if the `model.keras` is elsewhere.
+    """
+    path = Path(weights)
+    if path.suffix != ".keras":
+        return
+    if (path.parent / "run.json").is_file():
+        _refuse_leaks(path.parent, f"--weights {weights}", Divided.of(manifest), "weights")
+    else:
+        log(f"note: {weights} is not in a run directory, so its training images cannot be checked for leaks")
+
+
+def _refuse_leaks(run: Path, name: str, data: Divided, what: str) -> None:
+    """Raise DataError if `run` trained on an image or a group that `data` holds out."""
+    taught = (read_manifest(run / "split.csv", check_files=False), *read_sources(run))
+    found = [leak for part in taught for leak in named_leaks(Divided.of(part, name=name, is_source=True), data)]
+    if found:
+        listed = "; ".join(leak.text for leak in found[:_LISTED])
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise DataError(
+            f"{counted(len(found), 'leak')}: {listed}{more}. Choose {what} trained with the same split as the data"
+        )
 
 
 def teacher_digests(train: Train) -> list[str]:
