@@ -150,7 +150,10 @@ def teacher_views(
 
     Each teacher sees crops of its own input size, cut from images of at least that size. Its logits are cached in
     `folder`, a file for each teacher and view, so an interrupted pass continues with the next view, and recipes that
-    differ only in the network, the schedule or the temperature share them.
+    differ only in the network, the schedule or the temperature share them. More views only add files. All logits of a
+    teacher are made anew if one of these changes: its `model.keras`, the image files or their order, `augment`,
+    `train.seed`, the side of the stored images, the side or the images that `augment.sharpness` reduces, the version of
+    spot-edge or Pillow. A damaged file is made anew alone.
     """
     settings = recipe.train
     total: Any = 0

@@ -105,7 +105,7 @@ class Train:
     teacher_share: float = 0.5  # weight of the teachers in the target
     teacher_temperature: float = 2.0
     # augmented views of each image that the teachers predict: epoch e shows view e modulo this; 0: one prediction per
-    # image without augmentation
+    # image without augmentation. --cache keeps the predictions; loop/teachers.py says when they are made anew
     teacher_views: int = field(default=0, metadata=_ADDED)
     ema: float = 0.0  # momentum of the moving average of weights; 0: none
     batch_norm: str = "frozen"  # or "adapt"
