@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -71,11 +72,27 @@ def test_ham10000(fetched: Fetch, server: Any, jpegs: list[bytes]) -> None:
 
 
 def test_isic2017(fetched: Fetch) -> None:
-    manifest = read_manifest(fetched("isic2017"))
+    path = fetched("isic2017")
+    assert path == fetched.out / "isic2017.csv"
+    manifest = read_manifest(path)
+    assert not manifest.splits
     assert [item.label for item in manifest.items] == ["mel", "bkl", "nv", "nv", "nv", "mel", "bkl", "nv"]
     assert len({item.group for item in manifest.items}) == 8
     assert not list((fetched.out / "images").glob("*superpixels*"))
     assert "8 of 8 images have no lesion id" in "\n".join(fetched.messages)
+
+
+def test_the_documentation_names_the_manifests_that_are_written(repository: Path) -> None:
+    """In its folder, a command finds what `data fetch` or `data split` wrote."""
+    text = (repository / "docs" / "how-to" / "prepare-data.md").read_text()
+    folders = {folder: name for name, folder in re.findall(r"spot-edge data fetch (\w+) --out (\w+)", text)}
+    assert set(folders.values()) == {"ham10000", "isic2017"}
+    written = {f"{folder}/{name}.csv" for folder, name in folders.items()}
+    written |= set(re.findall(r"spot-edge data split \S+ --out (\S+)", text))
+    for page in ("docs/how-to/prepare-data.md", "docs/reference/recipes.md", "experiments/source_clue.py"):
+        found = re.findall(rf"\b(?:{'|'.join(folders)})/[\w-]+\.csv", (repository / page).read_text())
+        assert found
+        assert set(found) <= written, page
 
 
 def test_isic2019(fetched: Fetch) -> None:
