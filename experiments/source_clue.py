@@ -1,14 +1,22 @@
-"""Measure how well a small network tells the source of images of one class: `python -m experiments.source_clue`.
+"""Measure whether a network can tell which data set an image comes from: `python -m experiments.source_clue`.
 
-If it can, a classifier can use the source as a clue to the class. The network learns from the images that training
-sees, augmented by the recipe without and with `augment.sharpness`, and predicts the source of images of other lesions:
+Two data sets differ in how often each class occurs. If a network recognizes the data set, for example by its blur, it
+can guess the class from that instead of from the lesion. `augment.sharpness` is meant to prevent this. To test it, this
+study trains a small network to tell the images of the data from those of one source of a recipe:
 
-    python -m experiments.source_clue --data HAM/ham10000-split.csv --source isic2017=ISIC17/manifest.csv
+    python -m experiments.source_clue --data HAM/ham10000-split.csv --source isic2017=ISIC17/isic2017.csv
 
-It does so twice: from the image, and from its detail alone, which is the luminance with its local mean removed and its
-contrast normalized. `--reduced-to 84` first reduces the images of the source to that side. This is a control, in which
-sharpness is a strong clue. Without it, a source with at least as many pixels as `train.stored_size` is only told from
-the images as they are.
+- All images have the same class (`--class`), so the class gives no hint.
+- Only training images are used. The network learns from 70 % of the lesions and predicts the data set of the others.
+- The recipe augments all images, once without and once with `augment.sharpness`. "on - off" in the table is the change
+  of the AUC. An AUC of 0.5 means that the network cannot tell the data sets apart.
+- Each comparison has two inputs: the whole image, and its fine detail alone (grey, without local brightness, and at one
+  contrast).
+
+`augment.sharpness` only acts on images that are sharper than the source. Training scales all images to
+`train.stored_size`; if the source has at least as many pixels, nothing is sharper, and the table has no rows with
+sharpness. `--reduced-to 84` then makes an artificial example: it first scales the source's images down to 84 pixels, so
+that their blur gives them away.
 """
 
 from __future__ import annotations
@@ -37,26 +45,30 @@ from spot_train.recipes.recipe import Recipe, load_recipe
 
 SIDE = 128
 WIDTHS = (24, 48, 96, 160)
-VIEWS = 4  # augmented versions of each held-out image, whose scores are averaged
-INPUTS = ("image", "detail")
+VIEWS = 4  # the scores of a held-out image are the mean over this many augmented versions
+INPUTS = ("image", "detail")  # what the network sees: the whole image, or its fine detail alone
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images of one class: pixels, whether each comes from the source, and its lesion."""
+    """Images of one class from the data and from a source."""
 
     pixels: NDArray[np.uint8]
-    from_source: NDArray[np.int64]
-    groups: NDArray[np.str_]
-    native: int
+    from_source: NDArray[np.int64]  # 1 for images of the source, 0 for images of the data
+    groups: NDArray[np.str_]  # lesions
+    native: int  # side in pixels of the source's images, as in the recipe; 0: unknown
 
     def of(self, rows: NDArray[Any]) -> Images:
-        """Return some of the images."""
+        """Return the images at these rows."""
         return Images(self.pixels[rows], self.from_source[rows], self.groups[rows], self.native)
 
 
 def read_images(recipe: Recipe, data: Path, source: tuple[str, Path], label: str, reduced_to: int) -> Images:
-    """Read the training images of the class `label` from the data and from a source."""
+    """Read the training images of the class `label` from the data and from a source.
+
+    Images of the source that may show several classes are left out. `reduced_to` scales the source's images down to
+    that side and up again; 0 leaves them as they are.
+    """
     name, path = source
     chosen = tuple(entry for entry in recipe.sources if entry.name == name)
     if not chosen:
@@ -86,7 +98,10 @@ def read_images(recipe: Recipe, data: Path, source: tuple[str, Path], label: str
 
 
 def divide(images: Images, share: float = 0.3) -> tuple[Images, Images]:
-    """Divide the images by lesion: those to learn from, and `share` of the lesions of each source to hold out."""
+    """Return the images to learn from and the held-out images.
+
+    Held out are all images of a random `share` of the lesions, drawn separately for the data and the source.
+    """
     random = np.random.default_rng(0)
     held_out: list[str] = []
     for value in (0, 1):
@@ -97,7 +112,10 @@ def divide(images: Images, share: float = 0.3) -> tuple[Images, Images]:
 
 
 def small_network(kind: str) -> Any:
-    """Build an untrained network from an image to the logits of the two sources: about 210,000 weights."""
+    """Build an untrained network of about 210,000 weights, from an image to two logits: data and source.
+
+    With the kind "detail", its first layers keep only the fine detail of the image.
+    """
     image = keras.Input((SIDE, SIDE, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(image)
     if kind == "detail":
@@ -114,7 +132,10 @@ def small_network(kind: str) -> Any:
 def source_scores(
     recipe: Recipe, sharpness: float, kind: str, fit: Images, out: Images, epochs: int
 ) -> NDArray[np.float64]:
-    """Learn the source from `fit`, and return the score of each image of `out` for the source."""
+    """Train a network on `fit`, and return its scores for each image of `out`, with columns for data and source.
+
+    `sharpness` is the value of `augment.sharpness`, and `kind` is one of INPUTS.
+    """
     keras.utils.set_random_seed(1)
     augment = RandomAugmentation(recipe.augment, SIDE)
     stored = keras.Input(fit.pixels.shape[1:], dtype="uint8")
@@ -138,21 +159,32 @@ def source_scores(
 
 
 def seen_pixels(images: Images, share: float, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return these images as training sees them: all sharper ones reduced for a share of 1, and none for 0."""
+    """Return the images at these rows after `augment.sharpness`.
+
+    A share of 1 reduces every image of the data to the side of the source's images; 0 reduces none.
+    """
     step = Sharpness(share, images.native, images.from_source == 0)
     return step.apply(images.pixels[rows], rows, np.zeros(len(rows)))
 
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Manifest of the data set.")
-@click.option("--source", required=True, metavar="NAME=MANIFEST", help="A source of the recipe.")
+@click.option("--source", required=True, metavar="NAME=MANIFEST", help="A source of the recipe, and its manifest.")
 @click.option("--recipe", "recipe_name", default="spot-sources", show_default=True)
-@click.option("--class", "label", default="mel", show_default=True, help="Compare images of this class.")
-@click.option("--reduced-to", type=click.IntRange(0, 1024), default=0, help="Reduce the source to this side first.")
-@click.option("--epochs", type=click.IntRange(1), default=12, show_default=True)
-@click.option("--most", type=click.IntRange(20), default=2000, show_default=True, help="Images to use, at random.")
+@click.option("--class", "label", default="mel", show_default=True, help="Use only images of this class.")
+@click.option(
+    "--reduced-to",
+    type=click.IntRange(0, 1024),
+    default=0,
+    help="First scale the source's images down to this side [default: do not].",
+)
+@click.option("--epochs", type=click.IntRange(1), default=12, show_default=True, help="Epochs of the small network.")
+@click.option("--most", type=click.IntRange(20), default=2000, show_default=True, help="Use at most this many images.")
 def main(data: Path, source: str, recipe_name: str, label: str, reduced_to: int, epochs: int, most: int) -> None:
-    """Print how well the source is told from images of one class, without and with `augment.sharpness`."""
+    """Measure how well a network tells a recipe's source from the data, without and with `augment.sharpness`.
+
+    An AUC of 0.5 means that it cannot tell them apart.
+    """
     name, equals, path = source.partition("=")
     if not equals:
         raise click.BadParameter(f"{source!r} is not NAME=MANIFEST", param_hint="--source")
@@ -160,10 +192,11 @@ def main(data: Path, source: str, recipe_name: str, label: str, reduced_to: int,
     images = read_images(recipe, data, (name, Path(path)), label, reduced_to)
     images = images.of(np.sort(np.random.default_rng(0).permutation(len(images.pixels))[:most]))
     fit, out = divide(images)
-    click.echo(f"{label}: {_described(fit)} to learn from, {_described(out)} held out", err=True)
+    click.echo(f"{label}: training on {_described(fit)}, held out {_described(out)}", err=True)
     shares = (0.0, 1.0) if 0 < images.native < recipe.train.stored_size else (0.0,)
     if len(shares) == 1:
-        click.echo("sharpness would change nothing: the source has at least as many pixels as stored_size", err=True)
+        why = "has at least as many pixels as train.stored_size" if images.native else "has no native in the recipe"
+        click.echo(f"note: {name} {why}, so augment.sharpness changes nothing. See --reduced-to", err=True)
     positive = out.from_source == 1
     rows = [["input", "sharpness", "AUC", "balanced accuracy"]]
     for kind in INPUTS:
@@ -181,12 +214,12 @@ def main(data: Path, source: str, recipe_name: str, label: str, reduced_to: int,
     for line in align(rows):
         click.echo(line)
     number, lesions = len(out.pixels), len(np.unique(out.groups))
-    click.echo(f"n = {number} images of {lesions} lesions; 95 % intervals over lesions")
+    click.echo(f"n = {number} held-out images of {lesions} lesions; 95 % intervals, by lesion")
 
 
 def _described(images: Images) -> str:
     own, other = np.bincount(images.from_source, minlength=2)
-    return f"{own} + {other} images"
+    return f"{own} images of the data and {other} of the source"
 
 
 def _shown(estimate: Estimate) -> str:

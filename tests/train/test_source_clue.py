@@ -1,4 +1,4 @@
-"""The study of how well a network tells the source of an image."""
+"""The study of whether a network can tell which data set an image comes from."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(folder: Path, label: str, reduced_to: int = 0) -> Images:
     return read_images(recipe, folder / "data.csv", ("other", folder / "other.csv"), label, reduced_to)
 
 
-def test_only_images_that_are_surely_of_the_class_are_compared(folder: Path) -> None:
+def test_only_images_with_a_label_of_one_class_are_used(folder: Path) -> None:
     train = sum(i.label == "circle" for i in read_manifest(folder / "data.csv").split("train").items)
     assert np.bincount(read(folder, "circle").from_source).tolist() == [train, 10]
     assert np.bincount(read(folder, "triangle").from_source)[1] == 10
@@ -74,7 +74,7 @@ def test_the_control_reduces_only_the_source(folder: Path) -> None:
     assert (plain.native, reduced.native) == (256, 24)
 
 
-def test_lesions_are_learned_from_or_held_out() -> None:
+def test_all_images_of_a_lesion_are_learned_from_or_held_out() -> None:
     groups = np.array([f"L{n // 2}" for n in range(80)])
     images = Images(np.zeros((80, 2, 2, 3), np.uint8), np.repeat([0, 1], [60, 20]), groups, 0)
     fit, out = divide(images)
