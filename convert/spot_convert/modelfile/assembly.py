@@ -28,7 +28,7 @@ _OUTPUTS = ("scores", "evidence", "embedding")
 
 def draft_spec(run: Run, variant: str, measured_in: MeasuredIn) -> ModelSpec:
     """Return what the file says about itself before anything is fitted on it."""
-    kept = ("data", "recipe_sha256", "split_sha256")
+    kept = ("data", "top_class", "recipe_sha256", "split_sha256")
     return ModelSpec(
         name=run.name,
         variant=variant,
@@ -36,7 +36,7 @@ def draft_spec(run: Run, variant: str, measured_in: MeasuredIn) -> ModelSpec:
         image=run.image,
         measured_in=measured_in,
         temperature=1.0,
-        training={key: run.provenance[key] for key in kept if run.provenance[key]},
+        training={key: run.provenance[key] for key in kept if run.provenance.get(key)},
         licence=run.provenance.get("licence", ""),
         notice=run.provenance.get("notice", ""),
     )

@@ -1,4 +1,4 @@
-"""`spot-edge runs`: pack, restore and average run directories. Keras is imported only when a command runs."""
+"""`spot-edge runs`: pack, restore, average and shift run directories. Keras is imported only when a command runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from spot_train.commands.train import print_result, require_keras
 __all__ = ["runs"]
 
 
-@click.group(short_help="Pack, restore and average run directories.")
+@click.group(short_help="Pack, restore, average and shift run directories.")
 def runs() -> None:
-    """Pack, restore and average run directories."""
+    """Pack, restore, average and shift run directories."""
 
 
 @runs.command("average", short_help="Average the weights of several runs.")
@@ -29,6 +29,31 @@ def average(runs: tuple[Path, ...], data: Path, out: Path) -> None:
     from spot_train.runs.average import average_runs
 
     print_result(out, average_runs(runs, data, out, lambda line: click.echo(line, err=True)))
+
+
+@runs.command("shift", short_help="Make the top class favor rare classes.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--by", type=click.FloatRange(0, 5), help="Factor of log(class share), subtracted from the logits.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the run's images [default: as in run.json].")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory to create.")
+def shift(run: Path, by: float | None, data: Path | None, out: Path | None) -> None:
+    """Shift the top class of RUN toward rare classes: more of them are found, and fewer images are right in all.
+
+    Without --by and --out, print what several factors would change on the validation images, with 95 % intervals.
+    """
+    if (by is None) != (out is None):
+        raise click.UsageError("--by and --out belong together")
+    require_keras()
+    from spot_train.runs.shift import change_lines, compare_factors, shift_run
+
+    def log(line: str) -> None:
+        click.echo(line, err=True)
+
+    if by is None or out is None:
+        for line in change_lines(compare_factors(run, data, log)):
+            click.echo(line)
+    else:
+        print_result(out, shift_run(run, by, data, out, log))
 
 
 @runs.command("pack", short_help="Make a run small enough to commit.")

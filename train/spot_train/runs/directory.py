@@ -34,14 +34,18 @@ from spot_train.loop.checkpoint import Epoch
 from spot_train.recipes.recipe import Recipe, recipe_hash, render_recipe
 
 __all__ = [
+    "TOP_CLASS",
     "describe_run",
     "describe_weights",
     "new_run",
     "refuse_existing",
+    "top_class_text",
     "write_history",
     "write_json",
     "write_recipe",
 ]
+
+TOP_CLASS = "top_class"  # in `training`, of run.json and of spot.json: what the top class optimizes
 
 
 def refuse_existing(out: Path) -> None:
@@ -75,7 +79,7 @@ def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | Non
         "name": recipe.name,
         "labels": [as_data(label) for label in labels.labels],
         "image": recipe.network.image._asdict(),
-        "training": {"data": labels.data, "licence": labels.licence, "notice": labels.notice},
+        "training": {"data": labels.data, "licence": labels.licence, "notice": labels.notice} | top_class_text(recipe),
         "recipe_sha256": recipe_hash(recipe),
         "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
         "weights": describe_weights(weights),
@@ -87,6 +91,14 @@ def describe_run(recipe: Recipe, labels: LabelSet, split: Path, data: Path | Non
             "machine": platform.machine(),
         },
     }
+
+
+def top_class_text(recipe: Recipe) -> dict[str, str]:
+    """Return the entry of `training` that says whether the top class favors rare classes."""
+    factor = recipe.train.shift_to_balance
+    if not factor:
+        return {}
+    return {TOP_CLASS: f"favors rare classes: each logit is lowered by {factor:g} log(class share in training)"}
 
 
 def describe_weights(weights: str) -> dict[str, str | None]:
