@@ -85,11 +85,11 @@ class RunOptions:
         manifest = read_manifest(self.data, root=self.root, check_files=check_files)
         return manifest if self.split == "all" else manifest.split(self.split)
 
-    def classifier(self, model: Path) -> Classifier:
+    def classifier(self, model: Path, views: int = 1) -> Classifier:
         """Load `model` in the chosen interpreter."""
         from spot_edge.classifier import Classifier
 
-        return Classifier.load(model, runtime=self.runtime, threads=self.threads)
+        return Classifier.load(model, runtime=self.runtime, threads=self.threads, views=views)
 
 
 def run_options(command: Command) -> Command:

@@ -22,6 +22,13 @@ RUNTIMES = "spot_bench.runtimes"  # entry point group: the package that runs mod
 @click.argument("model", type=PATH)
 @click.option("--embeddings", is_flag=True, help="Save the embeddings as well: 5 kB per image.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
+@click.option(
+    "--views",
+    type=click.Choice(("1", "2", "4", "8")),
+    default="1",
+    show_default=True,
+    help="Predict with the mean over so many turned and mirrored views of each image.",
+)
 @click.option("--in-runtime", is_flag=True, help="Run in the runtime that the file was made for, not the device's.")
 @click.option("--tflite-runtime", "python", type=PATH, help="Python of an environment with tflite-runtime.")
 @click.option("--browser", type=PATH, help="Folder in which 'npm install @litertjs/core' was run.")
@@ -31,6 +38,7 @@ def predict(
     model: Path,
     embeddings: bool,
     resume: bool,
+    views: str,
     in_runtime: bool,
     python: Path | None,
     browser: Path | None,
@@ -43,8 +51,8 @@ def predict(
     if options.out is None:
         raise click.UsageError("name a folder with --out")
     if in_runtime:
-        if resume or options.runtime or options.threads:
-            raise click.UsageError("--in-runtime excludes --resume, --runtime and --threads")
+        if resume or options.runtime or options.threads or views != "1":
+            raise click.UsageError("--in-runtime excludes --resume, --runtime, --threads and --views")
         _predict_in_runtime(options, options.out, model, embeddings, python, browser)
         return
     if python or browser:
@@ -54,7 +62,7 @@ def predict(
     file = make_folder(options.out) / "predictions.npz" if resume else new_file(options.out, "predictions.npz")
     from spot_bench.data.predictions import predict_into
 
-    images, classifier = options.read(), options.classifier(model)
+    images, classifier = options.read(), options.classifier(model, int(views))
     with image_bar(Path(classifier.model.name).name, len(images.items)) as progress:
         predictions = predict_into(file, classifier, images, progress, embeddings=embeddings, resume=resume)
     _show_saved(file, predictions, {}, options.as_json)

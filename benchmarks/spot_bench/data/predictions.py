@@ -55,7 +55,7 @@ class Predictions:
     groups: NDArray[np.str_] = field(repr=False)
     images: NDArray[np.str_] = field(repr=False)  # paths relative to the data set
     skipped: tuple[tuple[str, str], ...] = ()  # images that could not be classified, with the reason
-    model: dict[str, str] = field(default_factory=dict)  # name, variant, id, runtime, version
+    model: dict[str, str] = field(default_factory=dict)  # see `describe_model`
     malignant: tuple[bool | None, ...] = ()  # for each label; empty if unknown
     operating_points: tuple[OperatingPoint, ...] = ()  # of the model
     conformal: Conformal | None = None  # thresholds of its prediction sets
@@ -146,11 +146,11 @@ def predict_into(
 
 
 def describe_model(classifier: Classifier) -> dict[str, str]:
-    """Describe the model file and the runtime it runs in."""
-    spec = classifier.model.spec
+    """Describe the model file and the runtime it runs in. Several views count as a variant of their own."""
+    spec, views = classifier.model.spec, classifier.views
     return {
         "name": spec.name,
-        "variant": spec.variant,
+        "variant": spec.variant if views == 1 else f"{spec.variant}, {views} views",
         "id": classifier.model.id,
         "runtime": classifier.runtime.name,
         "version": classifier.runtime.version,
@@ -217,7 +217,7 @@ def _about(classifier: Classifier, manifest: Manifest, embeddings: bool) -> dict
     """Identify what a journal belongs to. The keys appear in error messages."""
     listed = "".join(f"{manifest.name(item)}\0{item.label}\0{item.group}\n" for item in manifest.items)
     return {
-        "model": classifier.model.id,
+        "model": classifier.model.id if classifier.views == 1 else f"{classifier.model.id}, {classifier.views} views",
         "runtime": f"{classifier.runtime.name} {classifier.runtime.version}",
         "list of images": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest(),
         "choice of --embeddings": "yes" if embeddings else "no",
