@@ -22,7 +22,7 @@ from spot_bench.data.predictions import Predictions
 from spot_bench.drift.gate import PRESETS
 from spot_bench.run.progress import Bar, no_bar
 from spot_bench.stats.calibration import softmax
-from spot_convert.checks.fitting import GatePredictions, fit
+from spot_convert.checks.fitting import GatePredictions, fit, fit_views, images_for_views
 from spot_convert.checks.parity import Parity, check_graph, check_outputs, check_size
 from spot_convert.engines.folding import fold
 from spot_convert.images import (
@@ -39,12 +39,12 @@ from spot_convert.modelfile.assembly import assemble, draft_spec
 from spot_convert.quantize.qat import check_trainer
 from spot_convert.run import Run, read_run
 from spot_convert.runtimes.compatibility import check_operators
-from spot_convert.runtimes.predictions import Environments, predict_in_runtime, runtime_version
+from spot_convert.runtimes.predictions import Environments, predict_in_runtime, predict_views, runtime_version
 from spot_convert.variants.bodies import build_body
 from spot_convert.variants.catalog import DEFAULT, LITERT, QAT, TFLITE_MICRO, VARIANTS, Variant, choose_variants
 from spot_convert.variants.results import Converted, refuse_existing, write_family
 from spot_edge.model.file import ModelFile
-from spot_edge.model.spec import MeasuredIn
+from spot_edge.model.spec import MeasuredIn, Views
 
 __all__ = ["convert_run"]
 
@@ -65,6 +65,7 @@ class Job:
     bar: Bar
     gate: GateImages  # on which only the drift gate decides
     gate_data: tuple[str, ...]  # names of their data sets
+    views: tuple[int, ...]  # to fit temperature and thresholds for
 
     @property
     def variants(self) -> list[Variant]:
@@ -103,6 +104,7 @@ def convert_run(
     margins: str | None = None,
     gate_data: Mapping[str, Path] = _NONE,
     gate_unlabelled: Mapping[str, Path] = _NONE,
+    views: Sequence[int] = (),
     log: Callable[[str], None],
     bar: Bar = no_bar,
 ) -> list[Converted]:
@@ -110,10 +112,11 @@ def convert_run(
 
     Nothing is written before every file has passed its checks. Files that fail the drift gate go to the subfolder
     `failed`. `environments` names the runtimes and the trainer that are not installed here. `margins` is a preset that
-    replaces the recipe's margins. `gate_data` and `gate_unlabelled` are further images of the gate, by name. Raise
-    DataError if the run, its data or an environment cannot be used, and CheckError if a file is broken.
+    replaces the recipe's margins. `gate_data` and `gate_unlabelled` are further images of the gate, by name. `views`
+    are numbers of views to fit temperature and thresholds for. Raise DataError if the run, its data or an environment
+    cannot be used, and CheckError if a file is broken.
     """
-    further = (margins, gate_data, gate_unlabelled)
+    further = (margins, gate_data, gate_unlabelled, views)
     job = _read(run_path, out, data, variants, engine, environments, further, log, bar)
     images = _prepare_images(job)
     baseline = _convert(_BASELINE, _BASELINE_ENGINE, job, images, None)
@@ -132,7 +135,7 @@ def _read(
     variants: Sequence[str],
     engine: str | None,
     environments: Environments,
-    further: tuple[str | None, Mapping[str, Path], Mapping[str, Path]],
+    further: tuple[str | None, Mapping[str, Path], Mapping[str, Path], Sequence[int]],
     log: Callable[[str], None],
     bar: Bar,
 ) -> Job:
@@ -143,14 +146,14 @@ def _read(
     if QAT in engines:
         check_trainer(environments.qat)
     run = read_run(run_path, data)
-    preset, gate_data, gate_unlabelled = further
+    preset, gate_data, gate_unlabelled, views = further
     if preset is not None:
         own = run.margins
         run = replace(run, margins=replace(PRESETS[preset], data=own.data, unlabelled=own.unlabelled))
     gate = gate_images(run, gate_data, gate_unlabelled)
     if QAT in engines:
         fold(run.body)
-    job = Job(run, engines, runtimes, environments, log, bar, gate, (*gate_data, *gate_unlabelled))
+    job = Job(run, engines, runtimes, environments, log, bar, gate, (*gate_data, *gate_unlabelled), tuple(views))
     refuse_existing(out, [job.file_name(name) for name in engines])
     return job
 
@@ -187,9 +190,25 @@ def _convert(name: str, engine: str, job: Job, images: Images, baseline: GatePre
     parity = _check_parity(predictions, evaluated, images, variant, file)
 
     fitted = fit(spec, predictions, evaluated, run.margins, baseline, job.gate_data)
-    model = assemble(run, fitted.spec, body.flatbuffer, file, fitted.members)
+    complete = fitted.spec._replace(views=_fit_views(draft, evaluated, job))
+    model = assemble(run, complete, body.flatbuffer, file, fitted.members)
     needs = _microcontroller_needs(model, images.calibration, evaluated)
     return Converted.of(model, engine, parity, fitted, needs, body.search)
+
+
+def _fit_views(draft: ModelFile, evaluated: EvaluationImages, job: Job) -> tuple[Views, ...]:
+    """Fit temperature and thresholds for each number of views, on predictions with so many."""
+    name, runtime = draft.spec.variant, draft.spec.measured_in.runtime
+    if not job.views or name not in job.engines:
+        return ()
+    if runtime != LITERT:
+        job.log(f"{name}: nothing is fitted for several views, because that works only in {LITERT}, not in {runtime}")
+        return ()
+    unfitted = replace(draft, spec=draft.spec._replace(views=tuple(Views(count, 1.0) for count in job.views)))
+    images = images_for_views(evaluated)
+    return tuple(
+        fit_views(draft.spec, count, predict_views(unfitted, images, count, job.bar), evaluated) for count in job.views
+    )
 
 
 def _check_parity(

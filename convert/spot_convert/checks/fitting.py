@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from spot_bench.data.manifest import Manifest
 from spot_bench.data.predictions import Predictions
 from spot_bench.drift.comparison import compare
 from spot_bench.drift.gate import Margins, evaluate_drift
@@ -16,10 +17,10 @@ from spot_bench.stats.calibration import fit_temperature, measured_point, operat
 from spot_bench.stats.conformal import conformal_thresholds
 from spot_convert.checks.image_quality import choose_limits, fit_ood_reference, ood_member
 from spot_convert.images import GATE, UNLABELLED, EvaluationImages
-from spot_edge.model.spec import ModelSpec, OperatingPoint
+from spot_edge.model.spec import Conformal, ModelSpec, OperatingPoint, Views
 from spot_edge.prediction.ood import MEMBER
 
-__all__ = ["Fitted", "GatePredictions", "fit"]
+__all__ = ["Fitted", "GatePredictions", "fit", "fit_views", "images_for_views"]
 
 _VALIDATION = "validation"
 
@@ -55,39 +56,62 @@ def fit(
 
     The drift gate compares with `baseline` on validation and the further images, the data sets called `gate_data`.
     """
-    validation = images.select(predictions, "val")
-    temperature = float(np.float32(fit_temperature(validation.logits, validation.truth)))
-    validation = _at_temperature(validation, temperature)
-    malignant = [label.malignant for label in draft.labels]
-    points = operating_points(
-        malignant, validation.scores, validation.truth, validation.groups, measured_on=_VALIDATION
-    )
-    validation = dataclasses.replace(validation, operating_points=points)
-    gate = _gate_predictions(predictions, images, temperature, points)
+    temperature, points, conformal, validation = _fit_scores(draft, predictions, images)
+    gate = _gate_predictions(predictions, images, temperature, validation.operating_points)
     comparison, drift = None, None
     if baseline is not None:
         pair = (baseline.unlabelled, gate.unlabelled)
         unlabelled = None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
         comparison = compare(baseline.labelled, gate.labelled, unlabelled=unlabelled)
         drift = evaluate_drift(comparison, margins, measured_on=" + ".join((_VALIDATION, *gate_data)))
-    labels = [label.label for label in draft.labels]
     training, test = images.select(predictions, "train"), images.select(predictions, "test")
     limits, members = None, {}
     if len(training.truth):
-        reference = fit_ood_reference(training, validation, len(labels))
+        reference = fit_ood_reference(training, validation, len(draft.labels))
         members[MEMBER] = ood_member(reference)
         measured, measured_on = (test, "test") if len(test.truth) else (validation, _VALIDATION)
         limits = choose_limits(reference, validation, measured, measured_on)
     spec = draft._replace(
         temperature=temperature,
-        operating_points=_measured_on_test(points, _at_temperature(test, temperature), malignant),
-        conformal=conformal_thresholds(
-            labels, validation.scores, validation.truth, validation.groups, measured_on=_VALIDATION
-        ),
+        operating_points=points,
+        conformal=conformal,
         image_quality=limits,
         drift=drift,
     )
     return Fitted(spec, members, validation, gate, comparison)
+
+
+def images_for_views(images: EvaluationImages) -> Manifest:
+    """Return the images that `fit_views` needs: validation, and the test split if there is one."""
+    wanted = images.names["val"] | images.names.get("test", frozenset())
+    manifest = images.manifest
+    return dataclasses.replace(manifest, items=tuple(i for i in manifest.items if manifest.name(i) in wanted))
+
+
+def fit_views(draft: ModelSpec, count: int, predictions: Predictions, images: EvaluationImages) -> Views:
+    """Fit temperature and thresholds for `count` views, from predictions with so many."""
+    temperature, points, conformal, _ = _fit_scores(draft, predictions, images)
+    return Views(count, temperature, points, conformal)
+
+
+def _fit_scores(
+    draft: ModelSpec, predictions: Predictions, images: EvaluationImages
+) -> tuple[float, tuple[OperatingPoint, ...], Conformal, Predictions]:
+    """Fit temperature, operating points and thresholds of prediction sets on validation.
+
+    Also return the predictions for validation at that temperature, with the operating points as measured there. The
+    others are measured on the test split, if there is one.
+    """
+    validation = images.select(predictions, "val")
+    temperature = float(np.float32(fit_temperature(validation.logits, validation.truth)))
+    validation = _at_temperature(validation, temperature)
+    fitted_on = (validation.scores, validation.truth, validation.groups)
+    malignant = [label.malignant for label in draft.labels]
+    points = operating_points(malignant, *fitted_on, measured_on=_VALIDATION)
+    conformal = conformal_thresholds([label.label for label in draft.labels], *fitted_on, measured_on=_VALIDATION)
+    test = _at_temperature(images.select(predictions, "test"), temperature)
+    on_test = _measured_on_test(points, test, malignant)
+    return temperature, on_test, conformal, dataclasses.replace(validation, operating_points=points)
 
 
 def _gate_predictions(

@@ -10,6 +10,7 @@ import click
 from spot_bench.run.progress import progress_bar
 from spot_convert.variants.catalog import DEFAULT, ENGINES, VARIANTS, choose_variants
 from spot_edge.errors import CheckError, install_hint
+from spot_edge.model.spec import VIEW_COUNTS
 
 __all__ = ["convert"]
 
@@ -47,6 +48,12 @@ def _list_variants(context: click.Context, parameter: click.Parameter, wanted: b
     metavar="NAME=PATH",
     help="Further images without labels, for the criterion on flips: a folder or a manifest. May be repeated.",
 )
+@click.option(
+    "--views",
+    default="",
+    metavar="2,4,8",
+    help="Also fit temperature and thresholds for the mean over so many views; N views take N times as long.",
+)
 @click.option("--engine", metavar="|".join(ENGINES), help="Quantizer [default: the better one for each variant].")
 @click.option("--tflite-runtime", "python", type=_PATH, help="Python of an environment with tflite-runtime.")
 @click.option("--browser", type=_PATH, help="Folder in which 'npm install @litertjs/core' was run.")
@@ -59,6 +66,7 @@ def convert(
     preset: str | None,
     gate_data: tuple[str, ...],
     gate_unlabelled: tuple[str, ...],
+    views: str,
     engine: str | None,
     python: Path | None,
     browser: Path | None,
@@ -70,6 +78,7 @@ def convert(
     """
     names = [name.strip() for name in variants.split(",") if name.strip()]
     further, unlabelled = _named(gate_data, "--gate-data"), _named(gate_unlabelled, "--gate-unlabelled")
+    counts = _view_counts(views)
     choose_variants(names, engine)  # report typing errors before TensorFlow is imported
     from spot_bench.run.quiet import quiet_start
 
@@ -92,6 +101,7 @@ def convert(
         margins=preset,
         gate_data=further,
         gate_unlabelled=unlabelled,
+        views=counts,
         log=lambda line: click.echo(line, err=True),
         bar=progress_bar,
     )
@@ -101,6 +111,13 @@ def convert(
         raise CheckError(
             f"{', '.join(failed)}: failed the drift gate, with a loss beyond the margins; see {out / FAILED}"
         )
+
+
+def _view_counts(text: str) -> list[int]:
+    wanted, known = {count.strip() for count in text.split(",") if count.strip()}, [str(n) for n in VIEW_COUNTS]
+    for count in wanted - set(known):
+        raise click.BadParameter(f"{count!r}: choose from {', '.join(known)}", param_hint="--views")
+    return sorted(map(int, wanted))
 
 
 def _named(pairs: tuple[str, ...], option: str) -> dict[str, Path]:

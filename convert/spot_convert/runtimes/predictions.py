@@ -27,6 +27,7 @@ __all__ = [
     "RUNTIMES",
     "Environments",
     "predict_in_runtime",
+    "predict_views",
     "predictor_of",
     "require_environment",
     "runtime_version",
@@ -142,6 +143,13 @@ def predict_in_runtime(
         found = _predict_in_python(model, images, runtime, environments.tflite_runtime)
         advance(len(images.items))
     return found
+
+
+def predict_views(model: ModelFile, images: Manifest, views: int, bar: Bar) -> Predictions:
+    """Predict every readable image with the mean over so many views, in the interpreter of this process."""
+    classifier = Classifier(model, runtime=LITERT, views=views)
+    with bar(f"{model.name}, {views} views", len(images.items)) as advance:
+        return predict(classifier, images, lambda done, total: advance(1), complete=False)
 
 
 def _predict_in_python(model: ModelFile, images: Manifest, runtime: str, python: Path) -> Predictions:

@@ -96,6 +96,7 @@ class Converted:
             "drift": as_data(spec.drift) if spec.drift else None,
             "comparison_on_validation": self.comparison,
             **({} if self.needs is None else {"microcontroller": self.needs}),
+            **({"views": [as_data(views) for views in spec.views]} if spec.views else {}),
             **({"search": [dataclasses.asdict(step) for step in self.search]} if self.search else {}),
         }
 
