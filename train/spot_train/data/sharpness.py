@@ -1,8 +1,11 @@
 """Bring training images to the resolution of the least sharp source, so that blur says less about the source.
 
 Chosen images are scaled down to the smallest native side of all sources and up again, as if they came from that source.
-Its own images stay as they are, because scaling them twice would blur them more than the others. The side is not drawn
-from a range: images above the smallest side would stay sharper than the source's own, and a network would tell them.
+Sources that only pretrain count as well, even after pretraining.
+
+The source's own images stay as they are, because scaling them twice would blur them more than the others. The side is
+not drawn from a range: images above the smallest side would stay sharper than the source's own, and a network would
+tell them.
 """
 
 from __future__ import annotations
