@@ -84,7 +84,8 @@ def _refuse_leaks(run: Path, name: str, data: Divided, what: str) -> None:
         listed = "; ".join(leak.text for leak in found[:_LISTED])
         more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise DataError(
-            f"{counted(len(found), 'leak')}: {listed}{more}. Choose {what} trained with the same split as the data"
+            f"{counted(len(found), 'leak')}: {listed}{more}. Choose {what} trained with the same split as the data, or "
+            "rename what has the same name only by chance"
         )
 
 
