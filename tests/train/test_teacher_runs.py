@@ -72,8 +72,8 @@ def test_weights_of_a_run_that_trained_on_held_out_images_are_refused(tmp_path: 
     shared = "group" if "h-lesion" in row else "id"
     assert str(caught.value) == (
         f"1 leak: --weights {weights} may train on {row.partition(',')[0]}, which has the same {shared} as h.jpg "
-        f"({split}, data.csv). Choose weights trained with the same split as the data, or rename what has the same name "
-        "only by chance"
+        f"({split}, data.csv). Choose weights trained with the same split as the data, or rename what has the same "
+        "name only by chance"
     )
     listed(tmp_path / "run" / "sources" / "more.csv", *(f"{name}.png,mel,,train" for name in "ijkl"))
     with pytest.raises(DataError, match=r"^5 leaks: .*on i\.png, .*on j\.png, .*; and 2 more\. Choose") as caught:
