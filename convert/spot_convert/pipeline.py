@@ -44,7 +44,8 @@ from spot_convert.variants.bodies import build_body
 from spot_convert.variants.catalog import DEFAULT, LITERT, QAT, TFLITE_MICRO, VARIANTS, Variant, choose_variants
 from spot_convert.variants.results import Converted, refuse_existing, write_family
 from spot_edge.model.file import ModelFile
-from spot_edge.model.spec import MeasuredIn, Views
+from spot_edge.model.spec import MeasuredIn
+from spot_edge.model.views import Views
 
 __all__ = ["convert_run"]
 

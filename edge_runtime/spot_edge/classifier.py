@@ -47,7 +47,7 @@ class Classifier:
         then shows in place of its own; otherwise ModelError is raised.
         """
         if views != 1:
-            from spot_edge.prediction.views import with_views
+            from spot_edge.model.views import with_views
 
             model = with_views(model, views)
         self.model, self.views = model, views

@@ -77,7 +77,7 @@ def valid(name: str, document: object, repository: Path) -> None:
 
 def test_a_file_has_an_entry_for_each_number_of_views(family: Path, file: Path, repository: Path) -> None:
     spec = read_model(file).spec
-    assert tuple(entry.count for entry in spec.views) == COUNTS
+    assert tuple(entry.number for entry in spec.views) == COUNTS
     for entry in spec.views:
         assert [point.name for point in entry.operating_points] == [point.name for point in spec.operating_points]
         assert {point.measured_on for point in entry.operating_points} == {"test"}

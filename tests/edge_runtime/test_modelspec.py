@@ -21,10 +21,10 @@ from spot_edge.model.spec import (
     QualityLimits,
     Rate,
     SetThreshold,
-    Views,
     as_data,
 )
 from spot_edge.model.spec_json import parse_spec, render_spec
+from spot_edge.model.views import Views
 
 RATE = Rate(0.9, 0.8, 0.95, 116)
 FULL = ModelSpec(
@@ -127,7 +127,7 @@ BAD: dict[tuple[Any, ...], list[Any]] = {
     ("training", "of two\rlines"): ["drawn"],
     ("views",): [None, {}, 8, [None] * 4],
     ("views", 0): [None, 8, []],
-    ("views", 0, "count"): [None, 0, 1, 3, 16, 2.0, "2", True, [2], 8],
+    ("views", 0, "number"): [None, 0, 1, 3, 16, 2.0, "2", True, [2], 8],
     ("views", 0, "temperature"): [None, "1", True, 0, float("nan")],
     ("views", 0, "operating_points"): [None, {}, [None], 9 * [None]],
     ("views", 1, "conformal"): [[], 1],
@@ -192,8 +192,8 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
 
 def test_a_spec_without_views_is_written_as_before_they_existed() -> None:
     assert b"views" not in render_spec(LEAST)
-    with pytest.raises(ModelError, match="views must be entries with different counts"):
-        parse_spec(changed(("views", 0, "count"), 8), "m")
+    with pytest.raises(ModelError, match="views must be entries with different numbers"):
+        parse_spec(changed(("views", 0, "number"), 8), "m")
 
 
 def test_optional_fields_may_be_left_out() -> None:

@@ -17,7 +17,8 @@ from spot_bench.stats.calibration import fit_temperature, measured_point, operat
 from spot_bench.stats.conformal import conformal_thresholds
 from spot_convert.checks.image_quality import choose_limits, fit_ood_reference, ood_member
 from spot_convert.images import GATE, UNLABELLED, EvaluationImages
-from spot_edge.model.spec import Conformal, ModelSpec, OperatingPoint, Views
+from spot_edge.model.spec import Conformal, ModelSpec, OperatingPoint
+from spot_edge.model.views import Views
 from spot_edge.prediction.ood import MEMBER
 
 __all__ = ["Fitted", "GatePredictions", "fit", "fit_views", "images_for_views"]

@@ -10,7 +10,7 @@ import click
 from spot_bench.run.progress import progress_bar
 from spot_convert.variants.catalog import DEFAULT, ENGINES, VARIANTS, choose_variants
 from spot_edge.errors import CheckError, install_hint
-from spot_edge.model.spec import VIEW_COUNTS
+from spot_edge.model.views import VIEW_COUNTS
 
 __all__ = ["convert"]
 

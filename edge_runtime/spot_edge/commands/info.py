@@ -65,7 +65,7 @@ def _lines(file: ModelFile) -> list[str]:
         for name, chosen in {"any image": spec.conformal.marginal, **spec.conformal.classes}.items():
             lines.append(f"  {name:<16} threshold {chosen.threshold:.3f}: {100 * chosen.coverage:g} %, n={chosen.n}")
     for views in spec.views:
-        lines += ["", f"with --views {views.count}: temperature {views.temperature:.3f}"]
+        lines += ["", f"with --views {views.number}: temperature {views.temperature:.3f}"]
         lines += map(_point, views.operating_points)
     if spec.image_quality is not None:
         refused, measured_on = _rate(spec.image_quality.refused), spec.image_quality.measured_on

@@ -5,11 +5,13 @@ Named tuples: to define a dataclass takes one and a half million instructions mo
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from spot_edge.model.views import Views
 
 __all__ = [
     "VERDICTS",
-    "VIEW_COUNTS",
     "Conformal",
     "Criterion",
     "Drift",
@@ -21,7 +23,6 @@ __all__ = [
     "QualityLimits",
     "Rate",
     "SetThreshold",
-    "Views",
     "as_data",
 ]
 
@@ -29,7 +30,6 @@ Geometry: TypeAlias = Literal["stretch", "stretch-reduced-jpeg"]
 Filter: TypeAlias = Literal["bilinear-antialias"]
 Verdict: TypeAlias = Literal["pass", "undecided", "fail"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-VIEW_COUNTS = (2, 4, 8)
 
 
 class ImageSpec(NamedTuple):
@@ -122,15 +122,6 @@ class Drift(NamedTuple):
     against: str  # id of the float32 baseline
     measured_on: str
     criteria: tuple[Criterion, ...]
-
-
-class Views(NamedTuple):
-    """What replaces the file's own temperature and thresholds for the mean over `count` views of an image."""
-
-    count: int  # one of VIEW_COUNTS
-    temperature: float
-    operating_points: tuple[OperatingPoint, ...] = ()
-    conformal: Conformal | None = None
 
 
 class ModelSpec(NamedTuple):

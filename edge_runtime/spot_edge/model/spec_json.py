@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from spot_edge.errors import ModelError
 from spot_edge.image.quality import CHECKS
 from spot_edge.model.old_names import current_spec
 from spot_edge.model.spec import (
     VERDICTS,
-    VIEW_COUNTS,
     Conformal,
     Criterion,
     Drift,
@@ -25,9 +24,11 @@ from spot_edge.model.spec import (
     Rate,
     SetThreshold,
     Verdict,
-    Views,
     as_data,
 )
+
+if TYPE_CHECKING:
+    from spot_edge.model.views import Views
 
 __all__ = ["SCHEMA", "parse_spec", "render_spec"]
 
@@ -192,20 +193,21 @@ class _Reader:
         )
 
     def _views(self, data: Any, labels: tuple[Label, ...]) -> tuple[Views, ...]:
-        entries = [
-            self._view(x, f"views[{i}]", labels) for i, x in enumerate(self._items(data, "views", 0, len(VIEW_COUNTS)))
-        ]
-        if len({entry.count for entry in entries}) != len(entries):
-            raise self._bad("views", "entries with different counts")
+        items = self._items(data, "views", 0, 3)
+        entries = [self._view(x, f"views[{i}]", labels) for i, x in enumerate(items)]
+        if len({entry.number for entry in entries}) != len(entries):
+            raise self._bad("views", "entries with different numbers")
         return tuple(entries)
 
     def _view(self, data: Any, path: str, labels: tuple[Label, ...]) -> Views:
-        data = self._fields(data, path, "count temperature", "operating_points conformal")
-        count, conformal = data["count"], data.get("conformal")
-        if not isinstance(count, int) or count not in VIEW_COUNTS:
-            raise self._bad(f"{path}.count", f"one of {', '.join(map(str, VIEW_COUNTS))}")
+        from spot_edge.model.views import VIEW_COUNTS, Views  # rarely needed
+
+        data = self._fields(data, path, "number temperature", "operating_points conformal")
+        number, conformal = data["number"], data.get("conformal")
+        if not isinstance(number, int) or number not in VIEW_COUNTS:
+            raise self._bad(f"{path}.number", f"one of {', '.join(map(str, VIEW_COUNTS))}")
         return Views(
-            count,
+            number,
             self._number(data["temperature"], f"{path}.temperature", 1e-3, 1e3),
             self._points(data.get("operating_points", []), f"{path}.operating_points", labels),
             None if conformal is None else self._conformal(conformal, f"{path}.conformal", labels),

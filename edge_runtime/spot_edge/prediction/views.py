@@ -6,20 +6,14 @@ A lesion looks alike from every side, but a network's scores differ a little. Th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from spot_edge.errors import ModelError
-from spot_edge.model.spec import VIEW_COUNTS
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from spot_edge.model.file import ModelFile
-
-__all__ = ["Invoke", "mean_of_views", "turned", "turned_back", "with_views"]
+__all__ = ["Invoke", "mean_of_views", "turned", "turned_back"]
 
 Invoke: TypeAlias = "Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]"
 
@@ -38,22 +32,6 @@ def turned_back(view: NDArray[Any], number: int, axes: tuple[int, int] = (0, 1))
     """The image whose view `number` is `view`."""
     image = np.flip(view, axes[1]) if number % 2 else view
     return np.rot90(image, -_TURNS[number], axes)
-
-
-def with_views(model: ModelFile, count: int) -> ModelFile:
-    """`model` with its temperature and thresholds for `count` views. Raises ModelError if the file has none."""
-    if count not in VIEW_COUNTS:
-        raise ValueError(f"views must be 1, 2, 4 or 8, not {count!r}")
-    entries = {entry.count: entry for entry in model.spec.views}
-    if count not in entries:
-        known = f"has them for {', '.join(map(str, entries))}" if entries else "has none"
-        raise ModelError(
-            f"{model.name}: no temperature and thresholds for {count} views (it {known}). Convert it with "
-            f"--views {count}"
-        )
-    _, temperature, points, conformal = entries[count]
-    spec = model.spec._replace(temperature=temperature, operating_points=points, conformal=conformal)
-    return replace(model, spec=spec)
 
 
 def mean_of_views(invoke: Invoke, count: int, temperature: float) -> Invoke:
