@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +202,17 @@ def test_the_command_line(spot_edge: Callable[..., object], file: Path, picture:
     assert record["model"] == {"name": "spot", "variant": "int8", "id": viewed.id, "views": 8}
     rows = list(csv.DictReader(io.StringIO(spot_edge(*options, "--csv").stdout.decode())))
     assert [row["model"] for row in rows] == [f"{viewed.id} 8 views"] * 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
+def test_the_kiosk(spot_edge: Callable[..., object], file: Path, picture: Path, tmp_path: Path) -> None:
+    saved, second = tmp_path / "saved", picture.with_name("second.png")
+    second.write_bytes(picture.read_bytes())
+    options = ("--model", file, "--views", "8", "--burst", "2", "--save", saved)
+    done = spot_edge("kiosk", picture.parent, *options, input=b"\nq\n")
+    assert (done.returncode, done.stderr) == (0, b"")
+    (record,) = (json.loads(path.read_text()) for path in saved.glob("*.json"))
+    assert (record["model"]["views"], record["burst"]["frames"]) == (8, 2)
 
 
 @pytest.mark.parametrize(("form", "views"), [("--json", "1"), ("--csv", "2")])
