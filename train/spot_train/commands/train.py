@@ -83,14 +83,11 @@ def train(
     named = _sources(sources)
     require_keras()
     from spot_train.loop.fit import Interrupted
-    from spot_train.loop.session import read_task, train_run, unfinished_folder
-    from spot_train.loop.teachers import check_weights
+    from spot_train.loop.session import train_run, unfinished_folder
 
     def log(line: str) -> None:
         click.echo(line, err=True)
 
-    if weights.endswith(".keras"):
-        check_weights(weights, read_task(loaded, data, lambda line: None, named).manifest, log)
     try:
         metrics = train_run(loaded, data, out, weights=weights, sources=named, cache=cache, resume=resume, log=log)
     except Interrupted:

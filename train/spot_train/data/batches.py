@@ -66,6 +66,7 @@ class Examples:
     sets: tuple[tuple[int, ...], ...] = ()  # of classes
     parts: tuple[Part, ...] = ()  # the extra sources, in order, after the images of the data set itself
     sharpness: Sharpness | None = None  # reduces images to the resolution of the least sharp source
+    sharpness_at_last: Sharpness | None = None  # the same once the sources that only pretrain have left
     views: Views | None = None  # teachers' predictions about augmented views; targets are then without teachers
 
     @property
@@ -92,6 +93,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._batch = batch_size(examples, train.batch)
         self._order = _order(examples, train.balance, seed, pretraining)
         self._occurrences = occurrences(self._order) if examples.views else self._order[:0]
+        self._sharpness = examples.sharpness if pretraining else examples.sharpness_at_last
 
     def __len__(self) -> int:
         return len(self._order) // self._batch - self._first
@@ -101,10 +103,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if self._examples.views is not None:
             return self._of_views(self._examples.views, position)
         rows = np.sort(self._order[position * self._batch : (position + 1) * self._batch])
-        images, sharpness = self._examples.pixels[rows], self._examples.sharpness
-        if sharpness is not None:
+        images = self._examples.pixels[rows]
+        if self._sharpness is not None:
             draws = np.random.default_rng((*self._seed, position, _SHARPNESS_STREAM)).random(len(rows))
-            images = sharpness.apply(images, rows, draws)
+            images = self._sharpness.apply(images, rows, draws)
         batch = images, self._examples.targets[rows], self._examples.weights[rows]
         if not (self._train.mixup or self._train.cutmix):
             return batch
@@ -114,9 +116,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         chosen = slice(position * self._batch, (position + 1) * self._batch)
         sort = np.argsort(self._order[chosen], kind="stable")
         rows, shown = self._order[chosen][sort], views.choose(self._seed[-1], self._occurrences[chosen][sort])
-        images, draws, sharpness = self._examples.pixels[rows], views.draws(rows, shown), self._examples.sharpness
-        if sharpness is not None:
-            images = sharpness.apply(images, rows, draws[:, -1])
+        images, draws = self._examples.pixels[rows], views.draws(rows, shown)
+        if self._sharpness is not None:
+            images = self._sharpness.apply(images, rows, draws[:, -1])
         targets = views.targets(self._examples.targets[rows], rows, shown)
         weights = self._examples.weights[rows]
         if not (self._train.mixup or self._train.cutmix):

@@ -1,7 +1,8 @@
 """Bring training images to the resolution of the least sharp source, so that blur says less about the source.
 
-Chosen images are scaled down to the smallest native side of all sources and up again, as if they came from that source.
-Sources that only pretrain count as well, even after pretraining.
+Chosen images are scaled down to the smallest native side of the sources in use and up again, as if they came from that
+source. When the sources that only pretrain have left, it is the smallest side of the others; with views of teachers,
+it stays, because the cached predictions are about images reduced to one side.
 
 The source's own images stay as they are, because scaling them twice would blur them more than the others. The side is
 not drawn from a range: images above the smallest side would stay sharper than the source's own, and a network would

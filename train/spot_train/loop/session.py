@@ -42,6 +42,7 @@ from spot_train.loop.fit import Interrupted, fit, predict_logits
 from spot_train.loop.progress import Progress, StopRequest, stop_on_signals
 from spot_train.loop.teachers import (
     check_teachers,
+    check_weights,
     distilled_targets,
     permitted_classes,
     teacher_digests,
@@ -113,6 +114,7 @@ def train_run(
     """
     refuse_existing(out)
     task = read_task(recipe, data, log, sources or {})
+    check_weights(weights, task.manifest, log)
     check_pretrained(recipe.network, weights)
     check_teachers(recipe.train, task.labels, task.manifest)
     taught = teacher_training(recipe.train)
@@ -211,8 +213,12 @@ def _examples(
     weights = class_weights(counts, settings.class_weight_power) * np.array(factors, np.float32)
     targets = np.eye(number + len(sets), dtype=np.float32)[classes]
     manifests = (train, *(extra.manifest for extra in extras))
-    natives = (0, *(extra.source.native for extra in extras))
-    sharpness = sharpness_of(recipe.augment.sharpness, natives, [len(manifest.items) for manifest in manifests])
+    sources, sizes = [extra.source for extra in extras], [len(manifest.items) for manifest in manifests]
+    natives = (0, *(source.native for source in sources))
+    sharpness = at_last = sharpness_of(recipe.augment.sharpness, natives, sizes)
+    if not settings.teacher_views:  # the teachers' predictions are about images reduced to one side
+        natives = (0, *(0 if source.pretrain_only else source.native for source in sources))
+        at_last = sharpness_of(recipe.augment.sharpness, natives, sizes)
     permitted = permitted_classes(classes, sets, number)
     views = None
     if settings.teacher_views:
@@ -229,6 +235,7 @@ def _examples(
         sets,
         parts,
         sharpness,
+        at_last,
         views,
     )
 

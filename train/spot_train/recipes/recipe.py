@@ -70,8 +70,7 @@ class Augment:
     corners: float = 0.0  # share of images that get a dark rim, like a dermatoscope's tube
     jpeg: float = 0.0  # share of images that are compressed again, at a quality from 40 to 95
     blur: float = 0.0  # share of images that are slightly out of focus
-    # share of images reduced to the smallest native side of all sources, even of those that only pretrain, so that blur
-    # says less about the source
+    # share of images reduced to the smallest native side of the sources in use, so that blur says less about the source
     sharpness: float = field(default=0.0, metadata=_ADDED)
 
 
