@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,16 @@ from spot_bench.stats.intervals import DRAWS, bootstrap_many, proportion, wilson
 from spot_bench.stats.metrics import balanced_accuracy
 from spot_edge.errors import DataError
 
-__all__ = ["ATTRIBUTES", "FEWEST_LESIONS", "FEWEST_OF_A_CLASS", "age_band", "ordered", "stated", "subgroups"]
+__all__ = [
+    "ATTRIBUTES",
+    "FEWEST_LESIONS",
+    "FEWEST_OF_A_CLASS",
+    "age_band",
+    "ordered",
+    "stated",
+    "stated_values",
+    "subgroups",
+]
 
 ATTRIBUTES = ("age", "sex", "site", "skin_tone")
 FEWEST_LESIONS = 30
@@ -53,8 +62,12 @@ def stated(predictions: Predictions, manifest: Manifest) -> dict[str, NDArray[np
         raise DataError(
             f"{manifest.origin}: does not list {absent[0]}. Pass the data set that the predictions were made on"
         )
-    rows = [items[str(image)] for image in predictions.images]
-    columns = {name: np.array([_value(item, name) for item in rows]) for name in ATTRIBUTES}
+    return stated_values([items[str(image)] for image in predictions.images])
+
+
+def stated_values(items: Sequence[Item]) -> dict[str, NDArray[np.str_]]:
+    """Return, for each of ATTRIBUTES that any of `items` states, the subgroup of each; empty if not stated."""
+    columns = {name: np.array([_value(item, name) for item in items]) for name in ATTRIBUTES}
     return {name: values for name, values in columns.items() if values.any()}
 
 
