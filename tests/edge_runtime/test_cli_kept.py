@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def test_a_prediction_is_saved_with_its_upright_image(spot_edge, twins, tmp_path
     out = tmp_path / "kept"
     printed = spot_edge("classify", twins / "arm", "--save", out, "--json")
     assert set(contents(out)) == {"mole.json", "mole.jpg"}
-    assert json.loads((out / "mole.json").read_text()) == json.loads(printed.stdout)
+    digest = hashlib.sha256((out / "mole.jpg").read_bytes()).hexdigest()
+    record = json.loads(printed.stdout) | {"saved_image_sha256": digest}
+    assert json.loads((out / "mole.json").read_text()) == record
     assert b"SECRET" not in (out / "mole.jpg").read_bytes()
     with Image.open(out / "mole.jpg") as image:
         assert (image.format, image.size) == ("JPEG", (120, 90))

@@ -68,13 +68,13 @@ def test_the_file_holds_what_standard_output_would(form: str, spot_edge, folder,
     assert without_times(shown) == without_times(out)
 
 
-# The process kills itself before it opens or renames a file, some steps after its first prediction.
+# The process kills itself before it opens, links or removes a file, some steps after its first prediction.
 KILLED = """
 import os, signal, sys
 steps = {}
 def kill(event, arguments):
     global steps
-    if event in ("open", "os.rename") and os.path.exists({!r}) and os.path.getsize({!r}) > {}:
+    if event in ("open", "os.rename", "os.link", "os.remove") and os.path.exists({!r}) and os.path.getsize({!r}) > {}:
         steps -= 1
         if steps < 0:
             os.kill(os.getpid(), signal.SIGKILL)

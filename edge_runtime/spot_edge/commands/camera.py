@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from spot_edge.camera.pi import has_pi_camera
 from spot_edge.camera.v4l2 import Kernel
 from spot_edge.commands.options import camera_options
 from spot_edge.errors import CameraError, InputError, one_line
-from spot_edge.files import write_file
+from spot_edge.files import write_file, write_new_files
 from spot_edge.image.inputs import unique_name
 
 __all__ = ["camera"]
@@ -65,8 +66,9 @@ def capture(source: Camera, out: str | None) -> None:
     if out == "-":
         sys.stdout.buffer.write(picture)
         return
-    path = Path(out or _free_name())
-    write_file(path, picture)
+    path = Path(out) if out else _save_under_free_name(picture)
+    if out:
+        write_file(path, picture)
     click.echo(one_line(f"{taken_by}: {path}, {len(picture) / 1000:.0f} kB"))
 
 
@@ -85,10 +87,15 @@ def preview(source: Camera, seconds: float) -> None:
         click.echo()
 
 
-def _free_name() -> str:
-    """An unused file name with the time: a clock without a battery repeats its times after each start."""
-    taken = {path.stem.casefold() for path in Path().glob("capture-*")}
-    return unique_name(time.strftime("capture-%Y%m%d-%H%M%S"), taken) + ".jpg"
+def _save_under_free_name(picture: bytes) -> Path:
+    """Save the picture under a new name with the time: a clock without a battery repeats its times after each start."""
+    stem, taken = time.strftime("capture-%Y%m%d-%H%M%S"), set[str]()
+    with suppress(OSError):  # writing reports a missing folder
+        taken |= {name.rpartition(".")[0].casefold() for name in os.listdir() if name.startswith("capture-")}
+    while True:
+        path = Path(unique_name(stem, taken) + ".jpg")
+        if write_new_files([(path, picture)]):
+            return path
 
 
 def _watch(source: Camera, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -11,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from spot_edge.errors import OutputError
-from spot_edge.files import write_file
+from spot_edge.files import read_file, write_new_files
 from spot_edge.image.inputs import HEATMAP, Found, unique_name
 from spot_edge.image.tensor import Prepared
 from spot_edge.prediction.prediction import SCHEMA, Prediction
@@ -19,6 +20,8 @@ from spot_edge.prediction.wording import describe, disclaimer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from PIL import Image
 
 __all__ = [
     "JSON_START",
@@ -35,6 +38,9 @@ __all__ = [
 
 JSON_START = f'{{"schema": {SCHEMA}, "source": {{"kind": "'  # how each prediction begins
 _JPEG_QUALITY = 95
+_JPEG_SIDE = 65_500  # pixels: a longer side does not fit into a JPEG
+_ENDINGS = (".jpg", ".png", ".json")  # of a saved image and its record
+_LARGEST = 512 * 1024 * 1024  # bytes
 
 
 class Stream(Protocol):
@@ -185,18 +191,18 @@ class Result(NamedTuple):
 
 
 class ResultFiles:
-    """Writes heat maps, and records with their images. Never overwrites a file.
+    """Writes heat maps, and records with their images. Never overwrites a file, whoever else writes to the folders.
 
-    With `resume`, files that an earlier run left are recognized by their content and not written twice.
+    A record holds the digest of its image. With `resume`, files that an earlier run left are recognized by their content and not written twice.
     """
 
     def __init__(self, heatmaps: Path | None = None, records: Path | None = None, *, resume: bool = False) -> None:
         self.heatmaps, self.records, self._resume = heatmaps, records, resume
         self._taken: set[str] = set()
-        for folder, ending in ((self.heatmaps, HEATMAP), (self.records, ".json"), (self.records, ".jpg")):
-            if folder is not None:
-                names = [path.name for path in folder.iterdir()]
-                if resume:
+        for folder, endings in ((self.heatmaps, (HEATMAP,)), (self.records, _ENDINGS)):
+            names = os.listdir(folder) if folder is not None else []
+            for ending in endings:
+                if folder is not None and resume:
                     _remove_unfinished(folder, names, ending)
                 self._taken |= {name[: -len(ending)].casefold() for name in names if name.casefold().endswith(ending)}
 
@@ -217,48 +223,60 @@ class ResultFiles:
 
             found.append(Result(self.heatmaps, HEATMAP, overlay_png(prepared, prediction)))
         if self.records is not None:
-            encoded = io.BytesIO()
-            prepared.full_image().save(encoded, "JPEG", quality=_JPEG_QUALITY)
-            found.append(Result(self.records, ".jpg", encoded.getvalue()))
-            record = json.dumps(prediction.as_dict(), indent=2)
-            found.append(Result(self.records, ".json", f"{record}\n".encode()))
+            ending, image = _encode(prepared.full_image())
+            found.append(Result(self.records, ending, image))
+            record = prediction.as_dict() | {"saved_image_sha256": hashlib.sha256(image).hexdigest()}
+            found.append(Result(self.records, ".json", f"{json.dumps(record, indent=2)}\n".encode()))
         return found
 
     def write(self, relative: str, results: Sequence[Result]) -> None:
         """Write the files of one image under a name that is not in use."""
         if not results:
             return
-        if self._resume:
-            taken: set[str] = set()
-            name = unique_name(relative, taken)
-            while name.casefold() in self._taken and not _is_leftover(name, results):
-                name = unique_name(relative, taken)
+        tried: set[str] = set() if self._resume else self._taken
+        while True:
+            name = unique_name(relative, tried)
+            missing = [(folder / f"{name}{ending}", content) for folder, ending, content in results]
+            if self._resume and name.casefold() in self._taken:
+                if not _is_leftover(missing):
+                    continue
+                missing = [(path, content) for path, content in missing if not path.is_file()]
             self._taken.add(name.casefold())
-        else:
-            name = unique_name(relative, self._taken)
-        for folder, ending, content in results:
-            path = folder / f"{name}{ending}"
-            if not (self._resume and path.is_file()):
-                write_file(path, content)
+            if write_new_files(missing):
+                return
 
 
-def _is_leftover(name: str, results: Sequence[Result]) -> bool:
-    """Whether the files with this name were left by a killed run and hold these results."""
-    found = [(path, content) for folder, ending, content in results if (path := folder / f"{name}{ending}").is_file()]
+def _encode(image: Image.Image) -> tuple[str, bytes]:
+    """The ending and the bytes of an image file: a JPEG, or a PNG if a side is too long for a JPEG."""
+    encoded = io.BytesIO()
+    if max(image.size) > _JPEG_SIDE:
+        image.save(encoded, "PNG")
+        return ".png", encoded.getvalue()
+    image.save(encoded, "JPEG", quality=_JPEG_QUALITY)
+    return ".jpg", encoded.getvalue()
+
+
+def _is_leftover(files: Sequence[tuple[Path, bytes]]) -> bool:
+    """Whether those of `files` that exist were left by a killed run and hold these results."""
+    found = [(path, content) for path, content in files if path.is_file()]
     return bool(found) and all(_is_same(path, content) for path, content in found)
 
 
 def _is_same(path: Path, content: bytes) -> bool:
     """Whether the file holds `content`, ignoring timings."""
+    try:
+        present = read_file(path, _LARGEST)
+    except OSError:
+        return False
     if path.suffix == ".json":
-        return _without_times(path.read_bytes()) == _without_times(content)
-    return path.stat().st_size == len(content) and path.read_bytes() == content
+        return _without_times(present) == _without_times(content)
+    return present == content
 
 
 def _without_times(content: bytes) -> object:
     try:
         return {key: value for key, value in json.loads(content).items() if key != "timings_ms"}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return content
 
 
