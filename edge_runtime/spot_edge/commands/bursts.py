@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spot_edge.errors import InputError, one_line
-from spot_edge.image.inputs import Found
+from spot_edge.image.inputs import Found, absolute
 from spot_edge.prediction.burst import predict_burst
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def by_folder(found: Sequence[Found], most: int) -> list[Iterable[Found]]:
     folders: dict[str, list[Found]] = {}
     for place, image in enumerate(found):
         alone = image.problem or image.path == "-"
-        folder = os.path.dirname(os.path.abspath(image.path))
+        folder = os.path.dirname(absolute(image.path))
         folders.setdefault(f"\0{place}" if alone else folder, []).append(image)
     return [
         frames if len(frames) <= most else [_too_many(os.path.dirname(frames[0].path) or ".", len(frames), most)]

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from spot_edge.errors import one_line
 from spot_edge.image.quality import CHECKS
 from spot_edge.model.file import ModelFile, read_model
 from spot_edge.model.spec import Criterion, OperatingPoint, Rate, as_data
@@ -21,7 +22,8 @@ _KINDS = {True: "malignant", False: "benign", None: "unknown"}
 def info(model: str | None, as_json: bool) -> None:
     """Show what MODEL (default: the embedded model) contains: classes, operating points, figures and origin."""
     file = read_model(model)
-    click.echo(json.dumps(_as_dict(file)) if as_json else "\n".join(_lines(file)))
+    # The texts are the file's: none may look like another line, or control the terminal.
+    click.echo(json.dumps(_as_dict(file)) if as_json else "\n".join(map(one_line, _lines(file))))
 
 
 def _as_dict(file: ModelFile) -> dict[str, object]:
@@ -84,7 +86,7 @@ def _lines(file: ModelFile) -> list[str]:
     if spec.licence:
         lines.append(f"  {'licence':<14} {spec.licence}")
     if spec.notice:
-        lines += ["", spec.notice]
+        lines += ["", *spec.notice.replace("\n", "\n  ").split("\n")]
     return lines
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from spot_edge.commands.records import JSON_START, csv_header, csv_line, model_key
+from spot_edge.commands.records import JSON_START, csv_header, csv_line, csv_text, model_key
 from spot_edge.errors import OutputError
-from spot_edge.image.inputs import Found
+from spot_edge.files import NO_WAITING
+from spot_edge.image.inputs import Found, absolute
 
 __all__ = ["PredictionFile"]
 
-_LONGEST = 64  # lines of a record: file names may have line breaks
+_LONGEST = 1 << 20  # bytes of a record: names and reasons have a few thousand, and may have line breaks
 _SYNC_EVERY = 5.0  # seconds of predictions that a power failure may cost; a killed process loses none
 
 
@@ -103,7 +105,8 @@ class PredictionFile:
         """Read the records. Returns where the last complete one ends: a killed process may leave half of one."""
         header = "" if form == "json" else f"{csv_line(csv_header(labels))}\n"
         start = (header or JSON_START).encode()
-        with open(self._path, "rb") as file:
+        with open(os.dup(self._file.fileno()), "rb") as file:  # not the path, which may name another file by now
+            file.seek(0)
             head = file.read(len(start))
             if head != start:
                 if start.startswith(head):
@@ -115,7 +118,7 @@ class PredictionFile:
             for number, record in enumerate(_records(file, quoted=form == "csv"), 1):
                 try:
                     entry = _from_json(record) if form == "json" else _from_csv(record, len(labels))
-                except (ValueError, KeyError, TypeError, csv.Error):
+                except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
                     raise OutputError(
                         f"{self._path}: record {number} is damaged: repair it, or choose another file"
                     ) from None
@@ -138,11 +141,15 @@ def _open(path: Path, *, resume: bool) -> io.FileIO:
     if path.exists() and not path.is_file():
         raise OutputError(f"{path}: not a regular file")
     try:
-        return open(path, "xb", buffering=0)
+        return open(path, "x+b", buffering=0)
     except FileExistsError:
         if not resume:
             raise OutputError(f"{path}: exists: continue it with --resume, or choose another file") from None
-    return open(path, "ab", buffering=0)
+    file = open(path, "a+b", buffering=0, opener=lambda name, flags: os.open(name, flags | NO_WAITING))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe has taken the name since
+        file.close()
+        raise OutputError(f"{path}: not a regular file")
+    return file
 
 
 def _lock(file: io.FileIO, path: Path) -> None:
@@ -161,14 +168,16 @@ def _lock(file: io.FileIO, path: Path) -> None:
 
 def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
     """The complete records from here on: lines, except that a `quoted` cell may contain line breaks."""
-    record = b""
-    for line in file:
-        record += line
-        if line.endswith(b"\n") and not (quoted and record.count(b'"') % 2):
-            yield record
-            record = b""
-        elif record.count(b"\n") > _LONGEST:
-            yield record  # a quote without an end: not one of our records
+    lines: list[bytes] = []
+    length = quotes = 0
+    while line := file.readline(_LONGEST):
+        lines.append(line)
+        length, quotes = length + len(line), quotes + line.count(b'"')
+        if line.endswith(b"\n") and not (quoted and quotes % 2):
+            yield b"".join(lines)
+            lines, length, quotes = [], 0, 0
+        elif length >= _LONGEST:
+            yield b"".join(lines)  # a quote or a line without an end: not one of our records
             return
 
 
@@ -184,10 +193,10 @@ def _from_csv(record: bytes, classes: int) -> _Record:
     (cells,) = csv.reader(io.StringIO(record.decode(), newline=""))
     if len(cells) != classes + 6:
         raise ValueError("wrong number of cells")
-    return _Record(cells[0], None if cells[-1] else cells[-2])
+    return _Record(csv_text(cells[0]), None if cells[-1] else cells[-2])
 
 
 def _key(name: str) -> str:
     """The key of an image: its absolute path, escaped as in the file."""
-    path = name if name == "-" else os.path.abspath(name)
+    path = name if name == "-" else absolute(name)
     return path.encode(errors="backslashreplace").decode()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from spot_edge.errors import OutputError
+from spot_edge.errors import OutputError, one_line
 from spot_edge.files import read_file, write_new_files
 from spot_edge.image.inputs import HEATMAP, Found, unique_name
 from spot_edge.image.tensor import Prepared
@@ -32,6 +32,7 @@ __all__ = [
     "Writer",
     "csv_header",
     "csv_line",
+    "csv_text",
     "model_key",
     "writer_for",
 ]
@@ -41,6 +42,8 @@ _JPEG_QUALITY = 95
 _JPEG_SIDE = 65_500  # pixels: a longer side does not fit into a JPEG
 _ENDINGS = (".jpg", ".png", ".json")  # of a saved image and its record
 _LARGEST = 512 * 1024 * 1024  # bytes
+# What begins a formula in some spreadsheet, in a cell of its own or after apostrophes. A lone - is standard input.
+_FORMULA = "(?s)'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]."
 
 
 class Stream(Protocol):
@@ -86,12 +89,21 @@ def model_key(model: str, views: int = 1) -> str:
 
 
 def csv_line(cells: Sequence[str]) -> str:
-    """One row. It has several lines if a file name does."""
+    """One row. It has several lines if a file name does.
+
+    Cells that a spreadsheet would run as a formula begin with an apostrophe, which `csv_text` removes.
+    """
     import csv  # slow to import
 
     row = io.StringIO()
-    csv.writer(row, lineterminator="\r\n").writerow(cells)  # line breaks in cells are quoted
+    safe = [f"'{cell}" if re.match(_FORMULA, cell) else cell for cell in cells]
+    csv.writer(row, lineterminator="\r\n").writerow(safe)  # line breaks in cells are quoted
     return row.getvalue().removesuffix("\r\n")
+
+
+def csv_text(cell: str) -> str:
+    """What `csv_line` was given for this cell."""
+    return cell[1:] if cell.startswith("'") and re.match(_FORMULA, cell) else cell
 
 
 class NullWriter:
@@ -145,6 +157,7 @@ class _JsonLines:
 class _Csv:
     def __init__(self, stream: Stream, labels: Sequence[str], begun: bool) -> None:
         self._labels, self._stream = labels, stream
+        self._terminal = isinstance(stream, io.TextIOBase) and stream.isatty()  # control characters would act there
         if not begun:
             self._row(*csv_header(labels))
 
@@ -169,7 +182,8 @@ class _Csv:
         """Write nothing more: each row is complete."""
 
     def _row(self, *cells: str) -> None:
-        _print(csv_line(cells), self._stream)
+        line = csv_line(cells)
+        _print(one_line(line) if self._terminal else line, self._stream)
 
 
 def _print(text: str, stream: Stream) -> None:
@@ -193,7 +207,8 @@ class Result(NamedTuple):
 class ResultFiles:
     """Writes heat maps, and records with their images. Never overwrites a file, whoever else writes to the folders.
 
-    A record holds the digest of its image. With `resume`, files that an earlier run left are recognized by their content and not written twice.
+    A record holds the digest of its image. With `resume`, files that an earlier run left are recognized by their
+    content and not written twice.
     """
 
     def __init__(self, heatmaps: Path | None = None, records: Path | None = None, *, resume: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from spot_edge.errors import InputError
 from spot_edge.image.source import Source
 
-__all__ = ["HEATMAP", "MOST_FRAMES", "SUFFIXES", "Found", "find_images", "unique_name"]
+__all__ = ["HEATMAP", "MOST_FRAMES", "SUFFIXES", "Found", "absolute", "find_images", "unique_name"]
 
 HEATMAP = ".heatmap.png"  # suffix of our heat maps, which must not be classified
 MOST_FRAMES = 16  # of a burst
@@ -40,6 +40,14 @@ def find_images(names: Sequence[str]) -> list[Found]:
         except InputError as error:
             found.append(Found(name, name, error))
     return found
+
+
+def absolute(path: str) -> str:
+    """The absolute form of `path`, or `path` itself if the working folder has been deleted."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        return os.path.normpath(path)
 
 
 def unique_name(relative: str, taken: set[str]) -> str:
@@ -74,7 +82,10 @@ def _expand(name: str) -> Iterable[Found]:
         return [Found(name, os.path.basename(name))]  # a missing file fails when it is read
     import glob  # slow to import, so its has_magic() is written out above
 
-    matches = sorted(glob.glob(name, recursive=True))
+    try:
+        matches = sorted(glob.glob(name, recursive=True))
+    except RecursionError:
+        raise InputError(f"{name}: matches too many levels of folders: name the folder instead") from None
     files = [match for match in matches if not os.path.isdir(match)]
     if not files:
         raise InputError(f"{name}: matches no file")
@@ -82,13 +93,33 @@ def _expand(name: str) -> Iterable[Found]:
 
 
 def _walk(top: str) -> Iterator[Found]:
-    closed: list[OSError] = []
-    for where, folders, files in os.walk(top, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = os.path.relpath(where, top)  # once per folder: for each of 100,000 files it would take a second
+    """The images in `top`. Unlike `os.walk` of Python 3.11, it finds them at any depth."""
+    closed: list[tuple[str, OSError]] = []
+    left = [(top, "")]
+    while left:
+        where, below = left.pop()
+        folders, files = [], []
+        try:
+            with os.scandir(where) as entries:
+                for entry in entries:
+                    if not _is_folder(entry):
+                        files.append(entry.name)
+                    elif not entry.is_symlink():  # links may form a circle
+                        folders.append(entry.name)
+        except OSError as error:
+            closed.append((where, error))
+            continue
         for file in sorted(files):
             if not file.startswith(".") and file.lower().endswith(SUFFIXES) and not file.endswith(HEATMAP):
-                yield Found(os.path.join(where, file), file if below == "." else os.path.join(below, file))
-    for error in closed:
-        folder = str(error.filename)
+                yield Found(os.path.join(where, file), os.path.join(below, file))
+        inside = sorted((name for name in folders if not name.startswith(".")), reverse=True)
+        left += [(os.path.join(where, name), os.path.join(below, name)) for name in inside]
+    for folder, error in closed:
         yield Found(folder, folder, InputError(f"{folder}: cannot be searched: {error.strerror}"))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to a folder that may not be looked at
+        return False

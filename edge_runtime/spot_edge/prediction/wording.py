@@ -50,17 +50,18 @@ def _heading(source: dict[str, Any]) -> str:
 def prediction_lines(prediction: Prediction, top: int, width: int = WIDTH, *, notes: bool = True) -> list[str]:
     """`describe` without the image's name, for `width` columns, with or without the notes."""
     shown = prediction.ranked[:top]
-    longest = max(len(score.name) for score in shown)
+    names = [score.name.replace("\n", " ") for score in shown]  # a line break could fake another line
+    longest = max(map(len, names))
     scores = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
     narrow = _INDENT + longest + 2 + max(map(len, scores)) > width  # no room for a column of headings
     lines = []
-    ranks = [] if prediction.quality else zip(shown, scores, strict=True)  # for a bad image they would mislead
-    for place, (score, words) in enumerate(ranks):
+    ranks = [] if prediction.quality else zip(names, scores, strict=True)  # for a bad image they would mislead
+    for place, (name, words) in enumerate(ranks):
         lead = "looks most like" if place == 0 else "then"
         if narrow:
-            lines += [*_wrapped(lead, score.name, width, narrow), f"  {words}"]
+            lines += [*_wrapped(lead, name, width, narrow), f"  {words}"]
         else:
-            lines.append(f"  {lead:<15}  {score.name:<{longest}}  {words}")
+            lines.append(f"  {lead:<15}  {name:<{longest}}  {words}")
     if prediction.prediction_set is not None and not prediction.quality:
         lines += _wrapped("may be", _set(prediction.prediction_set, prediction.ranked), width, narrow)
     if prediction.triage is not None:
