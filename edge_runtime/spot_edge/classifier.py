@@ -13,6 +13,7 @@ from spot_edge.image.quality import OOD, Finding, findings
 from spot_edge.image.source import Source, SourceLike
 from spot_edge.image.tensor import Prepared, prepare
 from spot_edge.model.file import ModelFile, read_model
+from spot_edge.model.flatbuffer import scores_step
 from spot_edge.model.interpreter import Interpreter, Runtime
 from spot_edge.model.spec import ModelSpec
 from spot_edge.prediction.ood import ood_reference_of
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from spot_edge.prediction.views import Invoke
 
 __all__ = ["Classifier"]
+
+_MOST_OFF = 1e-3  # of the sum of the scores from 1, unless they are quantized
+_ROUNDING = 1e-6  # of floats
 
 
 class Classifier:
@@ -101,7 +105,8 @@ class Classifier:
         start = time.perf_counter()
         outputs = self._invoke(prepared.tensor)
         invoke_ms = 1e3 * (time.perf_counter() - start)
-        spec, scores, quality = self.model.spec, outputs["scores"], self._findings(prepared, outputs["embedding"])
+        spec, scores = self.model.spec, self._checked(outputs["scores"])
+        quality = self._findings(prepared, outputs["embedding"])
         quality_ms = 1e3 * (time.perf_counter() - start) - invoke_ms
         ranked = rank(spec.labels, scores)
         return Prediction(
@@ -143,6 +148,16 @@ class Classifier:
         if result is None:
             raise InputError("a burst needs at least one image")
         return result.kept, result.prediction
+
+    def _checked(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores, or NaN for each if they are no probabilities: nothing may be concluded from them."""
+        low, high, total = float(scores.min()), float(scores.max()), float(scores.sum())
+        if low >= 0 and high <= 1 + _ROUNDING and abs(total - 1) <= _MOST_OFF:  # NaN fails
+            return scores
+        step = scores_step(self.model.content)
+        if low >= 0 and high <= 1 + _ROUNDING and abs(total - 1) <= len(scores) * step / 2:
+            return scores
+        return scores * float("nan")
 
     def _findings(self, prepared: Prepared, embedding: NDArray[np.float32]) -> tuple[Finding, ...]:
         image_quality = self.model.spec.image_quality

@@ -36,9 +36,21 @@ class SpotError(Exception):
 
 
 class InputError(SpotError):
-    """An image that is missing, damaged, or of a kind that cannot be classified reliably."""
+    """An image that is missing, damaged, or of a kind that cannot be classified reliably.
+
+    `transient` is true if the image is not to blame, so that trying again may help.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+    @classmethod
+    def out_of_memory(cls, name: str) -> InputError:
+        """The error for an image that would need more memory than there is now."""
+        return cls(f"{name}: not enough memory: close other programs, or save a smaller version", transient=True)
 
 
 class ModelError(SpotError):
@@ -48,7 +60,7 @@ class ModelError(SpotError):
 
 
 class InterpreterError(SpotError):
-    """No TFLite interpreter is installed, or it rejects the model."""
+    """No TFLite interpreter is installed, or it cannot load or run the model."""
 
     exit_code = 5
 
@@ -87,7 +99,7 @@ EXIT_CODES: dict[int, str] = {
     2: "wrong command line",
     3: "an input could not be classified (the others were)",
     4: "the model file was rejected",
-    5: "no TFLite interpreter, or it rejected the model",
+    5: "no TFLite interpreter, it rejected the model, or the model misbehaves",
     6: "a result could not be written",
     7: "a data set, split, recipe or run directory cannot be used",
     8: "a required check failed",

@@ -156,7 +156,7 @@ def test_a_line_break_in_a_text_of_a_model_file_fakes_no_line(model, flatbuffer,
     path.write_bytes(seal(flatbuffer, spec, {"embedding.npz": model.members["embedding.npz"]}))
     shown = spot_edge("info", path).stdout.decode().splitlines()
     assert [line for line in shown if line.startswith("id ")] == [f"id          {verify(path.read_bytes(), 'm').id}"]
-    shown = spot_edge("classify", picture, "--model", path, "--top", 7).stdout.decode().splitlines()
+    shown = spot_edge("classify", picture, "--model", path, "--top", "7").stdout.decode().splitlines()
     assert sum(line.startswith("  triage") for line in shown) == 1
 
 

@@ -112,7 +112,8 @@ def test_without_operating_points_nothing_is_assessed() -> None:
 def test_scores_that_are_not_numbers_are_not_assessed_and_still_json(odd: float) -> None:
     broken = prediction(scores(0.1, odd, 0.2, 0.3))
     assert broken.abstained
-    assert "not finite" in broken.triage.reason
+    assert broken.misbehaves
+    assert "misbehaves" in broken.triage.reason
     text = json.dumps(broken.as_dict(), allow_nan=False)
     assert sorted(str(each["score"]) for each in json.loads(text)["ranked"])[-1] == "None"
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spot_edge.errors import InputError, one_line
+from spot_edge.errors import CameraError, InputError, InterpreterError, one_line
 from spot_edge.image.inputs import Found, absolute
 from spot_edge.prediction.burst import predict_burst
 
 if TYPE_CHECKING:
     from spot_edge.classifier import Classifier
-    from spot_edge.commands.records import ResultFiles, Writer
+    from spot_edge.commands.records import Result, ResultFiles, Writer
     from spot_edge.image.source import Source
     from spot_edge.image.tensor import Prepared
+    from spot_edge.prediction.burst import BurstResult
 
 __all__ = ["by_folder", "captured_burst", "classify_burst"]
 
@@ -53,9 +54,9 @@ def classify_burst(
     frames: Iterable[Found],
     writer: Writer,
     files: ResultFiles,
-) -> bool:
-    """Classify images of one lesion together, and write the result. Returns whether all of them could be classified."""
-    used: list[str] = []
+) -> int:
+    """Classify images of one lesion together, and write the result. Returns the exit code: 0 if all were classified."""
+    used: list[Found] = []
     failures: list[tuple[Found, str]] = []
 
     def prepared() -> Iterator[Prepared]:
@@ -64,21 +65,43 @@ def classify_burst(
                 if frame.problem:
                     raise frame.problem
                 image = classifier.prepare(open_frame(frame))
-            except InputError as error:
-                failures.append((frame, str(error)))
+            except Exception as error:  # whatever happens to one image, the others are classified
+                fail(frame, error)
             else:
-                used.append(frame.relative)
+                used.append(frame)
                 yield image
 
-    result = predict_burst(classifier, prepared())
+    def fail(frame: Found, error: Exception) -> None:
+        nonlocal code
+        from spot_edge.commands.failures import failure_of
+
+        failure = failure_of(error, frame.path)
+        if isinstance(failure, CameraError):
+            raise failure
+        failures.append((frame, str(failure)))
+        code = max(code, failure.exit_code)
+
+    code = 0
+    result: BurstResult | None = None
+    results: Sequence[Result] = ()
+    try:
+        result = predict_burst(classifier, prepared())
+        if result is not None:
+            results = files.results(result.kept, result.prediction)
+    except Exception as error:
+        if not used:  # of a camera, before its first picture
+            raise
+        fail(used[-1], error)
+        result = None
     for _, reason in failures:
         click.echo(f"spot-edge: {one_line(reason)}", err=True)
     if result is not None:
-        files.save(used[result.number - 1], result.kept, result.prediction)
+        files.write(used[result.number - 1].relative, results)
         writer.prediction(result.prediction)
+        code = max(code, InterpreterError.exit_code * result.prediction.misbehaves)
     for frame, reason in failures:
         writer.failure(frame, reason)
-    return not failures
+    return code
 
 
 def _too_many(folder: str, count: int, most: int) -> Found:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from spot_edge.errors import InputError, one_line
+from spot_edge.errors import InputError, InterpreterError, one_line
 from spot_edge.files import make_folder
 from spot_edge.image.inputs import MOST_FRAMES, Found, find_images
 from spot_edge.image.source import LARGEST, Source
@@ -113,7 +113,7 @@ def classify(
     if camera is not None and burst is None:
         found = [_captured(camera)]
     files = ResultFiles(_folder(heatmap), _folder(save), resume=resume)
-    left, failed, predictions = found, 0, None
+    left, failed, predictions, code = found, 0, None, InputError.exit_code
     if out is not None and form is not None:
         from spot_edge.commands.output_file import PredictionFile
 
@@ -123,7 +123,7 @@ def classify(
     writer = writer_for(
         form, predictions or sys.stdout, labels, top, begun=predictions is not None and predictions.begun
     )
-    write: Callable[[Any, Writer, ResultFiles], bool] = _write
+    write: Callable[[Any, Writer, ResultFiles], int] = partial(_write, to_file=predictions is not None)
     results: Iterable[Any]
     if burst is None:
         results, length, total = _classified(left, classifiers, files), len(left), len(found)
@@ -135,22 +135,25 @@ def classify(
     with _progress(results, length, to_file=predictions is not None) as results:
         for each in results:
             try:
-                failed += not write(each, writer, files)
+                ended = write(each, writer, files)
             except BrokenPipeError:  # the reader closed the pipe, as `head` does, but files are still to be written
                 if not files.any:
                     raise
                 writer = NullWriter()
-                failed += burst is None and each.prediction is None
+                ended = each.exit_code if burst is None else 0
+            failed, code = failed + (ended > 0), max(code, ended)
     writer.close()
     if predictions and out:
         predictions.close()
         classified = total - failed
         click.echo(f"{one_line(out)}: {classified} image{'s' * (classified != 1)} classified", err=True)
     if failed:
+        if code == InterpreterError.exit_code:
+            click.echo(f"spot-edge: {one_line(classifiers[0].model.name)}: the model file misbehaves", err=True)
         if total > 1:
             kind = "images could not be classified" if burst is None else "bursts could not be classified completely"
             click.echo(f"spot-edge: {failed} of {total} {kind}", err=True)
-        raise click.exceptions.Exit(InputError.exit_code)
+        raise click.exceptions.Exit(code)
 
 
 def _path(name: str) -> Path:
@@ -168,8 +171,10 @@ class _Classified(NamedTuple):
 
     image: Found
     prediction: Prediction | None  # None if it could not be classified
-    problem: str
-    results: Sequence[Result]
+    results: Sequence[Result] = ()
+    problem: str = ""
+    exit_code: int = 0
+    transient: bool = False  # whether the image is not to blame, so that a later run should try again
 
 
 def _classified(found: Sequence[Found], classifiers: Sequence[Classifier], files: ResultFiles) -> Iterator[_Classified]:
@@ -186,21 +191,30 @@ def _classify(image: Found, classifier: Classifier, files: ResultFiles) -> _Clas
         if image.problem:
             raise image.problem
         prepared = classifier.prepare(_source(image))
-    except InputError as error:
-        return _Classified(image, None, str(error), ())
-    prediction = classifier.predict(prepared)
-    return _Classified(image, prediction, "", files.results(prepared, prediction))
+        prediction = classifier.predict(prepared)
+        results = files.results(prepared, prediction)
+    except Exception as error:  # whatever happens to one image, the others are classified
+        from spot_edge.commands.failures import failure_of
+
+        failure = failure_of(error, image.path)
+        transient = getattr(failure, "transient", True)
+        return _Classified(image, None, (), str(failure), failure.exit_code, transient)
+    return _Classified(image, prediction, results, exit_code=InterpreterError.exit_code * prediction.misbehaves)
 
 
-def _write(done: _Classified, writer: Writer, files: ResultFiles) -> bool:
-    """Write the prediction or problem of one image. Returns whether it could be classified."""
+def _write(done: _Classified, writer: Writer, files: ResultFiles, *, to_file: bool) -> int:
+    """Write the prediction or problem of one image. Returns its exit code.
+
+    A file that can be resumed does not get problems that may pass.
+    """
     if done.prediction is None:
         click.echo(f"spot-edge: {one_line(done.problem)}", err=True)
-        writer.failure(done.image, done.problem)
-        return False
+        if not (done.transient and to_file):
+            writer.failure(done.image, done.problem)
+        return done.exit_code
     files.write(done.image.relative, done.results)
     writer.prediction(done.prediction)
-    return True
+    return done.exit_code
 
 
 def _captured(camera: str) -> Found:

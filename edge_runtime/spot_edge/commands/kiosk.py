@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import click
 
 from spot_edge.camera.camera import Camera
+from spot_edge.commands.failures import failure_of
 from spot_edge.commands.options import camera_options, take, take_burst
-from spot_edge.errors import CameraError, InputError, SpotError, is_interrupt, is_within
+from spot_edge.errors import CameraError, SpotError, is_interrupt, is_within
 from spot_edge.files import make_folder
 from spot_edge.image.inputs import MOST_FRAMES
 
@@ -141,16 +142,25 @@ class _Kiosk:
         self._screen.show(capturing_text)
         try:
             name, prepared, prediction = self._predict()
-        except (CameraError, InputError) as error:
-            _raise_permanent(error)
+        except Exception as error:  # whatever happens to one picture, the next one is classified
+            failure = failure_of(error, "the picture")
+            _raise_permanent(failure)
             self._forget_presses()
-            self._screen.show(error_text(str(error)))
+            self._screen.show(error_text(str(failure)))
         else:
             self._forget_presses()
             self._screen.show(result_text(prediction))
-            self._files.save(name, prepared, prediction)
+            self._save(name, prepared, prediction)
         self._restart_count()
         return 0.0
+
+    def _save(self, name: str, prepared: Prepared, prediction: Prediction) -> None:
+        try:
+            results = self._files.results(prepared, prediction)
+        except Exception as error:
+            self._screen.note(f"not saved: {failure_of(error, 'the picture')}")
+        else:
+            self._files.write(name, results)
 
     def _predict(self) -> tuple[str, Prepared, Prediction]:
         """Returns the name for the results, the image, and the prediction."""
@@ -185,9 +195,10 @@ class _Kiosk:
             self._frames += 1
             if time.monotonic() - self._since >= _READ_EVERY:
                 self._read()
-        except (CameraError, InputError) as error:
-            _raise_permanent(error)
-            self._screen.trouble(str(error))
+        except Exception as error:
+            failure = failure_of(error, "the picture")
+            _raise_permanent(failure)
+            self._screen.trouble(str(failure))
             self._restart_count()
             return _PAUSE
         return 0.0

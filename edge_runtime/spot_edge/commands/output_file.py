@@ -145,11 +145,11 @@ def _open(path: Path, *, resume: bool) -> io.FileIO:
     except FileExistsError:
         if not resume:
             raise OutputError(f"{path}: exists: continue it with --resume, or choose another file") from None
-    file = open(path, "a+b", buffering=0, opener=lambda name, flags: os.open(name, flags | NO_WAITING))
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe has taken the name since
-        file.close()
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | NO_WAITING | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # a pipe has taken the name since
+        os.close(handle)
         raise OutputError(f"{path}: not a regular file")
-    return file
+    return io.FileIO(handle, "a+")
 
 
 def _lock(file: io.FileIO, path: Path) -> None:
@@ -184,7 +184,7 @@ def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
 def _from_json(record: bytes) -> _Record:
     data = json.loads(record)
     name = str(data["source"]["name"])
-    if "error" in data:
+    if "error" in data or data["ranked"][0]["score"] is None:
         return _Record(name, None)
     return _Record(name, model_key(str(data["model"]["id"]), data["model"].get("views", 1)))
 
@@ -193,7 +193,7 @@ def _from_csv(record: bytes, classes: int) -> _Record:
     (cells,) = csv.reader(io.StringIO(record.decode(), newline=""))
     if len(cells) != classes + 6:
         raise ValueError("wrong number of cells")
-    return _Record(csv_text(cells[0]), None if cells[-1] else cells[-2])
+    return _Record(csv_text(cells[0]), cells[-2] if cells[4] and not cells[-1] else None)
 
 
 def _key(name: str) -> str:

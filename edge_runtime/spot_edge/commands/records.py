@@ -162,12 +162,12 @@ class _Csv:
             self._row(*csv_header(labels))
 
     def prediction(self, prediction: Prediction) -> None:
-        scores = {score.label: f"{score.score:.6f}" for score in prediction.ranked}
+        scores = {e.label: "" if prediction.misbehaves else f"{e.score:.6f}" for e in prediction.ranked}
         triage = prediction.triage
         malignant = triage and triage.malignant_score
         self._row(
             prediction.source["name"],
-            "" if prediction.quality else prediction.top.label,  # a bad image has scores, but no top class
+            "" if prediction.quality or prediction.misbehaves else prediction.top.label,  # scores, but no top class
             triage.category if triage else "",
             "" if malignant is None else f"{malignant:.6f}",
             *(scores[label] for label in self._labels),

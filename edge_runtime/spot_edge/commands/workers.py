@@ -46,8 +46,9 @@ def in_order(
     memory = _Memory(int(_SHARE * (available_memory() or _UNKNOWN)))
     # Daemon threads do not delay the exit of the process. They leave nothing to clean up.
     threads = [threading.Thread(target=_work, args=(queue, worker, memory, size), daemon=True) for worker in workers]
-    for thread in threads:
-        thread.start()
+    if not _started(threads):
+        yield from map(workers[0], jobs)
+        return
     begun: deque[_Task[Job, Result]] = deque()
     try:
         for job in jobs:
@@ -60,6 +61,16 @@ def in_order(
     finally:
         for _ in threads:
             queue.put(None)
+
+
+def _started(threads: Sequence[threading.Thread]) -> int:
+    """Start the threads. Returns how many run: the system may allow fewer, or have no memory for them."""
+    for count, thread in enumerate(threads):
+        try:
+            thread.start()
+        except RuntimeError:
+            return count
+    return len(threads)
 
 
 def _result(task: _Task[Job, Result]) -> Result:

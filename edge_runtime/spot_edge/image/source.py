@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST", "Source", "SourceLike"]
 
+# Reasons why a file cannot be read that are not the file's: no memory, too many open files, a disk that was unplugged.
+_PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
 LARGEST = 512 * 1024 * 1024  # bytes of an encoded image
 
 Kind: TypeAlias = Literal["path", "bytes", "array", "frame"]
@@ -65,7 +68,8 @@ class Source:
         except IsADirectoryError:
             raise InputError(f"{self.name}: a folder, not an image") from None
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-            raise InputError(f"{self.name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+            reason, number = getattr(error, "strerror", None) or error, getattr(error, "errno", None)
+            raise InputError(f"{self.name}: cannot be read: {reason}", transient=number in _PASSING) from error
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form: kind and name, and for a frame its camera and time."""

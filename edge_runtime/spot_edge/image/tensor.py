@@ -57,6 +57,7 @@ _LONGEST_EXIF = 65_536  # bytes
 _BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF tags, and the value that Pillow assumes
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ROUNDING = 3  # grey levels by which sRGB profiles of different makers differ
+_PER_PIXEL = 8  # bytes that decoding takes at most, about
 _muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
 
 
@@ -95,6 +96,13 @@ class Prepared:
 
 def prepare(source: Source, spec: ImageSpec) -> Prepared:
     """Decode `source` and make the tensor that `spec` describes."""
+    try:
+        return _prepare(source, spec)
+    except MemoryError as error:
+        raise InputError.out_of_memory(source.name) from error
+
+
+def _prepare(source: Source, spec: ImageSpec) -> Prepared:
     start = time.perf_counter()
     if source.kind == "array":
         data, picture, orientation, reduction = b"", _from_array(source), 1, 1
@@ -137,6 +145,7 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
         raise InputError(f"{name}: empty")
     start = read_jpeg_start(data) if data.startswith(b"\xff\xd8") else JpegStart(len(data), False)
     _check_tags(data, start.length, name)
+    image: Image.Image | None = None
     try:
         with _quietly():
             image = open_image(data, name)
@@ -155,6 +164,10 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
     except InputError:
         raise
     except Exception as error:  # damaged files make Pillow raise almost any exception
+        if isinstance(error, MemoryError) or (image is not None and _lacks_memory(image)):
+            raise InputError.out_of_memory(name) from error
+        if isinstance(error, ImportError):
+            raise InputError(f"{name}: cannot be decoded here: {first_line(error)}", transient=True) from error
         raise InputError(f"{name}: damaged image: {first_line(error)}") from error
     # Rotate before resizing: Pillow resizes rows first and rounds, so rotating the tensor would give other values.
     if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow rotates TIFFs while it loads them
@@ -165,6 +178,15 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
         picture = Image.Image()._new(picture.im)
     picture.info = {}  # comments, profiles and text must not end up in saved files
     return picture, orientation, reduction
+
+
+def _lacks_memory(image: Image.Image) -> bool:
+    """Whether there is too little memory to decode `image`: some decoders call that a damaged file."""
+    try:
+        np.empty(_PER_PIXEL * image.width * image.height, np.uint8)
+    except MemoryError:
+        return True
+    return False
 
 
 def _reduce(image: Image.Image, orientation: int, spec: ImageSpec) -> int:
@@ -270,6 +292,8 @@ def _orientation(image: Image.Image) -> int:
         del image.info[_PACKED_EXIF]
     try:
         value = image.getexif().get(_ORIENTATION)
+    except MemoryError:
+        raise
     except Exception:  # unreadable EXIF: take the pixels as they are
         return 1
     return value if isinstance(value, int) and value in _UPRIGHT else 1
@@ -314,6 +338,8 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
             return image
         converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError, ValueError):
+        if _lacks_memory(image):
+            raise MemoryError from None
         return image
     return converted if converted is not None else image
 

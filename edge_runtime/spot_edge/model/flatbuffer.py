@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 from spot_edge.errors import ModelError
 
-__all__ = ["Signature", "Table", "Tensor", "read_root", "read_signature"]
+__all__ = ["Signature", "Table", "Tensor", "read_root", "read_signature", "scores_step"]
 
 TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 
 # Field numbers of the public TFLite schema (tensorflow/compiler/mlir/lite/schema/schema.fbs), which never change.
 _MODEL_SUBGRAPHS, _MODEL_SIGNATURES = 2, 7
-_SUBGRAPH_TENSORS = 0
-_TENSOR_SHAPE, _TENSOR_TYPE = 0, 1
+_SUBGRAPH_TENSORS, _SUBGRAPH_INPUTS, _SUBGRAPH_OUTPUTS, _SUBGRAPH_OPERATORS = 0, 1, 2, 3
+_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_QUANTIZATION = 0, 1, 4
+_QUANTIZATION_SCALE = 2
+_OPERATOR_INPUTS, _OPERATOR_OUTPUTS = 1, 2
 _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS = 0, 1
 _NAMED_NAME, _NAMED_INDEX = 0, 1
 _MANY = 8  # limit on inputs, outputs and axes: offsets may overlap, so a small file can claim any number
@@ -39,7 +41,11 @@ class Signature(NamedTuple):
 
 
 def read_signature(data: bytes, name: str) -> Signature:
-    """Return the signature in `data`. Raises ModelError unless there is exactly one subgraph and one signature."""
+    """Return the signature in `data`.
+
+    Raises ModelError unless there is exactly one subgraph and one signature, which names inputs and outputs of the
+    graph: the memory of any other tensor is reused while the network runs.
+    """
     if len(data) < 16 or data[4:8] != b"TFL3":
         raise ModelError(f"{name}: not a .tflite file")
     try:
@@ -48,8 +54,10 @@ def read_signature(data: bytes, name: str) -> Signature:
         if graphs != 1 or signatures != 1:
             raise ModelError(f"{name}: {graphs} subgraphs and {signatures} signatures, but one of each is needed")
         (graph,), (signature,) = root.tables(_MODEL_SUBGRAPHS), root.tables(_MODEL_SIGNATURES)
-        inputs = _named(signature, _SIGNATURE_INPUTS, graph)
-        outputs = _named(signature, _SIGNATURE_OUTPUTS, graph)
+        inputs, fed = _named(signature, _SIGNATURE_INPUTS, graph)
+        outputs, read = _named(signature, _SIGNATURE_OUTPUTS, graph)
+        if fed != {*_short(graph, _SUBGRAPH_INPUTS)} or not read <= {*_short(graph, _SUBGRAPH_OUTPUTS)}:
+            raise ModelError(f"{name}: its signature does not name the inputs and outputs of its graph")
     except (struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:  # OverflowError: on 32 bits
         raise ModelError(f"{name}: damaged .tflite structure") from error
     return Signature(inputs, outputs)
@@ -60,17 +68,50 @@ def read_root(data: bytes) -> Table:
     return Table(data, _unsigned(data, 0))
 
 
-def _named(signature: Table, field: int, graph: Table) -> dict[str, Tensor]:
-    named = {}
+def scores_step(data: bytes, output: str = "scores") -> float:
+    """The quantization step of an output: that of the integers which the graph's last operator turns into floats.
+
+    0 if the output is made of floats.
+    """
+    try:
+        root = read_root(data)
+        (graph,), (signature,) = root.tables(_MODEL_SUBGRAPHS), root.tables(_MODEL_SIGNATURES)
+        index = next(
+            entry.scalar(_NAMED_INDEX, "<I")
+            for entry in signature.tables(_SIGNATURE_OUTPUTS)
+            if entry.text(_NAMED_NAME) == output
+        )
+        for operator in graph.tables(_SUBGRAPH_OPERATORS):
+            if index in operator.integers(_OPERATOR_OUTPUTS):
+                source = graph.table(_SUBGRAPH_TENSORS, operator.integers(_OPERATOR_INPUTS)[0])
+                quantization = source.inner(_TENSOR_QUANTIZATION)
+                scales = quantization.floats(_QUANTIZATION_SCALE) if quantization else ()
+                return scales[0] if len(scales) == 1 else 0.0
+    except (struct.error, IndexError, OverflowError, UnicodeDecodeError, StopIteration):
+        pass
+    return 0.0
+
+
+def _short(graph: Table, field: int) -> tuple[int, ...]:
+    if graph.count(field) > _MANY:
+        raise IndexError("too many inputs or outputs")
+    return graph.integers(field)
+
+
+def _named(signature: Table, field: int, graph: Table) -> tuple[dict[str, Tensor], set[int]]:
+    """Tensors by their names, and their numbers in the graph."""
+    named, numbers = {}, set()
     if signature.count(field) > _MANY:
         raise IndexError("too many inputs or outputs")
     for entry in signature.tables(field):
-        tensor = graph.table(_SUBGRAPH_TENSORS, entry.scalar(_NAMED_INDEX, "<I"))
+        number = entry.scalar(_NAMED_INDEX, "<I")
+        numbers.add(number)
+        tensor = graph.table(_SUBGRAPH_TENSORS, number)
         if tensor.count(_TENSOR_SHAPE) > _MANY:
             raise IndexError("too many axes")
         code = tensor.scalar(_TENSOR_TYPE, "<b")
         named[entry.text(_NAMED_NAME)] = Tensor(TYPES.get(code, f"type {code}"), tensor.integers(_TENSOR_SHAPE))
-    return named
+    return named, numbers
 
 
 def _unsigned(data: bytes, at: int) -> int:
@@ -127,6 +168,15 @@ class Table:
     def integers(self, number: int) -> tuple[int, ...]:
         start, length = self._vector(number)
         return struct.unpack_from(f"<{length}i", self._data, start) if length else ()
+
+    def floats(self, number: int) -> tuple[float, ...]:
+        start, length = self._vector(number)
+        return struct.unpack_from(f"<{length}f", self._data, start) if length else ()
+
+    def inner(self, number: int) -> Table | None:
+        """The table that a field points to."""
+        at = self._field(number)
+        return None if at is None else Table(self._data, at + _unsigned(self._data, at))
 
     def text(self, number: int) -> str:
         start, length = self._vector(number)

@@ -54,6 +54,7 @@ class Interpreter:
 
         Without `delegate` the runtime's own kernels are used instead of XNNPACK, to measure what XNNPACK gains.
         """
+        self._name = model.name
         name = find_runtime(runtime)
         module, versioned = RUNTIMES[name]
         try:
@@ -71,16 +72,24 @@ class Interpreter:
             runner = self._engine.get_signature_runner()
             self._input: int = runner.get_input_details()["image"]["index"]
             self._outputs: dict[str, int] = {key: d["index"] for key, d in runner.get_output_details().items()}
-        except (ValueError, RuntimeError, KeyError) as error:
+        except (ValueError, RuntimeError, KeyError, MemoryError) as error:
             raise InterpreterError(
                 f"{model.name}: {name} {self.runtime.version} cannot load it: {first_line(error)}"
             ) from error
 
     def invoke(self, tensor: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Run the network on `uint8[1,S,S,3]`. Returns scores, evidence and embedding without the batch axis."""
-        self._engine.set_tensor(self._input, tensor)
-        self._engine.invoke()
-        return {key: self._engine.get_tensor(index)[0] for key, index in self._outputs.items()}
+        """Run the network on `uint8[1,S,S,3]`. Returns scores, evidence and embedding without the batch axis.
+
+        Raises InterpreterError if the runtime cannot run it.
+        """
+        try:
+            self._engine.set_tensor(self._input, tensor)
+            self._engine.invoke()
+            return {key: self._engine.get_tensor(index)[0] for key, index in self._outputs.items()}
+        except (ValueError, RuntimeError) as error:
+            raise InterpreterError(
+                f"{self._name}: {self.runtime.name} {self.runtime.version} cannot run it: {first_line(error)}"
+            ) from error
 
 
 def installed_runtimes() -> list[str]:

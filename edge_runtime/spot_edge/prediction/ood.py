@@ -41,12 +41,13 @@ class OodReference(NamedTuple):
 
     def distances(self, appearance: NDArray[np.float32], embedding: NDArray[np.float32]) -> tuple[float, float]:
         """Squared Mahalanobis distances: of the embedding from the nearest class, and of the appearance."""
-        offset = embedding - self.means
-        along = offset @ self.axes.T
-        across = (offset * offset).sum(1) - (along * along).sum(1)
-        nearest = np.fmin.reduce(across / self.rest + (along * along / self.variances).sum(1))  # ignores NaN
-        white = (appearance[OOD_FEATURES] - self.look_mean) @ self.look_whitening
-        return float(nearest), float(white @ white)
+        with np.errstate(all="ignore"):  # a result that is infinite or NaN fails the check
+            offset = embedding - self.means
+            along = offset @ self.axes.T
+            across = (offset * offset).sum(1) - (along * along).sum(1)
+            nearest = np.fmin.reduce(across / self.rest + (along * along / self.variances).sum(1))  # ignores NaN
+            white = (appearance[OOD_FEATURES] - self.look_mean) @ self.look_whitening
+            return float(nearest), float(white @ white)
 
     def ood_distance(self, appearance: NDArray[np.float32], embedding: NDArray[np.float32]) -> float:
         """Both log distances, standardized by those of validation images, and summed."""
@@ -67,23 +68,29 @@ def read_ood_reference(content: bytes, features: int, name: str) -> OodReference
     wrong = ModelError(f"{name}: its {MEMBER} does not hold the arrays of an OOD reference")
     try:
         arrays = _arrays(content)
-        found = OodReference(
-            **{key: np.asarray(arrays[key], np.float32) for key in OodReference._fields if key != "rest"},
-            rest=float(arrays["rest"]),
-        )
+        with np.errstate(over="ignore"):  # infinite numbers are refused below
+            found = OodReference(
+                **{key: np.asarray(arrays[key], np.float32) for key in OodReference._fields if key != "rest"},
+                rest=float(arrays["rest"]),
+            )
     except (KeyError, TypeError, ValueError):
         raise wrong from None
     count, axes = len(APPEARANCE[OOD_FEATURES]), len(found.variances) if found.variances.ndim == 1 else 0
+    classes = len(found.means) if found.means.ndim == 2 else 0
     shapes = {
-        "means": (len(found.means), features),
+        "means": (classes, features),
         "axes": (axes, features),
         "look_mean": (count,),
         "look_whitening": (count, count),
         "usual": (2, 2),
     }
-    if any(getattr(found, key).shape != shape for key, shape in shapes.items()) or not (
-        found.rest > 0 and (found.variances > 0).all() and (found.usual[:, 1] > 0).all()
-    ):
+    if classes == 0 or any(getattr(found, key).shape != shape for key, shape in shapes.items()):
+        raise wrong
+    known = np.isfinite(found.means).all(1)
+    finite = all(np.isfinite(getattr(found, key)).all() for key in (*shapes, "rest") if key != "means")
+    if not (finite and known.any() and (known | np.isnan(found.means).all(1)).all()):
+        raise wrong
+    if not (found.rest > 0 and (found.variances > 0).all() and (found.usual[:, 1] > 0).all()):
         raise wrong
     return found
 

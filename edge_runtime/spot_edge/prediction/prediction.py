@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spot_edge.prediction.burst import Burst
 
 __all__ = [
+    "MISBEHAVES",
     "NEAR_TIE",
     "NEUTRAL_NOTICE",
     "NOTICE",
@@ -39,6 +40,7 @@ NEUTRAL_NOTICE = "A prediction by a model: check it before you rely on it."
 # The largest difference of the top two scores in a near tie: of .05, .1, .2 and .3 the smallest that covers all images
 # whose top class int8 quantization flipped on validation.
 NEAR_TIE = 0.1
+MISBEHAVES = "the model file misbehaves: its scores are no probabilities. Install it again, or use another one"
 
 Category: TypeAlias = Literal["review now", "review soon", "routine", "cannot assess"]
 
@@ -103,10 +105,15 @@ class Prediction:
         return not self.quality and len(self.ranked) > 1 and self.top.score - self.ranked[1].score < NEAR_TIE
 
     @property
+    def misbehaves(self) -> bool:
+        """Whether the model file is defective: its scores are no probabilities, so all of them are NaN here."""
+        return not all(math.isfinite(each.score) for each in self.ranked)
+
+    @property
     def abstained(self) -> bool:
         """Whether the model makes no statement: the triage category is "cannot assess", or there is no usable score."""
         if self.triage is None:
-            return bool(self.quality) or not math.isfinite(self.top.score)
+            return bool(self.quality) or self.misbehaves
         return self.triage.category == "cannot assess"
 
     @property
@@ -154,10 +161,10 @@ def triage_of(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Fi
     """
     if not any(label.malignant for label in spec.labels):
         return None
+    if not np.isfinite(scores).all():
+        return Triage("cannot assess", MISBEHAVES)
     if quality:
         return Triage("cannot assess", "the image is " + "; ".join(f"{e.problem}: {e.advice}" for e in quality))
-    if not np.isfinite(scores).all():
-        return Triage("cannot assess", "the network's scores are not finite")
     if not spec.operating_points:
         return Triage("cannot assess", "this model has no measured operating point")
     malignant = float(sum(float(s) for label, s in zip(spec.labels, scores, strict=True) if label.malignant))
@@ -170,11 +177,11 @@ def triage_of(spec: ModelSpec, scores: NDArray[np.float32], quality: Sequence[Fi
 
 
 def prediction_set_of(spec: ModelSpec, ranked: Sequence[ClassScore]) -> PredictionSet | None:
-    """The classes whose score reaches their conformal threshold, or None if the model has no such thresholds.
+    """The classes whose score reaches their conformal threshold. None without such thresholds or usable scores.
 
     A class without a threshold, because no validation image shows it, is always in the set.
     """
-    if spec.conformal is None:
+    if spec.conformal is None or not all(math.isfinite(each.score) for each in ranked):
         return None
     own = spec.conformal.classes
     labels = tuple(each.label for each in ranked if each.label not in own or each.score >= own[each.label].threshold)

@@ -9,6 +9,7 @@ from typing import Any
 
 from spot_edge.errors import one_line
 from spot_edge.prediction.prediction import (
+    MISBEHAVES,
     NEAR_TIE,
     NEUTRAL_NOTICE,
     NOTICE,
@@ -55,7 +56,8 @@ def prediction_lines(prediction: Prediction, top: int, width: int = WIDTH, *, no
     scores = [f"model score {score.score:.2f}{'  malignant' if score.malignant else ''}" for score in shown]
     narrow = _INDENT + longest + 2 + max(map(len, scores)) > width  # no room for a column of headings
     lines = []
-    ranks = [] if prediction.quality else zip(names, scores, strict=True)  # for a bad image they would mislead
+    bad = prediction.quality or prediction.misbehaves  # then they would mislead
+    ranks = [] if bad else zip(names, scores, strict=True)
     for place, (name, words) in enumerate(ranks):
         lead = "looks most like" if place == 0 else "then"
         if narrow:
@@ -66,6 +68,8 @@ def prediction_lines(prediction: Prediction, top: int, width: int = WIDTH, *, no
         lines += _wrapped("may be", _set(prediction.prediction_set, prediction.ranked), width, narrow)
     if prediction.triage is not None:
         lines += _wrapped("triage", triage_line(prediction.triage), width, narrow)
+    elif prediction.misbehaves:
+        lines += _wrapped("cannot assess", MISBEHAVES, width, narrow)
     elif prediction.quality:
         reasons = "; ".join(f"{each.problem}: {each.advice}" for each in prediction.quality)
         lines += _wrapped("cannot assess", f"the image is {reasons}", width, narrow)

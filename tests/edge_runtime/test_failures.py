@@ -1,0 +1,341 @@
+"""Whatever happens while one image is classified, the others are: no memory, no threads, a bug, a model that misbehaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import struct
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spot_edge.commands.workers import in_order
+from spot_edge.errors import InputError, ModelError
+from spot_edge.image.source import Source
+from spot_edge.model.file import seal, verify
+from spot_edge.prediction.wording import describe
+
+# Lines of Python that make a function fail for the image "bad.png" as long as the file "fails" exists.
+FAILS = """
+import os
+import {module} as module
+whole = module.{name}
+def fails(*arguments, **options):
+    if "bad.png" in str(arguments) and os.path.exists({flag!r}):
+        raise {error}
+    return whole(*arguments, **options)
+module.{name} = fails
+"""
+NO_MEMORY = b"bad.png: not enough memory: close other programs, or save a smaller version\n"
+
+
+@pytest.fixture
+def images(tmp_path: Path, lesion: bytes) -> Path:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "bad", "c"):
+        (tmp_path / "in" / f"{name}.png").write_bytes(lesion)
+    (tmp_path / "fails").touch()
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def failing(start, images: Path):
+    """failing(module, name, error, *arguments): the exit code, output and errors of a run in which a function fails."""
+
+    def run(module: str, name: str, error: str, *arguments: object) -> tuple[int, bytes, bytes]:
+        flag = str(images.parent / "fails")
+        before = FAILS.format(module=module, name=name, error=error, flag=flag)
+        running = start("classify", *arguments, before=before)
+        output, errors = running.communicate()
+        assert b"Traceback" not in errors
+        return running.returncode, output, errors
+
+    return run
+
+
+def names(path: Path) -> list[str]:
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Path(row["source"]).name for row in csv.DictReader(file)]
+    return [Path(json.loads(line)["source"]["name"]).name for line in path.read_text().splitlines()]
+
+
+WHERE = [
+    ("spot_edge.image.tensor", "_decode"),
+    ("spot_edge.image.tensor", "open_image"),
+    ("spot_edge.image.source", "read_file"),
+    ("spot_edge.classifier", "prepare"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), WHERE)
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_an_image_without_memory_fails_alone_and_is_tried_again(module, name, form, failing, images, tmp_path) -> None:
+    out = tmp_path / f"out.{form}"
+    command = [images, f"--{form}", "--out", out]
+    code, _, errors = failing(module, name, "MemoryError", *command)
+    assert (code, errors.count(b"\n")) == (3, 3)
+    assert errors.splitlines(True)[0].endswith(NO_MEMORY)
+    assert names(out) == ["a.png", "c.png"]
+    code, _, errors = failing(module, name, "MemoryError", *command, "--resume")
+    assert (code, names(out)) == (3, ["a.png", "c.png"])
+    (tmp_path / "fails").unlink()
+    code, _, errors = failing(module, name, "MemoryError", *command, "--resume")
+    assert (code, names(out)) == (0, ["a.png", "c.png", "bad.png"])
+
+
+def test_the_stream_has_a_line_for_each_image(failing, images) -> None:
+    code, output, _ = failing("spot_edge.image.tensor", "_decode", "MemoryError", images, "--json")
+    assert (code, [("error" in json.loads(line)) for line in output.splitlines()]) == (3, [False, True, False])
+
+
+@pytest.mark.parametrize(
+    "error", ["KeyError('odd')", "RecursionError", "OSError(5, 'x')", "ZeroDivisionError('a\\nb')"]
+)
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_bug_fails_one_image_and_leaves_a_log(error: str, threads: str, failing, images, lesion) -> None:
+    for number in range(8):
+        (images / f"d{number}.png").write_bytes(lesion)
+    code, output, errors = failing("spot_edge.classifier", "prepare", error, images, "--csv", "--threads", threads)
+    assert (code, len(output.splitlines()), errors.count(b"\n")) == (3, 12, 2)
+    log = re.search(r"bad\.png: a bug in spot-edge \(.*\): please report (.*\.log)\n", errors.decode())
+    assert log is not None
+    text = Path(log[1]).read_text()
+    os.unlink(log[1])
+    assert "Traceback (most recent call last)" in text
+    assert "in fails" in text
+
+
+def test_a_bug_where_no_log_can_be_written(start, images, tmp_path) -> None:
+    flag = str(tmp_path / "fails")
+    before = FAILS.format(module="spot_edge.classifier", name="prepare", error="KeyError('odd')", flag=flag)
+    before += "\nimport tempfile\ntempfile.mkstemp = open"
+    running = start("classify", images, before=before.replace("= open", "= lambda *_: open('/')"))
+    _, errors = running.communicate()
+    assert running.returncode == 3
+    assert b"bad.png: a bug in spot-edge (KeyError: 'odd'): please report it\n" in errors
+
+
+@pytest.mark.parametrize(("error", "said"), [("MemoryError", b"not enough memory"), ("KeyError(1)", b"a bug in")])
+def test_a_burst_goes_on_without_the_image(error: str, said: bytes, failing, images) -> None:
+    code, output, errors = failing("spot_edge.image.tensor", "_decode", error, images, "--burst", "3", "--json")
+    good, bad = map(json.loads, output.splitlines())
+    assert (code, good["burst"]["frames"]) == (3, 2)
+    assert said in errors
+    assert "bad.png" in bad["error"]
+
+
+@pytest.mark.parametrize("option", ["--save", "--heatmap"])
+def test_results_that_cannot_be_made(option: str, failing, images, tmp_path) -> None:
+    """The image is classified, but there is no memory to encode it."""
+    made = "spot_edge.commands.records", "ResultFiles.results"
+    code, output, errors = failing(*made, "MemoryError", images, option, tmp_path / "kept", "--json")
+    assert (code, ["error" in json.loads(line) for line in output.splitlines()]) == (3, [False, True, False])
+    assert errors.splitlines(True)[0].endswith(NO_MEMORY)
+    assert {path.name.partition(".")[0] for path in (tmp_path / "kept").iterdir()} == {"a", "c"}
+
+
+def test_profiles_and_orientation_are_not_ignored_for_lack_of_memory(monkeypatch, draw, encode) -> None:
+    from PIL import Image, ImageCms
+
+    from spot_edge.image import tensor
+
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated = encode(draw(120, 90), "JPEG", exif=exif)
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "getexif", none)
+        with pytest.raises(InputError, match="not enough memory"):
+            tensor.decode(rotated, "x")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    monkeypatch.setattr(ImageCms, "buildTransform", none)
+    with pytest.raises(InputError, match="not enough memory"):
+        tensor.decode(encode(draw(120, 90), "JPEG", icc_profile=profile), "x")
+
+
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, ({0} << 20, {0} << 20))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory that Linux enforces")
+@pytest.mark.parametrize("megabytes", [350, 450, 600])
+def test_a_real_limit_on_memory(megabytes: int, start, tmp_path, lesion, encode) -> None:
+    """Three images, the second of which needs more than there is."""
+    for name, content in (("a", lesion), ("b", encode(np.full((7000, 7000, 3), 100, np.uint8))), ("c", lesion)):
+        (tmp_path / f"{name}.png").write_bytes(content)
+    out = tmp_path / "out.jsonl"
+    command = ["classify", *(tmp_path / f"{name}.png" for name in "abc"), "--json", "--out", out, "--threads", "1"]
+    running = start(*command, before=LIMITED.format(megabytes))
+    _, errors = running.communicate()
+    assert b"Traceback" not in errors
+    if running.returncode == 5:  # not even enough to load the model
+        assert errors.count(b"\n") == 1
+        return
+    assert running.returncode in (0, 3)
+    assert names(out) == (["a.png", "b.png", "c.png"] if running.returncode == 0 else ["a.png", "c.png"])
+    assert b"damaged" not in errors
+    running = start(*command, "--resume")
+    running.communicate()
+    assert (running.returncode, sorted(names(out))) == (0, ["a.png", "b.png", "c.png"])
+
+
+def test_a_reading_error_that_may_pass_is_tried_again(monkeypatch) -> None:
+    for number, transient in ((12, True), (24, True), (5, True), (13, False)):
+
+        def fail(*_: object, number: int = number) -> None:
+            raise OSError(number, "x")
+
+        monkeypatch.setattr("spot_edge.image.source.read_file", fail)
+        with pytest.raises(InputError) as raised:
+            Source.of("x").read()
+        assert raised.value.transient == transient
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+def test_a_system_that_allows_few_threads(allowed: int, monkeypatch) -> None:
+    begin, started = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) == allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert list(in_order(range(20), [lambda job: job * 2] * 3, lambda job: 0)) == list(range(0, 40, 2))
+
+
+# A model file that misbehaves.
+
+SCORES = {
+    "below zero": [-19.0, 1, 1, 1, 1, 1, 15],
+    "above one": [1.5, -0.5, 0, 0, 0, 0, 0],
+    "not a number": [float("nan"), 1, 0, 0, 0, 0, 0],
+    "infinite": [float("inf"), 0, 0, 0, 0, 0, 0],
+    "all zero": [0, 0, 0, 0, 0, 0, 0],
+    "a sum of 1.01": [0.41, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1],
+    "logits": [2.0, 0.1, 0.3, 0.2, 0.5, 0.1, 0.1],
+}
+
+
+@pytest.fixture
+def misbehaving(classifier, monkeypatch):
+    """misbehaving(scores): the classifier, whose network says these scores."""
+    right = classifier._invoke
+
+    def make(scores: list[float]):
+        outputs = lambda tensor: right(tensor) | {"scores": np.array(scores, np.float32)}  # noqa: E731
+        monkeypatch.setattr(classifier, "_invoke", outputs)
+        return classifier
+
+    return make
+
+
+@pytest.mark.parametrize("scores", SCORES.values(), ids=SCORES)
+def test_scores_that_are_no_probabilities_are_not_assessed(scores: list[float], misbehaving, lesion) -> None:
+    classifier = misbehaving(scores)
+    for prediction in (classifier.classify(lesion), classifier.classify_burst([lesion, lesion])):
+        assert prediction.misbehaves
+        assert (prediction.triage.category, prediction.abstained) == ("cannot assess", True)
+        assert prediction.prediction_set is None
+        record = json.loads(json.dumps(prediction.as_dict(), allow_nan=False))
+        assert {each["score"] for each in record["ranked"]} == {None}
+        text = " ".join(describe(prediction, 2).split())
+        assert "triage CANNOT ASSESS: the model file misbehaves" in text
+        assert "looks most like" not in text
+        assert "may be" not in text
+
+
+@pytest.mark.parametrize("scores", [[1, 0, 0, 0, 0, 0, 0], [0.4006, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]])
+def test_scores_that_are_probabilities_up_to_rounding_are_assessed(scores: list[float], misbehaving, lesion) -> None:
+    assert not misbehaving(scores).classify(lesion).misbehaves
+
+
+def test_quantized_scores_may_differ_by_their_steps(classifier, monkeypatch) -> None:
+    monkeypatch.setattr("spot_edge.classifier.scores_step", lambda content: 1 / 256)
+    seven = np.array([0.41, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], np.float32)
+    assert np.isfinite(classifier._checked(seven)).all()
+    seven[0] += 0.01
+    assert np.isnan(classifier._checked(seven)).all()
+
+
+WRONG_SCORES = """
+import numpy as np
+from spot_edge.model import interpreter
+right = interpreter.Interpreter.invoke
+interpreter.Interpreter.invoke = lambda self, tensor: right(self, tensor) | {"scores": np.full(7, -19, np.float32)}
+"""
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--top=2", "--burst=3"])
+def test_a_model_that_misbehaves_exits_with_5(form: str, start, images, tmp_path) -> None:
+    running = start("classify", images, form, before=WRONG_SCORES)
+    output, errors = running.communicate()
+    assert running.returncode == 5
+    assert b"spot-int8.tflite: the model file misbehaves\n" in errors
+    assert b"-19" not in output
+    assert not re.search(rb"\bnan\b", output.lower())
+    if form == "--csv":
+        for row in csv.DictReader(io.StringIO(output.decode())):
+            assert (row["triage"], row["top_class"], row["malignant_score"]) == ("cannot assess", "", "")
+    else:
+        assert output.lower().count(b"cannot assess") == (1 if form == "--burst=3" else 3)
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_a_run_with_a_model_that_misbehaves_can_be_resumed(form: str, start, images, tmp_path) -> None:
+    command = ["classify", images, form, "--out", tmp_path / "out"]
+    for options in ([], ["--resume"]):
+        running = start(*command, *options, before=WRONG_SCORES)
+        running.communicate()
+        assert running.returncode in ((5,) if not options else (3, 5))
+    assert len((tmp_path / "out").read_bytes().splitlines()) == 3 + (form == "--csv")
+
+
+def test_an_interpreter_that_fails_is_no_failure_of_the_image(failing, images, tmp_path, start) -> None:
+    before = """
+from spot_edge.model import interpreter
+load = interpreter.Interpreter.__init__
+class Engine:
+    def __init__(self, engine): self.engine = engine
+    def __getattr__(self, name): return getattr(self.engine, name)
+    def invoke(self): raise RuntimeError("Node number 3 failed to invoke.")
+def init(self, *arguments, **options):
+    load(self, *arguments, **options)
+    self._engine = Engine(self._engine)
+interpreter.Interpreter.__init__ = init
+"""
+    running = start("classify", images, "--json", "--out", tmp_path / "out", before=before)
+    _, errors = running.communicate()
+    assert running.returncode == 5
+    assert errors.count(b"cannot run it: Node number 3 failed to invoke.\n") == 3
+    assert (tmp_path / "out").read_bytes() == b""
+
+
+def outputs_of_the_graph(content: bytes) -> tuple[int, list[int]]:
+    """Where the numbers of the graph's outputs stand in a .tflite, and these numbers."""
+    from spot_edge.model.flatbuffer import read_root
+
+    (graph,) = read_root(content).tables(2)
+    start, count = graph._vector(2)
+    return start, list(struct.unpack_from(f"<{count}i", content, start))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_output_of_the_signature_that_is_none_of_the_graph_is_refused(place: int, model, flatbuffer) -> None:
+    start, numbers = outputs_of_the_graph(flatbuffer)
+    changed = bytearray(flatbuffer)
+    struct.pack_into("<i", changed, start + 4 * place, numbers[place - 1])
+    with pytest.raises(ModelError, match="does not name the inputs and outputs of its graph"):
+        verify(seal(bytes(changed), model.spec, {"embedding.npz": model.members["embedding.npz"]}), "m")
