@@ -32,8 +32,8 @@ def file(inputs, axes):
     shape = struct.pack("<I", axes) + bytes(4 * axes)
     tensor = table(8, 4) + struct.pack("<I", 4) + shape
     tensors = struct.pack("<II", 1, 4 + 6) + tensor
-    graph = table(8, 4) + struct.pack("<I", 4) + tensors
-    graphs = struct.pack("<II", 1, 4 + 6) + graph
+    graph = table(12, 4, 8) + struct.pack("<II", 8, 4 + len(tensors)) + tensors + struct.pack("<II", 1, 0)
+    graphs = struct.pack("<II", 1, 4 + 8) + graph
     named = table(4)
     offsets = struct.pack(f"<I{inputs}I", inputs, *(4 * (inputs - i) + 4 for i in range(inputs)))
     signature = table(8, 4) + struct.pack("<I", 4) + offsets + named

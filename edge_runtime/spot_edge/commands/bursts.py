@@ -56,6 +56,7 @@ def classify_burst(
     files: ResultFiles,
 ) -> int:
     """Classify images of one lesion together, and write the result. Returns the exit code: 0 if all were classified."""
+    code = 0
     used: list[Found] = []
     failures: list[tuple[Found, str]] = []
 
@@ -81,7 +82,6 @@ def classify_burst(
         failures.append((frame, str(failure)))
         code = max(code, failure.exit_code)
 
-    code = 0
     result: BurstResult | None = None
     results: Sequence[Result] = ()
     try:

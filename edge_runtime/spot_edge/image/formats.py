@@ -17,7 +17,7 @@ from PIL import Image
 
 from spot_edge.errors import InputError
 
-__all__ = ["FORMATS", "JpegStart", "count_scans", "has_overlapping_tags", "open_image", "read_jpeg_start"]
+__all__ = ["FORMATS", "JpegStart", "count_scans", "has_overlapping_tags", "open_image", "read_jpeg_start", "webp_size"]
 
 # first bytes → format, and Pillow's module and class for it
 _KINDS: tuple[tuple[bytes, str, str, str], ...] = (
@@ -45,6 +45,19 @@ def open_image(data: bytes, name: str) -> Image.Image:
             image: Image.Image = getattr(import_module(f"PIL.{module}"), decoder)(io.BytesIO(data))
             return image
     raise InputError(f"{name}: not an image in a known format ({', '.join(FORMATS)})")
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height in the header of a WebP file, or zeros: Pillow reads them only with all memory for decoding."""
+    kind = data[12:16] if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30 else b""
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return 0, 0
 
 
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a JPEG marker that is not part of a scan's data

@@ -94,7 +94,7 @@ def _expand(name: str) -> Iterable[Found]:
 
 def _walk(top: str) -> Iterator[Found]:
     """The images in `top`. Unlike `os.walk` of Python 3.11, it finds them at any depth."""
-    closed: list[tuple[str, OSError]] = []
+    closed: list[tuple[str, str | None]] = []
     left = [(top, "")]
     while left:
         where, below = left.pop()
@@ -107,15 +107,15 @@ def _walk(top: str) -> Iterator[Found]:
                     elif not entry.is_symlink():  # links may form a circle
                         folders.append(entry.name)
         except OSError as error:
-            closed.append((where, error))
+            closed.append((where, error.strerror))
             continue
         for file in sorted(files):
             if not file.startswith(".") and file.lower().endswith(SUFFIXES) and not file.endswith(HEATMAP):
                 yield Found(os.path.join(where, file), os.path.join(below, file))
         inside = sorted((name for name in folders if not name.startswith(".")), reverse=True)
         left += [(os.path.join(where, name), os.path.join(below, name)) for name in inside]
-    for folder, error in closed:
-        yield Found(folder, folder, InputError(f"{folder}: cannot be searched: {error.strerror}"))
+    for folder, reason in closed:
+        yield Found(folder, folder, InputError(f"{folder}: cannot be searched: {reason}"))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from spot_edge.errors import InputError, first_line
-from spot_edge.image.formats import JpegStart, count_scans, has_overlapping_tags, open_image, read_jpeg_start
+from spot_edge.image.formats import JpegStart, count_scans, has_overlapping_tags, open_image, read_jpeg_start, webp_size
 from spot_edge.image.source import Source
 from spot_edge.model.spec import ImageSpec
 
@@ -164,9 +164,9 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
     except InputError:
         raise
     except Exception as error:  # damaged files make Pillow raise almost any exception
-        if isinstance(error, MemoryError) or (image is not None and _lacks_memory(image)):
+        if isinstance(error, MemoryError) or _lacks_memory(*(image.size if image is not None else webp_size(data))):
             raise InputError.out_of_memory(name) from error
-        if isinstance(error, ImportError):
+        if isinstance(error, ImportError | NameError):  # NameError: Pillow lacks the decoder, or cannot load it
             raise InputError(f"{name}: cannot be decoded here: {first_line(error)}", transient=True) from error
         raise InputError(f"{name}: damaged image: {first_line(error)}") from error
     # Rotate before resizing: Pillow resizes rows first and rounds, so rotating the tensor would give other values.
@@ -180,10 +180,10 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
     return picture, orientation, reduction
 
 
-def _lacks_memory(image: Image.Image) -> bool:
-    """Whether there is too little memory to decode `image`: some decoders call that a damaged file."""
+def _lacks_memory(width: int, height: int) -> bool:
+    """Whether there is too little memory to decode such an image: some decoders call that a damaged file."""
     try:
-        np.empty(_PER_PIXEL * image.width * image.height, np.uint8)
+        np.empty(_PER_PIXEL * width * height, np.uint8)
     except MemoryError:
         return True
     return False
@@ -338,7 +338,7 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
             return image
         converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        if _lacks_memory(image):
+        if _lacks_memory(*image.size):
             raise MemoryError from None
         return image
     return converted if converted is not None else image

@@ -88,7 +88,7 @@ def read_ood_reference(content: bytes, features: int, name: str) -> OodReference
         raise wrong
     known = np.isfinite(found.means).all(1)
     finite = all(np.isfinite(getattr(found, key)).all() for key in (*shapes, "rest") if key != "means")
-    if not (finite and known.any() and (known | np.isnan(found.means).all(1)).all()):
+    if not (finite and (known | np.isnan(found.means).all(1)).all()):
         raise wrong
     if not (found.rest > 0 and (found.variances > 0).all() and (found.usual[:, 1] > 0).all()):
         raise wrong
