@@ -77,7 +77,7 @@ def test_a_broken_image_is_reported_and_left_out(spot_edge, visits, tmp_path) ->
     assert b"1.jpg: not an image" in result.stderr
     kept = Path(first["source"]["name"])
     assert kept.name in ("0.jpg", "2.jpg")
-    assert json.loads((out / f"arm__{kept.stem}.json").read_text()) == first
+    assert first.items() < json.loads((out / f"arm__{kept.stem}.json").read_text()).items()
     assert len(list(out.iterdir())) == 4
 
 

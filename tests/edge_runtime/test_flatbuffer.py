@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from spot_edge.errors import ModelError
-from spot_edge.model.flatbuffer import Tensor, read_signature
+from spot_edge.model.flatbuffer import Tensor, read_signature, scores_step
 
 
 def test_the_embedded_model_s_signature(flatbuffer, model) -> None:
@@ -100,3 +103,59 @@ def test_a_vector_of_shared_entries_is_not_expanded(python) -> None:
     """Offsets may share a target: one megabyte could ask for ten billion numbers."""
     result = python("-c", SHARED)
     assert (result.stdout, result.stderr) == (b"m: damaged .tflite structure\n" * 2, b"")
+
+
+Node = tuple[bytes, int]  # bytes, and where in them the table or vector begins
+
+
+def node(*fields: bytes | Node | None) -> Node:
+    """A table whose fields are four bytes, or point to other nodes."""
+    places, values = [], [field for field in fields if field is not None]
+    for field in fields:
+        places.append(0 if field is None else 4 + 4 * len([place for place in places if place]))
+    vtable = struct.pack(f"<HH{len(fields)}H", 4 + 2 * len(fields), 4 + 4 * len(values), *places)
+    return vtable + struct.pack("<i", len(vtable)) + _pointing(values), len(vtable)
+
+
+def vector(*nodes: Node) -> Node:
+    return struct.pack("<I", len(nodes)) + _pointing(nodes), 0
+
+
+def numbers(form: str, *values: float) -> Node:
+    return struct.pack(f"<I{len(values)}{form}", len(values), *values), 0
+
+
+def _pointing(values: Sequence[bytes | Node]) -> bytes:
+    """Four bytes for each value, and behind them the nodes that they point to."""
+    inline, behind = b"", b""
+    for value in values:
+        if isinstance(value, tuple):
+            inline += struct.pack("<I", 4 * len(values) - len(inline) + len(behind) + value[1])
+            behind += value[0]
+        else:
+            inline += value
+    return inline + behind
+
+
+NAMES = ((b"\1\0\0\0", b"x"), (b"\0\0\0\0", b"scores"))
+
+
+@pytest.mark.parametrize(("scales", "step"), [((1 / 256,), 1 / 256), ((0.5, 0.25), 0.0), ((), 0.0), (None, 0.0)])
+def test_the_step_of_quantized_scores(scales: tuple[float, ...] | None, step: float) -> None:
+    """The last operator turns integers (tensor 1) into the scores (tensor 0)."""
+    quantization = None if scales is None else node(None, None, numbers("f", *scales))
+    integers = node(numbers("i", 1, 7), b"\x09\0\0\0", None, None, quantization)
+    other = node(b"\0\0\0\0", numbers("i", 3), numbers("i", 1))
+    last = node(b"\0\0\0\0", numbers("i", 1), numbers("i", 0))
+    graph = node(vector(node(numbers("i", 1, 7)), integers), None, numbers("i", 0), vector(other, last))
+    names = [node((struct.pack("<I", len(name)) + name, 0), number) for number, name in NAMES]
+    root = node(None, None, vector(graph), None, None, None, None, vector(node(None, vector(*names))))
+    data = struct.pack("<I4s", 8 + root[1], b"TFL3") + root[0]
+    assert scores_step(data) == step
+    assert scores_step(data, "another") == 0
+    for kept in range(8, len(data), 3):
+        assert scores_step(data[:kept]) in (0, step)
+
+
+def test_the_step_of_the_embedded_model_is_zero_since_its_scores_are_floats(flatbuffer) -> None:
+    assert scores_step(flatbuffer) == 0
