@@ -59,7 +59,7 @@ def tiny_flatbuffer() -> bytes:
         _tensor(code, shape)
         for code, shape in ((3, (1, 32, 32, 3)), (0, (1, 2)), (0, (1, 2, 2, 2)), (0, (1, FEATURES)))
     ]
-    graph = _table(_vector(tensors))
+    graph = _table(_vector(tensors), _numbers(0), _numbers(1, 2, 3))
     outputs = [_named(name, index) for index, name in enumerate(("scores", "evidence", "embedding"), 1)]
     signature = _table(_vector([_named("image", 0)]), _vector(outputs))
     root = _table(None, None, _vector([graph]), None, None, None, None, _vector([signature]))
@@ -94,8 +94,12 @@ def _vector(pieces: list[_Piece]) -> _Piece:
     return struct.pack("<I", len(pieces)) + offsets + after, 0
 
 
+def _numbers(*numbers: int) -> _Piece:
+    return struct.pack(f"<I{len(numbers)}i", len(numbers), *numbers), 0
+
+
 def _tensor(code: int, shape: tuple[int, ...]) -> _Piece:
-    return _table((struct.pack(f"<I{len(shape)}i", len(shape), *shape), 0), code)
+    return _table(_numbers(*shape), code)
 
 
 def _named(name: str, index: int) -> _Piece:
