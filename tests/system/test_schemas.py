@@ -28,6 +28,7 @@ from spot_edge.commands.classify import classify
 from spot_edge.commands.doctor import doctor
 from spot_edge.commands.info import info
 from spot_edge.errors import CheckError, DataError, ModelError
+from spot_edge.model.interpreter import Interpreter
 from spot_edge.model.old_names import current_report
 from spot_train.commands.data import data
 
@@ -100,6 +101,20 @@ def test_predictions(validate: Validate, json_of: JsonOf, work: Path, files: tup
     for number in range(2):
         (folder / f"{number}.jpg").write_bytes(drawn.read_bytes())
     assert validate("prediction", json_of(classify, folder, "--burst", 2))["burst"]["frames"] == 2
+
+
+def test_saved_and_misbehaving_predictions(validate: Validate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = REPOSITORY / "examples" / "drawn-melanoma-001.jpg"
+    done = CliRunner().invoke(classify, [str(drawn), "--json", "--save", str(tmp_path)])
+    saved = json.loads((tmp_path / "drawn-melanoma-001.json").read_text())
+    assert json.loads(done.stdout) | {"saved_image_sha256": saved["saved_image_sha256"]} == saved
+    validate("prediction", saved)
+    right = Interpreter.invoke
+    wrong = {"scores": np.full(7, -19, np.float32)}
+    monkeypatch.setattr(Interpreter, "invoke", lambda self, tensor: right(self, tensor) | wrong)
+    done = CliRunner().invoke(classify, [str(drawn), "--json"])
+    validate("prediction", json.loads(done.stdout))
+    assert done.exit_code == 5
 
 
 def test_model_files(validate: Validate, json_of: JsonOf, files: tuple[Path, Path]) -> None:

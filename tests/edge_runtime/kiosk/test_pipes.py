@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -97,3 +98,55 @@ def test_hundreds_of_images_take_no_more_memory(piped, frames: Path, peak: str) 
 @pytest.mark.parametrize("arguments", [["--size", "big"], ["a", "b"], ["--threads", "1"]])
 def test_a_wrong_command_line_exits_with_2(arguments: list[str], spot_edge) -> None:
     assert spot_edge("kiosk", *arguments).returncode == 2
+
+
+# Lines of Python that make a function fail the first time.
+ONCE = """
+import {module} as module
+whole = module.{name}
+def once(*arguments, **options):
+    module.{name} = whole
+    raise {error}
+module.{name} = once
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [("MemoryError", b"not enough memory"), ("KeyError('odd')", b"a bug in spot-edge (KeyError")]
+)
+@pytest.mark.parametrize("burst", [(), ("--burst", "2")])
+def test_whatever_happens_to_a_picture_the_next_one_works(error, said, burst, piped, frames: Path, tmp_path) -> None:
+    before = ONCE.format(module="spot_edge.image.tensor", name="to_tensor", error=error)
+    before += f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n"  # for the log
+    kiosk = piped(frames, *burst, "--save", tmp_path / "kept", before=before)
+    kiosk.press(b"\n\nq\n")
+    assert kiosk.finish() == 0
+    assert said in b" ".join(kiosk.shown.split())
+    assert (kiosk.shown.count(b"No result."), kiosk.shown.count(b"Picture taken at")) == (1, 1)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_a_result_that_cannot_be_made_is_reported_and_the_next_one_is_saved(piped, frames: Path, tmp_path) -> None:
+    before = ONCE.format(module="spot_edge.commands.records", name="ResultFiles.results", error="MemoryError")
+    kiosk = piped(frames, "--save", tmp_path / "kept", before=before)
+    kiosk.press(b"\n\nq\n")
+    assert kiosk.finish() == 0
+    assert kiosk.shown.count(b"Picture taken at") == 2
+    assert b"not saved: the picture: not enough memory" in kiosk.process.stderr.read()
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_two_kiosks_in_one_second_mix_up_nothing(piped, frames: Path, tmp_path) -> None:
+    """Both have listed the folder before either saves, and their pictures have the same name."""
+    before = "import time; time.strftime = lambda *_: 'camera-20260101-120000'\n"
+    kept = tmp_path / "kept"
+    kiosks = [piped(frames, "--save", kept, before=before) for _ in range(2)]
+    for kiosk in kiosks:
+        kiosk.until(b"then press")
+    for kiosk in kiosks:
+        kiosk.press(b"\n\nq\n")
+    assert [kiosk.finish() for kiosk in kiosks] == [0, 0]
+    assert len(list(kept.iterdir())) == 8
+    for path in kept.glob("*.json"):
+        digest = hashlib.sha256(path.with_suffix(".jpg").read_bytes()).hexdigest()
+        assert json.loads(path.read_text())["saved_image_sha256"] == digest
