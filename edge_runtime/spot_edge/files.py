@@ -19,7 +19,8 @@ __all__ = ["NO_WAITING", "make_folder", "read_file", "write_file", "write_new_fi
 NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # to open a named pipe must not wait for its other end
 _READING = os.O_RDONLY | NO_WAITING | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20  # bytes
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # file systems of memory cards
+# What file systems of memory cards, networks and phones answer instead of making a hard link.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 
 
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
@@ -57,7 +58,12 @@ def _too_large(most: int) -> OSError:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` by way of a temporary file in the same folder, so that no reader sees half a file."""
+    """Write `content` to `path` by way of a temporary file in the same folder, so that no reader sees half a file.
+
+    Replaces a file, but no device or pipe.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: cannot be written: not a regular file")
     with _reported(path), _temporary_file(path, content) as temporary:
         os.replace(temporary, path)
         _sync_folder(path.parent)

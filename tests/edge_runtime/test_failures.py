@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spot_edge.camera.camera import Camera
 from spot_edge.classifier import Classifier
 from spot_edge.commands.workers import in_order
-from spot_edge.errors import InputError, ModelError
+from spot_edge.errors import CameraError, InputError, ModelError
 from spot_edge.image.formats import webp_size
 from spot_edge.image.source import Source
 from spot_edge.model.file import seal, verify
@@ -212,6 +213,16 @@ def test_a_reading_error_that_may_pass_is_tried_again(monkeypatch) -> None:
         with pytest.raises(InputError) as raised:
             Source.of("x").read()
         assert raised.value.transient == transient
+
+
+def test_a_folder_as_a_camera_skips_no_image_for_lack_of_memory(images: Path, monkeypatch) -> None:
+    def none(*_: object) -> None:
+        raise InputError.out_of_memory("a.png")
+
+    monkeypatch.setattr("spot_edge.image.tensor.decode", none)
+    with Camera(str(images)) as camera, pytest.raises(CameraError, match="not enough memory") as raised:
+        next(camera)
+    assert raised.value.transient
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 2])

@@ -46,6 +46,15 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(interruption,
     assert (tmp_path / "a.json").read_bytes() == b"old"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT RUN: this system has no named pipes")
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe: cannot be written: not a regular file"):
+        write_file(tmp_path / "pipe", b"x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
 def test_a_missing_folder_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.json: cannot be written: No such file"):
         write_file(tmp_path / "gone" / "a.json", b"")

@@ -50,5 +50,9 @@ def _read(path: str) -> bytes | None:
     try:
         data = read_file(path, LARGEST)
         return complete_jpeg(data) if data.startswith(b"\xff\xd8") else encode(decode(data, os.path.basename(path))[0])
-    except (OSError, ValueError, InputError):
+    except (OSError, ValueError):
+        return None
+    except InputError as error:
+        if error.transient:  # not an incomplete image
+            raise CameraError(str(error), transient=True) from error
         return None
