@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from spot_edge.errors import InputError
 from spot_edge.image.appearance import APPEARANCE, appearance_of
 from spot_edge.image.quality import OOD, Finding, findings
@@ -20,7 +22,6 @@ from spot_edge.prediction.ood import ood_reference_of
 from spot_edge.prediction.prediction import Prediction, prediction_set_of, rank, triage_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from spot_edge.prediction.views import Invoke
@@ -105,7 +106,7 @@ class Classifier:
         start = time.perf_counter()
         outputs = self._invoke(prepared.tensor)
         invoke_ms = 1e3 * (time.perf_counter() - start)
-        spec, scores = self.model.spec, self._checked(outputs["scores"])
+        spec, scores = self.model.spec, self._checked(outputs)
         quality = self._findings(prepared, outputs["embedding"])
         quality_ms = 1e3 * (time.perf_counter() - start) - invoke_ms
         ranked = rank(spec.labels, scores)
@@ -149,15 +150,18 @@ class Classifier:
             raise InputError("a burst needs at least one image")
         return result.kept, result.prediction
 
-    def _checked(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores, or NaN for each if they are no probabilities: nothing may be concluded from them."""
-        low, high, total = float(scores.min()), float(scores.max()), float(scores.sum())
-        if low >= 0 and high <= 1 + _ROUNDING and abs(total - 1) <= _MOST_OFF:  # NaN fails
-            return scores
-        step = scores_step(self.model.content)
-        if low >= 0 and high <= 1 + _ROUNDING and abs(total - 1) <= len(scores) * step / 2:
-            return scores
-        return scores * float("nan")
+    def _checked(self, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the scores, or NaN for each if nothing may be concluded from the outputs.
+
+        Scores must be probabilities, and the other outputs finite.
+        """
+        scores = outputs["scores"]
+        if not all(np.isfinite(each).all() for each in outputs.values()) or scores.min() < 0:
+            return np.full_like(scores, np.nan)
+        off = abs(float(scores.sum()) - 1)
+        quantized = off > _MOST_OFF and off <= len(scores) * scores_step(self.model.content) / 2
+        fine = scores.max() <= 1 + _ROUNDING and (off <= _MOST_OFF or quantized)
+        return scores if fine else np.full_like(scores, np.nan)
 
     def _findings(self, prepared: Prepared, embedding: NDArray[np.float32]) -> tuple[Finding, ...]:
         image_quality = self.model.spec.image_quality

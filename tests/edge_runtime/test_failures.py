@@ -22,6 +22,7 @@ from spot_edge.errors import CameraError, InputError, ModelError
 from spot_edge.image.formats import webp_size
 from spot_edge.image.source import Source
 from spot_edge.model.file import seal, verify
+from spot_edge.prediction.heatmap import overlay
 from spot_edge.prediction.wording import describe
 
 # Lines of Python that make a function fail for the image "bad.png" as long as the file "fails" exists.
@@ -245,7 +246,7 @@ SCORES = {
     "below zero": [-19.0, 1, 1, 1, 1, 1, 15],
     "above one": [1.5, -0.5, 0, 0, 0, 0, 0],
     "not a number": [float("nan"), 1, 0, 0, 0, 0, 0],
-    "infinite": [float("inf"), 0, 0, 0, 0, 0, 0],
+    "infinite": [float("inf"), 0, 0, 0, 0, 0, float("-inf")],
     "all zero": [0, 0, 0, 0, 0, 0, 0],
     "a sum of 1.01": [0.41, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1],
     "logits": [2.0, 0.1, 0.3, 0.2, 0.5, 0.1, 0.1],
@@ -288,9 +289,27 @@ def test_scores_that_are_probabilities_up_to_rounding_are_assessed(scores: list[
 def test_quantized_scores_may_differ_by_their_steps(classifier, monkeypatch) -> None:
     monkeypatch.setattr("spot_edge.classifier.scores_step", lambda content: 1 / 256)
     seven = np.array([0.41, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], np.float32)
-    assert np.isfinite(classifier._checked(seven)).all()
+    assert np.isfinite(classifier._checked({"scores": seven})).all()
     seven[0] += 0.01
-    assert np.isnan(classifier._checked(seven)).all()
+    assert np.isnan(classifier._checked({"scores": seven})).all()
+
+
+@pytest.mark.parametrize("output", ["evidence", "embedding"])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_an_output_that_is_not_finite_is_not_believed(output: str, odd: float, classifier, monkeypatch, lesion) -> None:
+    right = classifier._invoke
+
+    def wrong(tensor: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = right(tensor)
+        outputs[output].flat[5] = odd
+        return outputs
+
+    monkeypatch.setattr(classifier, "_invoke", wrong)
+    prepared = classifier.prepare(lesion)
+    prediction = classifier.predict(prepared)
+    assert prediction.misbehaves
+    with pytest.raises(InputError, match="no evidence map"):
+        overlay(prepared, prediction)
 
 
 WRONG_SCORES = """
@@ -318,7 +337,7 @@ def test_a_model_that_misbehaves_exits_with_5(form: str, start, images, tmp_path
 
 @pytest.mark.parametrize("form", ["--json", "--csv"])
 def test_a_run_with_a_model_that_misbehaves_can_be_resumed(form: str, start, images, tmp_path) -> None:
-    command = ["classify", images, form, "--out", tmp_path / "out"]
+    command = ["classify", images, form, "--out", tmp_path / "out", "--heatmap", tmp_path, "--save", tmp_path / "kept"]
     for options in ([], ["--resume"]):
         running = start(*command, *options, before=WRONG_SCORES)
         running.communicate()

@@ -233,7 +233,7 @@ class ResultFiles:
     def results(self, prepared: Prepared, prediction: Prediction) -> list[Result]:
         """Make the files of one image, without writing them. Thread-safe."""
         found = []
-        if self.heatmaps is not None:
+        if self.heatmaps is not None and not prediction.misbehaves:
             from spot_edge.prediction.heatmap import overlay_png
 
             found.append(Result(self.heatmaps, HEATMAP, overlay_png(prepared, prediction)))

@@ -43,7 +43,7 @@ def evidence_for(prediction: Prediction, label: str | None = None) -> NDArray[np
     if label not in prediction.labels:
         raise InputError(f"{label}: not a class of this model; its classes are {', '.join(prediction.labels)}")
     index, evidence = prediction.labels.index(label), prediction.evidence
-    if evidence.size == 0:
+    if evidence.size == 0 or prediction.misbehaves:
         raise InputError("this prediction has no evidence map")
     above = np.maximum(evidence[:, :, index] - evidence.mean(axis=2), 0)
     highest = float(above.max())
