@@ -98,15 +98,15 @@ def test_results_for_a_working_folder_that_was_deleted(start, picture: Path, tmp
 
 @pytest.mark.parametrize("form", ["--json", "--csv"])
 def test_a_file_name_with_very_many_line_breaks(form: str, spot_edge, picture: Path, lesion, tmp_path: Path) -> None:
-    names = ["\n" * 200 + ".png", '"\n' * 100 + ".png", "missing" + "\n" * 200]
+    names = ["\n" * 200 + ".png", '"\n' * 100 + ".png", "missing" + "\n" * 200, "too long" + "\n" * 131_000]
     for name in names[:2]:
         (tmp_path / name).write_bytes(lesion)
     out = tmp_path / "predictions"
-    command = ["classify", picture, *(tmp_path / name for name in names), picture, form, "--out", out]
-    assert spot_edge(*command).returncode == 3
+    command = ["classify", picture, *names, picture, form, "--out", out]
+    assert spot_edge(*command, cwd=tmp_path).returncode == 3
     content = out.read_bytes()
     out.write_bytes(content[:-10])
-    assert spot_edge(*command, "--resume").returncode == 3
+    assert spot_edge(*command, "--resume", cwd=tmp_path).returncode == 3
     assert out.read_bytes()[:500] == content[:500]
     if form == "--csv":
         assert out.read_bytes() == content
@@ -117,8 +117,7 @@ def test_a_record_without_an_end_is_not_read_whole(form: str, spot_edge, picture
     out = tmp_path / "predictions"
     spot_edge("classify", picture, form, "--out", out)
     with out.open("ab") as file:
-        for _ in range(3):
-            file.write((b'"' if _ == 0 else b"") + b"\n," * 1_000_000)
+        file.write(b'"\n' + (b"," * 1000 + b"\n") * 20_000 if form == "--csv" else b"x" * 20_000_000)
     result = spot_edge("classify", picture, form, "--out", out, "--resume")
     assert result.returncode == 6
     assert b"record 2 is damaged" in result.stderr

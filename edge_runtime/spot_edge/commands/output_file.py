@@ -21,7 +21,7 @@ from spot_edge.image.inputs import Found, absolute
 
 __all__ = ["PredictionFile"]
 
-_LONGEST = 1 << 20  # bytes of a record: names and reasons have a few thousand, and may have line breaks
+_LONGEST = 16 << 20  # bytes of a record: names may have line breaks, and models thousands of classes
 _SYNC_EVERY = 5.0  # seconds of predictions that a power failure may cost; a killed process loses none
 
 
@@ -190,6 +190,7 @@ def _from_json(record: bytes) -> _Record:
 
 
 def _from_csv(record: bytes, classes: int) -> _Record:
+    csv.field_size_limit(_LONGEST)  # the default is shorter than the longest name and its reason
     (cells,) = csv.reader(io.StringIO(record.decode(), newline=""))
     if len(cells) != classes + 6:
         raise ValueError("wrong number of cells")
