@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -128,3 +129,13 @@ def test_a_heat_map_file_is_a_png_without_metadata(classifier, draw, encode) -> 
     with Image.open(io.BytesIO(png)) as image:
         assert (image.format, image.size, image.info) == ("PNG", (120, 90), {})
     assert b"SECRET" not in png
+
+
+def test_one_classifier_serves_several_threads(classifier, draw) -> None:
+    """Each thread gets the predictions of its own images, as one thread alone would."""
+    prepared = [classifier.prepare(np.roll(draw(120, 90), 12 * turn, axis=1)) for turn in range(8)]
+    alone = [scores(classifier.predict(each)) for each in prepared]
+    assert len({max(each.values()) for each in alone}) == 8
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda turn: scores(classifier.predict(prepared[turn % 8])), range(64)))
+    assert together == 8 * alone
