@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from spot_edge.errors import InputError
-from spot_edge.image.formats import FORMATS, count_scans, has_overlapping_tags, open_image, read_jpeg_start
+from spot_edge.image.formats import FORMATS, has_overlapping_tags, open_image, read_jpeg_start
+from spot_edge.image.structure import read_scans
 
 # TIFF 6.0, section 2, and the type IFD of its supplement: the bytes of one value of each type
 TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -87,16 +88,16 @@ SCAN = segment(0xDA, b"head") + b"data\xff\x00data\xff\xd0data\xff\xd7"
 
 @pytest.mark.parametrize("scans", [0, 1, 2, 7])
 def test_scans_are_counted(scans: int) -> None:
-    assert count_scans(b"\xff\xd8" + segment(0xE0, b"JFIF") + SCAN * scans + b"\xff\xd9") == scans
+    assert read_scans(b"\xff\xd8" + segment(0xE0, b"JFIF") + SCAN * scans + b"\xff\xd9").number == scans
 
 
 def test_only_scans_of_the_image_itself_are_counted() -> None:
     preview = segment(0xE1, b"Exif" + SCAN * 5)
-    assert count_scans(b"\xff\xd8" + preview + SCAN + b"\xff\xd9") == 1
-    assert count_scans(b"\xff\xd8" + SCAN + b"\xff\xd9" + SCAN * 5) == 1  # after its end
-    assert count_scans(b"\xff\xd8\xff\x01" + SCAN * 2) == 2  # a marker without a length, and no end
-    assert count_scans(b"\xff\xd8" + b"\xff\xff\xff" + SCAN) == 1  # fill bytes
-    assert count_scans(b"") == 0
+    assert read_scans(b"\xff\xd8" + preview + SCAN + b"\xff\xd9").number == 1
+    assert read_scans(b"\xff\xd8" + SCAN + b"\xff\xd9" + SCAN * 5).number == 1  # after its end
+    assert read_scans(b"\xff\xd8\xff\x01" + SCAN * 2).number == 2  # a marker without a length, and no end
+    assert read_scans(b"\xff\xd8" + b"\xff\xff\xff" + SCAN).number == 1  # fill bytes
+    assert read_scans(b"").number == 0
 
 
 def test_an_unknown_format_lists_the_known_ones() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from spot_edge.errors import InputError
 
-__all__ = ["FORMATS", "JpegStart", "count_scans", "has_overlapping_tags", "open_image", "read_jpeg_start", "webp_size"]
+__all__ = ["FORMATS", "JpegStart", "has_overlapping_tags", "open_image", "read_jpeg_start", "webp_size"]
 
 # first bytes → format, and Pillow's module and class for it
 _KINDS: tuple[tuple[bytes, str, str, str], ...] = (
@@ -60,11 +60,9 @@ def webp_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a JPEG marker that is not part of a scan's data
 _SEQUENTIAL = (0xC0, 0xC1)  # start of a frame that is neither progressive nor lossless
-_SCAN, _END = 0xDA, 0xD9
+_SCAN = 0xDA
 _SEGMENTS = frozenset((*_SEQUENTIAL, 0xC2, 0xC4, _SCAN, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))  # usual before a scan
-_ALONE = (0x01, 0xD8)  # markers without a length
 
 # The start of TIFF files and of the EXIF in other files. Pillow also accepts both with swapped bytes.
 _DIRECTORY = re.compile(rb"II\*\0|II\0\*|MM\0\*|MM\*\0")
@@ -99,19 +97,6 @@ def read_jpeg_start(data: bytes) -> JpegStart:
             at += 2 + length
     except (struct.error, IndexError):
         return unusual
-
-
-def count_scans(data: bytes) -> int:
-    """Count the scans of the JPEG in `data` up to its end, without those of an embedded preview."""
-    at, found = 0, 0
-    while marker := _MARKER.search(data, at):
-        at, kind = marker.end(), marker[0][1]
-        if kind == _END:
-            break
-        if kind not in _ALONE:
-            found += kind == _SCAN
-            at += int.from_bytes(data[at : at + 2], "big")
-    return found
 
 
 def has_overlapping_tags(data: bytes, end: int = sys.maxsize) -> bool:

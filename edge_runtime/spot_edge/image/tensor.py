@@ -20,8 +20,18 @@ import numpy as np
 from PIL import Image
 
 from spot_edge.errors import InputError, first_line
-from spot_edge.image.formats import JpegStart, count_scans, has_overlapping_tags, open_image, read_jpeg_start, webp_size
+from spot_edge.image.formats import JpegStart, has_overlapping_tags, open_image, read_jpeg_start, webp_size
 from spot_edge.image.source import Source
+from spot_edge.image.structure import (
+    MAX_EXIF_SEGMENTS,
+    MAX_SCANS,
+    MAX_STRIPS,
+    JpegScans,
+    check_blocks,
+    joined_exif,
+    read_scans,
+    without_end,
+)
 from spot_edge.model.spec import ImageSpec
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ __all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "reduction_of", "to_te
 
 MAX_PIXELS = 50_000_000
 MAX_RUNS = 4_000_000  # pixels of a run-length encoded BMP: Pillow decodes these in Python
-MAX_SCANS = 100  # of a JPEG: each may touch every pixel; progressive images have about ten
+MAX_PASSES = 1_000_000_000  # pixels of a JPEG times its scans: two seconds
 SMALLEST_SIDE = 32
 
 # Aspect ratios (width to height) in this range are stretched to the square. Others are cropped to 4:3 first.
@@ -55,7 +65,8 @@ _ORIENTATION = 0x0112
 _PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits, as ImageMagick writes them into PNGs
 _LONGEST_EXIF = 65_536  # bytes
 _BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF tags, and the value that Pillow assumes
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_TILE_WIDTH, _TILE_LENGTH, _STRIP_ROWS = 322, 323, 278
+_XMP = ("xmp", "XML:com.adobe.xmp")
 _ROUNDING = 3  # grey levels by which sRGB profiles of different makers differ
 _PER_PIXEL = 8  # bytes that decoding takes at most, about
 _muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
@@ -143,16 +154,24 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
     """As `decode`, at the reduced size that `spec` asks for. The third result is the reduction."""
     if not data:
         raise InputError(f"{name}: empty")
-    start = read_jpeg_start(data) if data.startswith(b"\xff\xd8") else JpegStart(len(data), False)
+    complete = check_blocks(data, name)
+    start, scans, exif, pixels = JpegStart(len(data), False), None, None, data
+    if data.startswith(b"\xff\xd8"):
+        start = read_jpeg_start(data)
+        scans = None if start.one_scan else read_scans(data)
+        exif = _exif_of(data, start.length, name)
+        only = start.length if scans is None else scans.only
+        pixels = without_end(data, only) if only >= 0 else data
     _check_tags(data, start.length, name)
     image: Image.Image | None = None
     try:
         with _quietly():
-            image = open_image(data, name)
+            image = open_image(pixels, name)
             _check_pixels(image, name)  # of the full size: progressive JPEGs need memory for all of it
-            if image.format in ("JPEG", "TIFF", "BMP") and not start.one_scan:
-                _check_decoding_cost(image, data, name)
-            orientation = _orientation(image)
+            _check_decoding_cost(image, scans, name)
+            if not complete or (scans and not scans.complete):
+                raise InputError(f"{name}: damaged image: image file is truncated")
+            orientation = _orientation(image, exif)
         # Only after a usual start: some decoders of lossless JPEGs ignore the reduction, and overflow Pillow's buffer.
         usual = start.length < len(data)
         reduction = _reduce(image, orientation, spec) if spec is not None and usual else 1
@@ -252,21 +271,45 @@ def _check_pixels(image: Image.Image, name: str) -> None:
             raise InputError(f"{name}: gray values in an unusual range (12 bits, or white is zero): save as 8-bit")
 
 
-def _check_decoding_cost(image: Image.Image, data: bytes, name: str) -> None:
+def _check_decoding_cost(image: Image.Image, scans: JpegScans | None, name: str) -> None:
     """Reject a small file that would take its decoder minutes or gigabytes."""
-    # `count` is fast, but includes bytes of a preview or a profile.
-    if image.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS and count_scans(data) > MAX_SCANS:
-        raise InputError(f"{name}: a JPEG with more than {MAX_SCANS} scans, not decoded: save it again")
+    if scans and scans.number > min(MAX_SCANS, MAX_PASSES // (image.width * image.height)):
+        most = f"more than {MAX_SCANS}" if scans.number > MAX_SCANS else f"{scans.number}"
+        size = "" if scans.number > MAX_SCANS else " of this size"
+        raise InputError(f"{name}: a JPEG{size} with {most} scans, not decoded: save it again")
     if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        across, down = tags.get(_TILE_WIDTH) or 1, tags.get(_TILE_LENGTH) or 1
-        if -(image.width // -across) * across * -(image.height // -down) * down > 2 * MAX_PIXELS:
-            raise _too_large(name)
-    decoders = [part[0] for part in image.tile]  # type: ignore[attr-defined]
-    if "bmp_rle" in decoders and image.width * image.height > MAX_RUNS:
+        _check_strips(image, name)
+    if (
+        image.format == "BMP"
+        and image.width * image.height > MAX_RUNS
+        and "bmp_rle" in [part[0] for part in image.tile]  # type: ignore[attr-defined]
+    ):
         raise InputError(
             f"{name}: a run-length encoded BMP of more than {MAX_RUNS // 1_000_000} megapixels: save as PNG"
         )
+
+
+def _check_strips(image: Image.Image, name: str) -> None:
+    """Reject a TIFF of vast tiles, or of many small tiles or strips."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    across, down = tags.get(_TILE_WIDTH) or image.width, tags.get(_TILE_LENGTH) or tags.get(_STRIP_ROWS) or image.height
+    columns, rows = -(image.width // -across), -(image.height // -min(down, 2**31))
+    if _TILE_WIDTH in tags and columns * across * rows * down > 2 * MAX_PIXELS:
+        raise _too_large(name)
+    if columns * rows > MAX_STRIPS:
+        raise InputError(f"{name}: a TIFF with more than {MAX_STRIPS} strips or tiles, not decoded: save it again")
+
+
+def _exif_of(data: bytes, end: int, name: str) -> bytes | None:
+    """The EXIF of a JPEG if it is split over several segments, which start before `end`; otherwise None."""
+    parts = joined_exif(data, end)
+    if len(parts) < 2:
+        return None
+    exif = b"".join(parts)
+    _check_tags(exif, len(exif), name)
+    if len(parts) > MAX_EXIF_SEGMENTS:
+        raise InputError(f"{name}: a JPEG with more than {MAX_EXIF_SEGMENTS} EXIF segments, not decoded: save it again")
+    return exif
 
 
 def _check_tags(data: bytes, end: int, name: str) -> None:
@@ -287,11 +330,20 @@ def _too_large(name: str) -> InputError:
     return InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels, not decoded: save a smaller version")
 
 
-def _orientation(image: Image.Image) -> int:
-    if len(image.info.get(_PACKED_EXIF, "")) > 2 * _LONGEST_EXIF:
-        del image.info[_PACKED_EXIF]
+def _orientation(image: Image.Image, exif: bytes | None = None) -> int:
+    """The orientation in `exif`, by default in the EXIF of `image`. XMP counts only in some Pillow versions: never here."""
     try:
-        value = image.getexif().get(_ORIENTATION)
+        if image.format == "PNG" and "exif" not in image.info:
+            image.load()  # EXIF and XMP may follow the pixels
+        if len(image.info.get(_PACKED_EXIF, "")) > 2 * _LONGEST_EXIF:
+            del image.info[_PACKED_EXIF]
+        has_xmp = [image.info.pop(key) for key in _XMP if key in image.info]
+        if image.format == "JPEG" and (has_xmp or exif is not None):  # Pillow has read its EXIF already
+            tags = Image.Exif()
+            tags.load(image.info.get("exif", b"") if exif is None else exif)
+        else:
+            tags = image.getexif()
+        value = tags.get(_ORIENTATION)
     except MemoryError:
         raise
     except Exception:  # unreadable EXIF: take the pixels as they are
