@@ -31,7 +31,7 @@ def chunk(kind: bytes, content: bytes = b"") -> bytes:
 
 
 def refusal(data: bytes) -> str:
-    with pytest.raises(InputError, match="^scan: ") as refused:
+    with pytest.raises(InputError, match=r"^scan: ") as refused:
         decode(data, "scan")
     return str(refused.value)
 

@@ -75,7 +75,7 @@ def test_a_source_is_a_source() -> None:
 
 @pytest.mark.parametrize("thing", [None, 7, [1, 2], {"a": 1}])
 def test_anything_else_is_refused(thing: object) -> None:
-    with pytest.raises(InputError, match="not a path, bytes or a uint8 RGB array"):
+    with pytest.raises(InputError, match="not a path, bytes, a uint8 RGB array or a Pillow image"):
         Source.of(thing)
 
 

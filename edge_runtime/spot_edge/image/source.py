@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,8 +14,9 @@ from spot_edge.files import read_file
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
-__all__ = ["LARGEST", "Source", "SourceLike"]
+__all__ = ["LARGEST", "Source", "SourceLike", "is_opened"]
 
 # Reasons why a file cannot be read that are not the file's: no memory, too many open files, a disk that was unplugged.
 _PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
@@ -27,18 +29,21 @@ Kind: TypeAlias = Literal["path", "bytes", "array", "frame"]
 class Source:
     """One image to classify, and where it came from.
 
-    Use `Source.of` for a path, encoded bytes or an RGB array, and `Source.frame` for an encoded camera frame.
+    Use `Source.of` for a path, encoded bytes, an RGB array or a Pillow image, and `Source.frame` for a camera frame.
     """
 
     kind: Kind
     name: str
-    content: str | bytes | NDArray[np.uint8] = field(repr=False)
+    content: str | bytes | NDArray[np.uint8] | Image.Image = field(repr=False)
     camera: str | None = None
     captured_at: float | None = None
 
     @classmethod
     def of(cls, thing: SourceLike, name: str | None = None) -> Source:
-        """Make a source from a path (`str` or path-like), encoded image `bytes`, or a `uint8[H,W,3]` RGB array."""
+        """Make a source from a path (`str` or path-like), encoded image `bytes`, or a `uint8[H,W,3]` RGB array.
+
+        An opened Pillow image counts as its file would: its EXIF orientation, color profile and transparency matter.
+        """
         if isinstance(thing, Source):
             return thing
         if isinstance(thing, (bytes, bytearray, memoryview)):
@@ -46,9 +51,9 @@ class Source:
         if isinstance(thing, (str, os.PathLike)):
             path = os.fsdecode(thing)
             return cls("path", name or path, path)
-        if hasattr(thing, "__array_interface__"):
+        if is_opened(thing) or hasattr(thing, "__array_interface__"):
             return cls("array", name or "array", thing)
-        raise InputError(f"{type(thing).__name__}: not a path, bytes or a uint8 RGB array")
+        raise InputError(f"{type(thing).__name__}: not a path, bytes, a uint8 RGB array or a Pillow image")
 
     @classmethod
     def frame(cls, jpeg: bytes, camera: str, captured_at: float) -> Source:
@@ -60,7 +65,8 @@ class Source:
         if isinstance(self.content, bytes):
             return self.content
         if not isinstance(self.content, str):
-            raise InputError(f"{self.name}: an array has no encoded bytes")
+            kind = "an opened image" if is_opened(self.content) else "an array"
+            raise InputError(f"{self.name}: {kind} has no encoded bytes")
         try:
             return read_file(self.content, LARGEST)
         except FileNotFoundError:
@@ -79,4 +85,10 @@ class Source:
         return record
 
 
-SourceLike: TypeAlias = "Source | str | os.PathLike[str] | bytes | NDArray[np.uint8]"
+def is_opened(thing: object) -> bool:
+    """Whether `thing` is a Pillow image. Imports nothing: before Pillow is imported there are none."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(thing, pillow.Image)
+
+
+SourceLike: TypeAlias = "Source | str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image"

@@ -14,14 +14,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
 
 from spot_edge.errors import InputError, first_line
 from spot_edge.image.formats import JpegStart, has_overlapping_tags, open_image, read_jpeg_start, webp_size
-from spot_edge.image.source import Source
+from spot_edge.image.source import Source, is_opened
 from spot_edge.image.structure import (
     MAX_EXIF_SEGMENTS,
     MAX_SCANS,
@@ -60,6 +60,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}  # modes whose colors are scaled by alpha
 _ON_THE_SIDE = 5  # from this orientation on, width and height are swapped
 _ORIENTATION = 0x0112
 _PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits, as ImageMagick writes them into PNGs
@@ -116,7 +117,8 @@ def prepare(source: Source, spec: ImageSpec) -> Prepared:
 def _prepare(source: Source, spec: ImageSpec) -> Prepared:
     start = time.perf_counter()
     if source.kind == "array":
-        data, picture, orientation, reduction = b"", _from_array(source), 1, 1
+        data, reduction = b"", 1
+        picture, orientation = _from_opened(source) if is_opened(source.content) else (_from_array(source), 1)
     else:
         data = source.read()
         picture, orientation, reduction = _decode(data, source.name, spec)
@@ -188,9 +190,8 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
         if isinstance(error, ImportError | NameError):  # NameError: Pillow lacks the decoder, or cannot load it
             raise InputError(f"{name}: cannot be decoded here: {first_line(error)}", transient=True) from error
         raise InputError(f"{name}: damaged image: {first_line(error)}") from error
-    # Rotate before resizing: Pillow resizes rows first and rounds, so rotating the tensor would give other values.
-    if orientation in _UPRIGHT and image.format != "TIFF":  # Pillow rotates TIFFs while it loads them
-        picture = picture.transpose(_UPRIGHT[orientation])
+    if image.format != "TIFF":  # Pillow rotates TIFFs while it loads them
+        picture = _upright(picture, orientation)
     if type(picture) is not Image.Image:  # still the file's object, with its EXIF and tags
         # A new object for the same pixels. Pillow's public way copies them, and two large blocks at once make the C
         # library return both to the system after each image: 500 page faults per call, a tenth of its time.
@@ -259,9 +260,37 @@ def _from_array(source: Source) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
+def _from_opened(source: Source) -> tuple[Image.Image, int]:
+    """The upright 8-bit sRGB pixels of an opened image, as those of its file, and its orientation."""
+    given, name = cast("Image.Image", source.content), source.name
+    try:
+        _check_pixels(given, name)
+        with _quietly() if given.format == "TIFF" else nullcontext():
+            given.load()  # rotates a TIFF
+        image = given.copy()  # with its EXIF and profile, which may change later
+        image.format = given.format
+        with _quietly():
+            orientation = _orientation(image)
+        if image.mode in _PREMULTIPLIED:
+            image = image.convert(_PREMULTIPLIED[image.mode])
+        picture = _upright(_to_rgb(image, name), orientation)
+    except InputError:
+        raise
+    except Exception as error:  # its file may be damaged
+        raise InputError(f"{name}: damaged image: {first_line(error)}") from error
+    picture.info = {}
+    return picture, orientation
+
+
+def _upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """Rotate before resizing: Pillow resizes rows first and rounds, so rotating the tensor would give other values."""
+    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+
+
 def _check_pixels(image: Image.Image, name: str) -> None:
     _check_size(image.width, image.height, name)
-    if getattr(image, "is_animated", False):  # not n_frames, which reads all of them
+    several = getattr(image, "is_animated", False)
+    if several and (image.format != "MPO" or image.tell()):  # not n_frames, which reads all of them
         raise InputError(f"{name}: several images in one file: save the one to classify as a still image")
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")
@@ -331,7 +360,7 @@ def _too_large(name: str) -> InputError:
 
 
 def _orientation(image: Image.Image, exif: bytes | None = None) -> int:
-    """The orientation in `exif`, by default in the EXIF of `image`. XMP counts only in some Pillow versions: never here."""
+    """The orientation in `exif`, by default in the EXIF of `image`. Drops XMP, which only some Pillow versions read."""
     try:
         if image.format == "PNG" and "exif" not in image.info:
             image.load()  # EXIF and XMP may follow the pixels
