@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import zlib
@@ -9,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from spot_edge.errors import InputError
 from spot_edge.image.source import Source
@@ -142,3 +143,17 @@ def test_what_follows_a_whole_jpeg_changes_no_pixel(after: bytes, draw, encode) 
         assert np.array_equal(np.asarray(decode(jpeg + after, "scan")[0]), whole)
         if END not in after:  # between the pixels and the end
             assert np.array_equal(np.asarray(decode(jpeg[:-2] + after + END, "scan")[0]), whole)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_a_program_that_wants_truncated_images_gets_none_from_us(form: str, draw, encode, monkeypatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = encode(draw(200, 150), form)
+    half = data[: len(data) // 2]
+    assert accepted(data)
+    for cut in (half, half + END):
+        assert "damaged image: " in refusal(cut)
+    if form != "WEBP":  # these cannot be opened
+        with pytest.raises(InputError, match="damaged image: "):
+            prepare(Source.of(Image.open(io.BytesIO(half))), ImageSpec(48))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES

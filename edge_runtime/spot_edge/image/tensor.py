@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from spot_edge.errors import InputError, first_line
 from spot_edge.image.formats import JpegStart, has_overlapping_tags, open_image, read_jpeg_start, webp_size
@@ -167,6 +167,7 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
     _check_tags(data, start.length, name)
     image: Image.Image | None = None
     try:
+        _strict.enter()
         with _quietly():
             image = open_image(pixels, name)
             _check_pixels(image, name)  # of the full size: progressive JPEGs need memory for all of it
@@ -190,6 +191,8 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
         if isinstance(error, ImportError | NameError):  # NameError: Pillow lacks the decoder, or cannot load it
             raise InputError(f"{name}: cannot be decoded here: {first_line(error)}", transient=True) from error
         raise InputError(f"{name}: damaged image: {first_line(error)}") from error
+    finally:
+        _strict.leave()
     if image.format != "TIFF":  # Pillow rotates TIFFs while it loads them
         picture = _upright(picture, orientation)
     if type(picture) is not Image.Image:  # still the file's object, with its EXIF and tags
@@ -225,6 +228,28 @@ def _quietly() -> Iterator[None]:
     with _muting, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+class _Strict:
+    """Makes Pillow refuse truncated files, even if the program around us has told it to paint what is missing grey."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, False
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._before
+
+
+_strict = _Strict()
 
 
 def to_tensor(picture: Image.Image, spec: ImageSpec) -> tuple[NDArray[np.uint8], tuple[int, int, int, int] | None]:
@@ -264,6 +289,7 @@ def _from_opened(source: Source) -> tuple[Image.Image, int]:
     """The upright 8-bit sRGB pixels of an opened image, as those of its file, and its orientation."""
     given, name = cast("Image.Image", source.content), source.name
     try:
+        _strict.enter()
         _check_pixels(given, name)
         with _quietly() if given.format == "TIFF" else nullcontext():
             given.load()  # rotates a TIFF
@@ -278,6 +304,8 @@ def _from_opened(source: Source) -> tuple[Image.Image, int]:
         raise
     except Exception as error:  # its file may be damaged
         raise InputError(f"{name}: damaged image: {first_line(error)}") from error
+    finally:
+        _strict.leave()
     picture.info = {}
     return picture, orientation
 
