@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -233,13 +232,12 @@ def _source(image: Found) -> Source:
 
 
 def _size(image: Found) -> int:
-    """Estimate the decoded size in bytes from the file's size: a photograph has at least one bit per pixel."""
-    from spot_edge.image.tensor import MAX_PIXELS
+    """Estimate the memory that decoding the image takes. Nothing is known about standard input before it is read."""
+    from spot_edge.image.memory import LARGEST_IMAGE, decoding_memory
 
-    try:
-        return min(24 * os.stat(image.path).st_size, 3 * MAX_PIXELS)
-    except (OSError, ValueError):  # standard input, or a file that fails when it is read
+    if image.problem or image.frame:
         return 0
+    return LARGEST_IMAGE if image.path == "-" else decoding_memory(image.path)
 
 
 def _standard_input() -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 
 _AHEAD = 2  # jobs per worker that may start before the oldest result is taken
 _SHARE = 0.5  # of the free memory, for all jobs together
+_LARGE = 100_000_000  # bytes of a job after which freed memory goes back to the system
 _UNKNOWN = 1 << 30  # bytes, if the system does not report its free memory
 
 
@@ -88,12 +89,23 @@ def _work(
 ) -> None:
     while (task := queue.get()) is not None:
         try:
-            with memory.reserve(size(task.job)):
+            needed = size(task.job)
+            with memory.reserve(needed):
                 task.result = worker(task.job)
+                if needed > _LARGE:
+                    _give_back()
         except BaseException as error:  # the caller that waits for the result must get any exception
             task.error = error
         task.done.release()
         del task  # or its result would stay in memory until the next job
+
+
+def _give_back() -> None:
+    """Return freed memory to the system. The GNU C library keeps that of large images for the thread that freed it."""
+    import ctypes  # slow to import
+
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Memory:
