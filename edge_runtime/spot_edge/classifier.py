@@ -96,7 +96,7 @@ class Classifier:
         return self._interpreter.runtime
 
     def classify(self, source: SourceLike) -> Prediction:
-        """Classify one image: a path, encoded bytes, a `uint8[H,W,3]` RGB array or a `Source`.
+        """Classify one image: a path, encoded bytes, a `uint8[H,W,3]` RGB array, a Pillow image or a `Source`.
 
         Raises InputError if the image is missing, damaged or of an unsupported kind.
         """
