@@ -101,6 +101,35 @@ def scans_of_a_large_jpeg(draw, encode) -> bytes:
     return jpeg[:-2] + jpeg[last:-2] * 80 + jpeg[-2:]
 
 
+def scans_in_a_tiff(strips: int, *, sizes: bool = True) -> Maker:
+    """Every strip is the same JPEG of 60 scans."""
+
+    def make(draw, encode) -> bytes:
+        rows = 6000 // strips
+        jpeg = encode(Image.new("L", (8000, rows)), "JPEG", progressive=True)
+        last = jpeg.rindex(b"\xff\xda")
+        jpeg = jpeg[:-2] + jpeg[last:-2] * 54 + jpeg[-2:]
+        starts = np.full(strips, 8 + 8 * strips, "<u4").tobytes()
+        lengths = np.full(strips, len(jpeg), "<u4").tobytes()
+        one = strips == 1
+        tags = {259: (3, 1, 7), 273: (4, strips, 16 if one else 8), 278: (4, 1, rows)}
+        if sizes:
+            tags[279] = (4, strips, len(jpeg) if one else 8 + 4 * strips)
+        return tiff(8000, 6000, tags, starts + lengths + jpeg)
+
+    return make
+
+
+def run_length_bmp(runs: bytes) -> Maker:
+    def make(draw, encode) -> bytes:
+        palette = bytes(1024)
+        first = 14 + 40 + len(palette)
+        header = struct.pack("<IiiHHIIiiII", 40, 2000, 2000, 1, 8, 1, len(runs), 0, 0, 256, 0)
+        return b"BM" + struct.pack("<IHHI", first + len(runs), 0, 0, first) + header + palette + runs
+
+    return make
+
+
 def profiles_of_a_png(draw, encode) -> bytes:
     profile = chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(1_000_000), 9))
     return png_with(profile * 3_000)(draw, encode)
@@ -141,6 +170,10 @@ BOMBS: dict[str, Maker] = {
     "TIFF, deflated tiles": tiff_of_tiles(2_000_000, 8),
     "TIFF, missing tiles": tiff_of_missing_tiles,
     "TIFF, strips": tiff_of_strips,
+    "TIFF, scans": scans_in_a_tiff(1),
+    "TIFF, scans shared by strips": scans_in_a_tiff(8),
+    "TIFF, scans of an unknown size": scans_in_a_tiff(1, sizes=False),
+    "BMP, empty runs": run_length_bmp(b"\0\5" * 50 + b"\0\0" * 14_000_000),
     "TIFF, bits per sample": tiff_of_depths,
 }
 
@@ -155,3 +188,14 @@ def test_a_bomb_is_refused_in_a_moment(bomb: str, draw, encode) -> None:
     assert time.process_time() - start < 0.5
     assert str(refused.value).startswith("bomb: ")
     assert "damaged image" not in str(refused.value) or "occurs twice" in str(refused.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"strip_size": 2000}, {"quality": 95}])
+def test_an_ordinary_tiff_of_jpegs_is_accepted(options: dict[str, int], draw, encode) -> None:
+    data = encode(draw(300, 201), "TIFF", compression="jpeg", **options)
+    assert decode(data, "scan")[0].size == (300, 201)
+
+
+def test_runs_of_single_pixels_are_accepted() -> None:
+    runs = (b"\1\5" * 2000 + b"\0\0") * 2000 + b"\0\1"
+    assert decode(run_length_bmp(runs)(None, None), "scan")[0].size == (2000, 2000)

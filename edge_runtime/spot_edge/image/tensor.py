@@ -11,7 +11,7 @@ import io
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -67,6 +67,8 @@ _PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits, as Imag
 _LONGEST_EXIF = 65_536  # bytes
 _BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF tags, and the value that Pillow assumes
 _TILE_WIDTH, _TILE_LENGTH, _STRIP_ROWS = 322, 323, 278
+_STRIP_STARTS, _STRIP_SIZES, _TILE_STARTS, _TILE_SIZES = 273, 279, 324, 325
+_COMPRESSION, _JPEG_IN_TIFF = 259, 7
 _XMP = ("xmp", "XML:com.adobe.xmp")
 _ROUNDING = 3  # grey levels by which sRGB profiles of different makers differ
 _PER_PIXEL = 8  # bytes that decoding takes at most, about
@@ -171,7 +173,7 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
         with _quietly():
             image = open_image(pixels, name)
             _check_pixels(image, name)  # of the full size: progressive JPEGs need memory for all of it
-            _check_decoding_cost(image, scans, name)
+            _check_decoding_cost(image, scans, data, name)
             if not complete or (scans and not scans.complete):
                 raise InputError(f"{name}: damaged image: image file is truncated")
             orientation = _orientation(image, exif)
@@ -328,26 +330,26 @@ def _check_pixels(image: Image.Image, name: str) -> None:
             raise InputError(f"{name}: gray values in an unusual range (12 bits, or white is zero): save as 8-bit")
 
 
-def _check_decoding_cost(image: Image.Image, scans: JpegScans | None, name: str) -> None:
+def _check_decoding_cost(image: Image.Image, scans: JpegScans | None, data: bytes, name: str) -> None:
     """Reject a small file that would take its decoder minutes or gigabytes."""
     if scans and scans.number > min(MAX_SCANS, MAX_PASSES // (image.width * image.height)):
         most = f"more than {MAX_SCANS}" if scans.number > MAX_SCANS else f"{scans.number}"
         size = "" if scans.number > MAX_SCANS else " of this size"
         raise InputError(f"{name}: a JPEG{size} with {most} scans, not decoded: save it again")
     if image.format == "TIFF":
-        _check_strips(image, name)
-    if (
-        image.format == "BMP"
-        and image.width * image.height > MAX_RUNS
-        and "bmp_rle" in [part[0] for part in image.tile]  # type: ignore[attr-defined]
-    ):
-        raise InputError(
-            f"{name}: a run-length encoded BMP of more than {MAX_RUNS // 1_000_000} megapixels: save as PNG"
-        )
+        _check_strips(image, data, name)
+    if image.format == "BMP" and "bmp_rle" in [part[0] for part in image.tile]:  # type: ignore[attr-defined]
+        pixels = image.width * image.height
+        if pixels > MAX_RUNS:
+            raise InputError(
+                f"{name}: a run-length encoded BMP of more than {MAX_RUNS // 1_000_000} megapixels: save as PNG"
+            )
+        if len(data) > 2 * (pixels + image.height) + _LONGEST_EXIF:  # runs of one pixel take two bytes
+            raise InputError(f"{name}: a run-length encoded BMP with more runs than pixels: save as PNG")
 
 
-def _check_strips(image: Image.Image, name: str) -> None:
-    """Reject a TIFF of vast tiles, or of many small tiles or strips."""
+def _check_strips(image: Image.Image, data: bytes, name: str) -> None:
+    """Reject a TIFF of vast tiles, of many small tiles or strips, or of JPEGs with many scans."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     across, down = tags.get(_TILE_WIDTH) or image.width, tags.get(_TILE_LENGTH) or tags.get(_STRIP_ROWS) or image.height
     columns, rows = -(image.width // -across), -(image.height // -min(down, 2**31))
@@ -355,6 +357,17 @@ def _check_strips(image: Image.Image, name: str) -> None:
         raise _too_large(name)
     if columns * rows > MAX_STRIPS:
         raise InputError(f"{name}: a TIFF with more than {MAX_STRIPS} strips or tiles, not decoded: save it again")
+    if tags.get(_COMPRESSION) == _JPEG_IN_TIFF:
+        starts = tags.get(_TILE_STARTS) or tags.get(_STRIP_STARTS) or ()
+        sizes = [size or len(data) for size in tags.get(_TILE_SIZES) or tags.get(_STRIP_SIZES) or (0,) * len(starts)]
+        overlap = sum(sizes) > 2 * len(data)
+        scans = 0 if overlap else sum(data.count(b"\xff\xda", *at) for at in _ranges(starts, sizes))
+        if overlap or scans * across * min(down, image.height) > MAX_PASSES:
+            raise InputError(f"{name}: a TIFF of JPEGs with many scans, not decoded: save it again")
+
+
+def _ranges(starts: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    return ((start, start + size) for start, size in zip(starts, sizes, strict=False))
 
 
 def _exif_of(data: bytes, end: int, name: str) -> bytes | None:
