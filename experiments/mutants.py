@@ -52,6 +52,18 @@ MODULES = {
         "edge_runtime/spot_edge/image/formats.py",
         "edge_runtime/test_image_formats edge_runtime/test_image_pixels edge_runtime/test_image_refused",
     ),
+    "color": (
+        "edge_runtime/spot_edge/image/color.py",
+        "edge_runtime/test_image_pixels edge_runtime/test_image_refused",
+    ),
+    "limits": (
+        "edge_runtime/spot_edge/image/limits.py",
+        "edge_runtime/test_image_refused edge_runtime/test_image_formats edge_runtime/test_image_bombs",
+    ),
+    "structure": (
+        "edge_runtime/spot_edge/image/structure.py",
+        "edge_runtime/test_image_metadata edge_runtime/test_image_damage edge_runtime/test_image_bombs",
+    ),
     "source": ("edge_runtime/spot_edge/image/source.py", "edge_runtime/test_source edge_runtime/test_image_refused"),
 }
 

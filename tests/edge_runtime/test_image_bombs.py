@@ -199,3 +199,26 @@ def test_an_ordinary_tiff_of_jpegs_is_accepted(options: dict[str, int], draw, en
 def test_runs_of_single_pixels_are_accepted() -> None:
     runs = (b"\1\5" * 2000 + b"\0\0") * 2000 + b"\0\1"
     assert decode(run_length_bmp(runs)(None, None), "scan")[0].size == (2000, 2000)
+
+
+def test_only_unusual_files_are_examined_block_by_block(python, tmp_path, draw, encode) -> None:
+    """That code is slow to import: a usual JPEG does without it, as it is too short before its pixels to be abused."""
+    image = encode(draw(120, 90), "JPEG")
+    files = {"usual.jpg": image, "long.jpg": image[:2] + segment(0xE5, bytes(8_000)) + image[2:]}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    script = (
+        "import sys; from spot_edge.classifier import Classifier; from spot_edge.image.source import Source\n"
+        "from spot_edge.image.tensor import decode\n"
+        "decode(Source.of(sys.argv[1]).read(), 'x')\n"
+        "print(sorted(name for name in ('structure', 'memory') if f'spot_edge.image.{name}' in sys.modules))"
+    )
+    loaded = [python("-c", script, tmp_path / name).stdout.strip() for name in files]
+    assert loaded == [b"[]", b"['structure']"]
+
+
+def test_segments_up_to_the_limit_are_accepted(draw, encode) -> None:
+    for count in (1_800, 1_990):  # just shorter and longer than what counts as a short start
+        decode(jpeg_with(segment(0xE5) * count)(draw, encode), "x")
+    with pytest.raises(InputError, match="more than 2000 segments"):
+        decode(jpeg_with(segment(0xE5) * 2_000)(draw, encode), "x")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from spot_bench.data.drawn import KINDS, draw_lesion
 from spot_convert.inspect.graph import Graph, Tensor
 from spot_edge.errors import ModelError
+from spot_edge.image.limits import SMALLEST_SIDE
 from spot_edge.image.source import Source
-from spot_edge.image.tensor import SMALLEST_SIDE, prepare
+from spot_edge.image.tensor import prepare
 from spot_edge.model.spec import ImageSpec
 
 __all__ = ["DRAWN", "Feed", "image_input", "input_images", "matching_feeds"]

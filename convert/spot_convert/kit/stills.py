@@ -18,8 +18,9 @@ from spot_bench.data.drawn import Kind, draw_lesion, encode_jpeg
 from spot_convert.kit.measure import Outputs, Tolerance, run_all
 from spot_convert.kit.mistakes import Way
 from spot_convert.kit.vectors import CORNERS, RIGHT, STOCK
+from spot_edge.image.limits import MAX_PIXELS
 from spot_edge.image.source import Source
-from spot_edge.image.tensor import MAX_PIXELS, decode, prepare
+from spot_edge.image.tensor import decode, prepare
 from spot_edge.model.file import ModelFile
 from spot_edge.model.spec import ImageSpec
 

@@ -17,7 +17,17 @@ from PIL import Image
 
 from spot_edge.errors import InputError
 
-__all__ = ["FORMATS", "JpegStart", "has_overlapping_tags", "open_image", "read_jpeg_start", "webp_size"]
+__all__ = [
+    "AFTER_SCAN",
+    "FORMATS",
+    "JpegStart",
+    "has_overlapping_tags",
+    "joined_exif",
+    "open_image",
+    "read_jpeg_start",
+    "webp_size",
+    "without_end",
+]
 
 # first bytes → format, and Pillow's module and class for it
 _KINDS: tuple[tuple[bytes, str, str, str], ...] = (
@@ -64,6 +74,11 @@ _SEQUENTIAL = (0xC0, 0xC1)  # start of a frame that is neither progressive nor l
 _SCAN = 0xDA
 _SEGMENTS = frozenset((*_SEQUENTIAL, 0xC2, 0xC4, _SCAN, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))  # usual before a scan
 
+AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a JPEG marker that is not part of a scan's data
+# Bits without meaning, for a decoder that looks ahead. They are fewer than those of most missing blocks, and all ones
+# is no code: whatever misses more than a few blocks ends in them.
+_PADDING = b"\xff\0" * 12
+
 # The start of TIFF files and of the EXIF in other files. Pillow also accepts both with swapped bytes.
 _DIRECTORY = re.compile(rb"II\*\0|II\0\*|MM\0\*|MM\*\0")
 _FURTHER = (0x8769, 0x8825, 0xA005)  # tags that point to another directory: EXIF, GPS, interoperability
@@ -97,6 +112,30 @@ def read_jpeg_start(data: bytes) -> JpegStart:
             at += 2 + length
     except (struct.error, IndexError):
         return unusual
+
+
+def joined_exif(data: bytes, end: int) -> list[bytes]:
+    """The contents of the Exif segments of the JPEG in `data` that start before `end`, the usual marker in front.
+
+    Pillow joins them, or takes the first one, depending on its version.
+    """
+    found: list[bytes] = []
+    at = data.find(b"Exif\0\0", 0, end)
+    while at >= 0:
+        if data[at - 4 : at - 2] == b"\xff\xe1":
+            found.append(data[at + 6 : at - 2 + int.from_bytes(data[at - 2 : at], "big")])
+        at = data.find(b"Exif\0\0", at + 6, end)
+    return found
+
+
+def without_end(data: bytes, scan: int) -> bytes:
+    """Cut the JPEG in `data`, whose only scan starts at `scan`, where this scan ends.
+
+    A decoder that finds the end of the file before the last block paints what is missing grey. Without an end it asks
+    for more bytes instead, and Pillow reports a truncated file.
+    """
+    end = AFTER_SCAN.search(data, scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big"))
+    return data[: end.start()] + _PADDING if end else data
 
 
 def has_overlapping_tags(data: bytes, end: int = sys.maxsize) -> bool:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import TypeAlias
 
-from spot_edge.image.tensor import MAX_PIXELS
+from spot_edge.image.limits import MAX_PIXELS
 
 __all__ = ["LARGEST_IMAGE", "decoding_memory"]
 

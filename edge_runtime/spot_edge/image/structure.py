@@ -12,21 +12,20 @@ import zlib
 from typing import NamedTuple
 
 from spot_edge.errors import InputError
+from spot_edge.image.formats import AFTER_SCAN
+from spot_edge.image.limits import MAX_SCANS, MAX_STRIPS
 
-__all__ = ["MAX_SCANS", "JpegScans", "check_blocks", "joined_exif", "read_scans", "without_end"]
+__all__ = ["JpegScans", "check_blocks", "read_scans"]
 
 # Blocks per file. Real files have a tenth of these at most.
 MAX_SEGMENTS = 2_000  # of a JPEG before its first scan
-MAX_SCANS = 100  # of a JPEG: each may touch every pixel; progressive images have about ten
 MAX_MARKERS = 10_000  # of a JPEG with several scans
-MAX_EXIF_SEGMENTS = 16
 MAX_JUNK = 100_000  # bytes between the segments of a JPEG
 MAX_PARSED = 2 << 20  # bytes of JPEG segments that Pillow parses entry by entry
 MAX_CHUNKS, CHUNK_BYTES = 10_000, 512  # of a PNG: so many, and one for each so many bytes
 MAX_EXTRA_CHUNKS, MAX_COMPRESSED_CHUNKS = 2_000, 200  # of a PNG: all but the pixels, and those that are inflated
 MAX_SUB_BLOCKS, SUB_BLOCK_BYTES = 20_000, 64  # of a GIF's pixels: so many, and one for each so many bytes
 MAX_EXTRA_BLOCKS = 4_000  # of a GIF: all but the pixels
-MAX_STRIPS = 50_000  # of a TIFF: strips, tiles or values of any other numeric tag
 
 _DAMAGED = "damaged image: "
 
@@ -54,14 +53,10 @@ def _too_many(name: str, what: str) -> InputError:
 # JPEG
 
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker that is not part of a scan's data
 _ALONE = frozenset((*range(0xD0, 0xDA), 0xC8, *range(0xF0, 0xFE)))  # markers that Pillow reads no length after
 _FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # starts of frames that scans complete step by step
 _SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 _SCAN, _END, _TABLES, _EXIF, _PHOTOSHOP = 0xDA, 0xD9, 0xDB, 0xE1, 0xED
-# Bits without meaning, for a decoder that looks ahead. They are fewer than those of most missing blocks, and all ones
-# is no code: whatever misses more than a few blocks ends in them.
-_PADDING = b"\xff\0" * 12
 
 
 def _check_jpeg(data: bytes, name: str) -> None:
@@ -87,20 +82,6 @@ def _check_jpeg(data: bytes, name: str) -> None:
         raise _too_many(name, "a JPEG with megabytes of junk before its pixels")
 
 
-def joined_exif(data: bytes, end: int) -> list[bytes]:
-    """The contents of the Exif segments of the JPEG in `data` that start before `end`, the usual marker in front.
-
-    Pillow joins them, or takes the first one, depending on its version.
-    """
-    found: list[bytes] = []
-    at = data.find(b"Exif\0\0", 0, end)
-    while at >= 0:
-        if data[at - 4 : at - 2] == b"\xff\xe1":
-            found.append(data[at + 6 : at - 2 + int.from_bytes(data[at - 2 : at], "big")])
-        at = data.find(b"Exif\0\0", at + 6, end)
-    return found
-
-
 class JpegScans(NamedTuple):
     """The scans of a JPEG up to its end."""
 
@@ -114,7 +95,7 @@ def read_scans(data: bytes) -> JpegScans:
     at, count, first, markers = 0, 0, -1, 0
     kind_of_frame = 0
     left: dict[int, list[int]] = {}  # channel → lowest bit of each coefficient that is known
-    while marker := _AFTER_SCAN.search(data, at):
+    while marker := AFTER_SCAN.search(data, at):
         at, kind = marker.end(), marker[0][1]
         markers += 1
         if kind == _END:
@@ -139,16 +120,6 @@ def read_scans(data: bytes) -> JpegScans:
     complete = not any(any(bits) for bits in left.values())
     only = first if count == 1 and complete and kind_of_frame in (0xC0, 0xC1) else -1
     return JpegScans(count, complete, only)
-
-
-def without_end(data: bytes, scan: int) -> bytes:
-    """Cut the JPEG in `data`, whose only scan starts at `scan`, where this scan ends.
-
-    A decoder that finds the end of the file before the last block paints what is missing grey. Without an end it asks
-    for more bytes instead, and Pillow reports a truncated file.
-    """
-    end = _AFTER_SCAN.search(data, scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big"))
-    return data[: end.start()] + _PADDING if end else data
 
 
 # PNG

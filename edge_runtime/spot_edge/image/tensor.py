@@ -7,11 +7,10 @@ reliably raises an InputError that names it.
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -20,34 +19,28 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from spot_edge.errors import InputError, first_line
-from spot_edge.image.formats import JpegStart, has_overlapping_tags, open_image, read_jpeg_start, webp_size
-from spot_edge.image.source import Source, is_opened
-from spot_edge.image.structure import (
-    MAX_EXIF_SEGMENTS,
-    MAX_SCANS,
-    MAX_STRIPS,
-    JpegScans,
-    check_blocks,
-    joined_exif,
-    read_scans,
-    without_end,
+from spot_edge.image.color import to_rgb
+from spot_edge.image.formats import JpegStart, open_image, read_jpeg_start, webp_size, without_end
+from spot_edge.image.limits import (
+    check_decoding_cost,
+    check_pixels,
+    check_size,
+    check_tags,
+    lacks_memory,
+    split_exif,
 )
+from spot_edge.image.source import Source, is_opened
 from spot_edge.model.spec import ImageSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import ImageCms
 
-__all__ = ["MAX_PIXELS", "Prepared", "decode", "prepare", "reduction_of", "to_tensor"]
-
-MAX_PIXELS = 50_000_000
-MAX_RUNS = 4_000_000  # pixels of a run-length encoded BMP: Pillow decodes these in Python
-MAX_PASSES = 1_000_000_000  # pixels of a JPEG times its scans: two seconds
-SMALLEST_SIDE = 32
+__all__ = ["Prepared", "decode", "prepare", "reduction_of", "to_tensor"]
 
 # Aspect ratios (width to height) in this range are stretched to the square. Others are cropped to 4:3 first.
 STRETCHED = (1.2, 1.5)
 
+_SHORT_START = 8_000  # bytes of usual segments before the only scan of a JPEG: too few to be abused
 _REDUCTIONS = (8, 4, 2)  # a JPEG decoder can divide both sides by these
 _FINEST = 3  # a reduced image has at least this many pixels for each one of the network's input, per side
 
@@ -65,13 +58,7 @@ _ON_THE_SIDE = 5  # from this orientation on, width and height are swapped
 _ORIENTATION = 0x0112
 _PACKED_EXIF = "Raw profile type exif"  # compressed hexadecimal digits, as ImageMagick writes them into PNGs
 _LONGEST_EXIF = 65_536  # bytes
-_BITS, _PHOTOMETRIC, _BLACK_IS_ZERO = 258, 262, 1  # TIFF tags, and the value that Pillow assumes
-_TILE_WIDTH, _TILE_LENGTH, _STRIP_ROWS = 322, 323, 278
-_STRIP_STARTS, _STRIP_SIZES, _TILE_STARTS, _TILE_SIZES = 273, 279, 324, 325
-_COMPRESSION, _JPEG_IN_TIFF = 259, 7
 _XMP = ("xmp", "XML:com.adobe.xmp")
-_ROUNDING = 3  # grey levels by which sRGB profiles of different makers differ
-_PER_PIXEL = 8  # bytes that decoding takes at most, about
 _muting = threading.Lock()  # warnings.catch_warnings is not safe across threads
 
 
@@ -158,37 +145,39 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
     """As `decode`, at the reduced size that `spec` asks for. The third result is the reduction."""
     if not data:
         raise InputError(f"{name}: empty")
-    complete = check_blocks(data, name)
-    start, scans, exif, pixels = JpegStart(len(data), False), None, None, data
-    if data.startswith(b"\xff\xd8"):
-        start = read_jpeg_start(data)
-        scans = None if start.one_scan else read_scans(data)
-        exif = _exif_of(data, start.length, name)
-        only = start.length if scans is None else scans.only
-        pixels = without_end(data, only) if only >= 0 else data
-    _check_tags(data, start.length, name)
+    is_jpeg = data.startswith(b"\xff\xd8")
+    start = read_jpeg_start(data) if is_jpeg else JpegStart(len(data), False)
+    if start.one_scan and start.length <= _SHORT_START:
+        complete, scans, only = True, None, start.length
+    else:
+        from spot_edge.image.structure import check_blocks, read_scans  # slow to import
+
+        complete = check_blocks(data, name)
+        scans = read_scans(data) if is_jpeg and not start.one_scan else None
+        only = scans.only if scans else start.length
+    exif = split_exif(data, start.length, name) if is_jpeg else None
+    pixels = without_end(data, only) if is_jpeg and only >= 0 else data
+    check_tags(data, start.length, name)
     image: Image.Image | None = None
     try:
         _strict.enter()
         with _quietly():
             image = open_image(pixels, name)
-            _check_pixels(image, name)  # of the full size: progressive JPEGs need memory for all of it
-            _check_decoding_cost(image, scans, data, name)
+            check_pixels(image, name)  # of the full size: progressive JPEGs need memory for all of it
+            check_decoding_cost(image, scans, data, name)
             if not complete or (scans and not scans.complete):
                 raise InputError(f"{name}: damaged image: image file is truncated")
             orientation = _orientation(image, exif)
         # Only after a usual start: some decoders of lossless JPEGs ignore the reduction, and overflow Pillow's buffer.
         usual = start.length < len(data)
         reduction = _reduce(image, orientation, spec) if spec is not None and usual else 1
-        with (
-            _quietly() if image.format == "TIFF" else nullcontext()
-        ):  # it reads unusual tags, and warns about them, only here
+        with _quietly() if image.format == "TIFF" else nullcontext():  # it reads unusual tags only here
             image.load()
-        picture = _to_rgb(image, name)
+        picture = to_rgb(image, name)
     except InputError:
         raise
     except Exception as error:  # damaged files make Pillow raise almost any exception
-        if isinstance(error, MemoryError) or _lacks_memory(*(image.size if image is not None else webp_size(data))):
+        if isinstance(error, MemoryError) or lacks_memory(*(image.size if image is not None else webp_size(data))):
             raise InputError.out_of_memory(name) from error
         if isinstance(error, ImportError | NameError):  # NameError: Pillow lacks the decoder, or cannot load it
             raise InputError(f"{name}: cannot be decoded here: {first_line(error)}", transient=True) from error
@@ -203,15 +192,6 @@ def _decode(data: bytes, name: str, spec: ImageSpec | None) -> tuple[Image.Image
         picture = Image.Image()._new(picture.im)
     picture.info = {}  # comments, profiles and text must not end up in saved files
     return picture, orientation, reduction
-
-
-def _lacks_memory(width: int, height: int) -> bool:
-    """Whether there is too little memory to decode such an image: some decoders call that a damaged file."""
-    try:
-        np.empty(_PER_PIXEL * width * height, np.uint8)
-    except MemoryError:
-        return True
-    return False
 
 
 def _reduce(image: Image.Image, orientation: int, spec: ImageSpec) -> int:
@@ -283,7 +263,7 @@ def _from_array(source: Source) -> Image.Image:
             f"{source.name}: an array must be uint8[H,W,3] RGB, not {array.dtype}{list(array.shape)}"
             + (" (scale floats to 0..255 before casting)" if array.dtype.kind == "f" else "")
         )
-    _check_size(array.shape[1], array.shape[0], source.name)
+    check_size(array.shape[1], array.shape[0], source.name)
     return Image.fromarray(np.ascontiguousarray(array))
 
 
@@ -292,7 +272,7 @@ def _from_opened(source: Source) -> tuple[Image.Image, int]:
     given, name = cast("Image.Image", source.content), source.name
     try:
         _strict.enter()
-        _check_pixels(given, name)
+        check_pixels(given, name)
         with _quietly() if given.format == "TIFF" else nullcontext():
             given.load()  # rotates a TIFF
         image = given.copy()  # with its EXIF and profile, which may change later
@@ -301,7 +281,7 @@ def _from_opened(source: Source) -> tuple[Image.Image, int]:
             orientation = _orientation(image)
         if image.mode in _PREMULTIPLIED:
             image = image.convert(_PREMULTIPLIED[image.mode])
-        picture = _upright(_to_rgb(image, name), orientation)
+        picture = _upright(to_rgb(image, name), orientation)
     except InputError:
         raise
     except Exception as error:  # its file may be damaged
@@ -315,89 +295,6 @@ def _from_opened(source: Source) -> tuple[Image.Image, int]:
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:
     """Rotate before resizing: Pillow resizes rows first and rounds, so rotating the tensor would give other values."""
     return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
-
-
-def _check_pixels(image: Image.Image, name: str) -> None:
-    _check_size(image.width, image.height, name)
-    several = getattr(image, "is_animated", False)
-    if several and (image.format != "MPO" or image.tell()):  # not n_frames, which reads all of them
-        raise InputError(f"{name}: several images in one file: save the one to classify as a still image")
-    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise InputError(f"{name}: 32-bit pixels of unknown range: save as an 8-bit image")
-    if image.format == "TIFF" and image.mode.startswith("I;"):
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        if tags.get(_BITS) != (16,) or tags.get(_PHOTOMETRIC) != _BLACK_IS_ZERO:
-            raise InputError(f"{name}: gray values in an unusual range (12 bits, or white is zero): save as 8-bit")
-
-
-def _check_decoding_cost(image: Image.Image, scans: JpegScans | None, data: bytes, name: str) -> None:
-    """Reject a small file that would take its decoder minutes or gigabytes."""
-    if scans and scans.number > min(MAX_SCANS, MAX_PASSES // (image.width * image.height)):
-        most = f"more than {MAX_SCANS}" if scans.number > MAX_SCANS else f"{scans.number}"
-        size = "" if scans.number > MAX_SCANS else " of this size"
-        raise InputError(f"{name}: a JPEG{size} with {most} scans, not decoded: save it again")
-    if image.format == "TIFF":
-        _check_strips(image, data, name)
-    if image.format == "BMP" and "bmp_rle" in [part[0] for part in image.tile]:  # type: ignore[attr-defined]
-        pixels = image.width * image.height
-        if pixels > MAX_RUNS:
-            raise InputError(
-                f"{name}: a run-length encoded BMP of more than {MAX_RUNS // 1_000_000} megapixels: save as PNG"
-            )
-        if len(data) > 2 * (pixels + image.height) + _LONGEST_EXIF:  # runs of one pixel take two bytes
-            raise InputError(f"{name}: a run-length encoded BMP with more runs than pixels: save as PNG")
-
-
-def _check_strips(image: Image.Image, data: bytes, name: str) -> None:
-    """Reject a TIFF of vast tiles, of many small tiles or strips, or of JPEGs with many scans."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    across, down = tags.get(_TILE_WIDTH) or image.width, tags.get(_TILE_LENGTH) or tags.get(_STRIP_ROWS) or image.height
-    columns, rows = -(image.width // -across), -(image.height // -min(down, 2**31))
-    if _TILE_WIDTH in tags and columns * across * rows * down > 2 * MAX_PIXELS:
-        raise _too_large(name)
-    if columns * rows > MAX_STRIPS:
-        raise InputError(f"{name}: a TIFF with more than {MAX_STRIPS} strips or tiles, not decoded: save it again")
-    if tags.get(_COMPRESSION) == _JPEG_IN_TIFF:
-        starts = tags.get(_TILE_STARTS) or tags.get(_STRIP_STARTS) or ()
-        sizes = [size or len(data) for size in tags.get(_TILE_SIZES) or tags.get(_STRIP_SIZES) or (0,) * len(starts)]
-        overlap = sum(sizes) > 2 * len(data)
-        scans = 0 if overlap else sum(data.count(b"\xff\xda", *at) for at in _ranges(starts, sizes))
-        if overlap or scans * across * min(down, image.height) > MAX_PASSES:
-            raise InputError(f"{name}: a TIFF of JPEGs with many scans, not decoded: save it again")
-
-
-def _ranges(starts: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return ((start, start + size) for start, size in zip(starts, sizes, strict=False))
-
-
-def _exif_of(data: bytes, end: int, name: str) -> bytes | None:
-    """The EXIF of a JPEG if it is split over several segments, which start before `end`; otherwise None."""
-    parts = joined_exif(data, end)
-    if len(parts) < 2:
-        return None
-    exif = b"".join(parts)
-    _check_tags(exif, len(exif), name)
-    if len(parts) > MAX_EXIF_SEGMENTS:
-        raise InputError(f"{name}: a JPEG with more than {MAX_EXIF_SEGMENTS} EXIF segments, not decoded: save it again")
-    return exif
-
-
-def _check_tags(data: bytes, end: int, name: str) -> None:
-    """Reject a small file whose tags, which start before `end`, would take gigabytes when it is opened."""
-    heads = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")  # of a TIFF, or of EXIF; `find` finds them fast
-    if any(data.find(head, 0, end) >= 0 for head in heads) and has_overlapping_tags(data, end):
-        raise InputError(f"{name}: corrupt tags, which reference more bytes than the file has")
-
-
-def _check_size(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise _too_large(name)
-    if min(width, height) < SMALLEST_SIDE:
-        raise InputError(f"{name}: {width}x{height} pixels are too few: need at least {SMALLEST_SIDE} per side")
-
-
-def _too_large(name: str) -> InputError:
-    return InputError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels, not decoded: save a smaller version")
 
 
 def _orientation(image: Image.Image, exif: bytes | None = None) -> int:
@@ -419,58 +316,3 @@ def _orientation(image: Image.Image, exif: bytes | None = None) -> int:
     except Exception:  # unreadable EXIF: take the pixels as they are
         return 1
     return value if isinstance(value, int) and value in _UPRIGHT else 1
-
-
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Convert any mode to 8-bit sRGB. 16-bit grey keeps its high byte, as 16-bit colour does in Pillow."""
-    profile = image.info.get("icc_profile")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
-        image = _opaque(image, name)
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    if image.mode == "P":
-        image = image.convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        image = _through_profile(image, profile)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _opaque(image: Image.Image, name: str) -> Image.Image:
-    """Remove an alpha channel that is opaque everywhere. Transparent parts hide colours that nobody has seen."""
-    hidden = image.mode == "1" or image.mode.startswith("I")  # Pillow misreads the transparent colour of these
-    grey = image.info.get("transparency")
-    if image.mode == "L" and isinstance(grey, int) and image.format == "PNG":
-        # Pillow scales pixels of 2 or 4 bits to multiples of 17 or 85, but not this value.
-        levels = {level for level, pixels in enumerate(image.histogram()) if pixels}
-        hidden = not any(level % 17 for level in levels) and bool(levels & {17 * grey, 85 * grey})
-    rgba = image.convert("RGBA")
-    if hidden or rgba.getchannel("A").getextrema() != (255, 255):
-        raise InputError(f"{name}: has transparent parts: save it without transparency")
-    return rgba.convert("L" if image.mode in ("L", "LA") else "RGB")
-
-
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert `image` to sRGB by its colour profile. A broken profile, or one that is sRGB already, changes nothing."""
-    from PIL import ImageCms  # rarely needed, and slow to import
-
-    try:
-        source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(source, srgb, image.mode, "RGB")
-        if image.mode == "RGB" and _changes_nothing(transform):
-            return image
-        converted = ImageCms.applyTransform(image, transform)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        if _lacks_memory(*image.size):
-            raise MemoryError from None
-        return image
-    return converted if converted is not None else image
-
-
-def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether `transform` maps sRGB to sRGB up to rounding. The names of profiles are not reliable."""
-    from PIL import ImageCms
-
-    steps = np.arange(16, dtype=np.uint8) * np.uint8(17)
-    colours = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
-    probe = ImageCms.applyTransform(Image.fromarray(colours), transform)
-    return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colours).max()) <= _ROUNDING

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fuzzed.refusals import NAME, refused_well
 from spot_edge.errors import InputError
+from spot_edge.image.limits import MAX_PIXELS
 from spot_edge.image.source import Source
-from spot_edge.image.tensor import MAX_PIXELS, prepare
+from spot_edge.image.tensor import prepare
 from spot_edge.model.spec import ImageSpec
 
 LONGEST = 8192
