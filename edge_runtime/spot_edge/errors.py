@@ -99,7 +99,7 @@ EXIT_CODES: dict[int, str] = {
     2: "wrong command line",
     3: "an input could not be classified (the others were)",
     4: "the model file was rejected",
-    5: "no TFLite interpreter, or the model was rejected or misbehaves",
+    5: "no TFLite interpreter, or the model fails in it",
     6: "a result could not be written",
     7: "a data set, split, recipe or run directory cannot be used",
     8: "a required check failed",
