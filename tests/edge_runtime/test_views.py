@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from spot_edge.classifier import Classifier
 from spot_edge.errors import ModelError
 from spot_edge.model.file import ModelFile, seal, verify
+from spot_edge.model.interpreter import Interpreter
 from spot_edge.model.views import VIEW_COUNTS, Views
 from spot_edge.prediction.burst import mean_scores
 from spot_edge.prediction.ood import MEMBER
@@ -156,6 +158,35 @@ def test_a_prediction_names_its_views(viewed: ModelFile, draw: Callable[..., np.
     assert note in describe(prediction, 1)
     alone = Classifier(viewed).classify(image)
     assert (set(alone.as_dict()["model"]), alone.notes) == ({"name", "variant", "id"}, ())
+
+
+def test_one_view_that_is_not_finite_is_not_assessed(
+    viewed: ModelFile, draw: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, calls = Interpreter.invoke, []
+
+    def wrong(self: Interpreter, tensor: np.ndarray) -> dict[str, np.ndarray]:
+        calls.append(tensor)
+        outputs = right(self, tensor)
+        outputs["evidence"] = outputs["evidence"].copy()
+        outputs["evidence"].flat[0] = np.nan if len(calls) == 3 else 0
+        return outputs
+
+    monkeypatch.setattr(Interpreter, "invoke", wrong)
+    classifier, image = Classifier(viewed, views=8), draw(300, 200)
+    prediction = classifier.classify(image)
+    assert (len(calls), prediction.misbehaves, prediction.abstained) == (8, True, True)
+    assert not classifier.classify(image).misbehaves
+
+
+def test_threads_share_a_classifier_of_views(viewed: ModelFile, draw: Callable[..., np.ndarray]) -> None:
+    classifier = Classifier(viewed, views=2)
+    prepared = [classifier.prepare(np.roll(draw(120, 90), 20 * turn, axis=1)) for turn in range(4)]
+    alone = [scores(classifier.predict(each)).tolist() for each in prepared]
+    assert len(set(map(tuple, alone))) == 4
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda turn: scores(classifier.predict(prepared[turn % 4])).tolist(), range(16)))
+    assert together == 4 * alone
 
 
 def test_a_burst_of_views(viewed: ModelFile, draw: Callable[..., np.ndarray]) -> None:
