@@ -18,6 +18,7 @@ from spot_train.loop.checkpoint import Checkpoint, Epoch, Position
 from spot_train.loop.losses import SetCrossentropy, set_accuracy
 from spot_train.loop.optimizer import DeferredAverage, make_optimizer, plateau_rate
 from spot_train.loop.progress import Progress, StopRequest
+from spot_train.network.folding import fold_frozen
 from spot_train.network.network import backbone_layers, build_body, freeze_batch_norm, freeze_first
 from spot_train.recipes.recipe import Recipe
 
@@ -278,7 +279,7 @@ class _StepCallback(keras.callbacks.Callback):  # type: ignore[misc]
 def _compiled(
     recipe: Recipe, body: Any, optimizer: DeferredAverage, size: int, examples: Examples
 ) -> tuple[Any, RandomAugmentation]:
-    """Compile the training model around `body` for one size of crops."""
+    """Compile the training model around `body` for one size of crops. The layers that learn must be set before."""
     train, side = recipe.train, recipe.train.stored_size
     augment = RandomAugmentation(recipe.augment, size)
     inputs = [keras.Input((side, side, 3), dtype="uint8")]
@@ -288,7 +289,7 @@ def _compiled(
     if examples.views is not None and (train.mixup or train.cutmix):
         inputs.append(keras.Input((6,), dtype="float32"))
         images = Blend(dtype="float32", trainable=False)(images, inputs[-1])
-    logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(body(images)["evidence"])
+    logits = keras.layers.GlobalAveragePooling2D(dtype="float32")(fold_frozen(body)(images)["evidence"])
     if train.logit_adjustment:
         offset = [float(value) for value in train.logit_adjustment * _log_prior(examples)]
         logits = keras.layers.Rescaling(1.0, offset, dtype="float32")(logits)
