@@ -18,6 +18,7 @@ from spot_edge.image.tensor import decode, prepare
 from spot_edge.model.spec import ImageSpec
 
 END = b"\xff\xd9"
+TOO_FEW = "scan: damaged image: the PNG has too few rows of pixels"
 KINDS = {
     "plain": {},
     "optimized": {"optimize": True, "quality": 30},
@@ -75,6 +76,66 @@ def test_a_second_profile_of_a_png_is_damage(draw, encode) -> None:
     profile = png[33 : png.index(b"IDAT") - 4]
     assert accepted(png)
     assert refusal(png[:33] + profile + png[33:]) == "scan: damaged image: its iCCP chunk occurs twice"
+
+
+def png_of(header: tuple[int, int, int, int, int], rows: bytes, *extra: bytes, broken: bool = False) -> bytes:
+    """A PNG with these width, height, depth, color type and interlacing, whose checksums are right."""
+    packed = bytearray(zlib.compress(rows))
+    if broken:
+        packed[len(packed) // 2 : len(packed) // 2 + 40] = b"\xff" * 40
+    width, height, depth, color, interlaced = header
+    first = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced))
+    return b"\x89PNG\r\n\x1a\n" + first + b"".join(extra) + chunk(b"IDAT", bytes(packed)) + chunk(b"IEND")
+
+
+def interlaced_rows(picture: np.ndarray) -> list[bytes]:
+    starts = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+    return [b"\0" + row.tobytes() for x, y, right, down in starts for row in picture[y::down, x::right]]
+
+
+EXIF = chunk(b"eXIf", b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+
+
+@pytest.mark.parametrize("extra", [(), (EXIF,)])
+def test_broken_pixels_of_a_png_with_right_checksums_are_noticed(extra: tuple[bytes, ...], draw) -> None:
+    rows = b"".join(b"\0" + row.tobytes() for row in draw(64, 48))
+    assert accepted(png_of((64, 48, 8, 2, 0), rows, *extra))
+    assert "damaged image: " in refusal(png_of((64, 48, 8, 2, 0), rows, *extra, broken=True))
+    with pytest.raises(InputError, match="damaged image: "):
+        prepare(Source.of(Image.open(io.BytesIO(png_of((64, 48, 8, 2, 0), rows, *extra, broken=True)))), ImageSpec(48))
+
+
+@pytest.mark.parametrize(
+    ("depth", "color", "size"), [(8, 2, 192), (16, 2, 384), (8, 0, 64), (1, 0, 8), (4, 0, 32), (16, 0, 128), (8, 3, 64)]
+)
+@pytest.mark.parametrize("level", [0, 200])
+def test_a_png_with_too_few_rows_is_refused(depth: int, color: int, size: int, level: int) -> None:
+    """Also a black one, though Pillow would have left its missing rows black."""
+    palette = (chunk(b"PLTE", bytes(768)),) if color == 3 else ()
+    row = b"\0" + bytes([level]) * size
+    assert accepted(png_of((64, 49, depth, color, 0), 49 * row, *palette))
+    assert accepted(png_of((64, 49, depth, color, 0), 49 * row + b"more", *palette))
+    for rows in (1, 24, 48):
+        assert refusal(png_of((64, 49, depth, color, 0), rows * row, *palette)) == TOO_FEW
+
+
+@pytest.mark.parametrize("height", [48, 49])
+@pytest.mark.parametrize("black", [0, 1, 2, 49])
+def test_an_interlaced_png_with_too_few_rows_is_refused(height: int, black: int, draw) -> None:
+    picture = np.maximum(draw(61, height), 1)
+    picture[height - min(black, height) :] = 0
+    rows = interlaced_rows(picture)
+    whole = decode(png_of((61, height, 8, 2, 1), b"".join(rows)), "scan")[0]
+    assert np.array_equal(np.asarray(whole), picture)
+    for missing in (1, 2, 30):
+        assert refusal(png_of((61, height, 8, 2, 1), b"".join(rows[:-missing]))) == TOO_FEW
+
+
+def test_many_pieces_of_black_pixels_are_counted() -> None:
+    rows = np.random.default_rng(5).integers(0, 256, (1001, 1 + 3 * 900), np.uint8)
+    rows[:, 0], rows[-500:] = 0, 0
+    assert accepted(png_of((900, 1001, 8, 2, 0), rows.tobytes()))
+    assert refusal(png_of((900, 1001, 8, 2, 0), rows[:-1].tobytes())) == TOO_FEW
 
 
 def pictures(draw: Callable[[int, int], np.ndarray]) -> list[np.ndarray]:

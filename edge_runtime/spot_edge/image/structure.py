@@ -15,7 +15,7 @@ from spot_edge.errors import InputError
 from spot_edge.image.formats import AFTER_SCAN
 from spot_edge.image.limits import MAX_SCANS, MAX_STRIPS
 
-__all__ = ["JpegScans", "check_blocks", "read_scans"]
+__all__ = ["JpegScans", "check_blocks", "has_all_rows", "read_scans"]
 
 # Blocks per file. Real files have a tenth of these at most.
 MAX_SEGMENTS = 2_000  # of a JPEG before its first scan
@@ -130,6 +130,10 @@ _COLOURS = frozenset((b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB"))
 _SRGB_GAMMA, _GAMMA_TOLERANCE = 45_455, 2_273  # in 1/100,000; five percent, as in libpng
 _SRGB_CHROMATICITIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)  # white, red, green, blue
 _CHROMATICITY_TOLERANCE = 1_000
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each color type
+_WHOLE = ((0, 0, 1, 1),)  # first column and row, and steps to the next ones, of each pass over the pixels
+_INTERLACED = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+_PIECE, _MOST_INFLATED = 1 << 16, 1 << 20  # bytes that are inflated at once, and that they may become
 _BT709, _SRGB, _HDR = 1, 13, (16, 18)  # code points of ITU-T H.273: primaries, and transfer functions
 
 
@@ -178,6 +182,26 @@ def _check_png_colours(chunks: dict[bytes, bytes], name: str) -> None:
             wrong = wrong or distance > _CHROMATICITY_TOLERANCE
     if wrong:
         raise InputError(f"{name}: its colors are not sRGB (cICP, gAMA or cHRM chunk): save it as sRGB")
+
+
+def has_all_rows(data: bytes) -> bool:
+    """Whether the PNG in `data` contains all rows that its header announces. Inflates its pixels."""
+    width, height, depth, color, interlaced = struct.unpack_from(">IIBB2xB", data, 16)
+    bits = depth * _CHANNELS.get(color, 0)
+    left = sum(
+        -((top - height) // down) * (1 + (bits * -((first - width) // across) + 7) // 8)
+        for first, top, across, down in (_INTERLACED if interlaced else _WHOLE)
+    )
+    view, at, inflater = memoryview(data), 8, zlib.decompressobj()
+    while left > 0 and at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        for start in range(at + 8, at + 8 + length, _PIECE) if kind == b"IDAT" else ():
+            packed: memoryview | bytes = view[start : min(start + _PIECE, at + 8 + length)]
+            while packed and left > 0 and not inflater.eof:
+                left -= len(inflater.decompress(packed, _MOST_INFLATED))
+                packed = inflater.unconsumed_tail
+        at += 12 + length
+    return data[12:16] == b"IHDR" and left <= len(inflater.flush())
 
 
 # GIF
