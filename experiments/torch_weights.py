@@ -86,6 +86,8 @@ def _convert(backbone: str, file: Path, out: Path, reference: Path | None) -> No
 
     if not out.name.endswith(".weights.h5"):
         raise DataError(f"{out}: the name must end with .weights.h5")
+    if out.exists():
+        raise OutputError(f"{out}: already exists. Name a new file with --out")
     if find_backbone(backbone).keras_name not in SIZES:
         raise DataError(f"{backbone}: only weights of efficientnet_lite0 to _lite4 can be converted")
     tensors = read_torch_file(file)

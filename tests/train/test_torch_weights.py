@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from experiments.torch_weights import load_torch_weights, main, read_torch_file
-from spot_edge.errors import DataError
+from spot_edge.errors import DataError, OutputError
 from spot_train.network.network import build_body, load_pretrained
 from spot_train.recipes.recipe import Network
 
@@ -215,6 +215,15 @@ def test_an_odd_reference_is_refused_in_one_line(
     message = refused("efficientnet_lite0", tmp_path / "file.pth", "--out", out, "--reference", reference)
     assert re.search(rf"{re.escape(str(reference))}: {reason}", message)
     assert not out.exists()
+
+
+def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out.weights.h5"
+    out.write_bytes(b"kept")
+    done = CliRunner().invoke(main, ["efficientnet_lite0", str(tmp_path / "file.pth"), "--out", str(out)])
+    assert done.exit_code == OutputError.exit_code
+    assert done.stderr == f"experiments.torch_weights: {out}: already exists. Name a new file with --out\n"
+    assert out.read_bytes() == b"kept"
 
 
 def torch_like(body: keras.Model) -> dict[str, np.ndarray]:
