@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from spot_edge.errors import DataError
+from spot_train.labels.labelset import load_label_set
+from spot_train.recipes.recipe import load_recipe
 from spot_train.runs.average import average_runs
+from spot_train.runs.directory import describe_run, write_json, write_recipe
 
 
 @pytest.fixture
@@ -72,6 +75,30 @@ def test_runs_that_differ_are_refused(
     with pytest.raises(DataError, match=f"they differ in {next(iter(about))}"):
         average_runs([first_run, other_run], shapes, tmp_path / "mean", print)
     assert not (tmp_path / "mean").exists()
+
+
+@pytest.mark.parametrize(
+    ("factors", "reason"),
+    [
+        ((0.0, 0.2), "they differ in train.shift_to_balance"),
+        ((0.2, 0.2), "first: cannot open its model.keras. Restore a packed run with `spot-edge runs restore`"),
+    ],
+)
+def test_runs_that_cannot_be_averaged_are_refused_before_images_are_read(
+    tmp_path: Path, factors: tuple[float, float], reason: str
+) -> None:
+    runs = [tmp_path / "first", tmp_path / "second"]
+    for run, factor in zip(runs, factors, strict=True):
+        run.mkdir()
+        recipe = load_recipe("spot", [f"train.shift_to_balance={factor}"])
+        (run / "split.csv").write_text("image,label\n")
+        about = describe_run(recipe, load_label_set("ham10000"), run / "split.csv", None, "none")
+        write_json(run / "run.json", about)
+        write_recipe(run / "recipe.toml", recipe)
+    with pytest.raises(DataError) as caught:
+        average_runs(runs, tmp_path / "no-data", tmp_path / "mean", print)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_one_run_and_adapting_batch_norm_are_refused(

@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 from spot_bench.data.manifest import Item, Manifest
 from spot_bench.stats.intervals import Estimate
 from spot_edge.errors import DataError
 from spot_train.commands.runs import runs
+from spot_train.labels.labelset import load_label_set
 from spot_train.recipes.recipe import load_recipe, recipe_hash
 from spot_train.runs.directory import describe_run
 from spot_train.runs.shift import Change, change_lines, class_shares, compare_factors, shift_run
@@ -75,15 +77,25 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_training_with_the_factor_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--by", "0.2", "--out", "new"]])
+def test_a_packed_run_is_refused_before_images_are_read(repository: Path, tmp_path: Path, options: list[str]) -> None:
+    given = ["shift", repository / "models" / "spot", "--data", tmp_path / "none", *options]
+    done = CliRunner().invoke(runs, list(map(str, given)))
+    assert isinstance(done.exception, DataError)
+    assert str(done.exception).endswith(
+        "spot: cannot open its model.keras. Restore a packed run with `spot-edge runs restore`"
+    )
+
+
+def test_training_with_the_factor_says_so(tmp_path: Path, repository: Path) -> None:
+    schema = json.loads((repository / "docs" / "reference" / "schemas" / "run.schema.json").read_text())
     (tmp_path / "split.csv").write_text("image,label\n")
     for factor, said in (("0", None), ("0.2", "favors rare classes: each logit is lowered by 0.2 log(class share")):
         recipe = load_recipe("spot", [f"train.shift_to_balance={factor}"])
-        from spot_train.labels.labelset import load_label_set
-
         about = describe_run(recipe, load_label_set("ham10000"), tmp_path / "split.csv", None, "none")
         assert about["training"].get("top_class", "").startswith(said or "")
         assert ("top_class" in about["training"]) == (said is not None)
+        Draft202012Validator(schema).validate(about)
 
 
 @pytest.mark.long

@@ -21,8 +21,9 @@ from spot_train.labels.labelset import plain_label_set
 from spot_train.loop.checkpoint import Checkpoint, Position
 from spot_train.loop.fit import Interrupted, training_body
 from spot_train.loop.session import train_run, unfinished_folder
-from spot_train.loop.teachers import check_teachers, check_weights
-from spot_train.recipes.recipe import Recipe, Train, load_recipe
+from spot_train.loop.teachers import check_teachers, check_weights, teacher_digests
+from spot_train.recipes.recipe import Recipe, Train, load_recipe, render_recipe
+from spot_train.runs.directory import write_recipe
 
 LABELS = plain_label_set(["mel", "nv"])
 
@@ -37,7 +38,9 @@ def teacher(folder: Path, *rows: str, classes: Sequence[str] = ("mel", "nv")) ->
     """Write what a finished run says about its classes and its training images."""
     listed(folder / "split.csv", *rows)
     labels = [{"label": name} for name in classes]
-    (folder / "run.json").write_text(json.dumps({"schema": 1, "labels": labels, "image": {"size": 32}}))
+    about = {"schema": 1, "labels": labels, "image": {"size": 32}, "weights": {"name": "imagenet", "sha256": None}}
+    (folder / "run.json").write_text(json.dumps(about))
+    write_recipe(folder / "recipe.toml", load_recipe("spot"))
     return folder
 
 
@@ -90,7 +93,38 @@ def test_weights_with_the_same_split_or_of_no_run_fit(tmp_path: Path) -> None:
     assert not notes
     moved = str(tmp_path / "model.keras")
     check_weights(moved, data, notes.append)
+    assert not notes  # there is no such file
+    Path(moved).touch()
+    check_weights(moved, data, notes.append)
     assert [note.partition(",")[0] for note in notes] == [f"note: {moved} is not in a run directory"]
+
+
+@pytest.mark.parametrize("taught", ["weights", "teachers", "mean_of", "unknown"])
+def test_a_note_says_that_weights_are_checked_for_one_generation_only(tmp_path: Path, taught: str) -> None:
+    rows = "t.jpg,nv,t-lesion,train", "h.jpg,mel,h-lesion,test"
+    data, notes, run = listed(tmp_path / "data.csv", *rows), list[str](), teacher(tmp_path / "run", *rows)
+    about = json.loads((run / "run.json").read_text())
+    distilled = render_recipe(load_recipe("spot", ["train.teachers=['runs/teacher']"]))
+    if taught == "weights":
+        about["weights"] = {"name": "model.keras", "sha256": "0" * 64}
+    elif taught == "teachers":
+        (run / "recipe.toml").write_text(distilled)
+    elif taught == "mean_of":
+        about["mean_of"] = [(run / "recipe.toml").read_text(), distilled]
+    else:
+        (run / "recipe.toml").unlink()
+    (run / "run.json").write_text(json.dumps(about))
+    check_weights(str(run / "model.keras"), data, notes.append)
+    (note,) = notes
+    assert note.startswith(f"note: the run of {run / 'model.keras'} learned from other runs: ")
+
+
+def test_a_packed_teacher_is_refused_before_images_are_read(tmp_path: Path) -> None:
+    run = teacher(tmp_path / "run", "t.jpg,nv,t-lesion,train")
+    with pytest.raises(
+        DataError, match=r"cannot open its model\.keras\. Restore a packed run with `spot-edge runs rest"
+    ):
+        teacher_digests(Train(teachers=(str(run),)))
 
 
 def test_training_refuses_weights_that_leak_before_it_starts(tmp_path: Path) -> None:

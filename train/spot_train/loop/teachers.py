@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from spot_train.loop.fit import Interrupted, predict_logits
 from spot_train.loop.losses import allowed_classes
 from spot_train.loop.progress import Progress, StopRequest
 from spot_train.recipes.recipe import Recipe, Train
+from spot_train.runs.directory import load_network, network_file
 
 __all__ = [
     "check_teachers",
@@ -65,15 +67,29 @@ def check_weights(weights: str, manifest: Manifest, log: Callable[[str], None]) 
     """Check that the starting weights saw no image and no group that `manifest` holds out; DataError if they did.
 
     `weights` is an argument of `load_pretrained`. Only a run directory lists its training images, so `log` gets a note
-    if the `model.keras` is elsewhere.
+    if the `model.keras` is elsewhere, or if that run learned from other runs: their training images are not checked.
     """
     path = Path(weights)
     if path.suffix != ".keras":
         return
     if (path.parent / "run.json").is_file():
         _refuse_leaks(path.parent, f"--weights {weights}", Divided.of(manifest), "weights")
-    else:
+        if _learned_from_runs(path.parent):
+            log(f"note: the run of {weights} learned from other runs: their training images are not checked for leaks")
+    elif path.is_file():  # if not, `check_pretrained` says so
         log(f"note: {weights} is not in a run directory, so its training images cannot be checked for leaks")
+
+
+def _learned_from_runs(run: Path) -> bool:
+    """Return whether `run`, or a run that it is the mean of, had teachers or started from a run; true if unknown."""
+    about = read_run_description(run)
+    if str(about.get("weights", {}).get("name", "")).endswith(".keras"):
+        return True
+    try:
+        recipes = [(run / "recipe.toml").read_text(encoding="utf-8"), *about.get("mean_of", ())]
+        return any(tomllib.loads(recipe).get("train", {}).get("teachers") for recipe in recipes)
+    except (OSError, ValueError):
+        return True
 
 
 def _refuse_leaks(run: Path, name: str, data: Divided, what: str) -> None:
@@ -128,7 +144,7 @@ def distilled_targets(
     """
     total: Any = 0
     for name in settings.teachers:
-        body = _teacher(name)
+        body = load_network(Path(name))
         spec = ImageSpec(**read_run_description(Path(name))["image"])
         logits = predict_logits(body, cached_pixels(train, spec, folder))
         total = total + softmax(logits / settings.teacher_temperature)
@@ -178,7 +194,7 @@ def _logits(
 ) -> Iterator[NDArray[np.float16]]:
     """Yield one teacher's logits of every image for each view, from the cache where it has them."""
     settings, number = recipe.train, sum(len(manifest.items) for manifest in manifests)
-    body = _teacher(name)
+    body = load_network(Path(name))
     size, classes = body.input_shape[1], body.output["evidence"].shape[-1]
     side = max(settings.stored_size, size)
     key = [
@@ -244,16 +260,9 @@ def _predicted(
 
 def _digest(name: str) -> str:
     try:
-        return hashlib.sha256((Path(name) / "model.keras").read_bytes()).hexdigest()
+        return hashlib.sha256(network_file(Path(name)).read_bytes()).hexdigest()
     except OSError as error:
         raise DataError(f"{name}: cannot read its model.keras: {error.strerror or error}") from error
-
-
-def _teacher(name: str) -> Any:
-    try:
-        return keras.saving.load_model(Path(name) / "model.keras", compile=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name}: cannot open its model.keras: {error}") from error
 
 
 def _cached(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from spot_bench.run.directory import SOURCES, read_run_description
@@ -25,7 +24,7 @@ from spot_train.loop.session import read_task
 from spot_train.recipes.recipe import load_recipe
 from spot_train.report.page import validation_files
 from spot_train.report.validation import validation_metrics
-from spot_train.runs.directory import new_run, write_json
+from spot_train.runs.directory import load_network, new_run, write_json
 
 __all__ = ["average_runs"]
 
@@ -36,7 +35,7 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
     """Write a run to `out` with the mean weights of `runs`, and return its metrics on the validation split of `data`.
 
     Recipe, split and history come from the first run; `run.json` has the recipes of all. DataError if the runs differ
-    in labels, split, network, pretrained weights or sources.
+    in labels, split, network, pretrained weights, sources or `train.shift_to_balance`.
     """
     if len(runs) < 2:
         raise DataError("averaging needs two or more runs")
@@ -47,13 +46,17 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
                 raise DataError(f"{run}: cannot average it with {runs[0]}: they differ in {key}")
         if about.get("sources") != descriptions[0].get("sources"):
             raise DataError(f"{run}: cannot average it with {runs[0]}: they differ in sources")
-    recipe = load_recipe(str(runs[0] / "recipe.toml"))
-    if any(load_recipe(str(run / "recipe.toml")).train.batch_norm != "frozen" for run in runs):
+    recipes = [load_recipe(str(run / "recipe.toml")) for run in runs]
+    recipe = recipes[0]
+    for run, other in zip(runs, recipes, strict=True):
+        if other.train.shift_to_balance != recipe.train.shift_to_balance:
+            raise DataError(f"{run}: cannot average it with {runs[0]}: they differ in train.shift_to_balance")
+    if any(each.train.batch_norm != "frozen" for each in recipes):
         raise DataError("cannot average runs with adapting batch norm: its statistics fit the weights of one run only")
+    body = _mean_body(runs)
     task = read_task(recipe, data, log)
     val = task.manifest.split("val")
     log(f"averaging {len(runs)} runs and evaluating {len(val.items)} validation images")
-    body = _mean_body(runs)
     logits, truth = predict_logits(body, pixel_array(val, recipe.network.image)), task.indices(val)
     metrics = validation_metrics(logits, truth, [item.group for item in val.items], task.labels)
     with new_run(out) as folder:
@@ -73,7 +76,7 @@ def average_runs(runs: Sequence[Path], data: Path, out: Path, log: Callable[[str
 
 
 def _mean_body(runs: Sequence[Path]) -> Any:
-    bodies = [keras.saving.load_model(run / "model.keras", compile=False) for run in runs]
+    bodies = [load_network(run) for run in runs]
     weights = [body.get_weights() for body in bodies]
     if any([w.shape for w in own] != [w.shape for w in weights[0]] for own in weights):
         raise DataError("cannot average runs with different networks")

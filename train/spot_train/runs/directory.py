@@ -26,7 +26,7 @@ from typing import Any
 import keras
 
 from spot_bench.run.directory import SCHEMA
-from spot_edge.errors import OutputError
+from spot_edge.errors import DataError, OutputError, first_line
 from spot_edge.files import write_file
 from spot_edge.model.spec import as_data
 from spot_train.labels.labelset import LabelSet
@@ -37,6 +37,8 @@ __all__ = [
     "TOP_CLASS",
     "describe_run",
     "describe_weights",
+    "load_network",
+    "network_file",
     "new_run",
     "refuse_existing",
     "top_class_text",
@@ -46,6 +48,23 @@ __all__ = [
 ]
 
 TOP_CLASS = "top_class"  # in `training`, of run.json and of spot.json: what the top class optimizes
+
+
+def network_file(run: Path) -> Path:
+    """Return the path of the run's network. DataError if it is absent, as in a packed run."""
+    path = run / "model.keras"
+    if not path.is_file():
+        raise DataError(f"{run}: cannot open its model.keras. Restore a packed run with `spot-edge runs restore`")
+    return path
+
+
+def load_network(run: Path) -> Any:
+    """Return the run's network. DataError if it is absent or damaged."""
+    path = network_file(run)
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{run}: cannot open its model.keras: {first_line(error)}") from error
 
 
 def refuse_existing(out: Path) -> None:

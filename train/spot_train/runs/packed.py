@@ -16,7 +16,7 @@ from spot_edge.errors import DataError
 from spot_edge.files import write_file
 from spot_train.network.network import build_body
 from spot_train.recipes.recipe import load_recipe
-from spot_train.runs.directory import new_run, write_json
+from spot_train.runs.directory import load_network, new_run, write_json
 
 __all__ = ["WEIGHTS", "pack", "restore"]
 
@@ -28,10 +28,7 @@ _KEPT_IF_PRESENT = ("history.svg", "validation.md", "confusion.svg", "threshold.
 def pack(run: Path, out: Path) -> None:
     """Pack the run at `run` into the new folder `out`."""
     described = read_run_description(run)
-    try:
-        body = keras.saving.load_model(run / "model.keras")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run}: cannot open its model.keras: {error}") from error
+    body = load_network(run)
     arrays = {
         _key(i, variable): _small(keras.ops.convert_to_numpy(variable)) for i, variable in enumerate(body.weights)
     }

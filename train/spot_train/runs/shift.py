@@ -1,8 +1,9 @@
 """Shift the top class of a trained run toward the rare classes, as `train.shift_to_balance` does in training.
 
-A network trained on many nevi and few melanomas says "nevus" when in doubt: so most images are right, but rare classes
-are missed. The shift lowers each logit by a factor times the log of its class's share of the training images. A factor
-of 0 changes nothing; at 1 the top class is as if all classes had been equally common.
+A network trained on many nevi and few melanomas predicts the common class if two classes look alike. Most predictions
+are right then, but many images of rare classes are missed. The shift lowers each logit by a factor times the log of
+its class's share of the training images. A factor of 0 changes nothing; at 1 the top class is as if all classes had
+been equally common.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +32,7 @@ from spot_train.report.page import validation_files
 from spot_train.report.validation import validation_metrics
 from spot_train.runs.directory import (
     TOP_CLASS,
+    load_network,
     new_run,
     refuse_existing,
     top_class_text,
@@ -69,7 +70,8 @@ class _Read(NamedTuple):
 def compare_factors(run: Path, data: Path | None, log: Callable[[str], None]) -> list[Change]:
     """Return what each of FACTORS would change on validation, compared with no shift.
 
-    `data` is the folder of the run's images, if it is no longer where `run.json` says.
+    The figures of the best factor are optimistic, because it is chosen on the same images. `data` is the folder
+    of the run's images, if it is no longer where `run.json` says.
     """
     read = _read(run, data, log)
     names, before = [label.label for label in read.labels.labels], softmax(read.logits)
@@ -162,7 +164,7 @@ def class_shares(train: Manifest, labels: Sequence[str], sources: Sequence[Mappi
 def _read(run: Path, data: Path | None, log: Callable[[str], None]) -> _Read:
     """Read the run, and run its network on its validation images."""
     about = read_run_description(run)
-    recipe = load_recipe(str(run / "recipe.toml"))
+    recipe, body = load_recipe(str(run / "recipe.toml")), load_network(run)
     root = data or (Path(about["data"]) if about.get("data") else None)
     if root is None or not root.is_dir():
         raise DataError(f"{root or run}: no such folder: name the folder of the run's images with --data")
@@ -176,7 +178,6 @@ def _read(run: Path, data: Path | None, log: Callable[[str], None]) -> _Read:
         raise DataError(f"{run}: run.json has a missing or unknown entry: {error}") from error
     labels = load_label_set(recipe.labels) if recipe.labels else plain_label_set(names)
     log(f"evaluating {len(validation.items)} validation images")
-    body = keras.saving.load_model(run / "model.keras", compile=False)
     shifted = predict_logits(body, pixel_array(validation, recipe.network.image))
     logits = shifted + recipe.train.shift_to_balance * np.log(shares)
     groups = [item.group for item in validation.items]
