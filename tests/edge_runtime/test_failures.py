@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
+import os
 import re
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,6 +21,8 @@ from spot_edge.commands.workers import in_order
 from spot_edge.errors import CameraError, InputError
 from spot_edge.image.formats import webp_size
 from spot_edge.image.source import Source
+from spot_edge.image.tensor import decode, prepare
+from spot_edge.model.spec import ImageSpec
 
 # Lines of Python that make a function fail for the image "bad.png" as long as the file "fails" exists.
 FAILS = """
@@ -210,6 +216,61 @@ def test_a_folder_as_a_camera_skips_no_image_for_lack_of_memory(images: Path, mo
 
     monkeypatch.setattr("spot_edge.image.tensor.decode", none)
     with Camera(str(images)) as camera, pytest.raises(CameraError, match="not enough memory") as raised:
+        next(camera)
+    assert raised.value.transient
+
+
+def test_an_opened_image_without_memory_is_not_damaged(monkeypatch, lesion) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "copy", none)
+    with pytest.raises(InputError, match="array: not enough memory") as raised:
+        prepare(Source.of(Image.open(io.BytesIO(lesion))), ImageSpec(48))
+    assert raised.value.transient
+
+
+@pytest.mark.parametrize("function", ["check_tags", "open_image", "_upright"])
+def test_decode_raises_an_input_error_without_memory(function: str, monkeypatch, lesion) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"spot_edge.image.tensor.{function}", none)
+    with pytest.raises(InputError, match="a.png: not enough memory") as raised:
+        decode(lesion, "a.png")
+    assert raised.value.transient
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE, errno.EIO])
+def test_a_folder_as_a_camera_skips_no_image_that_cannot_be_read_now(number: int, images: Path, monkeypatch) -> None:
+    whole, failed = os.open, []
+
+    def fail(path: str, *arguments: Any) -> int:
+        if str(path).endswith("bad.png") and not failed:
+            failed.append(path)
+            raise OSError(number, os.strerror(number))
+        return whole(path, *arguments)
+
+    monkeypatch.setattr("spot_edge.files.os.open", fail)
+    with Camera(str(images)) as camera:
+        next(camera)
+        with pytest.raises(CameraError, match=f"bad.png: cannot be read: {os.strerror(number)}") as raised:
+            next(camera)
+        assert raised.value.transient
+        assert len(list(camera)) == 3  # from its first image again
+
+
+@pytest.mark.parametrize("function", ["complete_jpeg", "encode"])
+def test_a_folder_as_a_camera_without_memory_for_a_frame(
+    function: str, images: Path, monkeypatch, draw, encode
+) -> None:
+    def none(*_: object) -> None:
+        raise MemoryError
+
+    if function == "complete_jpeg":
+        (images / "a.png").write_bytes(encode(draw(120, 90), "JPEG"))
+    monkeypatch.setattr(f"spot_edge.camera.folder.{function}", none)
+    with Camera(str(images)) as camera, pytest.raises(CameraError, match="a.png: not enough memory") as raised:
         next(camera)
     assert raised.value.transient
 

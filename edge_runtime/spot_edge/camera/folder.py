@@ -6,9 +6,8 @@ import os
 
 from spot_edge.camera.frames import complete_jpeg, encode
 from spot_edge.errors import CameraError, InputError
-from spot_edge.files import read_file
 from spot_edge.image.inputs import find_images
-from spot_edge.image.source import LARGEST
+from spot_edge.image.source import Source
 
 __all__ = ["ImageFolder"]
 
@@ -47,12 +46,14 @@ class ImageFolder:
 def _read(path: str) -> bytes | None:
     from spot_edge.image.tensor import decode
 
+    name = os.path.basename(path)
     try:
-        data = read_file(path, LARGEST)
-        return complete_jpeg(data) if data.startswith(b"\xff\xd8") else encode(decode(data, os.path.basename(path))[0])
-    except (OSError, ValueError):
+        data = Source.of(path, name).read()
+        return complete_jpeg(data) if data.startswith(b"\xff\xd8") else encode(decode(data, name)[0])
+    except (OSError, ValueError):  # OSError: too wide or too high for a JPEG
         return None
-    except InputError as error:
-        if error.transient:  # not an incomplete image
-            raise CameraError(str(error), transient=True) from error
+    except (InputError, MemoryError) as error:
+        failure = error if isinstance(error, InputError) else InputError.out_of_memory(name)
+        if failure.transient:  # not an incomplete image
+            raise CameraError(str(failure), transient=True) from error
         return None

@@ -125,7 +125,10 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, int]:
     Raises InputError if it is not an image, damaged, too large, animated, partly transparent, or if the range of its
     pixel values is unknown.
     """
-    return _decode(data, name, None)[:2]
+    try:
+        return _decode(data, name, None)[:2]
+    except MemoryError as error:
+        raise InputError.out_of_memory(name) from error
 
 
 def reduction_of(width: int, height: int, spec: ImageSpec) -> int:
@@ -302,6 +305,8 @@ def _from_opened(source: Source) -> tuple[Image.Image, int]:
     except InputError:
         raise
     except Exception as error:  # its file may be damaged
+        if isinstance(error, MemoryError) or lacks_memory(*given.size):
+            raise InputError.out_of_memory(name) from error
         raise InputError(f"{name}: damaged image: {first_line(error)}") from error
     finally:
         _strict.leave()

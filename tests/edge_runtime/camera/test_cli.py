@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spot_edge import Camera, CameraError
@@ -68,6 +69,12 @@ def test_a_file_is_a_camera_of_one_image(folder: Path, whole: bytes) -> None:
 def test_a_file_without_a_complete_image_is_rejected(name: str, folder: Path) -> None:
     with pytest.raises(CameraError, match="contains no complete image"):
         next(Camera(str(folder / name)))
+
+
+def test_an_image_that_is_too_wide_for_a_jpeg_is_skipped(folder: Path, whole: bytes, encode) -> None:
+    (folder / "b.png").write_bytes(encode(np.full((40, 66_000, 3), 200, np.uint8)))
+    with Camera(str(folder)) as camera:
+        assert next(camera) == whole
 
 
 def test_an_empty_folder_is_rejected(spot_edge, tmp_path) -> None:
