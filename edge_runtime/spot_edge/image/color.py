@@ -20,7 +20,7 @@ _ROUNDING = 3  # grey levels by which sRGB profiles of different makers differ
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Convert any mode to 8-bit sRGB. 16-bit grey keeps its high byte, as 16-bit colour does in Pillow."""
+    """Convert any mode to 8-bit sRGB. 16-bit grey keeps its high byte, as 16-bit color does in Pillow."""
     profile = image.info.get("icc_profile")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = _opaque(image, name)
@@ -34,8 +34,8 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _opaque(image: Image.Image, name: str) -> Image.Image:
-    """Remove an alpha channel that is opaque everywhere. Transparent parts hide colours that nobody has seen."""
-    hidden = image.mode == "1" or image.mode.startswith("I")  # Pillow misreads the transparent colour of these
+    """Remove an alpha channel that is opaque everywhere. Transparent parts hide colors that nobody has seen."""
+    hidden = image.mode == "1" or image.mode.startswith("I")  # Pillow misreads the transparent color of these
     grey = image.info.get("transparency")
     if image.mode == "L" and isinstance(grey, int) and image.format == "PNG":
         # Pillow scales pixels of 2 or 4 bits to multiples of 17 or 85, but not this value.
@@ -48,7 +48,7 @@ def _opaque(image: Image.Image, name: str) -> Image.Image:
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert `image` to sRGB by its colour profile. A broken profile, or one that is sRGB already, changes nothing."""
+    """Convert `image` to sRGB by its color profile. A broken profile, or one that is sRGB already, changes nothing."""
     from PIL import ImageCms  # rarely needed, and slow to import
 
     try:
@@ -69,6 +69,6 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
     from PIL import ImageCms
 
     steps = np.arange(16, dtype=np.uint8) * np.uint8(17)
-    colours = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
-    probe = ImageCms.applyTransform(Image.fromarray(colours), transform)
-    return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colours).max()) <= _ROUNDING
+    colors = np.stack(np.meshgrid(steps, steps, steps), axis=3).reshape(64, 64, 3)
+    probe = ImageCms.applyTransform(Image.fromarray(colors), transform)
+    return probe is not None and int(np.abs(np.asarray(probe).astype(np.int16) - colors).max()) <= _ROUNDING

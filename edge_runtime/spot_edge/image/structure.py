@@ -31,7 +31,7 @@ _DAMAGED = "damaged image: "
 
 
 def check_blocks(data: bytes, name: str) -> bool:
-    """Raise InputError if `data` has too many blocks, wrong checksums or colours that Pillow would misread.
+    """Raise InputError if `data` has too many blocks, wrong checksums or colors that Pillow would misread.
 
     Returns whether the file is complete, as far as its blocks show.
     """
@@ -126,7 +126,7 @@ def read_scans(data: bytes) -> JpegScans:
 
 _INFLATED = frozenset((b"zTXt", b"iTXt", b"iCCP"))
 _ONCE = frozenset((b"IHDR", b"PLTE", b"iCCP", b"eXIf", b"cICP", b"gAMA", b"cHRM", b"sRGB", b"tRNS"))
-_COLOURS = frozenset((b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB"))
+_COLORS = frozenset((b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB"))
 _SRGB_GAMMA, _GAMMA_TOLERANCE = 45_455, 2_273  # in 1/100,000; five percent, as in libpng
 _SRGB_CHROMATICITIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)  # white, red, green, blue
 _CHROMATICITY_TOLERANCE = 1_000
@@ -151,7 +151,7 @@ def _check_png(data: bytes, name: str) -> bool:
         left -= 1
         if kind != b"IDAT":
             if kind == b"IEND":
-                _check_png_colours(found, name)
+                _check_png_colors(found, name)
                 return True
             if kind in _ONCE:
                 if kind in found:
@@ -165,8 +165,8 @@ def _check_png(data: bytes, name: str) -> bool:
     return False
 
 
-def _check_png_colours(chunks: dict[bytes, bytes], name: str) -> None:
-    """Reject colours that are not sRGB, unless an ICC profile describes them. Pillow ignores all but the profile."""
+def _check_png_colors(chunks: dict[bytes, bytes], name: str) -> None:
+    """Reject colors that are not sRGB, unless an ICC profile describes them. Pillow ignores all but the profile."""
     code = chunks.get(b"cICP", b"")
     wrong = False
     if len(code) == 4:
