@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import TypeAlias
 
+from spot_edge.image.formats import webp_size
 from spot_edge.image.limits import MAX_PIXELS
 
 __all__ = ["LARGEST_IMAGE", "decoding_memory"]
@@ -60,7 +61,8 @@ def _needs(head: bytes, read: _Read) -> _Needs:
     if head.startswith(b"\x89PNG"):
         return (*struct.unpack_from(">II", head, 16), _OTHERS)
     if head.startswith(b"RIFF"):
-        return _webp(head)
+        width, height = webp_size(head)
+        return (width, height, _WEBP) if width else None
     if head.startswith(b"GIF8"):
         return _gif(head, read)
     if head.startswith((b"II*\0", b"MM\0*")):
@@ -83,19 +85,6 @@ def _jpeg(read: _Read) -> _Needs:
             return width, height, _PLAIN_JPEG if kind < 0xC2 and channels < 4 and not profile else _OTHERS
         profile = profile or (kind == 0xE2 and read(at + 4, 11) == b"ICC_PROFILE")
         at += 2 + length
-    return None
-
-
-def _webp(head: bytes) -> _Needs:
-    kind = head[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little"), _WEBP
-    if kind == b"VP8L":
-        sides = struct.unpack_from("<I", head, 21)[0]
-        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF), _WEBP
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", head, 26)
-        return width & 0x3FFF, height & 0x3FFF, _WEBP
     return None
 
 
