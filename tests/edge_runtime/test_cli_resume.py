@@ -8,10 +8,16 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from spot_edge.commands.output_file import PredictionFile
+from spot_edge.commands.records import csv_header, csv_line
+from spot_edge.errors import OutputError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals, limits and file names")
 FORMS = pytest.mark.parametrize("form", ["--json", "--csv"])
@@ -131,6 +137,59 @@ def test_resuming_a_complete_run_changes_nothing(form: str, spot_edge, folder, t
     result = spot_edge("classify", folder, form, "--out", out, "--resume")
     assert (result.returncode, result.stderr.decode()) == (3, ENDED.format(out))
     assert out.read_bytes() == content
+
+
+LABELS, MODEL = ["nv", "mel"], "5f"
+NAMES = ["a.jpg", "b, c.jpg", "d\ne, f.jpg", 'g "h", i.jpg', "j.jpg", "k.jpg", 'l\n"m".jpg', "n, o.jpg", "p.jpg"]
+
+
+def rows(failed: Sequence[str]) -> list[bytes]:
+    """Rows of a small CSV, the header first; the images `failed` could not be classified."""
+    results = {name: ["nv", "routine", ".1", ".9", ".1", MODEL, ""] for name in NAMES}
+    results |= {name: [""] * 6 + [f"{name}: cut, or bad"] for name in failed}
+    return [f"{csv_line(cells)}\n".encode() for cells in (csv_header(LABELS), *([k, *v] for k, v in results.items()))]
+
+
+@pytest.mark.parametrize("failed", [NAMES[::2], NAMES[1::2]], ids=len)
+def test_a_stray_quote_anywhere_loses_nothing(failed: list[str], tmp_path: Path) -> None:
+    """A quote opens a cell that only the end of the file would close."""
+    whole, out = b"".join(rows(failed)), tmp_path / "out.csv"
+    for place in range(len(whole) + 1):
+        damaged = whole[:place] + b'"' + whole[place:]
+        out.write_bytes(damaged)
+        with suppress(OutputError):
+            PredictionFile(out, "csv", MODEL, LABELS, resume=True).close()
+        assert damaged.removesuffix(b'"') == out.read_bytes().removesuffix(b'"'), place
+
+
+@pytest.mark.parametrize("failed", [NAMES[::2], NAMES[1::2]], ids=len)
+def test_half_a_row_at_the_end_is_removed(failed: list[str], tmp_path: Path) -> None:
+    out, complete = tmp_path / "out.csv", b""
+    for row in rows(failed):
+        for length in range(len(row)):
+            out.write_bytes(complete + row[:length])
+            PredictionFile(out, "csv", MODEL, LABELS, resume=True).close()
+            assert out.read_bytes() == complete
+        complete += row
+
+
+def test_many_lines_in_an_open_cell_are_damage(tmp_path: Path) -> None:
+    out, content = tmp_path / "out.csv", b"".join(rows([])) + b'"' + b"note\n" * 100
+    out.write_bytes(content)
+    with pytest.raises(OutputError, match=r"out\.csv: record 10 is damaged: repair it, or choose another file"):
+        PredictionFile(out, "csv", MODEL, LABELS, resume=True)
+    assert out.read_bytes() == content
+
+
+def test_a_stray_quote_exits_with_6(spot_edge, folder, tmp_path) -> None:
+    out = tmp_path / "predictions.csv"
+    spot_edge("classify", folder, "--csv", "--out", out)
+    damaged = out.read_bytes().replace(b"20 mole", b'20 "mole')
+    out.write_bytes(damaged)
+    result = spot_edge("classify", folder, "--csv", "--out", out, "--resume")
+    assert (result.returncode, result.stderr.count(b"\n")) == (6, 1)
+    assert b"record 21 is damaged" in result.stderr
+    assert out.read_bytes() == damaged
 
 
 def test_resuming_without_a_file_starts_a_run(spot_edge, picture, tmp_path) -> None:

@@ -10,7 +10,7 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -22,6 +22,7 @@ from spot_edge.image.inputs import Found, absolute
 __all__ = ["PredictionFile"]
 
 _LONGEST = 16 << 20  # bytes of a record: names may have line breaks, and models thousands of classes
+_MOST_BREAKS = 16  # in half a row: a file name may have some, and the reason why it failed repeats them
 _SYNC_EVERY = 5.0  # seconds of predictions that a power failure may cost; a killed process loses none
 
 
@@ -43,9 +44,11 @@ class PredictionFile:
         self._failed: Counter[str] = Counter()
         self._first = ""
         try:
-            self._file = _open(path, resume=resume)
-            _lock(self._file, path)
-            self._file.truncate(self._read(form, model, labels))
+            with ExitStack() as failed:
+                self._file = failed.enter_context(_open(path, resume=resume))
+                _lock(self._file, path)
+                self._file.truncate(self._read(form, model, labels))
+                failed.pop_all()
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -114,20 +117,24 @@ class PredictionFile:
                 raise OutputError(
                     f"{self._path}: does not hold --{form} predictions with these classes: choose another file"
                 )
-            place = file.seek(len(header.encode()))
+            number, place = 0, file.seek(len(header.encode()))
             for number, record in enumerate(_records(file, quoted=form == "csv"), 1):
                 try:
                     entry = _from_json(record) if form == "json" else _from_csv(record, len(labels))
                 except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
-                    raise OutputError(
-                        f"{self._path}: record {number} is damaged: repair it, or choose another file"
-                    ) from None
+                    raise self._damaged(number) from None
                 if entry.model not in (model, None):
                     other = "number of views" if entry.model[:64] == model[:64] else "model"
                     raise OutputError(f"{self._path}: record {number} is from another {other}: choose another file")
                 self._note(entry)
                 place += len(record)
+            file.seek(place)
+            if form == "csv" and _hides_rows(file.read(), len(labels)):
+                raise self._damaged(number + 1)
         return place
+
+    def _damaged(self, number: int) -> OutputError:
+        return OutputError(f"{self._path}: record {number} is damaged: repair it, or choose another file")
 
     def _note(self, entry: _Record) -> None:
         name = _key(entry.name)
@@ -190,11 +197,33 @@ def _from_json(record: bytes) -> _Record:
 
 
 def _from_csv(record: bytes, classes: int) -> _Record:
-    csv.field_size_limit(_LONGEST)  # the default is shorter than the longest name and its reason
-    (cells,) = csv.reader(io.StringIO(record.decode(), newline=""))
+    cells = _cells(record.decode())
     if len(cells) != classes + 6:
         raise ValueError("wrong number of cells")
     return _Record(csv_text(cells[0]), cells[-2] if cells[4] and not cells[-1] else None)
+
+
+def _cells(row: str) -> list[str]:
+    csv.field_size_limit(_LONGEST)  # the default is shorter than the longest name and its reason
+    (cells,) = csv.reader(io.StringIO(row, newline=""), strict=True)
+    return cells
+
+
+def _hides_rows(rest: bytes, classes: int) -> bool:
+    """Whether `rest`, in which a quote is open at the end, is more than half a row: a stray quote hides whole rows."""
+    *lines, _ = rest.split(b"\n", _MOST_BREAKS + 1)
+    return len(lines) > _MOST_BREAKS or any(_is_row(line, classes) for line in lines)
+
+
+def _is_row(line: bytes, classes: int) -> bool:
+    """Whether the line is a complete row, apart from a stray quote."""
+    text = line.decode(errors="replace")
+    if text.count('"') % 2:
+        return text.count(",") >= classes + 5  # too many for half a row
+    try:
+        return len(_cells(text)) == classes + 6
+    except (ValueError, csv.Error):
+        return False
 
 
 def _key(name: str) -> str:
