@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -100,6 +101,19 @@ def test_large_jobs_run_alone(monkeypatch) -> None:
 
     assert list(in_order(range(60), [work] * 4, size)) == list(range(60))
     assert 300 <= max(peaks) <= 500
+
+
+@pytest.mark.parametrize("missing", ["ctypes", "its C library", "malloc_trim"])
+def test_where_freed_memory_cannot_be_returned_the_results_are_the_same(missing: str, monkeypatch) -> None:
+    def library(name: None) -> object:
+        if missing == "malloc_trim":
+            return object()
+        raise TypeError("LoadLibrary() argument 1 must be str, not None")  # as on Windows
+
+    monkeypatch.setattr("ctypes.CDLL", library)
+    if missing == "ctypes":
+        monkeypatch.setitem(sys.modules, "ctypes", None)  # as in a Python that was built without it
+    assert list(in_order(range(9), [lambda job: job] * 3, lambda job: 200_000_000)) == list(range(9))
 
 
 def test_a_size_that_is_unknown_is_reported() -> None:

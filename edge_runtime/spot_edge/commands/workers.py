@@ -5,6 +5,7 @@ Decoding, resizing and the network release Python's lock, so threads are as fast
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,9 +103,11 @@ def _work(
 
 def _give_back() -> None:
     """Return freed memory to the system. The GNU C library keeps that of large images for the thread that freed it."""
-    import ctypes  # slow to import
+    if os.name != "posix":
+        return
+    with suppress(Exception):  # another C library, or no ctypes: tidying up must never fail an image
+        import ctypes  # slow to import
 
-    with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
