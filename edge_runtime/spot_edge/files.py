@@ -62,11 +62,12 @@ def write_file(path: Path, content: bytes) -> None:
 
     Replaces a file, but no device or pipe.
     """
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: cannot be written: not a regular file")
-    with _reported(path), _temporary_file(path, content) as temporary:
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+    with _reported(path):
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: cannot be written: not a regular file")
+        with _temporary_file(path, content) as temporary:
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
 
 
 def write_new_files(files: Sequence[tuple[Path, bytes]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
         write_file(tmp_path / "pipe", b"x")
     assert (tmp_path / "pipe").is_fifo()
     assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="NOT RUN: other systems report a long name as a missing folder")
+def test_a_name_that_is_too_long_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"x\.jpg: cannot be written: File name too long"):
+        write_file(tmp_path / f"{'x' * 300}.jpg", b"")
+
+
+def test_a_folder_that_may_not_be_entered_cannot_be_written_to(tmp_path: Path, monkeypatch) -> None:
+    def deny(path: Path, **_: object) -> os.stat_result:  # root may enter any folder
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(Path, "stat", deny)
+    with pytest.raises(OutputError, match=r"a\.jpg: cannot be written: Permission denied"):
+        write_file(tmp_path / "a.jpg", b"")
 
 
 def test_a_missing_folder_cannot_be_written_to(tmp_path: Path) -> None:
