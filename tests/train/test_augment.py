@@ -83,3 +83,24 @@ def test_the_same_in_a_graph_that_does_not_know_the_size_of_its_batch() -> None:
     network = keras.Model(inputs, RandomAugmentation(few, 64)(inputs))
     images = stored(64, 5)  # batches of 2, 2 and 1
     np.testing.assert_array_equal(network.predict(images, batch_size=2, verbose=0), images)
+
+
+def test_light_changes_are_those_of_brightness_contrast_and_saturation_in_turn() -> None:
+    """They are computed as one matrix per image."""
+    images = np.asarray(stored(32, 3), np.float32)
+    drawn: list[np.ndarray] = []
+
+    class Recorded:
+        def uniform(self, count: int, low: float, high: float, channels: int = 0) -> np.ndarray:
+            drawn.append(np.random.default_rng(len(drawn)).uniform(low, high, (count, 1, 1, channels)))
+            return np.asarray(drawn[-1], np.float32)
+
+    recipe = dataclasses.replace(OFF, brightness=0.3, contrast=0.4, saturation=0.5, illuminant=0.2)
+    found = np.asarray(RandomAugmentation(recipe, 32)._change_light(images, Recorded()))
+    assert [values.shape[-1] for values in drawn] == [1, 3, 1, 1]
+    brightness, illuminant, contrast, saturation = map(np.exp, drawn)
+    expected = images * brightness * illuminant
+    mean = expected.mean(axis=(1, 2, 3), keepdims=True)
+    expected = mean + (expected - mean) * contrast
+    grey = expected.mean(axis=3, keepdims=True)
+    np.testing.assert_allclose(found, grey + (expected - grey) * saturation, atol=0.01)

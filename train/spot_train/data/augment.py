@@ -235,16 +235,20 @@ class RandomAugmentation(keras.layers.Layer):  # type: ignore[misc]
         return resampled[:, :size, :size, :]
 
     def _change_light(self, images: Any, random: Any) -> Any:
-        recipe, count = self._recipe, ops.shape(images)[0]
+        """Change brightness, illuminant, contrast and saturation: together one matrix and one offset per image."""
+        recipe, count, size = self._recipe, ops.shape(images)[0], images.shape[1]
 
         def change(strength: float, channels: int = 1) -> Any:
             return ops.exp(random.uniform(count, -strength, strength, channels))
 
-        images = images * change(recipe.brightness) * change(recipe.illuminant, 3)
-        mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
-        images = mean + (images - mean) * change(recipe.contrast)
-        grey = ops.mean(images, axis=3, keepdims=True)
-        return grey + (images - grey) * change(recipe.saturation)
+        gain = change(recipe.brightness) * change(recipe.illuminant, 3)
+        contrast, saturation = change(recipe.contrast), ops.reshape(change(recipe.saturation), (-1, 1, 1))
+        mean = ops.mean(ops.mean(images, axis=(1, 2), keepdims=True) * gain, axis=3, keepdims=True)
+        own = ops.convert_to_tensor(np.eye(3, dtype=np.float32))
+        colors = saturation * own + (1 - saturation) / 3  # the rest of each channel is grey
+        matrix = ops.reshape(gain * contrast, (-1, 3, 1)) * colors
+        changed = ops.matmul(ops.reshape(images, (-1, size * size, 3)), matrix)
+        return ops.reshape(changed, (-1, size, size, 3)) + mean * (1 - contrast)
 
     def _add_rim(self, images: Any, random: Any) -> Any:
         """Darken everything outside a soft-edged circle around a point near the centre."""
