@@ -236,7 +236,7 @@ def test_decode_raises_an_input_error_without_memory(function: str, monkeypatch,
         raise MemoryError
 
     monkeypatch.setattr(f"spot_edge.image.tensor.{function}", none)
-    with pytest.raises(InputError, match="a.png: not enough memory") as raised:
+    with pytest.raises(InputError, match=r"a\.png: not enough memory") as raised:
         decode(lesion, "a.png")
     assert raised.value.transient
 
@@ -270,7 +270,7 @@ def test_a_folder_as_a_camera_without_memory_for_a_frame(
     if function == "complete_jpeg":
         (images / "a.png").write_bytes(encode(draw(120, 90), "JPEG"))
     monkeypatch.setattr(f"spot_edge.camera.folder.{function}", none)
-    with Camera(str(images)) as camera, pytest.raises(CameraError, match="a.png: not enough memory") as raised:
+    with Camera(str(images)) as camera, pytest.raises(CameraError, match=r"a\.png: not enough memory") as raised:
         next(camera)
     assert raised.value.transient
 
