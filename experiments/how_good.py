@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import datetime
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from spot_bench.report.tables import markdown
 from spot_bench.run.progress import progress_bar
 from spot_bench.stats.intervals import Estimate, proportion
 from spot_edge.classifier import Classifier
-from spot_edge.errors import DataError, InputError
+from spot_edge.errors import DataError, InputError, SpotError, first_line, one_line
 from spot_edge.files import write_file
 from spot_edge.prediction.prediction import Category
 
@@ -32,6 +33,7 @@ MELANOMA = "mel"
 POSITIVE = "melanoma"  # the label of melanomas in a data set that does not use the model's classes
 URGENT: tuple[Category, ...] = ("review now", "review soon")
 CATEGORIES: tuple[Category, ...] = (*URGENT, "routine", "cannot assess")
+WIDTH = 100  # of the printed command
 FEWEST = 30  # lesions for a percentage; below, only the count is printed
 
 # Published figures. Each is quoted from the abstract of the paper.
@@ -82,16 +84,16 @@ PUBLISHED = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """What the device said about each image of one data set."""
+class Classified:
+    """What the device predicts for each image of one data set."""
 
     name: str
     labels: tuple[str, ...]
     items: tuple[Item, ...]
     top: NDArray[np.str_]  # the top class; empty for an image that fails the quality check
     category: NDArray[np.str_]
-    held: NDArray[np.bool_]  # whether the prediction set holds the true class
-    skipped: int
+    held: NDArray[np.bool_]  # whether the prediction set holds the true class; false if it fails the quality check
+    skipped: int  # images that could not be read or classified
 
     @property
     def groups(self) -> NDArray[np.str_]:
@@ -103,6 +105,11 @@ class Answers:
         """The label of each image."""
         return np.array([item.label for item in self.items])
 
+    @property
+    def positive(self) -> str:
+        """The label of melanomas."""
+        return _positive(self.truth.tolist())
+
 
 @click.command()
 @click.option("--model", type=click.Path(path_type=Path), help="Model file [default: the embedded model].")
@@ -112,7 +119,7 @@ class Answers:
     "--external",
     multiple=True,
     metavar="NAME=MANIFEST",
-    help=f"Data set of another origin, with the labels {POSITIVE} and others. Repeatable.",
+    help=f"Data set of another origin. Its melanomas are labelled {POSITIVE} or {MELANOMA}. Repeatable.",
 )
 @click.option("--split", default="all", show_default=True, help="Split of the external data sets.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write [default: standard output].")
@@ -120,35 +127,106 @@ def main(
     model: Path | None, data: Path, about: Path | None, external: tuple[str, ...], split: str, out: Path | None
 ) -> None:
     """Write the page "How good is it, and for whom?"."""
-    classifier = Classifier.load(model)
-    own = read_manifest(data).split("test")
-    sets = [("HAM10000, test split" if "ham" in data.name.lower() else data.name, _described(own, about))]
+    others = []
     for text in external:
         name, equals, path = text.partition("=")
         if not equals:
             raise click.UsageError(f"--external {text}: write NAME=MANIFEST")
-        manifest = read_manifest(Path(path))
+        others.append((name, Path(path)))
+    options = [("model", model), ("data", data), ("about", about), *(("external", text) for text in external)]
+    options += [("split", split if split != "all" else None), ("out", out)]
+    try:
+        page = _page(model, data, about, others, split, _command(options))
+        if out is None:
+            click.echo(page, nl=False)
+        else:
+            write_file(out, page.encode())
+    except SpotError as error:
+        click.echo(f"experiments.how_good: {one_line(str(error))}", err=True)
+        raise SystemExit(error.exit_code) from None
+
+
+def _command(options: Sequence[tuple[str, object]]) -> list[str]:
+    """Return the lines of the command with these options, without those that are None."""
+    lines = ["    python -m experiments.how_good"]
+    for name, value in options:
+        if value is None:
+            continue
+        option = f"--{name} {shlex.quote(str(value))}"
+        if len(lines[-1]) + len(option) > WIDTH:
+            lines[-1] += " \\"
+            lines.append(f"          {option}")
+        else:
+            lines[-1] += f" {option}"
+    return lines
+
+
+def _page(
+    model: Path | None,
+    data: Path,
+    about: Path | None,
+    external: Sequence[tuple[str, Path]],
+    split: str,
+    command: Sequence[str],
+) -> str:
+    classifier = Classifier.load(model)
+    is_ham = data.name.lower().startswith("ham10000")
+    own = _described(read_manifest(data).split("test"), about)
+    sets = [("HAM10000, test split" if is_ham else data.name, own)]
+    for name, path in external:
+        manifest = read_manifest(path)
         sets.append((name, manifest if split == "all" else manifest.split(split)))
-    answers = [classify(classifier, name, manifest) for name, manifest in sets]
-    page = "\n".join(page_lines(classifier, answers))
-    if out is None:
-        click.echo(page, nl=False)
-    else:
-        write_file(out, page.encode())
+    _check_classes(classifier, sets)  # first, because classifying takes long
+    classified = [classify(classifier, name, manifest) for name, manifest in sets]
+    _check_classes(classifier, [(each.name, each) for each in classified])  # images may have been skipped
+    return "\n".join(page_lines(classifier, classified, command, is_ham=is_ham))
+
+
+def _check_classes(classifier: Classifier, sets: Sequence[tuple[str, Manifest | Classified]]) -> None:
+    """Raise DataError if the model, or the first or another data set, lacks a class that the page needs."""
+    labels = classifier.model.spec.labels
+    malignant = [label.label for label in labels if label.malignant]
+    if MELANOMA not in malignant:
+        raise DataError(f"{classifier.model.name}: the page needs a model with the malignant class {MELANOMA}")
+    (name, own), *others = sets
+    truth = {item.label for item in own.items}
+    if MELANOMA not in truth:
+        raise DataError(f"{name}: no image is labelled {MELANOMA}")
+    unknown = sorted(truth - {label.label for label in labels})
+    if unknown:
+        raise DataError(f"{name}: the label {unknown[0]!r} is no class of the model")
+    if truth <= set(malignant):
+        raise DataError(f"{name}: no image has the label of a benign class")
+    for name, other in others:
+        truth = {item.label for item in other.items}
+        if _positive(truth) not in truth:
+            raise DataError(f"{name}: no image is labelled {POSITIVE} or {MELANOMA}")
+
+
+def _positive(labels: Collection[str]) -> str:
+    """Return the label of melanomas in a data set with these labels."""
+    return POSITIVE if POSITIVE in labels else MELANOMA
 
 
 def _described(manifest: Manifest, about: Path | None) -> Manifest:
     """Add the columns of the file `about` to the items with the same image."""
     if about is None:
         return manifest
-    with open(about, newline="", encoding="utf-8") as file:
-        rows = {Path(row["image"]).stem.lower(): row for row in csv.DictReader(file)}
+    try:
+        with open(about, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if "image" not in (reader.fieldnames or ()):
+                raise DataError(f"{about}: has no column image")
+            stated = [{key: text for key, text in row.items() if key and text} for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{about}: cannot read: {getattr(error, 'strerror', None) or first_line(error)}") from error
+    rows = {Path(row["image"]).stem.lower(): row for row in stated if "image" in row}
     items = [replace(item, attributes=item.attributes | rows.get(image_id(item), {})) for item in manifest.items]
     return replace(manifest, items=tuple(items))
 
 
-def classify(classifier: Classifier, name: str, manifest: Manifest) -> Answers:
-    """Classify every image as the device does."""
+def classify(classifier: Classifier, name: str, manifest: Manifest) -> Classified:
+    """Classify every image as the device does. DataError if no image could be classified."""
     kept, top, category, held, skipped = [], [], [], [], 0
     with progress_bar(name, len(manifest.items)) as step:
         for item in manifest.items:
@@ -160,23 +238,26 @@ def classify(classifier: Classifier, name: str, manifest: Manifest) -> Answers:
                 kept.append(item)
                 top.append("" if prediction.quality else prediction.top.label)
                 category.append(prediction.triage.category if prediction.triage else "")
-                held.append(prediction.prediction_set is not None and item.label in prediction.prediction_set.labels)
+                possible = prediction.prediction_set.labels if prediction.prediction_set else ()
+                held.append(not prediction.quality and item.label in possible)
             step(1)
-    if not any(category):
-        raise DataError(f"{classifier.model.name}: its label set marks no class as malignant")
+    if not kept:
+        raise DataError(f"{name}: none of {skipped} images could be classified")
     labels = tuple(label.label for label in classifier.model.spec.labels)
-    return Answers(name, labels, tuple(kept), np.array(top), np.array(category), np.array(held), skipped)
+    return Classified(name, labels, tuple(kept), np.array(top), np.array(category), np.array(held), skipped)
 
 
-def page_lines(classifier: Classifier, answers: Sequence[Answers]) -> Iterator[str]:
-    """Yield the page's lines."""
-    own, *others = answers
+def page_lines(
+    classifier: Classifier, classified: Sequence[Classified], command: Sequence[str], *, is_ham: bool
+) -> Iterator[str]:
+    """Yield the page's lines. `command` is what wrote it; `is_ham` tells if the first data set is HAM10000."""
+    own, *others = classified
     spec = classifier.model.spec
     malignant = [label.label for label in spec.labels if label.malignant]
     names = {label.label: label.name for label in spec.labels}
     yield "# How good is it, and for whom?"
     yield ""
-    yield from _summary(own, malignant)
+    yield from _summary(own, malignant, is_ham=is_ham)
     yield ""
     yield (
         f"Model: {spec.name} {spec.variant}, id `{classifier.model.id[:16]}…`, in {classifier.runtime.name} "
@@ -184,13 +265,12 @@ def page_lines(classifier: Classifier, answers: Sequence[Answers]) -> Iterator[s
         f"{FEWEST} lesions only counts are given. This page is the output of:"
     )
     yield ""
-    yield "    python -m experiments.how_good --data HAM/ham10000-split.csv --about HAM/ham10000-labels.csv \\"
-    yield "          --external 'ISIC 2017'=ISIC2017/manifest.csv --out docs/reports/how-good.md"
+    yield from command
     yield ""
     yield "## How urgent does it call malignant and benign lesions?"
     yield ""
     rows = []
-    for each in answers:
+    for each in classified:
         for title, rows_of in _kinds(each, malignant):
             rows.append([each.name, title, *_triage_cells(each, rows_of)])
     yield markdown(["images", "lesions", "number", *CATEGORIES], rows, words=2)
@@ -200,12 +280,15 @@ def page_lines(classifier: Classifier, answers: Sequence[Answers]) -> Iterator[s
         "that the image quality check asks for a better picture."
     )
     yield ""
+    listed = ", ".join(f"{each.name} {each.skipped}" for each in classified)
+    yield f"Images that could not be read or classified, and are not counted: {listed}."
+    yield ""
     yield "## Does it name the right kind of lesion?"
     yield ""
     yield (
         f"{own.name}. Sensitivity: how often images of this class have it as the top class. Specificity: how often "
-        "images of other classes do not. An image that cannot be assessed counts as not named. The last column says "
-        "how often the prediction set, the list of classes that the lesion may be, holds the true class."
+        "images of other classes do not. The last column says how often the prediction set, the list of classes that "
+        "the lesion may be, holds the true class. An image that cannot be assessed counts as neither named nor held."
     )
     yield ""
     heads = ["class", "", "lesions", "sensitivity", "specificity", "prediction set holds it"]
@@ -217,7 +300,7 @@ def page_lines(classifier: Classifier, answers: Sequence[Answers]) -> Iterator[s
         yield f"Melanoma images with another top class: {listed}."
         yield ""
     for each in others:
-        rows_of = each.truth == POSITIVE
+        rows_of = each.truth == each.positive
         named = _share(each.top[rows_of] == MELANOMA, each.groups[rows_of])
         other = _share(each.top[~rows_of] != MELANOMA, each.groups[~rows_of])
         yield f"{each.name}: melanoma is the top class in {named} of the melanomas, and another in {other} of the rest."
@@ -225,26 +308,28 @@ def page_lines(classifier: Classifier, answers: Sequence[Answers]) -> Iterator[s
     yield "## For whom?"
     yield ""
     yield (
-        "The share of malignant lesions that it calls urgent (review now or soon), and of benign lesions that it does "
-        "not, by group of patients."
+        "The share of images of malignant lesions that it calls urgent (review now or soon), and of images of benign "
+        "lesions that it does not, by group of patients."
     )
     yield ""
-    rows = [row for each in answers for row in _group_rows(each, malignant)]
-    yield markdown(["images", "patients", "malignant", "called urgent", "benign", "not called urgent"], rows, words=2)
+    rows = [row for each in classified for row in _group_rows(each, malignant)]
+    heads = ["images", "patients", "malignant lesions", "called urgent", "benign lesions", "not called urgent"]
+    yield markdown(heads, rows, words=2)
     yield ""
     yield from _beside(own, malignant)
 
 
-def _summary(own: Answers, malignant: Sequence[str]) -> Iterator[str]:
+def _summary(own: Classified, malignant: Sequence[str], *, is_ham: bool) -> Iterator[str]:
     """Yield the page's point in a few sentences."""
     melanoma, benign = own.truth == MELANOMA, ~np.isin(own.truth, malignant)
     now, soon, routine = (_of_100(own.category[melanoma] == name) for name in (*URGENT, "routine"))
     first = _of_100(own.top[melanoma] == MELANOMA)
     alarms = _of_100(np.isin(own.category, URGENT)[benign])
+    known = "It knows dermatoscope images of mostly fair skin from two clinics, and was" if is_ham else "It was"
     yield (
         f'Of 100 melanoma images, the model calls {now} "review now", {soon} "review soon" and {routine} "routine", '
-        f"and names melanoma first in {first}. Of 100 images of benign lesions, it calls {alarms} urgent. It knows "
-        "dermatoscope images of mostly fair skin from two clinics, and was not tested on patients in a practice. "
+        f"and names melanoma first in {first}. Of 100 images of benign lesions, it calls {alarms} urgent. {known} "
+        "not tested on patients in a practice. "
         '"Routine" is no all-clear.'
     )
 
@@ -253,21 +338,22 @@ def _of_100(hits: NDArray[np.bool_]) -> int:
     return round(100 * float(hits.mean()))
 
 
-def _kinds(each: Answers, malignant: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
+def _kinds(each: Classified, malignant: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
     """Return the kinds of lesions that a data set tells apart, and their rows."""
-    if POSITIVE in each.truth:
-        return [("melanoma", each.truth == POSITIVE), ("all others", each.truth != POSITIVE)]
+    melanoma = each.truth == each.positive
+    if not np.isin(each.truth, each.labels).all():
+        return [("melanoma", melanoma), ("all others", ~melanoma)]
     sick = np.isin(each.truth, malignant)
-    return [("melanoma", each.truth == MELANOMA), ("all malignant", sick), ("benign", ~sick)]
+    return [("melanoma", melanoma), ("all malignant", sick), ("benign", ~sick)]
 
 
-def _triage_cells(each: Answers, rows: NDArray[np.bool_]) -> list[str]:
+def _triage_cells(each: Classified, rows: NDArray[np.bool_]) -> list[str]:
     groups = each.groups[rows]
     number = f"{int(rows.sum())} images, {len(np.unique(groups))} lesions"
     return [number, *(_share(each.category[rows] == category, groups) for category in CATEGORIES)]
 
 
-def _class_row(own: Answers, label: str, name: str) -> list[str]:
+def _class_row(own: Classified, label: str, name: str) -> list[str]:
     rows, groups = own.truth == label, own.groups
     return [
         label,
@@ -279,8 +365,8 @@ def _class_row(own: Answers, label: str, name: str) -> list[str]:
     ]
 
 
-def _group_rows(each: Answers, malignant: Sequence[str]) -> Iterator[list[str]]:
-    sick = np.isin(each.truth, [*malignant, POSITIVE])
+def _group_rows(each: Classified, malignant: Sequence[str]) -> Iterator[list[str]]:
+    sick = np.isin(each.truth, [*malignant, each.positive])
     urgent = np.isin(each.category, URGENT)
     for attribute, values in stated_values(each.items).items():
         for value in ordered(attribute, values, each.groups):
@@ -305,7 +391,7 @@ def _share(hits: NDArray[np.bool_], groups: NDArray[np.str_]) -> str:
     return f"{100 * found.value:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
 
 
-def _beside(own: Answers, malignant: Sequence[str]) -> Iterator[str]:
+def _beside(own: Classified, malignant: Sequence[str]) -> Iterator[str]:
     """Yield the published figures and their caveats."""
     yield "## Beside dermatologists and other models"
     yield ""

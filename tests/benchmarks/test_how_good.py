@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from experiments.how_good import classify, main
 from spot_bench.data.drawn import draw_lesion
 from spot_bench.data.manifest import read_manifest
 from spot_edge.classifier import Classifier
+from spot_edge.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +48,24 @@ def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_images_are_classified_as_on_the_device(lesions: Path) -> None:
     classifier, manifest = Classifier.load(), read_manifest(lesions / "data.csv")
-    answers = classify(classifier, "drawn", manifest)
-    for item, top, category in zip(answers.items, answers.top, answers.category, strict=True):
+    found = classify(classifier, "drawn", manifest)
+    for item, top, category in zip(found.items, found.top, found.category, strict=True):
         prediction = classifier.classify(item.image)
         assert prediction.triage is not None
         assert category == prediction.triage.category
         assert top == ("" if prediction.quality else prediction.top.label)
-    assert answers.category[0] == "cannot assess"
+    assert found.category[0] == "cannot assess"
+
+
+def test_an_image_that_fails_the_quality_check_is_not_held(lesions: Path) -> None:
+    classifier, manifest = Classifier.load(), read_manifest(lesions / "data.csv")
+    dark, *_, good = manifest.items
+    items = []
+    for item in (dark, good):
+        prediction = classifier.classify(item.image)
+        assert prediction.prediction_set is not None
+        items.append(replace(item, label=prediction.prediction_set.labels[0]))
+    assert classify(classifier, "drawn", replace(manifest, items=tuple(items))).held.tolist() == [False, True]
 
 
 def test_the_page_counts_every_image(lesions: Path, tmp_path: Path) -> None:
@@ -59,15 +74,75 @@ def test_the_page_counts_every_image(lesions: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, [str(each) for each in (*arguments, *external)])
     assert done.exit_code == 0, done.output
     page = (tmp_path / "page.md").read_text()
-    answers = classify(Classifier.load(), "drawn", read_manifest(lesions / "data.csv"))
-    benign = ~np.isin(answers.truth, ["akiec", "bcc", "mel"])
-    refused = int((answers.category[benign] == "cannot assess").sum())
+    found = classify(Classifier.load(), "drawn", read_manifest(lesions / "data.csv"))
+    benign = ~np.isin(found.truth, ["akiec", "bcc", "mel"])
+    refused = int((found.category[benign] == "cannot assess").sum())
     line = next(line for line in page.splitlines() if line.startswith("| data.csv | benign"))
     assert f"| {int(benign.sum())} images, {int(benign.sum())} lesions |" in line
     assert line.endswith(f"| {refused} of {int(benign.sum())} |")
     assert "| elsewhere | melanoma | 2 images, 2 lesions |" in page
     assert "| data.csv | sex: female |" in page
     assert "A biopsy confirms only 100 % of the benign labels" in page
+    command = page[page.index("    python -m") : page.index("## How urgent")].replace("\\\n", " ")
+    assert shlex.split(command)[3:] == [str(each) for each in (*arguments, *external)]
+    assert "Images that could not be read or classified, and are not counted: data.csv 0, elsewhere 0." in page
+    assert "mostly fair skin" not in page
+
+
+@pytest.fixture
+def listed(lesions: Path) -> Callable[..., Path]:
+    """Return a function that writes a manifest of the drawn lesions with other labels."""
+
+    def write(name: str, more: str = "", **labels: str) -> Path:
+        items = [item for item in read_manifest(lesions / "data.csv").items if item.label in labels]
+        rows = [f"{item.image.relative_to(lesions)},{labels[item.label]},test\n" for item in items]
+        (lesions / name).write_text("image,label,split\n" + "".join(rows) + more)
+        return lesions / name
+
+    return write
+
+
+def test_external_sets_may_use_the_labels_of_the_model(lesions: Path, listed: Callable[..., Path]) -> None:
+    (lesions / "broken.jpg").write_bytes(b"no image")
+    own = listed("ham10000-drawn.csv", mel="mel", nv="nv")
+    other = listed("isic.csv", "broken.jpg,bkl,test\n", mel="mel", nv="nv", bcc="bkl")
+    done = CliRunner().invoke(main, ["--data", str(own), "--external", f"ISIC 2017={other}"])
+    assert done.exit_code == 0, done.output
+    found = classify(Classifier.load(), "drawn", read_manifest(other))
+    sick = found.truth == "mel"
+    named, rest = int((found.top[sick] == "mel").sum()), int((found.top[~sick] != "mel").sum())
+    assert f"melanoma is the top class in {named} of 2 of the melanomas, and another in {rest} of 4" in done.stdout
+    assert "| ISIC 2017 | melanoma | 2 images, 2 lesions |" in done.stdout
+    assert "| ISIC 2017 | benign | 4 images, 4 lesions |" in done.stdout
+    assert "are not counted: HAM10000, test split 0, ISIC 2017 1." in done.stdout
+    assert "mostly fair skin from two clinics" in done.stdout
+
+
+def test_data_that_the_page_cannot_be_made_of_are_refused_in_one_line(
+    lesions: Path, tmp_path: Path, listed: Callable[..., Path]
+) -> None:
+    (lesions / "broken.jpg").write_bytes(b"no image")
+    good, no_image = listed("good.csv", mel="mel", nv="nv"), tmp_path / "about.csv"
+    no_image.write_text("name,sex\na,male\n")
+    broken = "broken.jpg,{},test\n"
+    for arguments, reason in (
+        ((listed("a.csv", nv="nv"),), "a.csv: no image is labelled mel"),
+        ((listed("b.csv", mel="mel"),), "b.csv: no image has the label of a benign class"),
+        ((listed("c.csv", mel="mel", nv="other"),), "c.csv: the label 'other' is no class of the model"),
+        ((listed("d.csv", broken.format("mel"), nv="nv"),), "d.csv: no image is labelled mel"),
+        ((listed("e.csv", broken.format("mel") + broken.format("nv")),), "e.csv: none of 2 images could be classified"),
+        ((good, "--external", f"far={listed('f.csv', nv='nv')}"), "far: no image is labelled melanoma or mel"),
+        ((good, "--external", f"far={listed('g.csv', broken.format('mel'))}"), "far: none of 1 images could be"),
+        ((good, "--about", no_image), f"{no_image}: has no column image"),
+        ((good, "--about", tmp_path), f"{tmp_path}: cannot read: "),
+        ((tmp_path / "none.csv",), "none.csv"),
+    ):
+        done = CliRunner().invoke(main, ["--data", *map(str, arguments)])
+        assert done.exit_code == DataError.exit_code, done.output
+        assert isinstance(done.exception, SystemExit), done.exception
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("experiments.how_good: ")
+        assert reason in line
 
 
 def test_an_external_set_needs_a_name(lesions: Path) -> None:
