@@ -121,7 +121,8 @@ def test_external_sets_may_use_the_labels_of_the_model(lesions: Path, listed: Ca
 def test_data_that_the_page_cannot_be_made_of_are_refused_in_one_line(
     lesions: Path, tmp_path: Path, listed: Callable[..., Path]
 ) -> None:
-    (lesions / "broken.jpg").write_bytes(b"no image")
+    for name in ("broken.jpg", "broken2.jpg"):
+        (lesions / name).write_bytes(b"no image")
     good, no_image = listed("good.csv", mel="mel", nv="nv"), tmp_path / "about.csv"
     no_image.write_text("name,sex\na,male\n")
     broken = "broken.jpg,{},test\n"
@@ -130,7 +131,10 @@ def test_data_that_the_page_cannot_be_made_of_are_refused_in_one_line(
         ((listed("b.csv", mel="mel"),), "b.csv: no image has the label of a benign class"),
         ((listed("c.csv", mel="mel", nv="other"),), "c.csv: the label 'other' is no class of the model"),
         ((listed("d.csv", broken.format("mel"), nv="nv"),), "d.csv: no image is labelled mel"),
-        ((listed("e.csv", broken.format("mel") + broken.format("nv")),), "e.csv: none of 2 images could be classified"),
+        (
+            (listed("e.csv", broken.format("mel") + "broken2.jpg,nv,test\n"),),
+            "e.csv: none of 2 images could be classified",
+        ),
         ((good, "--external", f"far={listed('f.csv', nv='nv')}"), "far: no image is labelled melanoma or mel"),
         ((good, "--external", f"far={listed('g.csv', broken.format('mel'))}"), "far: none of 1 images could be"),
         ((good, "--about", no_image), f"{no_image}: has no column image"),
