@@ -9,7 +9,10 @@ import json
 import os
 import re
 import sys
+import tempfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ import pytest
 from PIL import Image
 
 from spot_edge.camera.camera import Camera
+from spot_edge.commands import failures
+from spot_edge.commands.failures import failure_of
 from spot_edge.commands.workers import in_order
 from spot_edge.errors import CameraError, InputError
 from spot_edge.image.formats import webp_size
@@ -287,3 +292,21 @@ def test_a_system_that_allows_few_threads(allowed: int, monkeypatch) -> None:
 
     monkeypatch.setattr(threading.Thread, "start", start)
     assert list(in_order(range(20), [lambda job: job * 2] * 3, lambda job: 0)) == list(range(0, 40, 2))
+
+
+def test_bugs_at_the_same_time_make_one_log(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(failures, "_log", None)
+    monkeypatch.setattr(failures, "_most", 20)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make = tempfile.mkstemp
+
+    def slowly(*arguments: str) -> tuple[int, str]:
+        time.sleep(0.2)
+        return make(*arguments)
+
+    monkeypatch.setattr(tempfile, "mkstemp", slowly)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda number: str(failure_of(KeyError(number), f"{number}.png")), range(30)))
+    (log,) = tmp_path.iterdir()
+    assert all(str(log) in each for each in found)
+    assert log.read_text().count("KeyError") == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 
 from spot_edge import __version__
@@ -10,6 +11,7 @@ from spot_edge.errors import CameraError, InputError, InterpreterError, SpotErro
 
 __all__ = ["failure_of"]
 
+_writing = threading.Lock()  # several images are classified at once
 _log: str | None = None  # of this process
 _most = 20  # tracebacks in it: a kiosk may run for years
 
@@ -40,7 +42,7 @@ def _write_log(error: Exception, name: str) -> str | None:
     import traceback
 
     text = "".join([f"spot-edge {__version__}, {name!r}\n", *traceback.format_exception(error), "\n"])
-    with suppress(OSError):
+    with _writing, suppress(OSError):
         if _log is None:
             handle, _log = tempfile.mkstemp(".log", "spot-edge-bug-")  # for its owner alone
             os.close(handle)
