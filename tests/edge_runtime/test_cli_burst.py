@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -79,6 +80,23 @@ def test_a_broken_image_is_reported_and_left_out(spot_edge, visits, tmp_path) ->
     assert kept.name in ("0.jpg", "2.jpg")
     assert first.items() < json.loads((out / f"arm__{kept.stem}.json").read_text()).items()
     assert len(list(out.iterdir())) == 4
+
+
+def test_the_image_that_cannot_be_saved_is_named(start, tmp_path, draw, encode) -> None:
+    """It is the sharpest one, and here not the last."""
+    for name, flat in (("a", False), ("b", True), ("c", True)):
+        pixels = draw(120, 90)
+        (tmp_path / f"{name}.png").write_bytes(encode(np.full_like(pixels, 128) if flat else pixels, "PNG"))
+    before = """
+from spot_edge.commands import records
+def fails(*_): raise MemoryError
+records._encode = fails
+"""
+    running = start("classify", tmp_path, "--burst", "3", "--json", "--save", tmp_path / "kept", before=before)
+    output, errors = running.communicate()
+    (failure,) = lines(output)
+    assert (running.returncode, failure["source"]["name"]) == (3, str(tmp_path / "a.png"))
+    assert errors.startswith(f"spot-edge: {tmp_path / 'a.png'}: not enough memory".encode())
 
 
 def test_a_burst_without_a_readable_image_has_no_prediction(spot_edge, visits, tmp_path, lesion) -> None:

@@ -54,8 +54,11 @@ def classify_burst(
     frames: Iterable[Found],
     writer: Writer,
     files: ResultFiles,
-) -> int:
-    """Classify images of one lesion together, and write the result. Returns the exit code: 0 if all were classified."""
+) -> tuple[int, bool]:
+    """Classify images of one lesion together, and write the result.
+
+    Returns the exit code, 0 if all were classified, and whether the model file misbehaves.
+    """
     code = 0
     used: list[Found] = []
     failures: list[tuple[Found, str]] = []
@@ -82,26 +85,31 @@ def classify_burst(
         failures.append((frame, str(failure)))
         code = max(code, failure.exit_code)
 
+    misbehaves = False
     result: BurstResult | None = None
     results: Sequence[Result] = ()
     try:
         result = predict_burst(classifier, prepared())
-        if result is not None:
-            results = files.results(result.kept, result.prediction)
     except Exception as error:
         if not used:  # of a camera, before its first picture
             raise
         fail(used[-1], error)
-        result = None
+    if result is not None:
+        try:
+            results = files.results(result.kept, result.prediction)
+        except Exception as error:
+            fail(used[result.number - 1], error)
+            result = None
     for _, reason in failures:
         click.echo(f"spot-edge: {one_line(reason)}", err=True)
     if result is not None:
         files.write(used[result.number - 1].relative, results)
         writer.prediction(result.prediction)
-        code = max(code, InterpreterError.exit_code * result.prediction.misbehaves)
+        misbehaves = result.prediction.misbehaves
+        code = max(code, InterpreterError.exit_code * misbehaves)
     for frame, reason in failures:
         writer.failure(frame, reason)
-    return code
+    return code, misbehaves
 
 
 def _too_many(folder: str, count: int, most: int) -> Found:

@@ -66,7 +66,7 @@ _VIEWS = ("1", "2", "4", "8")
     type=click.Choice(_VIEWS),
     default="1",
     show_default=True,
-    help="Take the mean over so many turned and mirrored views of each image.",
+    help="Average N turned and mirrored views of each image.",
 )
 @click.option("--threads", type=click.IntRange(1, 64), help="Processors to use [default: all, at most 4].")
 @click.option("--runtime", type=click.Choice(_RUNTIMES), help="Interpreter [default: the first one installed].")
@@ -112,7 +112,7 @@ def classify(
     if camera is not None and burst is None:
         found = [_captured(camera)]
     files = ResultFiles(_folder(heatmap), _folder(save), resume=resume)
-    left, failed, predictions, code = found, 0, None, InputError.exit_code
+    left, failed, predictions, code, misbehaves = found, 0, None, InputError.exit_code, False
     if out is not None and form is not None:
         from spot_edge.commands.output_file import PredictionFile
 
@@ -122,7 +122,7 @@ def classify(
     writer = writer_for(
         form, predictions or sys.stdout, labels, top, begun=predictions is not None and predictions.begun
     )
-    write: Callable[[Any, Writer, ResultFiles], int] = partial(_write, to_file=predictions is not None)
+    write: Callable[[Any, Writer, ResultFiles], tuple[int, bool]] = partial(_write, to_file=predictions is not None)
     results: Iterable[Any]
     if burst is None:
         results, length, total = _classified(left, classifiers, files), len(left), len(found)
@@ -134,20 +134,20 @@ def classify(
     with _progress(results, length, to_file=predictions is not None) as results:
         for each in results:
             try:
-                ended = write(each, writer, files)
+                ended, odd = write(each, writer, files)
             except BrokenPipeError:  # the reader closed the pipe, as `head` does, but files are still to be written
                 if not files.any:
                     raise
                 writer = NullWriter()
-                ended = each.exit_code if burst is None else 0
-            failed, code = failed + (ended > 0), max(code, ended)
+                ended, odd = (each.exit_code, each.misbehaves) if burst is None else (0, False)
+            failed, code, misbehaves = failed + (ended > 0), max(code, ended), misbehaves or odd
     writer.close()
     if predictions and out:
         predictions.close()
         classified = total - failed
         click.echo(f"{one_line(out)}: {classified} image{'s' * (classified != 1)} classified", err=True)
     if failed:
-        if code == InterpreterError.exit_code:
+        if misbehaves:
             click.echo(f"spot-edge: {one_line(classifiers[0].model.name)}: the model file misbehaves", err=True)
         if total > 1:
             kind = "images could not be classified" if burst is None else "bursts could not be classified completely"
@@ -175,6 +175,11 @@ class _Classified(NamedTuple):
     exit_code: int = 0
     transient: bool = False  # whether the image is not to blame, so that a later run should try again
 
+    @property
+    def misbehaves(self) -> bool:
+        """Whether the model file says something that is no prediction."""
+        return self.prediction is not None and self.prediction.misbehaves
+
 
 def _classified(found: Sequence[Found], classifiers: Sequence[Classifier], files: ResultFiles) -> Iterator[_Classified]:
     """Classify the images in order, as many at a time as there are classifiers."""
@@ -201,8 +206,8 @@ def _classify(image: Found, classifier: Classifier, files: ResultFiles) -> _Clas
     return _Classified(image, prediction, results, exit_code=InterpreterError.exit_code * prediction.misbehaves)
 
 
-def _write(done: _Classified, writer: Writer, files: ResultFiles, *, to_file: bool) -> int:
-    """Write the prediction or problem of one image. Returns its exit code.
+def _write(done: _Classified, writer: Writer, files: ResultFiles, *, to_file: bool) -> tuple[int, bool]:
+    """Write the prediction or problem of one image. Returns its exit code, and whether the model file misbehaves.
 
     A file that can be resumed does not get problems that may pass.
     """
@@ -210,10 +215,10 @@ def _write(done: _Classified, writer: Writer, files: ResultFiles, *, to_file: bo
         click.echo(f"spot-edge: {one_line(done.problem)}", err=True)
         if not (done.transient and to_file):
             writer.failure(done.image, done.problem)
-        return done.exit_code
-    files.write(done.image.relative, done.results)
-    writer.prediction(done.prediction)
-    return done.exit_code
+    else:
+        files.write(done.image.relative, done.results)
+        writer.prediction(done.prediction)
+    return done.exit_code, done.misbehaves
 
 
 def _captured(camera: str) -> Found:
