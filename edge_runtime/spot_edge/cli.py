@@ -56,7 +56,7 @@ _DEVICE = {
 TOOLKIT = {
     "data": "Check, split and download data sets.",
     "train": "Train a network from a recipe.",
-    "runs": "Pack, restore and average run directories.",
+    "runs": "Pack, restore, average and shift run directories.",
     "convert": "Convert a run into verified, quantized model files.",
     "bench": "Measure accuracy, drift, robustness and speed of model files.",
     "inspect": "Show what is inside any .tflite file.",

@@ -57,5 +57,11 @@ def test_a_command_has_the_same_line_in_the_main_help_and_in_itself(name: str) -
     assert command.short_help == _DEVICE[name][1]
 
 
+def test_the_line_of_runs_names_its_commands() -> None:
+    runs = group.get_command(click.Context(group), "runs")
+    commands = runs.commands if isinstance(runs, click.Group) else {}  # none without the toolkit
+    assert [name for name in commands if name not in TOOLKIT["runs"].lower()] == []
+
+
 def test_no_command_shows_the_help() -> None:
     assert CliRunner().invoke(group, [], terminal_width=COLUMNS, prog_name="spot-edge").output == help_of()

@@ -11,10 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 from spot_edge.classifier import Classifier
+from spot_edge.commands.classify import classify
+from spot_edge.commands.kiosk import kiosk
 from spot_edge.errors import ModelError
 from spot_edge.model.file import ModelFile, seal, verify
 from spot_edge.model.interpreter import Interpreter
@@ -260,6 +263,14 @@ def test_a_file_is_not_resumed_with_other_views(
     assert out.read_bytes() == content
     assert spot_edge(*options, "--resume", "--views", "8").returncode == 0
     assert out.read_bytes() == content
+
+
+def test_the_commands_offer_each_possible_number_of_views() -> None:
+    """They repeat the numbers, because importing them takes time."""
+    for command in (classify, kiosk):
+        (option,) = (each for each in command.params if each.name == "views")
+        assert isinstance(option.type, click.Choice)
+        assert tuple(option.type.choices) == ("1", *map(str, VIEW_COUNTS))
 
 
 def test_an_impossible_number_of_views(spot_edge: Callable[..., object], picture: Path) -> None:

@@ -27,7 +27,7 @@ RUNTIMES = "spot_bench.runtimes"  # entry point group: the package that runs mod
     type=click.Choice(("1", "2", "4", "8")),
     default="1",
     show_default=True,
-    help="Predict with the mean over so many turned and mirrored views of each image.",
+    help="Average N turned and mirrored views of each image.",
 )
 @click.option("--in-runtime", is_flag=True, help="Run in the runtime that the file was made for, not the device's.")
 @click.option("--tflite-runtime", "python", type=PATH, help="Python of an environment with tflite-runtime.")

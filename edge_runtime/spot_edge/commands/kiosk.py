@@ -54,7 +54,7 @@ _READ_EVERY = 1.0  # seconds between readings of sharpness and light
     type=click.Choice(("1", "2", "4", "8")),
     default="1",
     show_default=True,
-    help="Take the mean over so many turned and mirrored views of each picture.",
+    help="Average N turned and mirrored views of each picture.",
 )
 def kiosk(source: Camera, burst: int | None, model: str | None, save: Path | None, views: str) -> None:
     """Classify what the camera sees whenever its button, space or Enter is pressed.
