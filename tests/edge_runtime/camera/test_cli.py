@@ -98,9 +98,10 @@ def test_capture_names_its_file_by_the_time(spot_edge, folder, tmp_path) -> None
     assert name.startswith("capture-")
 
 
-def test_an_image_that_cannot_be_saved_exits_with_6(spot_edge, folder, tmp_path) -> None:
-    result = spot_edge("camera", "capture", folder, "-o", tmp_path / "none" / "a.jpg")
-    assert result.returncode == 6
+@pytest.mark.parametrize("name", ["none/a.jpg", f"{'x' * 300}.jpg"], ids=["no folder", "too long"])
+def test_an_image_that_cannot_be_saved_exits_with_6(name: str, spot_edge, folder, tmp_path) -> None:
+    result = spot_edge("camera", "capture", folder, "-o", tmp_path / name)
+    assert (result.returncode, result.stderr.count(b"\n")) == (6, 1)
 
 
 def test_a_full_standard_output_exits_with_6(started, folder) -> None:
