@@ -280,8 +280,8 @@ def page_lines(
         "that the image quality check asks for a better picture."
     )
     yield ""
-    listed = ", ".join(f"{each.name} {each.skipped}" for each in classified)
-    yield f"Images that could not be read or classified, and are not counted: {listed}."
+    listed = "; ".join(f"{each.skipped} of {each.name}" for each in classified)
+    yield f"Images that could not be classified and are not counted: {listed}."
     yield ""
     yield "## Does it name the right kind of lesion?"
     yield ""

@@ -85,7 +85,7 @@ def test_the_page_counts_every_image(lesions: Path, tmp_path: Path) -> None:
     assert "A biopsy confirms only 100 % of the benign labels" in page
     command = page[page.index("    python -m") : page.index("## How urgent")].replace("\\\n", " ")
     assert shlex.split(command)[3:] == [str(each) for each in (*arguments, *external)]
-    assert "Images that could not be read or classified, and are not counted: data.csv 0, elsewhere 0." in page
+    assert "Images that could not be classified and are not counted: 0 of data.csv; 0 of elsewhere." in page
     assert "mostly fair skin" not in page
 
 
@@ -114,7 +114,7 @@ def test_external_sets_may_use_the_labels_of_the_model(lesions: Path, listed: Ca
     assert f"melanoma is the top class in {named} of 2 of the melanomas, and another in {rest} of 4" in done.stdout
     assert "| ISIC 2017 | melanoma | 2 images, 2 lesions |" in done.stdout
     assert "| ISIC 2017 | benign | 4 images, 4 lesions |" in done.stdout
-    assert "are not counted: HAM10000, test split 0, ISIC 2017 1." in done.stdout
+    assert "are not counted: 0 of HAM10000, test split; 1 of ISIC 2017." in done.stdout
     assert "mostly fair skin from two clinics" in done.stdout
 
 
