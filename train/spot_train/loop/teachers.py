@@ -32,6 +32,8 @@ from spot_train.labels.labelset import LabelSet
 from spot_train.loop.fit import Interrupted, predict_logits
 from spot_train.loop.losses import allowed_classes
 from spot_train.loop.progress import Progress, StopRequest
+from spot_train.network.folding import fold_frozen
+from spot_train.network.network import freeze_batch_norm
 from spot_train.recipes.recipe import Recipe, Train
 from spot_train.runs.directory import load_network, network_file
 
@@ -212,7 +214,8 @@ def _logits(
         if logits is None:
             if model is None:
                 pixels = PixelStack([cached_pixels(manifest, ImageSpec(side), folder) for manifest in manifests])
-                model = _augmenting(body, recipe, side)
+                freeze_batch_norm(body)
+                model = _augmenting(fold_frozen(body), recipe, side)
             begun = time.perf_counter()
             draws = view_draws(settings.seed, view, number)
             logits = _predicted(model, pixels, sharpness, draws, (view, settings.teacher_views), progress, stop)
