@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from experiments.how_good import classify, main
+from experiments.how_good.__main__ import main
+from experiments.how_good.classified import classify
 from spot_bench.data.drawn import draw_lesion
 from spot_bench.data.manifest import read_manifest
 from spot_edge.classifier import Classifier

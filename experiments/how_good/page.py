@@ -1,39 +1,23 @@
-"""Write the page "How good is it, and for whom?" for a clinician: `python -m experiments.how_good`.
-
-The model classifies the test split of its data set and external data sets as the device does, image quality checks
-included. The page counts what happens to malignant and benign lesions, by class and by group of patients, beside
-published figures of dermatologists and other models.
-"""
+"""The text and the tables of the page."""
 
 from __future__ import annotations
 
-import csv
 import datetime
-import shlex
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
-from spot_bench.data.manifest import Item, Manifest, image_id, read_manifest
+from experiments.how_good.classified import MELANOMA, Classified
 from spot_bench.drift.subgroups import ordered, stated_values
 from spot_bench.report.tables import markdown
-from spot_bench.run.progress import progress_bar
 from spot_bench.stats.intervals import Estimate, proportion
 from spot_edge.classifier import Classifier
-from spot_edge.errors import DataError, InputError, SpotError, first_line, one_line
-from spot_edge.files import write_file
 from spot_edge.prediction.prediction import Category
 
-MELANOMA = "mel"
-POSITIVE = "melanoma"  # the label of melanomas in a data set that does not use the model's classes
 URGENT: tuple[Category, ...] = ("review now", "review soon")
 CATEGORIES: tuple[Category, ...] = (*URGENT, "routine", "cannot assess")
-WIDTH = 100  # of the printed command
 FEWEST = 30  # lesions for a percentage; below, only the count is printed
 
 # Published figures. Each is quoted from the abstract of the paper.
@@ -83,170 +67,6 @@ PUBLISHED = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Classified:
-    """What the device predicts for each image of one data set."""
-
-    name: str
-    labels: tuple[str, ...]
-    items: tuple[Item, ...]
-    top: NDArray[np.str_]  # the top class; empty for an image that fails the quality check
-    category: NDArray[np.str_]
-    held: NDArray[np.bool_]  # whether the prediction set holds the true class; false if it fails the quality check
-    skipped: int  # images that could not be read or classified
-
-    @property
-    def groups(self) -> NDArray[np.str_]:
-        """The lesion of each image."""
-        return np.array([item.group for item in self.items])
-
-    @property
-    def truth(self) -> NDArray[np.str_]:
-        """The label of each image."""
-        return np.array([item.label for item in self.items])
-
-    @property
-    def positive(self) -> str:
-        """The label of melanomas."""
-        return _positive(self.truth.tolist())
-
-
-@click.command()
-@click.option("--model", type=click.Path(path_type=Path), help="Model file [default: the embedded model].")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV manifest with a test split.")
-@click.option("--about", type=click.Path(path_type=Path), help="CSV with age, sex or site of the images.")
-@click.option(
-    "--external",
-    multiple=True,
-    metavar="NAME=MANIFEST",
-    help=f"Data set of another origin. Its melanomas are labelled {POSITIVE} or {MELANOMA}. Repeatable.",
-)
-@click.option("--split", default="all", show_default=True, help="Split of the external data sets.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write [default: standard output].")
-def main(
-    model: Path | None, data: Path, about: Path | None, external: tuple[str, ...], split: str, out: Path | None
-) -> None:
-    """Write the page "How good is it, and for whom?"."""
-    others = []
-    for text in external:
-        name, equals, path = text.partition("=")
-        if not equals:
-            raise click.UsageError(f"--external {text}: write NAME=MANIFEST")
-        others.append((name, Path(path)))
-    options = [("model", model), ("data", data), ("about", about), *(("external", text) for text in external)]
-    options += [("split", split if split != "all" else None), ("out", out)]
-    try:
-        page = _page(model, data, about, others, split, _command(options))
-        if out is None:
-            click.echo(page, nl=False)
-        else:
-            write_file(out, page.encode())
-    except SpotError as error:
-        click.echo(f"experiments.how_good: {one_line(str(error))}", err=True)
-        raise SystemExit(error.exit_code) from None
-
-
-def _command(options: Sequence[tuple[str, object]]) -> list[str]:
-    """Return the lines of the command with these options, without those that are None."""
-    lines = ["    python -m experiments.how_good"]
-    for name, value in options:
-        if value is None:
-            continue
-        option = f"--{name} {shlex.quote(str(value))}"
-        if len(lines[-1]) + len(option) > WIDTH:
-            lines[-1] += " \\"
-            lines.append(f"          {option}")
-        else:
-            lines[-1] += f" {option}"
-    return lines
-
-
-def _page(
-    model: Path | None,
-    data: Path,
-    about: Path | None,
-    external: Sequence[tuple[str, Path]],
-    split: str,
-    command: Sequence[str],
-) -> str:
-    classifier = Classifier.load(model)
-    is_ham = data.name.lower().startswith("ham10000")
-    own = _described(read_manifest(data).split("test"), about)
-    sets = [("HAM10000, test split" if is_ham else data.name, own)]
-    for name, path in external:
-        manifest = read_manifest(path)
-        sets.append((name, manifest if split == "all" else manifest.split(split)))
-    _check_classes(classifier, sets)  # first, because classifying takes long
-    classified = [classify(classifier, name, manifest) for name, manifest in sets]
-    _check_classes(classifier, [(each.name, each) for each in classified])  # images may have been skipped
-    return "\n".join(page_lines(classifier, classified, command, is_ham=is_ham))
-
-
-def _check_classes(classifier: Classifier, sets: Sequence[tuple[str, Manifest | Classified]]) -> None:
-    """Raise DataError if the model, or the first or another data set, lacks a class that the page needs."""
-    labels = classifier.model.spec.labels
-    malignant = [label.label for label in labels if label.malignant]
-    if MELANOMA not in malignant:
-        raise DataError(f"{classifier.model.name}: the page needs a model with the malignant class {MELANOMA}")
-    (name, own), *others = sets
-    truth = {item.label for item in own.items}
-    if MELANOMA not in truth:
-        raise DataError(f"{name}: no image is labelled {MELANOMA}")
-    unknown = sorted(truth - {label.label for label in labels})
-    if unknown:
-        raise DataError(f"{name}: the label {unknown[0]!r} is no class of the model")
-    if truth <= set(malignant):
-        raise DataError(f"{name}: no image has the label of a benign class")
-    for name, other in others:
-        truth = {item.label for item in other.items}
-        if _positive(truth) not in truth:
-            raise DataError(f"{name}: no image is labelled {POSITIVE} or {MELANOMA}")
-
-
-def _positive(labels: Collection[str]) -> str:
-    """Return the label of melanomas in a data set with these labels."""
-    return POSITIVE if POSITIVE in labels else MELANOMA
-
-
-def _described(manifest: Manifest, about: Path | None) -> Manifest:
-    """Add the columns of the file `about` to the items with the same image."""
-    if about is None:
-        return manifest
-    try:
-        with open(about, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if "image" not in (reader.fieldnames or ()):
-                raise DataError(f"{about}: has no column image")
-            stated = [{key: text for key, text in row.items() if key and text} for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{about}: cannot read: {getattr(error, 'strerror', None) or first_line(error)}") from error
-    rows = {Path(row["image"]).stem.lower(): row for row in stated if "image" in row}
-    items = [replace(item, attributes=item.attributes | rows.get(image_id(item), {})) for item in manifest.items]
-    return replace(manifest, items=tuple(items))
-
-
-def classify(classifier: Classifier, name: str, manifest: Manifest) -> Classified:
-    """Classify every image as the device does. DataError if no image could be classified."""
-    kept, top, category, held, skipped = [], [], [], [], 0
-    with progress_bar(name, len(manifest.items)) as step:
-        for item in manifest.items:
-            try:
-                prediction = classifier.classify(item.image)
-            except InputError:
-                skipped += 1
-            else:
-                kept.append(item)
-                top.append("" if prediction.quality else prediction.top.label)
-                category.append(prediction.triage.category if prediction.triage else "")
-                possible = prediction.prediction_set.labels if prediction.prediction_set else ()
-                held.append(not prediction.quality and item.label in possible)
-            step(1)
-    if not kept:
-        raise DataError(f"{name}: none of {skipped} images could be classified")
-    labels = tuple(label.label for label in classifier.model.spec.labels)
-    return Classified(name, labels, tuple(kept), np.array(top), np.array(category), np.array(held), skipped)
-
-
 def page_lines(
     classifier: Classifier, classified: Sequence[Classified], command: Sequence[str], *, is_ham: bool
 ) -> Iterator[str]:
@@ -257,7 +77,7 @@ def page_lines(
     names = {label.label: label.name for label in spec.labels}
     yield "# How good is it, and for whom?"
     yield ""
-    yield from _summary(own, malignant, is_ham=is_ham)
+    yield from _summary(own, others, malignant, is_ham=is_ham)
     yield ""
     yield (
         f"Model: {spec.name} {spec.variant}, id `{classifier.model.id[:16]}…`, in {classifier.runtime.name} "
@@ -319,7 +139,7 @@ def page_lines(
     yield from _beside(own, malignant)
 
 
-def _summary(own: Classified, malignant: Sequence[str], *, is_ham: bool) -> Iterator[str]:
+def _summary(own: Classified, others: Sequence[Classified], malignant: Sequence[str], *, is_ham: bool) -> Iterator[str]:
     """Yield the page's point in a few sentences."""
     melanoma, benign = own.truth == MELANOMA, ~np.isin(own.truth, malignant)
     now, soon, routine = (_of_100(own.category[melanoma] == name) for name in (*URGENT, "routine"))
@@ -332,6 +152,14 @@ def _summary(own: Classified, malignant: Sequence[str], *, is_ham: bool) -> Iter
         "not tested on patients in a practice. "
         '"Routine" is no all-clear.'
     )
+    for each in others:
+        urgent, melanoma = np.isin(each.category, URGENT), each.truth == each.positive
+        yield ""
+        yield (
+            f"On images of another origin, {each.name}, it calls {_of_100(urgent[melanoma])} of 100 melanomas and "
+            f"{_of_100(urgent[~melanoma])} of 100 others urgent, and cannot assess "
+            f"{_of_100(each.category == 'cannot assess')} of 100."
+        )
 
 
 def _of_100(hits: NDArray[np.bool_]) -> int:
@@ -425,7 +253,3 @@ def _beside(own: Classified, malignant: Sequence[str]) -> Iterator[str]:
     yield "- How it does on lesions outside its classes: invasive squamous cell carcinoma, Merkel cell carcinoma,"
     yield "  inflammation, nails, mucosa, non-pigmented melanoma. It calls them one of its classes."
     yield "- Whether patients fare better when a doctor uses it. Only a trial could tell."
-
-
-if __name__ == "__main__":
-    main()

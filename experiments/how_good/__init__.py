@@ -1,0 +1,1 @@
+"""The page "How good is it, and for whom?": `python -m experiments.how_good`."""
