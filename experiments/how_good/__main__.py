@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from experiments.how_good.classified import MELANOMA, POSITIVE, Classified, classify, positive_label
-from experiments.how_good.page import page_lines
+from experiments.how_good.page import render_page
 from spot_bench.data.manifest import Manifest, image_id, read_manifest
 from spot_edge.classifier import Classifier
 from spot_edge.errors import DataError, SpotError, first_line, one_line
@@ -93,7 +93,7 @@ def _page(
     _check_classes(classifier, sets)  # first, because classifying takes long
     classified = [classify(classifier, name, manifest) for name, manifest in sets]
     _check_classes(classifier, [(each.name, each) for each in classified])  # images may have been skipped
-    return "\n".join(page_lines(classifier, classified, command, is_ham=is_ham))
+    return render_page(classifier, classified, command, is_ham=is_ham)
 
 
 def _check_classes(classifier: Classifier, sets: Sequence[tuple[str, Manifest | Classified]]) -> None:

@@ -26,7 +26,7 @@ class Classified:
     items: tuple[Item, ...]
     top: NDArray[np.str_]  # the top class; empty for an image that fails the quality check
     category: NDArray[np.str_]
-    held: NDArray[np.bool_]  # whether the prediction set holds the true class; false if it fails the quality check
+    possible: NDArray[np.bool_]  # per class, whether the prediction set holds it; none if the quality check fails
     skipped: int  # images that could not be read or classified
 
     @property
@@ -52,7 +52,8 @@ def positive_label(labels: Collection[str]) -> str:
 
 def classify(classifier: Classifier, name: str, manifest: Manifest) -> Classified:
     """Classify every image as the device does. DataError if no image could be classified."""
-    kept, top, category, held, skipped = [], [], [], [], 0
+    labels = tuple(label.label for label in classifier.model.spec.labels)
+    kept, top, category, possible, skipped = [], [], [], [], 0
     with progress_bar(name, len(manifest.items)) as step:
         for item in manifest.items:
             try:
@@ -63,10 +64,9 @@ def classify(classifier: Classifier, name: str, manifest: Manifest) -> Classifie
                 kept.append(item)
                 top.append("" if prediction.quality else prediction.top.label)
                 category.append(prediction.triage.category if prediction.triage else "")
-                possible = prediction.prediction_set.labels if prediction.prediction_set else ()
-                held.append(not prediction.quality and item.label in possible)
+                named = prediction.prediction_set.labels if prediction.prediction_set else ()
+                possible.append([not prediction.quality and label in named for label in labels])
             step(1)
     if not kept:
         raise DataError(f"{name}: none of {skipped} images could be classified")
-    labels = tuple(label.label for label in classifier.model.spec.labels)
-    return Classified(name, labels, tuple(kept), np.array(top), np.array(category), np.array(held), skipped)
+    return Classified(name, labels, tuple(kept), np.array(top), np.array(category), np.array(possible), skipped)
