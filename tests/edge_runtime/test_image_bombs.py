@@ -182,10 +182,10 @@ BOMBS: dict[str, Maker] = {
 def test_a_bomb_is_refused_in_a_moment(bomb: str, draw, encode) -> None:
     data = BOMBS[bomb](draw, encode)
     assert len(data) < 32 << 20
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(InputError) as refused:
         decode(data, "bomb")
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 1  # processor time of this thread alone: other work does not count
     assert str(refused.value).startswith("bomb: ")
     assert "damaged image" not in str(refused.value) or "occurs twice" in str(refused.value)
 

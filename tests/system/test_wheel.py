@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-SIZE_LIMIT = 120_000
+SIZE_LIMIT = 150_000
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def run(python: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProc
     return subprocess.run([python, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
 
 
-def test_wheel_without_its_model_is_below_120_kb(wheel: Path) -> None:
+def test_wheel_without_its_model_is_below_150_kb(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         code = sum(entry.compress_size for entry in archive.infolist() if not entry.filename.endswith(".tflite"))
         models = [entry.filename for entry in archive.infolist() if entry.filename.endswith(".tflite")]

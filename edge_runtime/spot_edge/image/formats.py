@@ -83,6 +83,7 @@ _PADDING = b"\xff\0" * 12
 _DIRECTORY = re.compile(rb"II\*\0|II\0\*|MM\0\*|MM\*\0")
 _FURTHER = (0x8769, 0x8825, 0xA005)  # tags that point to another directory: EXIF, GPS, interoperability
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of each tag type
+_MOST_SEGMENTS = 1_000  # of a JPEG before its scan: more than any real file has
 _MOST_ENTRIES = 100_000  # more than any real file has
 
 
@@ -96,12 +97,13 @@ class JpegStart(NamedTuple):
 def read_jpeg_start(data: bytes) -> JpegStart:
     """Read the segments of the JPEG in `data` up to its first scan, which takes a fraction of searching all bytes.
 
-    If any segment is unusual, decoders may read the file in different ways: all bytes count, and many scans.
+    If any segment is unusual, or if there are very many, decoders may read the file in different ways: all bytes count,
+    and many scans.
     """
     unusual = JpegStart(len(data), False)
     at, channels = 2, 0
     try:
-        while True:
+        for _ in range(_MOST_SEGMENTS):
             start, kind, length = struct.unpack_from(">BBH", data, at)
             if start != 0xFF or kind not in _SEGMENTS or length < 2:
                 return unusual
@@ -111,7 +113,8 @@ def read_jpeg_start(data: bytes) -> JpegStart:
                 channels = data[at + 9] if not channels else -1  # -1: a second frame
             at += 2 + length
     except (struct.error, IndexError):
-        return unusual
+        pass
+    return unusual
 
 
 def joined_exif(data: bytes, end: int) -> list[bytes]:
