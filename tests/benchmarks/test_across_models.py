@@ -205,6 +205,7 @@ def test_two_models_of_a_variant_get_different_names(baseline: Predictions) -> N
     assert [model["name"] for model in report["models"]] == ["int8 int8-012", "int8 fedcba98"]
 
 
+@pytest.mark.long
 def test_the_command(baseline: Predictions, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = np.arange(0, 100, 10)
     others = [flipped(baseline, "int8", same), flipped(baseline, "int4", np.append(same, 111))]

@@ -127,6 +127,7 @@ def test_labels_without_malignant_classes_give_no_operating_points(
     assert classifier.classify(image).triage is None
 
 
+@pytest.mark.long
 def test_the_same_run_gives_the_same_bytes(small_run: Path, small_file: Callable[[str], Path], tmp_path: Path) -> None:
     convert_run(small_run, tmp_path, variants=["int8", "clustered-int8"], log=print)
     for variant in ("int8", "clustered-int8"):

@@ -27,6 +27,7 @@ from spot_edge.commands.info import info
 from spot_edge.errors import DataError, ModelError
 from spot_edge.model.spec import MeasuredIn
 
+pytestmark = pytest.mark.long
 COUNTS = (2, 8)
 
 

@@ -126,7 +126,7 @@ def test_weights_of_another_backbone_are_refused(body: keras.Model, tmp_path: Pa
     ("name", "size"),
     [
         ("mobilenet_v3_small", 64),
-        ("efficientnet_b0", 64),
+        pytest.param("efficientnet_b0", 64, marks=pytest.mark.long),
         ("efficientnet_lite0", 75),
         pytest.param("inception_v3", 85, marks=pytest.mark.nightly),
     ],

@@ -286,6 +286,7 @@ def test_the_first_block_computes_what_the_torch_network_computes() -> None:
     np.testing.assert_allclose(np.asarray(found)[0].transpose(2, 0, 1), x, atol=1e-4)
 
 
+@pytest.mark.long
 def test_the_command_writes_weights_that_training_accepts(saved_by_torch: Any, tmp_path: Path) -> None:
     body = build_body(NETWORK, 2)
     arrays = torch_like(body) | {"_bn0.num_batches_tracked": np.array(9, np.int64)}
