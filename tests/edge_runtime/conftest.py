@@ -108,7 +108,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     with ExitStack() as started:
 
         def begin(*arguments: object, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
-            script = ["-c", f"{DEFAULT_SIGNALS}\n{before}\nfrom spot_edge.cli import main\nmain()"]
+            # -P: like the installed command, do not look for modules in the current folder.
+            script = ["-P", "-c", f"{DEFAULT_SIGNALS}\n{before}\nfrom spot_edge.cli import main\nmain()"]
             # Unbuffered: `communicate` would miss what our own buffer already holds.
             streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0} | options
             running = started.enter_context(
