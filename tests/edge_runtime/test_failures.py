@@ -173,7 +173,7 @@ def test_profiles_and_orientation_are_not_ignored_for_lack_of_memory(monkeypatch
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory that Linux enforces")
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: a limit on memory that only Linux enforces")
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_a_real_limit_on_memory(form: str, start, tmp_path, lesion) -> None:
     """Three images, the second of which needs more than there is."""

@@ -20,7 +20,7 @@ from spot_edge.image.inputs import find_images
 from spot_edge.image.source import Source
 from spot_edge.model.file import seal, verify
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX file names, pipes and terminals")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: POSIX file names, pipes and terminals")
 ESCAPE = "\033]0;owned\007\033[2J"
 
 

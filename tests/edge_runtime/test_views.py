@@ -239,7 +239,7 @@ def test_the_command_line(spot_edge: Callable[..., object], file: Path, picture:
     assert [row["model"] for row in rows] == [f"{viewed.id} 8 views"] * 2
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
+@pytest.mark.skipif(os.name != "posix", reason="NOT RUN: POSIX terminals")
 def test_the_kiosk(spot_edge: Callable[..., object], file: Path, picture: Path, tmp_path: Path) -> None:
     saved, second = tmp_path / "saved", picture.with_name("second.png")
     second.write_bytes(picture.read_bytes())

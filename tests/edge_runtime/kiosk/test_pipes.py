@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX terminals")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="NOT RUN: POSIX terminals")
 RESULT = b"looks most like"
 
 

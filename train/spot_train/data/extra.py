@@ -15,7 +15,7 @@ from spot_bench.run.directory import SOURCES
 from spot_edge.errors import DataError
 from spot_edge.files import make_folder
 from spot_train.data.findings import counted
-from spot_train.data.leaks import Divided, named_leaks
+from spot_train.data.leaks import Divided, named_leaks, refuse
 from spot_train.labels.labelset import LabelSet
 from spot_train.recipes.recipe import Source
 
@@ -29,8 +29,6 @@ __all__ = [
     "with_training",
     "write_sources",
 ]
-
-_LISTED = 3  # leaks to name in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +128,8 @@ def refuse_leaks(manifest: Manifest, extras: Sequence[Extra]) -> None:
         for extra in extras
         for leak in named_leaks(Divided.of(extra.manifest, name=f"source {extra.source.name}", is_source=True), data)
     ]
-    if found:
-        listed = "; ".join(leak.text for leak in found[:_LISTED])
-        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        raise DataError(
-            f"{counted(len(found), 'leak')}: {listed}{more}. Remove these rows from the source, or rename what has the "
-            "same name only by chance. `spot-edge data check --source` lists all leaks"
-        )
+    advice = "Remove these rows from the source, or rename what has the same name only by chance."
+    refuse(found, f"{advice} `spot-edge data check --source` lists all leaks")
 
 
 def repeated(manifest: Manifest, extras: Sequence[Extra]) -> Iterator[str]:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from spot_bench.data.manifest import Item, Manifest, image_id
+from spot_edge.errors import DataError
+from spot_train.data.findings import counted
 from spot_train.data.images import BITS, THRESHOLD, ImageRecord, near_between
 
-__all__ = ["Divided", "Leak", "leaks_between", "named_leaks"]
+__all__ = ["Divided", "Leak", "leaks_between", "named_leaks", "refuse"]
+
+_LISTED = 3  # leaks to name in an error
 
 Row = tuple[Item, ImageRecord | None]
 
@@ -110,3 +114,11 @@ def leaks_between(one: Divided, other: Divided, near: int = THRESHOLD) -> Iterat
 def _leak(kind: str, one: Divided, item: Item, other: Divided, found: Item, how: str, note: str = "") -> Leak:
     where = f"{other.manifest.name(found)} ({found.split or 'not split'}, {other.name}{note})"
     return Leak(kind, item, found, f"{one.name} may train on {one.manifest.name(item)}, {how} {where}")
+
+
+def refuse(leaks: Sequence[Leak], advice: str) -> None:
+    """Raise DataError if there are any leaks, with the first of them and what to do."""
+    if leaks:
+        listed = "; ".join(leak.text for leak in leaks[:_LISTED])
+        more = f"; and {len(leaks) - _LISTED} more" if len(leaks) > _LISTED else ""
+        raise DataError(f"{counted(len(leaks), 'leak')}: {listed}{more}. {advice}")

@@ -23,8 +23,7 @@ from spot_bench.stats.calibration import softmax
 from spot_edge.errors import DataError
 from spot_edge.model.spec import ImageSpec
 from spot_train.data.augment import DRAWS, RandomAugmentation
-from spot_train.data.findings import counted
-from spot_train.data.leaks import Divided, named_leaks
+from spot_train.data.leaks import Divided, named_leaks, refuse
 from spot_train.data.pixels import PixelStack, cached_pixels, pixels_key
 from spot_train.data.sharpness import Sharpness
 from spot_train.data.views import Views, mix_targets, permitted_predictions, view_draws
@@ -48,7 +47,6 @@ __all__ = [
 ]
 
 _BATCH = 32
-_LISTED = 3  # leaks to name in an error
 
 
 def check_teachers(train: Train, labels: LabelSet, manifest: Manifest) -> None:
@@ -98,13 +96,8 @@ def _refuse_leaks(run: Path, name: str, data: Divided, what: str) -> None:
     """Raise DataError if `run` trained on an image or a group that `data` holds out."""
     taught = (read_manifest(run / "split.csv", check_files=False), *read_sources(run))
     found = [leak for part in taught for leak in named_leaks(Divided.of(part, name=name, is_source=True), data)]
-    if found:
-        listed = "; ".join(leak.text for leak in found[:_LISTED])
-        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        raise DataError(
-            f"{counted(len(found), 'leak')}: {listed}{more}. Choose {what} trained with the same split as the data, or "
-            "rename what has the same name only by chance"
-        )
+    advice = f"Choose {what} trained with the same split as the data, or rename what has the same name only by chance"
+    refuse(found, advice)
 
 
 def teacher_digests(train: Train) -> list[str]:
